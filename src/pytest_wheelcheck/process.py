@@ -1,0 +1,180 @@
+"""The only place that starts programs.
+
+An argv list, never a shell; a deadline; the whole process tree ended; what the program said on stderr carried in the
+error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .errors import ProcessError
+
+log = logging.getLogger(__name__)
+
+#: Seconds that an ordinary helper program (an installer, a query) may take.
+DEFAULT_DEADLINE = 600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completed:
+    """A program that ended.
+
+    :param argv: what was run.
+    :param code: exit status; negative for the number of the signal that ended it.
+    :param stdout: decoded as UTF-8, wrong bytes replaced.
+    :param stderr: as *stdout*.
+    :param seconds: wall time.
+    """
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def describe_status(code: int) -> str:
+    """Say an exit status in words: ``exit status 3`` or ``killed by SIGSEGV``.
+
+    :param code: as :attr:`subprocess.Popen.returncode` has it. Values above 128 are read as a shell's way to tell a
+        signal only where the number names one.
+    """
+    number = -code if code < 0 else code - 128 if code > 128 and sys.platform != "win32" else 0
+    if number > 0:
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(number).name}"
+    if sys.platform == "win32" and code & 0xC0000000 == 0xC0000000:
+        return f"ended by exception 0x{code & 0xFFFFFFFF:08X}"
+    return f"exit status {code}"
+
+
+def spawn(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    stderr: int | IO[bytes] = subprocess.PIPE,
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session (on Windows: a process group) of its own.
+
+    :raises ProcessError: it cannot be started.
+    """
+    words = [os.fspath(word) for word in argv]
+    log.debug("$ %s", shlex.join(words))
+    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    try:
+        return subprocess.Popen(  # argv list, no shell
+            words,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=os.name == "posix",
+            creationflags=flags,
+        )
+    except OSError as error:
+        raise ProcessError(
+            f"{words[0]} cannot be started: {error.strerror or error}",
+            cause="the program is missing, is not executable, or was built for another machine",
+            advice=f"try it by hand: {shlex.join(words)}",
+        ) from error
+
+
+def end_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
+    """End a process from :func:`spawn` and everything in its session, and reap it.
+
+    :param grace: seconds between a polite request (SIGTERM) and the end (SIGKILL); 0 for no request.
+    """
+    if os.name != "posix":
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                ["taskkill", "/T", "/F", "/PID", str(process.pid)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=30,
+                check=False,
+            )
+        process.kill()
+        process.wait()
+        return
+    if grace > 0 and process.poll() is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+    # The group outlives its leader: children that a test left behind are ended even when the leader is gone.
+    _signal_group(process.pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = DEFAULT_DEADLINE,
+    check: bool = True,
+) -> Completed:
+    """Run a program to its end.
+
+    :param timeout: seconds; then the whole tree is ended.
+    :param check: whether an exit status other than 0 is an error.
+    :raises ProcessError: it could not be started, outlived *timeout*, or (with *check*) failed. The program's own
+        words are in ``details``.
+    """
+    start = time.monotonic()
+    process = spawn(argv, env=env, cwd=cwd)
+    words = tuple(os.fspath(word) for word in argv)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        end_tree(process)
+        out, err = process.communicate()
+        raise ProcessError(
+            f"{Path(words[0]).name} did not end within {timeout:g} seconds and was stopped",
+            cause="it waits for something that does not come: a network that does not answer, or a lock",
+            advice=f"try it by hand: {shlex.join(words)}",
+            details=_text(err) or _text(out),
+        ) from None
+    except BaseException:
+        end_tree(process)
+        raise
+    done = Completed(
+        argv=words,
+        code=process.returncode,
+        stdout=_text(out),
+        stderr=_text(err),
+        seconds=time.monotonic() - start,
+    )
+    if check and done.code != 0:
+        raise ProcessError(
+            f"{Path(words[0]).name} failed: {describe_status(done.code)}",
+            advice=f"try it by hand: {shlex.join(words)}",
+            details=done.stderr or done.stdout,
+        )
+    return done
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace").replace("\r\n", "\n")
