@@ -112,7 +112,7 @@ class Runtime:
     :param version: major, minor, micro.
     :param free_threaded: built with ``--disable-gil`` (PEP 703).
     :param system: ``linux``, ``darwin`` or ``win32``, as ``sys.platform`` says in the target.
-    :param architecture: normalised as in platform tags: ``x86_64``, ``aarch64``, ``armv7l``, ``i686``, ``arm64``, ``amd64`` …
+    :param architecture: normalised as in platform tags: ``x86_64``, ``aarch64``, ``armv7l``, ``arm64``, ``amd64`` …
     :param libc: ``glibc``, ``musl`` or an empty string.
     :param libc_version: major, minor of *libc*; ``(0, 0)`` where there is none.
     :param tags: every tag the interpreter accepts, best first, as ``str(Tag)``.
