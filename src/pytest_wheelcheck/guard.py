@@ -1,0 +1,176 @@
+"""The wheel is what is tested: names of the wheel resolve from its environment only.
+
+This file is copied into the environment of a target and started there by a ``.pth`` line, in every process that has
+``WHEELCHECK_GUARD`` in its environment: the worker itself, and whatever a test starts with ``subprocess`` or
+``multiprocessing``. It imports next to nothing, because every such start pays for it.
+
+``WHEELCHECK_GUARD`` names a file of NUL-separated entries ``KEY=VALUE``:
+
+=============== ====================================================================
+``name``        a top-level name of the wheel (repeated)
+``site``        a site-packages folder of the environment (repeated)
+``root``        a folder of the project from which test folders may be grafted (repeated)
+``dist``        the normalised name of the wheel's distribution
+``overlay``     a folder to put behind everything else on ``sys.path`` (repeated)
+=============== ====================================================================
+"""
+
+import os
+import sys
+
+#: Components that name a test module or folder: these alone may come from the source tree below a name of the wheel.
+_TEST_PREFIXES = ("test_", "tests_")
+_TEST_SUFFIXES = ("_test", "_tests")
+_TEST_NAMES = ("test", "tests", "testing", "conftest")
+
+
+def is_test_name(component):
+    """Say whether one component of a dotted name is that of a test module or folder.
+
+    :param component: such as ``test_api``, ``tests``, ``conftest``.
+    """
+    bare = component.lower().strip("_")
+    return bare in _TEST_NAMES or bare.startswith(_TEST_PREFIXES) or bare.endswith(_TEST_SUFFIXES)
+
+
+def _real(path):
+    return os.path.normcase(os.path.realpath(path))
+
+
+class Guard:
+    """A finder that stands first on ``sys.meta_path`` and answers for the names of the wheel.
+
+    Other names are none of its business. Below a name of the wheel, what the wheel lacks is looked for in the source
+    tree only where the missing component names a test (so that tests inside a package run against the wheel).
+    """
+
+    def __init__(self, names, sites, roots, dist, overlays):
+        self.names = frozenset(names)
+        self.sites = list(sites)
+        self.roots = list(roots)
+        self.dist = dist
+        self.overlays = list(overlays)
+        self._real_sites = tuple(_real(site) + os.sep for site in self.sites)
+
+    @classmethod
+    def load(cls, path):
+        """Read the file that ``WHEELCHECK_GUARD`` names."""
+        with open(path, "rb") as file:
+            entries = file.read().decode("utf-8", "surrogateescape").split("\0")
+        found = {"name": [], "site": [], "root": [], "dist": [], "overlay": []}
+        for entry in entries:
+            key, equals, value = entry.partition("=")
+            if equals and key in found:
+                found[key].append(value)
+        return cls(found["name"], found["site"], found["root"], "".join(found["dist"]), found["overlay"])
+
+    def first(self):
+        """Stand before every other finder, whatever has been put there since."""
+        if not sys.meta_path or sys.meta_path[0] is not self:
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            sys.meta_path.insert(0, self)
+
+    def is_inside(self, path):
+        """Say whether a file lies in the environment's site-packages."""
+        return _real(path).startswith(self._real_sites)
+
+    def find_spec(self, fullname, path=None, target=None):
+        """Find a module as :class:`importlib.abc.MetaPathFinder` does."""
+        top, dot, _ = fullname.partition(".")
+        if top not in self.names:
+            return None
+        spec = self._search(fullname, self.sites if path is None else list(path))
+        if spec is None and dot:
+            spec = self._graft(fullname)
+        elif spec is None:
+            raise ModuleNotFoundError(
+                "No module named %r in the environment of the wheel (the source tree is not searched)" % fullname,
+                name=fullname,
+            )
+        if spec is not None and spec.origin is None and spec.submodule_search_locations is not None:
+            # A namespace package. Its own path object would look at sys.path again and take in the source tree.
+            spec.submodule_search_locations = list(spec.submodule_search_locations)
+        return spec
+
+    def _search(self, fullname, folders):
+        from importlib.machinery import PathFinder
+
+        for finder in sys.meta_path:
+            # pytest's own hook decides whether asserts are rewritten; it must decide on the wheel's file.
+            if type(finder).__module__ == "_pytest.assertion.rewrite":
+                spec = finder.find_spec(fullname, folders)
+                if spec is not None:
+                    return spec
+        return PathFinder.find_spec(fullname, folders)
+
+    def _graft(self, fullname):
+        parent, _, component = fullname.rpartition(".")
+        # Below a grafted folder, its own ``__path__`` has been searched already.
+        if not is_test_name(component):
+            return None
+        relative = parent.split(".")
+        for root in self.roots:
+            folder = os.path.join(root, *relative)
+            if os.path.isdir(folder):
+                spec = self._search(fullname, [folder])
+                if spec is not None:
+                    return spec
+        return None
+
+    def find_distributions(self, context=None):
+        """Offer the wheel's own metadata before any stale ``egg-info`` of the source tree."""
+        from importlib.metadata import DistributionFinder, MetadataPathFinder
+
+        name = getattr(context, "name", None)
+        if name is None or _normalise(name) == self.dist:
+            wanted = DistributionFinder.Context(name=self.dist, path=self.sites)
+            yield from MetadataPathFinder.find_distributions(wanted)
+
+    def foreign(self):
+        """List the modules below names of the wheel that came from outside its environment.
+
+        :returns: pairs of module name and file; grafted test modules are not among them.
+        """
+        found = []
+        for name, module in list(sys.modules.items()):
+            top = name.partition(".")[0]
+            if top not in self.names:
+                continue
+            file = getattr(module, "__file__", None)
+            if not isinstance(file, str) or self.is_inside(file):
+                continue
+            if any(is_test_name(component) for component in name.split(".")[1:]):
+                continue
+            found.append((name, file))
+        return found
+
+
+def _normalise(name):
+    import re
+
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def install():
+    """Install the guard that the environment asks for, once in a process.
+
+    :returns: the guard, or ``None`` where there is none to install.
+    """
+    path = os.environ.get("WHEELCHECK_GUARD")
+    if not path:
+        return None
+    for finder in sys.meta_path:
+        if isinstance(finder, Guard):
+            return finder
+    try:
+        guard = Guard.load(path)
+    except OSError as error:
+        # The target is gone while a process of its tests still starts others: say it, do not stop the interpreter.
+        sys.stderr.write("wheelcheck: the guard of this environment cannot be read: %s\n" % error)
+        return None
+    guard.first()
+    for folder in guard.overlays:
+        if folder not in sys.path:
+            sys.path.append(folder)
+    return guard

@@ -1,0 +1,217 @@
+"""The controller's half of the worker: start it, exchange messages, keep deadlines, notice its death.
+
+One mechanism for every target: a process whose standard input and output are the channel and whose standard error is a
+log file. The protocol is described in :mod:`pytest_wheelcheck.worker`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import secrets
+import signal
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from . import process
+from .errors import WorkerError
+from .worker import FRAME_LIMIT, PROTOCOL
+
+#: One message of the protocol.
+Message = dict[str, Any]
+
+#: Seconds between two looks at whether a silent worker is still alive.
+POLL = 0.1
+
+#: Seconds that a dead worker's last messages may take to arrive.
+DRAIN = 0.5
+
+#: How much of a worker's log goes into a report, in bytes.
+LOG_TAIL = 20_000
+
+
+class Worker:
+    """A worker process, seen from the controller.
+
+    :param argv: the target's interpreter and what it is to run.
+    :param env: the process's whole environment.
+    :param cwd: its working directory.
+    :param log: file that takes its standard error, and whatever is printed there.
+    """
+
+    def __init__(self, argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+        self._log = log
+        self._nonce = secrets.token_hex(16)
+        self._messages: queue.Queue[Message | None] = queue.Queue()
+        self._nonsense = ""
+        self._pid: int | None = None
+        with log.open("ab") as file:
+            self._mark = file.tell()
+            self._process = process.spawn(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stderr=file)
+        threading.Thread(target=self._read, name="wheelcheck-reader", daemon=True).start()
+
+    def send(self, kind: str, **fields: object) -> None:
+        """Send one message. A worker that is gone is noticed by :meth:`receive`, not here."""
+        data = json.dumps({"type": kind, **fields}).encode("ascii")
+        stream = self._process.stdin
+        if stream is None:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            stream.write(struct.pack(">I", len(data)) + data)
+            stream.flush()
+
+    def start(self, **settings: object) -> None:
+        """Send the first message."""
+        self.send("start", protocol=PROTOCOL, nonce=self._nonce, **settings)
+
+    def receive(self, timeout: float | None) -> Message | None:
+        """Wait for one message.
+
+        :param timeout: seconds, or ``None`` for as long as the worker lives.
+        :returns: the message, or ``None`` when *timeout* has passed.
+        :raises WorkerError: the worker died, closed its channel, or spoke nonsense.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = POLL if end is None else min(POLL, end - time.monotonic())
+            try:
+                message = self._messages.get(timeout=max(left, 0.001))
+            except queue.Empty:
+                if self._process.poll() is not None:
+                    # A child of the test may hold the pipe open, so end of file need not come.
+                    with contextlib.suppress(queue.Empty):
+                        message = self._messages.get(timeout=DRAIN)
+                        if message is not None:
+                            return self._checked(message)
+                    raise self._death() from None
+                if end is not None and time.monotonic() >= end:
+                    return None
+                continue
+            if message is None:
+                raise self._death()
+            return self._checked(message)
+
+    def _checked(self, message: Message) -> Message:
+        if message["type"] == "fatal":
+            raise WorkerError(
+                "the worker in the target could not go on",
+                cause="a plugin or conftest that does not work on this target, or a fault of ours",
+                details=str(message["text"]),
+            )
+        return message
+
+    def stacks(self, wait: float = 1.0) -> None:
+        """Ask the worker to write the stacks of all its threads into its log, also when native code holds the GIL.
+
+        On Windows nothing can be asked; there the watchdog that every test arms writes them.
+        """
+        if hasattr(signal, "SIGUSR1"):
+            before = self._log.stat().st_size
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self._process.pid, signal.SIGUSR1)
+            end = time.monotonic() + wait
+            while self._log.stat().st_size == before and time.monotonic() < end:
+                time.sleep(0.02)
+            time.sleep(0.1)
+
+    def end(self, *, grace: float = 0.0) -> int | None:
+        """End the worker and all that is left of its session.
+
+        :param grace: seconds that it may take to end by itself first.
+        :returns: its exit status.
+        """
+        stream = self._process.stdin
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+        if grace > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(grace)
+        process.end_tree(self._process)
+        return self._process.returncode
+
+    def mark(self) -> None:
+        """Remember this place of the log: what follows belongs to the next test."""
+        with contextlib.suppress(OSError):
+            self._mark = self._log.stat().st_size
+
+    def said(self) -> str:
+        """Return what was written to the log since :meth:`mark`, its end if it is long."""
+        try:
+            with self._log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                start = max(self._mark, size - LOG_TAIL)
+                file.seek(start)
+                text = file.read().decode("utf-8", "backslashreplace")
+        except OSError:
+            return ""
+        cut = f"[{start - self._mark} bytes before this are in {self._log}]\n" if start > self._mark else ""
+        return cut + text
+
+    @property
+    def log(self) -> Path:
+        """The file that takes the worker's standard error."""
+        return self._log
+
+    def _death(self) -> WorkerError:
+        if self._process.poll() is None:
+            # The channel was closed or broken while the process lives: code under test closed descriptors.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(2.0)
+        alive = self._process.poll() is None
+        if self._nonsense:
+            what, cause = f"the worker in the target spoke nonsense: {self._nonsense}", "code under test wrote to it"
+        elif alive:
+            what, cause = "the worker in the target closed its channel", "code under test closed all file descriptors"
+        else:
+            code = self._process.returncode
+            what = f"the interpreter died: {process.describe_status(code)}"
+            cause = (
+                "code under test ended the process at once (os._exit, or exit in native code)"
+                if code >= 0
+                else "a crash in native code"
+            )
+        return WorkerError(what, cause=cause, details=self.said())
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None  # noqa: S101  spawn() made the pipe
+        try:
+            while True:
+                header = _exactly(stream, 4)
+                if header is None:
+                    break
+                (length,) = struct.unpack(">I", header)
+                if length > FRAME_LIMIT:
+                    self._nonsense = f"a frame of {length} bytes"
+                    break
+                body = _exactly(stream, length)
+                if body is None:
+                    break
+                message = json.loads(body)
+                # A forked child of a test, or a forgery: not the worker that was asked.
+                if message.get("nonce") != self._nonce or message.get("pid") != self._worker_pid(message):
+                    continue
+                self._messages.put(message)
+        except (ValueError, OSError) as error:
+            self._nonsense = str(error)
+        finally:
+            self._messages.put(None)
+
+    def _worker_pid(self, message: Message) -> object:
+        # Behind a launcher or ssh the worker's process id is not the one that was started: its first message tells it.
+        if self._pid is None and message.get("type") == "hello":
+            self._pid = message.get("pid")
+        return self._pid
+
+
+def _exactly(stream: IO[bytes], count: int) -> bytes | None:
+    data = stream.read(count)
+    return data if len(data) == count else None

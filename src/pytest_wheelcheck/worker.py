@@ -1,0 +1,1175 @@
+"""The worker: the one file that runs inside the interpreter of a target.
+
+It uses the standard library only, until it is told to load pytest, and the syntax of the oldest target (CPython 3.9).
+
+The protocol
+============
+The channel is what the process was started with as standard input and output. The first thing the worker does is to move
+both to descriptors of their own and to leave the null device and its log in their place, so that nothing that the code
+under test prints or reads can reach the channel. The same holds for a local process, an emulated one, and one at the
+other end of ``ssh``.
+
+A message is a frame: four bytes, big-endian, the length in bytes; then a JSON object in ASCII. Every object has a
+``"type"``. The controller's first message is ``start``; it carries the protocol's version and a nonce, and every
+message from the worker carries the nonce back together with the process id, so that a child which a test forked, or a
+print that looks like a message, is not taken for the worker.
+
+From the controller:
+
+========== ===========================================================================================================
+``start``  ``protocol``, ``nonce``, ``mode`` (``imports`` or ``tests``) and that mode's settings
+``run``    ``id``: the node id to run; ``next``: the one after it or ``null``; ``left``: failures until the run stops, or 0;
+           ``watchdog``: seconds after which the process ends itself (the controller may be gone)
+``finish`` end the session: tear down, tell the summary, exit
+========== ===========================================================================================================
+
+From the worker:
+
+============= ========================================================================================================
+``hello``     ``facts`` of the interpreter
+``imported``  one result of the mode ``imports``: see :class:`Importer`
+``collected`` ``items``, ``reports`` (of modules that failed or skipped), ``header`` (lines), ``unknown`` (options of the
+              host's that the target does not know), ``pytest`` (version)
+``phase``     ``id``, ``when``: only for tests whose time-out does not count their fixtures
+``report``    ``data``: a report as pytest's own ``pytest_report_to_serializable`` makes it
+``warning``   one recorded warning, as text
+``text``      what plugins wrote to the terminal
+``done``      ``id``: the test has ended and all its reports were sent; ``stop``: why the session is to stop, or ``""``;
+              ``fresh``: whether the rest needs a fresh worker
+``finished``  the end record: ``status`` (pytest's exit code), ``summary`` (text). Only after it was the run complete.
+``fatal``     ``text``: the worker itself cannot go on
+============= ========================================================================================================
+"""
+
+import json
+import os
+import struct
+import sys
+import time
+
+PROTOCOL = 1
+
+#: Modules that exist where pseudo-terminals do; a test module that cannot be imported for want of one is skipped.
+UNIX_MODULES = ("pty", "tty", "termios", "fcntl", "resource")
+
+#: Frames above this many bytes are nonsense, not messages.
+FRAME_LIMIT = 1 << 30
+
+
+class ChannelClosedError(Exception):
+    """The controller is gone."""
+
+
+class ChildDoneError(BaseException):
+    """A forked child of ours has done its work and leaves the interpreter the ordinary way."""
+
+
+class Channel:
+    """Framed JSON messages over two descriptors of our own."""
+
+    def __init__(self, read_fd, write_fd):
+        self._in = read_fd
+        self._out = write_fd
+        self._pid = os.getpid()
+        self.nonce = ""
+
+    def send(self, kind, **fields):
+        """Send one message; in a forked child of the worker, do nothing."""
+        if os.getpid() != self._pid:
+            return
+        fields["type"] = kind
+        fields["nonce"] = self.nonce
+        fields["pid"] = self._pid
+        data = json.dumps(fields, default=repr).encode("ascii")
+        view = memoryview(struct.pack(">I", len(data)) + data)
+        while view:
+            view = view[os.write(self._out, view) :]
+
+    def receive(self):
+        """Wait for one message.
+
+        :raises ChannelClosedError: the controller closed its end.
+        """
+        if os.getpid() != self._pid:
+            # A child that a test forked fell out of the test: it must not take the worker's messages.
+            os._exit(70)
+        (length,) = struct.unpack(">I", self._exactly(4))
+        if length > FRAME_LIMIT:
+            raise ChannelClosedError("a frame of %d bytes" % length)
+        return json.loads(self._exactly(length).decode("ascii"))
+
+    def _exactly(self, count):
+        parts = []
+        while count:
+            try:
+                part = os.read(self._in, min(count, 1 << 20))
+            except OSError:
+                part = b""
+            if not part:
+                raise ChannelClosedError("end of file")
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+def open_channel():
+    """Move the channel away from the standard descriptors, before anything else can print there."""
+    if os.name == "nt":
+        import msvcrt
+
+        for fd in (0, 1):
+            msvcrt.setmode(fd, os.O_BINARY)
+    # High numbers: code under test that closes or reuses low descriptors does not meet them by accident.
+    read_fd = _dup_high(0)
+    write_fd = _dup_high(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    sys.stdin = os.fdopen(os.dup(0), "r")
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.__stdout__ = sys.stdout
+    return Channel(read_fd, write_fd)
+
+
+def _dup_high(fd):
+    try:
+        import fcntl
+    except ImportError:
+        return os.dup(fd)
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200)
+    except OSError:
+        return os.dup(fd)
+
+
+# --- facts -----------------------------------------------------------------------------------------------------------
+
+
+def can_open_pty():
+    """Say whether a pseudo-terminal can be opened here."""
+    if not hasattr(os, "openpty"):
+        return False
+    try:
+        first, second = os.openpty()
+    except OSError:
+        return False
+    os.close(first)
+    os.close(second)
+    return True
+
+
+def page_size():
+    """Return the size of a memory page in bytes; 0 where the interpreter does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def local_facts():
+    """Return the facts of the running interpreter, as the fixture ``wheel_target`` shows them."""
+    import platform
+
+    version = sys.version_info
+    free_threaded = False
+    if version >= (3, 13):
+        import sysconfig
+
+        free_threaded = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    prefix = {"cpython": "cp", "pypy": "pp"}.get(sys.implementation.name, sys.implementation.name)
+    libc, libc_version = _libc()
+    return {
+        "wheel": "",
+        "name": "",
+        "version": "",
+        "interpreter": "%s%d%d%s" % (prefix, version[0], version[1], "t" if free_threaded else ""),
+        "implementation": sys.implementation.name,
+        "python": "%d.%d.%d" % version[:3],
+        "free_threaded": free_threaded,
+        "system": sys.platform,
+        "architecture": platform.machine().lower(),
+        "libc": libc,
+        "libc_version": libc_version,
+        "machine": "host",
+        "emulated": False,
+        "page_size": page_size(),
+        "pty": can_open_pty(),
+    }
+
+
+def _libc():
+    try:
+        name, _, version = os.confstr("CS_GNU_LIBC_VERSION").partition(" ")
+    except (AttributeError, ValueError, OSError):
+        return ("musl" if sys.platform == "linux" else ""), ""
+    return name, version
+
+
+class WheelTarget:
+    """Frozen facts of the target that a test runs on; the value of the fixture ``wheel_target``.
+
+    Attributes: ``wheel`` (file name, empty in an ordinary run), ``name``, ``version``, ``interpreter`` (``cp314t``),
+    ``implementation``, ``python``, ``free_threaded``, ``system`` (``sys.platform`` of the target), ``architecture``,
+    ``libc``, ``libc_version``, ``machine`` (``host``, ``rpi4``), ``emulated``, ``page_size`` (bytes), ``pty`` (whether a
+    pseudo-terminal can be opened).
+    """
+
+    __slots__ = ("_facts",)
+
+    def __init__(self, facts):
+        object.__setattr__(self, "_facts", dict(facts))
+
+    def __getattr__(self, name):
+        try:
+            return self._facts[name]
+        except KeyError:
+            raise AttributeError(
+                "wheel_target has no fact %r; it has %s" % (name, ", ".join(sorted(self._facts)))
+            ) from None
+
+    def __setattr__(self, name, value):
+        raise AttributeError("wheel_target is frozen")
+
+    def __delattr__(self, name):
+        raise AttributeError("wheel_target is frozen")
+
+    def __dir__(self):
+        return sorted([*object.__dir__(self), *self._facts])
+
+    def __eq__(self, other):
+        return isinstance(other, WheelTarget) and self._facts == other._facts
+
+    def __hash__(self):
+        return hash(tuple(sorted(self._facts.items())))
+
+    def __repr__(self):
+        return "<wheel_target %s>" % " ".join("%s=%s" % pair for pair in sorted(self._facts.items()))
+
+
+# --- rules for tests: the markers `pty` and `wheel_target` ------------------------------------------------------------
+
+
+class TargetRules:
+    """Which tests a target's facts rule out. A pytest plugin, for the worker and for an ordinary run alike.
+
+    :param facts: as :func:`local_facts` returns them.
+    :param patterns: names that mark a test as one that needs a pseudo-terminal; ``pty`` matches as a whole word of a
+        ``snake_case`` or ``CamelCase`` name, never as a part of ``empty``.
+    """
+
+    def __init__(self, facts, patterns):
+        import pytest
+
+        self.pytest = pytest
+        self.facts = facts
+        self.target = WheelTarget(facts)
+        self.patterns = tuple(pattern.lower() for pattern in patterns if pattern)
+        self._words = {}
+
+    def where(self):
+        """Name the target in a reason."""
+        return "%s on %s" % (self.facts["interpreter"], self.facts["system"])
+
+    def pytest_collection_modifyitems(self, items):
+        for item in items:
+            self._apply_facts(item)
+            if not self.facts["pty"] and self._needs_pty(item):
+                item.add_marker(
+                    self.pytest.mark.skip(reason="needs a pseudo-terminal, which %s does not have" % self.where())
+                )
+
+    def _needs_pty(self, item):
+        mark = item.get_closest_marker("pty")
+        if mark is not None:
+            return not (mark.args and mark.args[0] is False)
+        if not self.patterns:
+            return False
+        names = []
+        for node in item.listchain():
+            if isinstance(node, (self.pytest.Session, self.pytest.Dir if hasattr(self.pytest, "Dir") else ())):
+                continue
+            names.append(os.path.basename(node.name) if isinstance(node, self.pytest.Module) else node.name)
+        return any(self._names_pty(name) for name in names)
+
+    def _names_pty(self, name):
+        bare = name.partition("[")[0]
+        found = self._words.get(bare)
+        if found is None:
+            words = split_words(bare)
+            found = self._words[bare] = any(
+                "_".join(words[start : start + size]) == pattern
+                for pattern in self.patterns
+                for size in [pattern.count("_") + 1]
+                for start in range(len(words) - size + 1)
+            )
+        return found
+
+    def _apply_facts(self, item):
+        for mark in item.iter_markers("wheel_target"):
+            wanted = dict(mark.kwargs)
+            skip = bool(wanted.pop("skip", False))
+            why = wanted.pop("reason", "")
+            unknown = sorted(set(wanted) - set(self.facts))
+            if unknown or mark.args or not wanted:
+                raise self.pytest.UsageError(
+                    "%s: @pytest.mark.wheel_target(...) takes facts by keyword (%s), and skip= and reason=; got %s"
+                    % (item.nodeid, ", ".join(sorted(self.facts)), ", ".join(unknown) or repr(mark.args))
+                )
+            holds = all(self._holds(name, value) for name, value in wanted.items())
+            if holds is skip:
+                text = ", ".join("%s=%r" % pair for pair in sorted(wanted.items()))
+                have = ", ".join("%s=%r" % (name, self.facts[name]) for name in sorted(wanted))
+                reason = ("not for a target with %s" % text) if skip else "needs a target with %s, has %s" % (text, have)
+                item.add_marker(self.pytest.mark.skip(reason=why or reason))
+
+    def _holds(self, name, value):
+        values = value if isinstance(value, (tuple, list, set, frozenset)) else (value,)
+        return self.facts[name] in values
+
+    def skips_import(self, error, is_wheel_file):
+        """Say whether an import error of a test module means that the target lacks pseudo-terminals.
+
+        :param error: the :class:`ImportError`.
+        :param is_wheel_file: tells whether a file belongs to the wheel; its own failing import is a failure.
+        :returns: the reason to skip, or an empty string.
+        """
+        if self.facts["pty"]:
+            return ""
+        name = (error.name or "").partition(".")[0]
+        if name not in UNIX_MODULES:
+            return ""
+        frame = error.__traceback__
+        last = ""
+        while frame is not None:
+            file = frame.tb_frame.f_code.co_filename
+            if not file.startswith("<frozen"):
+                last = file
+            frame = frame.tb_next
+        if is_wheel_file(last):
+            return ""
+        return "needs the module %r, which %s does not have" % (name, self.where())
+
+
+def split_words(name):
+    """Split a ``snake_case`` or ``CamelCase`` name, or a file name, into lower-case words."""
+    words = []
+    current = ""
+    previous = ""
+    for index, char in enumerate(name):
+        following = name[index + 1 : index + 2]
+        boundary = not char.isalnum() or (
+            char.isupper() and (previous.islower() or previous.isdigit() or (previous.isupper() and following.islower()))
+        )
+        if boundary and current:
+            words.append(current.lower())
+            current = ""
+        if char.isalnum():
+            current += char
+        previous = char
+    if current:
+        words.append(current.lower())
+    return words
+
+
+# --- mode `imports` --------------------------------------------------------------------------------------------------
+
+
+class Importer:
+    """Imports each module in a process of its own, before any test tool is in reach.
+
+    Where ``fork`` exists, the children come from this bare interpreter; elsewhere each is a new process. An ``imported``
+    message has ``name``, ``kind`` (``import`` or ``entry``), ``ok``, ``seconds`` (of the import), ``status`` (wait status
+    of the process as :attr:`subprocess.Popen.returncode` has it), ``timed_out``, ``output`` (what it printed),
+    ``file``, ``error`` (see :func:`describe_error`) or ``null``, ``gil`` (whether a free-threaded interpreter runs with
+    the GIL afterwards), ``mapped`` (files mapped by the import), ``before`` (those mapped before), ``foreign``.
+    """
+
+    def __init__(self, channel, settings):
+        self.channel = channel
+        self.settings = settings
+        self.timeout = settings["timeout"]
+
+    def run(self):
+        """Import everything that the settings name, then send the end record."""
+        for job in self.settings["jobs"]:
+            result = self._fork(job) if hasattr(os, "fork") else self._spawn(job)
+            self.channel.send("imported", **result)
+        self.channel.send("finished", status=0, summary="")
+
+    def _fork(self, job):
+        import select
+        import signal
+        import tempfile
+
+        read_fd, write_fd = os.pipe()
+        with tempfile.TemporaryFile() as log:
+            pid = os.fork()
+            if pid == 0:
+                os.close(read_fd)
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+                self._child(job, write_fd)
+            os.close(write_fd)
+            deadline = time.monotonic() + self.timeout
+            data = b""
+            timed_out = False
+            status = None
+            pipe_open = True
+            while status is None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    timed_out = True
+                    self._stacks(pid, signal)
+                    os.kill(pid, signal.SIGKILL)
+                    _, status = os.waitpid(pid, 0)
+                    break
+                if pipe_open:
+                    # A grandchild may hold the pipe open: end of file is not waited for, the process is.
+                    ready, _, _ = select.select([read_fd], [], [], min(left, 0.05))
+                    if ready:
+                        part = os.read(read_fd, 1 << 16)
+                        data += part
+                        pipe_open = bool(part)
+                        continue
+                else:
+                    time.sleep(0.002)
+                done, raw = os.waitpid(pid, os.WNOHANG)
+                if done:
+                    status = raw
+            while pipe_open and select.select([read_fd], [], [], 0)[0]:
+                part = os.read(read_fd, 1 << 16)
+                data += part
+                pipe_open = bool(part)
+            os.close(read_fd)
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - 20000))
+            output = log.read().decode("utf-8", "backslashreplace")
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        return self._result(job, data, code, timed_out, output)
+
+    def _stacks(self, pid, signal):
+        if hasattr(signal, "SIGUSR1"):
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(0.3)
+
+    def _child(self, job, write_fd):
+        import faulthandler
+        import signal
+
+        os.setsid()
+        faulthandler.enable(file=2)
+        faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
+        result = import_one(job, self.settings)
+        try:
+            os.write(write_fd, json.dumps(result, default=repr).encode("ascii"))
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os.close(write_fd)
+        # An ordinary end, with atexit handlers and module teardown: a module may import and then crash on the way out.
+        raise ChildDoneError
+
+    def _spawn(self, job):
+        import subprocess
+
+        settings = dict(self.settings, jobs=[job], single=True)
+        process = subprocess.Popen(
+            [sys.executable, *self.settings["argv"]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        data = json.dumps({"type": "start", "protocol": PROTOCOL, "nonce": "", **settings}).encode("ascii")
+        timed_out = False
+        try:
+            out, err = process.communicate(struct.pack(">I", len(data)) + data, timeout=self.timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            process.kill()
+            out, err = process.communicate()
+        # Frames: hello, then the result.
+        body = b""
+        while len(out) >= 4:
+            (length,) = struct.unpack(">I", out[:4])
+            message = json.loads(out[4 : 4 + length].decode("ascii")) if len(out) >= 4 + length else {}
+            if message.get("type") == "single":
+                body = json.dumps(message["result"]).encode("ascii")
+            out = out[4 + length :]
+        return self._result(job, body, process.returncode, timed_out, err[-20000:].decode("utf-8", "backslashreplace"))
+
+    @staticmethod
+    def _result(job, data, status, timed_out, output):
+        try:
+            result = json.loads(data.decode("ascii")) if data else {}
+        except ValueError:
+            result = {}
+        result.update(
+            name=job["name"],
+            kind=job["kind"],
+            status=status,
+            timed_out=timed_out,
+            output=output,
+            complete="ok" in result,
+        )
+        return result
+
+
+def import_one(job, settings):
+    """Import one module (or load one entry point) here, and tell what came of it."""
+    before = mapped_files()
+    start = time.perf_counter()
+    error = None
+    file = ""
+    try:
+        import importlib
+
+        module = importlib.import_module(job["module"])
+        file = getattr(module, "__file__", None) or ""
+        found = module
+        for attribute in [part for part in job.get("attribute", "").split(".") if part]:
+            found = getattr(found, attribute)
+        if job["kind"] == "entry" and not callable(found):
+            raise TypeError("the entry point %s refers to %r, which cannot be called" % (job["name"], found))
+    except BaseException as raised:
+        error = describe_error(raised)
+    seconds = time.perf_counter() - start
+    after = mapped_files()
+    names = set(settings["names"])
+    sites = tuple(os.path.realpath(site) + os.sep for site in settings["sites"])
+    foreign = []
+    for name, module in list(sys.modules.items()):
+        origin = getattr(module, "__file__", None)
+        if name.partition(".")[0] in names and isinstance(origin, str):
+            if not os.path.realpath(origin).startswith(sites):
+                foreign.append([name, origin])
+    gil = getattr(sys, "_is_gil_enabled", None)
+    return {
+        "ok": error is None,
+        "seconds": seconds,
+        "file": file,
+        "error": error,
+        "gil": bool(gil()) if gil is not None and settings["free_threaded"] else False,
+        "before": sorted(before),
+        "mapped": sorted(after - before),
+        "foreign": foreign,
+    }
+
+
+def mapped_files():
+    """Return the files mapped into this process (Linux); elsewhere an empty set."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            lines = maps.readlines()
+    except OSError:
+        return set()
+    found = set()
+    for line in lines:
+        path = line.rstrip("\n").split(None, 5)[5:]
+        if path and path[0].startswith("/"):
+            found.add(path[0])
+    return found
+
+
+def describe_error(raised):
+    """Describe an exception, without any library: its chain, outermost last.
+
+    :returns: a list of ``{"type", "message", "name", "frames": [[file, line, function, [context lines], index]], "cause"}``,
+        ``name`` being what an :class:`ImportError` could not find, ``cause`` how the *next* one relates to this one.
+    """
+    import linecache
+    import traceback
+
+    chain = []
+    seen = set()
+    current = raised
+    relation = ""
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        frames = []
+        for frame, line in traceback.walk_tb(current.__traceback__):
+            code = frame.f_code
+            if code.co_filename.startswith("<frozen importlib") or code.co_filename == __file__:
+                continue
+            if "importlib" in code.co_filename and os.path.basename(code.co_filename) == "__init__.py":
+                continue
+            first = max(1, line - 3)
+            context = [linecache.getline(code.co_filename, number).rstrip("\n") for number in range(first, line + 1)]
+            frames.append([code.co_filename, line, code.co_name, context, line - first])
+        try:
+            message = str(current)
+        except Exception as broken:
+            message = "<its str() raised %s>" % type(broken).__name__
+        chain.append(
+            {
+                "type": type(current).__name__,
+                "message": message,
+                "name": getattr(current, "name", None) if isinstance(current, ImportError) else None,
+                "frames": frames,
+                "cause": relation,
+            }
+        )
+        if current.__cause__ is not None:
+            current, relation = current.__cause__, "cause"
+        elif current.__context__ is not None and not current.__suppress_context__:
+            current, relation = current.__context__, "context"
+        else:
+            break
+    chain.reverse()
+    return chain
+
+
+# --- mode `tests` ----------------------------------------------------------------------------------------------------
+
+
+def run_tests(channel, settings):
+    """Load pytest, collect, serve ``run`` messages, and send the end record."""
+    import faulthandler
+
+    faulthandler.enable(file=2)
+    try:
+        import signal
+
+        faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
+    except (ImportError, AttributeError):
+        pass  # Windows: the watchdog of each test writes the stacks.
+    for folder in settings["overlays"]:
+        if folder not in sys.path:
+            sys.path.append(folder)
+    if settings["python_m"]:
+        sys.path.insert(0, os.getcwd())
+    sys.dont_write_bytecode = True
+    guard = sys.modules["_wheelcheck_guard"].install() if "_wheelcheck_guard" in sys.modules else None
+    if guard is None:
+        raise RuntimeError("the guard of the environment did not start: is its .pth file disabled (-S, or -I -S)?")
+    import pytest
+
+    facts = dict(local_facts(), **settings["facts"])
+    if settings["pretend"] == "win32":
+        facts.update(system="win32", pty=False)
+        for name in UNIX_MODULES:
+            sys.modules[name] = None
+    session = WorkerSession(pytest, channel, settings, guard, facts)
+    status = pytest.main(list(settings["args"]), plugins=session.plugins())
+    channel.send("finished", status=int(status), summary=session.summary)
+
+
+class WorkerSession:
+    """The worker's half of a pytest run."""
+
+    def __init__(self, pytest, channel, settings, guard, facts):
+        self.pytest = pytest
+        self.channel = channel
+        self.settings = settings
+        self.guard = guard
+        self.facts = facts
+        self.rules = TargetRules(facts, settings["pty_patterns"])
+        self.summary = ""
+        self.collect_reports = []
+        self.unknown = []
+        self.known_modules = 0
+        self.told = []
+        self.terminal = None
+        self.config = None
+        self.collected = False
+
+    def plugins(self):
+        """Return the plugins to hand to :func:`pytest.main`."""
+        return [_make_plugin(self), self.rules]
+
+    # -- options ------------------------------------------------------------------------------------------------
+
+    def select_args(self, args, parser):
+        """Drop, in place, the host's options that this target does not know; what the user gave it alone stays."""
+        known = _known_options(parser)
+        kept = []
+        for words, host in self.settings["occurrences"]:
+            option = words[0].partition("=")[0] if words[0].startswith("--") else words[0][:2]
+            if host and words[0].startswith("-") and option not in known:
+                self.unknown.append(option)
+                continue
+            kept.extend(words)
+        args[:] = [*self.settings["fixed_args"], *kept]
+
+    # -- imports ------------------------------------------------------------------------------------------------
+
+    def patch_import_path(self):
+        """Make pytest import test files below a package of the wheel through the import system, so that the guard
+        decides where each part comes from, in every import mode."""
+        import importlib
+
+        import _pytest.pathlib as pathlib
+
+        original = pathlib.import_path
+        session = self
+
+        def import_path(path, *args, **kwargs):
+            session.guard.first()
+            try:
+                dotted = session.dotted_below_wheel(path)
+                if dotted is not None:
+                    return importlib.import_module(dotted)
+                return original(path, *args, **kwargs)
+            except ImportError as error:
+                reason = session.rules.skips_import(error, session.guard.is_inside)
+                if reason:
+                    raise session.pytest.skip.Exception(reason, allow_module_level=True) from error
+                raise
+
+        for name, module in list(sys.modules.items()):
+            if name.startswith("_pytest.") and getattr(module, "import_path", None) is original:
+                module.import_path = import_path
+
+    def dotted_below_wheel(self, path):
+        """Return the dotted name of a file that lies in a package of the wheel's name, else ``None``."""
+        import importlib
+
+        folder, name = os.path.split(os.path.abspath(str(path)))
+        stem, ending = os.path.splitext(name)
+        if ending != ".py":
+            return None
+        parts = [] if stem == "__init__" else [stem]
+        current = folder
+        while os.path.isfile(os.path.join(current, "__init__.py")):
+            current, component = os.path.split(current)
+            parts.insert(0, component)
+        if parts and parts[0] in self.guard.names and (len(parts) > 1 or stem == "__init__"):
+            if current not in self.guard.roots:
+                self.guard.roots.append(current)
+            return ".".join(parts)
+        # A test folder without __init__.py below a name of the wheel: pytest may build the package from the source
+        # tree (importmode=importlib), unless the wheel's own is there already.
+        for root in self.guard.roots:
+            relative = os.path.relpath(os.path.abspath(str(path)), root).split(os.sep)
+            if len(relative) > 1 and relative[0] in self.guard.names and relative[0] not in sys.modules:
+                try:
+                    importlib.import_module(relative[0])
+                except ImportError:
+                    pass
+        return None
+
+    def foreign(self):
+        """Tell which modules of the wheel's names came from elsewhere since it was last asked."""
+        if len(sys.modules) == self.known_modules:
+            return ""
+        self.known_modules = len(sys.modules)
+        # Told once: later tests are not to blame.
+        found = [pair for pair in self.guard.foreign() if pair not in self.told]
+        if not found:
+            return ""
+        self.told.extend(found)
+        lines = ["%s was imported from %s" % pair for pair in found[:5]]
+        if len(found) > 5:
+            lines.append("and %d more" % (len(found) - 5))
+        return "\n".join(
+            [
+                "not the wheel: " + lines[0],
+                *lines[1:],
+                "This module belongs to the wheel, but another copy was loaded, so what was tested is not what will be",
+                "installed. Likely causes: importmode=importlib with tests inside the package, a changed __path__, or",
+                "code that loads modules by file name.",
+            ]
+        )
+
+    # -- collection ---------------------------------------------------------------------------------------------
+
+    def describe_item(self, item):
+        """Tell the controller what it needs to make an item that behaves like this one."""
+        chain = item.listchain()
+        names = []
+        for index, node in enumerate(chain):
+            if index > 0 and not (index == 1 and not isinstance(node, self.pytest.Item) and _is_directory(self.pytest, node)):
+                names.append(node.name)
+        names.extend(item.listextrakeywords())
+        function = getattr(item, "function", None)
+        if function is not None:
+            names.extend(name for name in getattr(function, "__dict__", ()) if not name.startswith("__"))
+        marks = []
+        for mark in item.iter_markers():
+            names.append(mark.name)
+            marks.append([mark.name, [_plain(arg) for arg in mark.args], {key: _plain(val) for key, val in mark.kwargs.items()}])
+        doc = getattr(getattr(item, "obj", None), "__doc__", None)
+        timeout, func_only = self.timeout_of(item)
+        return {
+            "id": item.nodeid,
+            "location": list(item.location),
+            "chain": [[type(node).__name__, node.name] for node in chain[1:]],
+            "names": sorted(set(names)),
+            "marks": marks,
+            "doc": doc if isinstance(doc, str) else "",
+            "timeout": timeout,
+            "func_only": func_only,
+        }
+
+    def timeout_of(self, item):
+        """Return the test's own time-out in seconds, scaled, or 0, and whether it counts the function only."""
+        plugin = item.config.pluginmanager.getplugin("timeout")
+        find = getattr(plugin, "_get_item_settings", None)
+        if find is None:
+            return 0, False
+        try:
+            found = find(item)
+        except Exception:
+            return 0, False
+        return (found.timeout or 0) * self.settings["timeout_scale"], bool(found.func_only)
+
+    def send_collected(self, session):
+        """Send everything that collection found."""
+        self.flush_terminal()
+        self.channel.send(
+            "collected",
+            items=[self.describe_item(item) for item in session.items],
+            reports=self.collect_reports,
+            header=self.header(session.config),
+            unknown=self.unknown,
+            pytest=self.pytest.__version__,
+        )
+
+    def header(self, config):
+        """Return the lines that the user's conftest and plugins add to the header."""
+        caller = self._foreign_caller(config, "pytest_report_header")
+        lines = []
+        for found in reversed(caller(config=config, start_path=config.invocation_params.dir, startdir=None)):
+            lines.extend([found] if isinstance(found, str) else list(found))
+        return lines
+
+    @staticmethod
+    def _foreign_caller(config, hook):
+        ours = []
+        for implementation in getattr(config.hook, hook).get_hookimpls():
+            module = getattr(implementation.function, "__module__", "") or ""
+            if module.startswith("_pytest.") or module in ("pytest_timeout", "__main__", __name__):
+                ours.append(implementation.plugin)
+        return config.pluginmanager.subset_hook_caller(hook, remove_plugins=ours)
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def serve(self, session):
+        """Run what the controller names, until it says ``finish``."""
+        items = {}
+        for item in session.items:
+            items.setdefault(item.nodeid, []).append(item)
+        while True:
+            message = self.channel.receive()
+            kind = message["type"]
+            if kind == "finish":
+                return
+            if kind != "run":
+                raise RuntimeError("unknown message %r" % kind)
+            # Ids may repeat (--keep-duplicates): each run takes the next of that name.
+            same = items.get(message["id"])
+            if not same:
+                self.channel.send("fatal", text="the target did not collect %s" % message["id"])
+                return
+            item = same.pop(0) if len(same) > 1 else same[0]
+            following = items.get(message["next"]) if message["next"] else None
+            nextitem = following[0] if following else None
+            self.run_one(session, item, nextitem, message)
+
+    def run_one(self, session, item, nextitem, message):
+        """Run one item with its fixtures, up to the common part with the next one."""
+        import faulthandler
+
+        self.guard.first()
+        if message["watchdog"]:
+            faulthandler.dump_traceback_later(message["watchdog"], exit=True, file=2)
+        # pytest stops in the middle of an item (subtests) where the run is to stop at this failure.
+        if message["left"]:
+            session.config.option.maxfail = session.testsfailed + message["left"]
+        stop = ""
+        fresh = False
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        except self.pytest.exit.Exception as leave:
+            stop = "%s: %s" % (item.nodeid, leave.msg)
+        except KeyboardInterrupt as interrupt:
+            # Nobody is at a keyboard here: the code under test raised it. Its fixtures are still set up, so the rest
+            # runs in a fresh worker.
+            fresh = True
+            self.send_failure(item, "call", "the test raised KeyboardInterrupt\n" + render(interrupt))
+        finally:
+            if message["watchdog"]:
+                faulthandler.cancel_dump_traceback_later()
+        wrong = self.foreign()
+        if wrong:
+            self.send_failure(item, "teardown", wrong)
+        if not stop and session.shouldstop:
+            stop = str(session.shouldstop)
+        if not stop and session.shouldfail and not message["left"]:
+            stop = str(session.shouldfail)
+        self.flush_terminal()
+        self.channel.send("done", id=message["id"], stop=stop, fresh=fresh)
+
+    def send_failure(self, item, when, text):
+        """Send a failed report that pytest itself did not make."""
+        now = time.time()
+        report = self.pytest.TestReport(
+            item.nodeid, item.location, {}, "failed", text, when, duration=0, start=now, stop=now
+        )
+        self.send_report(report, item.config)
+
+    def send_report(self, report, config):
+        """Send a report as pytest serialises it."""
+        # Some outcomes are settled only here (a test with failed subtests).
+        status = config.hook.pytest_report_teststatus(report=report, config=config)
+        self.channel.send(
+            "report",
+            data=config.hook.pytest_report_to_serializable(config=config, report=report),
+        )
+        return status
+
+    def flush_terminal(self):
+        """Send what plugins wrote to the terminal since the last time."""
+        if self.terminal is not None:
+            text = self.terminal.take()
+            if text.strip():
+                self.channel.send("text", text=text)
+
+
+def render(error):
+    """Return an exception's traceback as text."""
+    import traceback
+
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _is_directory(pytest, node):
+    kind = getattr(pytest, "Directory", None)
+    return kind is not None and isinstance(node, kind)
+
+
+def _plain(value):
+    """Keep what ``-m "device(serial=1)"`` can compare with; describe the rest."""
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+
+def _known_options(parser):
+    """Return every option string that a pytest parser knows."""
+    found = {"-" + letter for letter in "ckmorxqvlsphVhW"}
+    groups = [parser._anonymous, *parser._groups]
+    for group in groups:
+        for option in group.options:
+            names = option.names() if hasattr(option, "names") else option._short_opts + option._long_opts
+            found.update(names)
+    return found
+
+
+class _Buffer:
+    """A text stream whose content is taken in pieces."""
+
+    encoding = "utf-8"
+
+    def __init__(self):
+        self.parts = []
+
+    def write(self, text):
+        self.parts.append(text)
+        return len(text)
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return False
+
+    def take(self):
+        text, self.parts = "".join(self.parts), []
+        return text
+
+
+def _quiet_reporter(base):
+    """Return a terminal reporter that counts, keeps its attributes for plugins, and prints nothing by itself."""
+
+    class QuietReporter(base):
+        pass
+
+    keep = {"pytest_warning_recorded", "pytest_deselected"}
+    for name in dir(base):
+        if name.startswith("pytest_") and name not in keep:
+            setattr(QuietReporter, name, None)
+
+    def pytest_runtest_logreport(self, report):
+        found = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
+        if found:
+            self._add_stats(found[0], [report])
+
+    QuietReporter.pytest_runtest_logreport = pytest_runtest_logreport
+    return QuietReporter
+
+
+def _make_plugin(worker):
+    """Make the plugin that turns pytest's hooks into messages."""
+    pytest = worker.pytest
+    channel = worker.channel
+
+    class WorkerPlugin:
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_addoption(self, parser):
+            for name in worker.settings["ini_names"]:
+                parser.addini(name, "of pytest-wheelcheck, meant for the host")
+
+        @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+        def pytest_load_initial_conftests(self, early_config, parser, args):
+            worker.patch_import_path()
+            worker.guard.first()
+            yield
+            worker.select_args(args, parser)
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_configure(self, config):
+            worker.guard.first()
+            config.addinivalue_line("markers", PTY_MARKER)
+            config.addinivalue_line("markers", TARGET_MARKER)
+            reporter = config.pluginmanager.getplugin("terminalreporter")
+            if reporter is not None:
+                from _pytest._io import TerminalWriter
+
+                worker.terminal = _Buffer()
+                config.pluginmanager.unregister(reporter)
+                reporter._tw = TerminalWriter(file=worker.terminal)
+                reporter._tw.fullwidth = worker.settings["width"]
+                reporter.__class__ = _quiet_reporter(type(reporter))
+                config.pluginmanager.register(reporter, "terminalreporter")
+
+        @pytest.fixture(scope="session")
+        def wheel_target(self):
+            """Frozen facts of the target: wheel, interpreter, architecture, libc, machine, emulated or not."""
+            return worker.rules.target
+
+        def pytest_collectreport(self, report):
+            if report.failed or report.skipped:
+                data = worker.config.hook.pytest_report_to_serializable(config=worker.config, report=report)
+                data.pop("result", None)
+                worker.collect_reports.append(data)
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_make_collect_report(self, collector):
+            worker.guard.first()
+            outcome = yield
+            report = outcome.get_result()
+            wrong = worker.foreign() if report.passed else ""
+            if wrong:
+                report.outcome = "failed"
+                report.longrepr = wrong
+                report.result = []
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionstart(self, session):
+            worker.config = session.config
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtestloop(self, session):
+            # Modules that could not be collected are nodes of their own at the controller; the others run.
+            session.testsfailed = 0
+            worker.send_collected(session)
+            worker.collected = True
+            worker.serve(session)
+            return True
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_logreport(self, report):
+            worker.send_report(report, worker.config)
+
+        def pytest_warning_recorded(self, warning_message, when, nodeid, location):
+            category = warning_message.category
+            channel.send(
+                "warning",
+                text=str(warning_message.message),
+                category=category.__name__,
+                module=category.__module__,
+                filename=warning_message.filename,
+                lineno=warning_message.lineno,
+                when=when,
+                nodeid=nodeid,
+                location=list(location) if location else None,
+            )
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_setup(self, item):
+            phase(item, "setup")
+            yield
+
+        @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+        def pytest_runtest_call(self, item):
+            phase(item, "call")
+            yield
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_teardown(self, item):
+            phase(item, "teardown")
+            yield
+
+        @pytest.hookimpl(tryfirst=True, optionalhook=True)
+        def pytest_timeout_set_timer(self, item, settings):
+            scale = worker.settings["timeout_scale"]
+            if scale == 1 or getattr(settings, "_wheelcheck", False):
+                return None
+            plugin = item.config.pluginmanager.getplugin("timeout")
+            return plugin.pytest_timeout_set_timer(item, settings._replace(timeout=settings.timeout * scale))
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_sessionfinish(self, session, exitstatus):
+            reporter = session.config.pluginmanager.getplugin("terminalreporter")
+            if reporter is None or not worker.collected:
+                return
+            worker.flush_terminal()
+            caller = worker._foreign_caller(session.config, "pytest_terminal_summary")
+            caller(terminalreporter=reporter, exitstatus=exitstatus, config=session.config)
+            worker.summary = worker.terminal.take()
+
+        def pytest_internalerror(self, excrepr):
+            channel.send("fatal", text="INTERNALERROR in the target's pytest\n%s" % excrepr)
+
+    def phase(item, when):
+        if worker.timeout_of(item)[1]:
+            channel.send("phase", id=item.nodeid, when=when)
+
+    return WorkerPlugin()
+
+
+PTY_MARKER = (
+    "pty: the test needs a pseudo-terminal and is skipped on targets that have none (Windows); "
+    "pty(False) exempts a test that only sounds like one."
+)
+TARGET_MARKER = (
+    "wheel_target(*, skip=False, reason='', **facts): run the test only on targets with these facts, or with skip=True "
+    "skip it there, e.g. wheel_target(libc='glibc') or wheel_target(skip=True, emulated=True)."
+)
+
+
+def main():
+    """Serve one controller."""
+    channel = open_channel()
+    try:
+        start = channel.receive()
+        channel.nonce = start["nonce"]
+        if start["type"] != "start" or start["protocol"] != PROTOCOL:
+            channel.send("fatal", text="protocol %r is not %r" % (start.get("protocol"), PROTOCOL))
+            return 2
+        if start.get("single"):
+            channel.send("single", result=import_one(start["jobs"][0], start))
+            return 0
+        channel.send("hello", protocol=PROTOCOL, executable=sys.executable, version=list(sys.version_info[:3]))
+        if start["mode"] == "imports":
+            Importer(channel, start).run()
+        else:
+            run_tests(channel, start)
+    except ChannelClosedError:
+        return 3
+    except ChildDoneError:
+        raise
+    except BaseException as error:
+        channel.send("fatal", text=render(error))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except ChildDoneError:
+        sys.exit(0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # After the end record nothing of the code under test is waited for: threads and atexit handlers may hang.
+    os._exit(code)
