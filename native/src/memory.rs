@@ -1,0 +1,64 @@
+//! Memory in pieces of an assumed page size, and more memory than there is.
+
+use std::io;
+
+/// Map two pages of the assumed size and protect the second, as an allocator's guard page is made.
+///
+/// The system refuses (`EINVAL`) where the second does not begin on a real page: where that is bigger.
+#[cfg(unix)]
+pub fn page_aligned(assumed: usize) -> io::Result<()> {
+    use std::ptr;
+
+    let length = assumed
+        .checked_mul(2)
+        .filter(|_| assumed.is_power_of_two())
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a page size is a power of two below half of the address space",
+            )
+        })?;
+    // SAFETY: a new anonymous mapping; no memory of anybody else is touched.
+    let start = unsafe {
+        libc::mmap(
+            ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANON,
+            -1,
+            0,
+        )
+    };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the second half of the mapping made above, which nobody uses.
+    let refused = unsafe { libc::mprotect(start.byte_add(assumed), assumed, libc::PROT_NONE) };
+    let outcome = match refused {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // SAFETY: the mapping made above; nothing refers to it any more.
+    unsafe { libc::munmap(start, length) };
+    outcome
+}
+
+/// Ask for `size` bytes at once; without a size, for more than any address space has.
+pub fn exhaust(size: Option<usize>) -> io::Result<()> {
+    // One half of a 32-bit address space may be free, both never are.
+    const HALF: usize = isize::MAX as usize;
+    let sizes = match size {
+        Some(size) => vec![size],
+        None => vec![HALF, HALF],
+    };
+    let mut held = Vec::new();
+    for size in sizes {
+        let mut piece = Vec::<u8>::new();
+        piece
+            .try_reserve_exact(size)
+            .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error.to_string()))?;
+        // Opaque to the optimiser, which may leave out an allocation that nobody looks at.
+        held.push(std::hint::black_box(piece));
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+"""Fixtures: the facts of this machine, and programs that run in an interpreter of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import wheelcheck_witness
+
+#: Seconds for a program to start and end. Starting Python takes seconds on an emulated machine.
+PATIENCE = 120
+
+
+@pytest.fixture(scope="session")
+def facts():
+    """What the machine says of itself."""
+    return wheelcheck_witness.facts()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start Python code in a process of its own; whatever still runs at the end of the test is killed.
+
+    The working directory is a temporary one, since that is where a crash leaves its core.
+    """
+    started = []
+
+    def start(code, *, stderr=subprocess.PIPE, **environ):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={**os.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+@pytest.fixture
+def run(start):
+    """Run Python code to its end in a process of its own: exit status, output and errors as bytes."""
+
+    def run(code, **environ):
+        process = start(code, **environ)
+        output, errors = process.communicate(timeout=PATIENCE)
+        return process.returncode, output, errors
+
+    return run
+
+
+@pytest.fixture
+def died():
+    """Whether a process, as `run` returned it, was ended by the signal of that name."""
+
+    def died(ended, name):
+        status = ended[0]
+        if sys.platform == "win32":
+            # No signals there, and the status depends on the C library: an NTSTATUS, or 3.
+            return status not in {0, 1, 2}
+        number = getattr(signal, name)
+        # A launcher that is a shell script may stand between us and the interpreter.
+        return status in {-number, 128 + number}
+
+    return died

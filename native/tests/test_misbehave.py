@@ -1,0 +1,191 @@
+"""Every kind of misbehaviour does what it says, and nothing else."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+
+import pytest
+import wheelcheck_witness
+
+IMPORT = "import wheelcheck_witness"
+WINDOWS = sys.platform == "win32"
+
+SIGNALS = {
+    "segfault": "SIGSEGV",
+    "abort": "SIGABRT",
+    "illegal": "SIGILL",
+    "bus": "SIGBUS",
+    "fpe": "SIGFPE",
+    "stack": "SIGSEGV",
+    "kill": "SIGKILL",
+    "atexit-abort": "SIGABRT",
+}
+STATUSES = {"exit0": 0, "exit5": 5}
+EXCEPTIONS = {"panic": b"PanicException: the witness was asked to panic", "memory": b"MemoryError: "}
+HANGS = ["hang", "hang-detached", "atexit-hang"]
+HARMLESS = ["print", "close-fds"]
+
+
+def misbehave(kind, *, then=""):
+    """Code that says that it starts, misbehaves, and goes on if it can."""
+    return f"{IMPORT} as w; print('ready', flush=True); w.misbehave({kind!r}); {then}"
+
+
+def known(*kinds):
+    """Turn the kinds that this platform has into parameters."""
+    return pytest.mark.parametrize("kind", [kind for kind in kinds if kind in wheelcheck_witness.KINDS])
+
+
+def test_every_kind_is_tested():
+    kinds = {*SIGNALS, *STATUSES, *EXCEPTIONS, *HANGS, *HARMLESS}
+    assert set(wheelcheck_witness.KINDS) == kinds - ({"bus", "kill"} if WINDOWS else set())
+
+
+def test_unknown_kind_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match='unknown kind "sulk"; known here: ') as caught:
+        wheelcheck_witness.misbehave("sulk")
+    assert str(caught.value).endswith(", ".join(wheelcheck_witness.KINDS))
+
+
+def test_panic_is_an_exception():
+    with pytest.raises(BaseException, match="asked to panic") as caught:
+        wheelcheck_witness.misbehave("panic")
+    assert type(caught.value).__name__ == "PanicException"
+    assert not isinstance(caught.value, Exception)
+
+
+def test_memory_is_an_exception():
+    with pytest.raises(MemoryError):
+        wheelcheck_witness.misbehave("memory")
+
+
+def test_memory_that_is_there_is_given():
+    assert wheelcheck_witness.misbehave("memory", 1 << 20) is None
+
+
+@pytest.mark.crash
+@known(*SIGNALS)
+def test_crash(run, died, kind):
+    ended = run(misbehave(kind))
+    assert ended[1].split() == [b"ready"]
+    assert died(ended, SIGNALS[kind])
+
+
+@pytest.mark.crash
+@known(*STATUSES)
+def test_exit(run, kind):
+    status, output, errors = run(misbehave(kind, then="print('never')"))
+    assert (status, output.split(), errors) == (STATUSES[kind], [b"ready"], b"")
+
+
+def test_print_goes_past_pythons_streams(run):
+    status, output, errors = run(misbehave("print"))
+    assert status == 0
+    assert b"the witness prints on 1 \xff\0" in output
+    assert b"the witness prints on 2 \xff\0" in errors
+
+
+@pytest.mark.skipif(WINDOWS, reason="several C libraries with descriptors of their own")
+def test_close_fds_closes_the_first_three(run):
+    check = """
+import errno, os
+closed = 0
+for fd in range(3):
+    try:
+        os.fstat(fd)
+    except OSError as error:
+        closed += error.errno == errno.EBADF
+os._exit(40 + closed)
+"""
+    status, output, errors = run(misbehave("close-fds", then=check))
+    assert (status, output, errors) == (43, b"ready\n", b"")
+
+
+class Listener:
+    """Reads a process's lines as they come, so that silence can be noticed."""
+
+    def __init__(self, process):
+        self._lines = queue.Queue()
+        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
+
+    def _read(self, stream):
+        for line in iter(stream.readline, b""):
+            self._lines.put(line.strip())
+
+    def wait_for(self, line, patience=120):
+        while self._lines.get(timeout=patience) != line:
+            pass
+
+    def is_silent(self, seconds):
+        try:
+            self._lines.get(timeout=seconds)
+        except queue.Empty:
+            return True
+        return False
+
+
+#: A Python thread that speaks ten times a second for as long as it is let.
+SPEAKER = """
+import threading, time
+def speak():
+    while True:
+        print("alive", flush=True)
+        time.sleep(0.1)
+threading.Thread(target=speak, daemon=True).start()
+"""
+
+
+@pytest.mark.hang
+@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="no GIL to be kept")
+def test_hang_keeps_every_other_thread_from_running(start):
+    process = start(SPEAKER + misbehave("hang"))
+    listener = Listener(process)
+    listener.wait_for(b"ready")
+    # A word or two may still be under way.
+    assert any(listener.is_silent(0.4) for _ in range(20))
+    assert process.poll() is None
+
+
+@pytest.mark.hang
+def test_hang_detached_lets_other_threads_run(start):
+    process = start(SPEAKER + misbehave("hang-detached"))
+    listener = Listener(process)
+    listener.wait_for(b"ready")
+    for _ in range(3):
+        listener.wait_for(b"alive")
+    assert process.poll() is None
+
+
+@pytest.mark.hang
+def test_atexit_hang_keeps_the_process_from_ending(start):
+    process = start(misbehave("atexit-hang", then="print('done', flush=True)"))
+    Listener(process).wait_for(b"done")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.4)
+
+
+@pytest.mark.crash
+@known("segfault", "exit0", "panic", "memory")
+def test_import_misbehaves_when_the_environment_says_so(run, died, kind):
+    status, output, errors = ended = run(f"{IMPORT}; print('never')", WHEELCHECK_WITNESS_IMPORT=kind)
+    assert output == b""
+    if kind in SIGNALS:
+        assert died(ended, SIGNALS[kind])
+    elif kind in STATUSES:
+        assert status == STATUSES[kind]
+    else:
+        assert status == 1
+        assert EXCEPTIONS[kind] in errors
+
+
+def test_import_refuses_an_unknown_kind(run):
+    status, _, errors = run(IMPORT, WHEELCHECK_WITNESS_IMPORT="sulk")
+    assert status == 1
+    assert b"ValueError: unknown kind" in errors
+
+
+def test_import_is_well_behaved_with_an_empty_environment_variable(run):
+    assert run(IMPORT, WHEELCHECK_WITNESS_IMPORT="") == (0, b"", b"")
