@@ -119,6 +119,7 @@ class Runtime:
     :param provider: which provider gave it: ``host``, ``published`` …
     :param how: one line for people: where it comes from.
     :param emulated: whether its instructions are emulated (QEMU).
+    :param label: tells it from another runtime of the same interpreter and platform in one run; ends its name.
     """
 
     python: Path
@@ -133,6 +134,7 @@ class Runtime:
     provider: str
     how: str
     emulated: bool = False
+    label: str = ""
 
     @property
     def interpreter(self) -> str:
@@ -154,7 +156,7 @@ class Runtime:
     @property
     def name(self) -> str:
         """The name of a target on this runtime, the middle part of node ids."""
-        return f"{self.interpreter}-{self.platform}"
+        return f"{self.interpreter}-{self.platform}{f'-{self.label}' if self.label else ''}"
 
     @property
     def version_text(self) -> str:
