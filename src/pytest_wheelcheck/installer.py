@@ -469,7 +469,7 @@ _MEANINGS = (
     (
         r"error sending request|dns error|Failed to fetch|tcp connect error|operation timed out|Network unreachable",
         "the package index cannot be reached, or refuses",
-        "look at network, proxy and --wheel-index; or use uv's cache (--wheel-offline) or a folder (--wheel-find-links)",
+        "check network, proxy, --wheel-index; or use uv's cache (--wheel-offline) or a folder (--wheel-find-links)",
     ),
     (
         r"Failed to read `--find-links`",

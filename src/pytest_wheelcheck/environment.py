@@ -1,0 +1,498 @@
+"""Environment and Overlay: where a wheel is installed, and what the tests need behind it.
+
+The environment is what a user of the wheel gets: a virtual environment with the wheel and its declared dependencies,
+nothing else. The overlay is a folder with pytest and the test requirements that is put *behind* the environment's
+site-packages on ``sys.path``: it can add modules, never replace one, and is not there while the wheel is imported on
+its own. Both are resolved to agree; where they cannot, the tools go into a second environment, and the run says so.
+
+Nothing here is linked into a cache: code under test may edit its own site-packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from . import cache, installer, process
+from .errors import InstallError, ProcessError, RuntimeUnavailableError
+from .installer import InstallSettings
+from .model import Runtime, Wheel
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pytest depends on it there
+    import tomli as tomllib
+
+#: What the worker itself needs. 8.4 is the newest pytest for Python 3.9; its reports load in 9.
+TOOLS = ("pytest>=8.4", "pytest-timeout")
+
+#: Bump to have every cached overlay made again.
+_LAYOUT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """A virtual environment.
+
+    :param root: its folder.
+    :param python: its interpreter's executable.
+    :param site_packages: where pure modules are installed (sysconfig's ``purelib``).
+    :param platlib: where the others are; mostly the same folder.
+    :param scripts: where console scripts are: ``bin`` or ``Scripts``.
+    """
+
+    root: Path
+    python: Path
+    site_packages: Path
+    platlib: Path
+    scripts: Path
+
+    @property
+    def site_folders(self) -> tuple[Path, ...]:
+        """The folders of installed modules, without repeats."""
+        return tuple(dict.fromkeys((self.site_packages, self.platlib)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installed:
+    """What is in an environment after the wheel was installed there.
+
+    :param requirement: what was asked for, such as ``pkg[extra] @ file:///…/pkg-1.0-….whl``.
+    :param wheel: name and version of the wheel's distribution, as its METADATA has them.
+    :param distributions: name and version of everything in the environment, the wheel too, sorted by name.
+    :param output: the installer's words.
+    :param seconds: wall time.
+    """
+
+    requirement: str
+    wheel: tuple[str, str]
+    distributions: tuple[tuple[str, str], ...]
+    output: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overlay:
+    """pytest and the test requirements, for one environment.
+
+    :param environment: where the tests run: the wheel's own environment, or, after a conflict, another one into which
+        the wheel was installed together with the tools.
+    :param path: the folder to put behind site-packages; ``None`` after a conflict, when there is nothing to put.
+    :param distributions: name and version of what is in *path*; after a conflict, of everything in *environment*.
+    :param conflict: why the tools do not go with what the wheel's environment has, in the installer's words; or empty.
+    :param moved: after a conflict, the wheel's dependencies that have another version beside the tools: name, version
+        in the wheel's environment, version beside the tools (empty where it is gone).
+    :param seconds: wall time.
+    """
+
+    environment: Environment
+    path: Path | None
+    distributions: tuple[tuple[str, str], ...]
+    conflict: str = ""
+    moved: tuple[tuple[str, str, str], ...] = ()
+    seconds: float = 0.0
+
+
+# --- environment -----------------------------------------------------------------------------------------------------
+
+
+def create(runtime: Runtime, folder: Path) -> Environment:
+    """Make a clean virtual environment of *runtime* in *folder*, with nothing installed, by virtualenv.
+
+    virtualenv is called in this process: of the 150 ms that its command takes, 145 are Python starting and importing
+    it. What it learns of an interpreter is kept in our cache. Safe to call from several threads.
+
+    :param folder: need not exist; its parents are made.
+    :raises RuntimeUnavailableError: no environment can be made of this interpreter.
+    """
+    from virtualenv import session_via_cli  # noqa: PLC0415 — only where it is needed
+
+    # The user's own settings of virtualenv (seeds, system packages, copies) have no business here.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("VIRTUALENV_")}
+    env["VIRTUALENV_CONFIG_FILE"] = os.devnull
+    arguments = [
+        *("--quiet", "--python", str(runtime.python), "--app-data", str(cache.root() / "virtualenv")),
+        *("--no-seed", "--no-download", "--no-periodic-update", "--activators", "", "--no-vcs-ignore"),
+        str(folder),
+    ]
+    try:
+        session = session_via_cli(arguments, setup_logging=False, env=env)
+        session.run()
+    except (Exception, SystemExit) as error:  # virtualenv declares no errors of its own
+        raise RuntimeUnavailableError(
+            f"no virtual environment can be made with {runtime.python}",
+            cause=f"{runtime.how}; it is no working interpreter, or one that virtualenv does not know",
+            advice=f"try it by hand: {sys.executable} -m virtualenv --no-seed --python {runtime.python} FOLDER",
+            details=f"{type(error).__name__}: {error}",
+        ) from error
+    creator = session.creator
+    environment = Environment(
+        root=folder,
+        python=Path(creator.exe),
+        site_packages=Path(creator.purelib),
+        platlib=Path(creator.platlib),
+        scripts=Path(creator.script_dir),
+    )
+    for site in environment.site_folders:
+        # virtualenv's patch of distutils (before 3.10), which every start of the interpreter would import.
+        for name in ("_virtualenv.pth", "_virtualenv.py"):
+            (site / name).unlink(missing_ok=True)
+    return environment
+
+
+def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], settings: InstallSettings) -> Installed:
+    """Install the wheel with its declared dependencies and *extras* into *environment*, as a user would.
+
+    The project at hand has no say in it (its ``override-dependencies`` and the like are not published with the wheel),
+    except for where packages come from. Files are copied, never linked. Nothing is compiled to byte-code: an import
+    compiles what it needs, which is a small part of what the larger dependencies hold.
+
+    :param extras: names of extras of the wheel.
+    :raises InstallError: it cannot be installed; the installer's words are in ``details``.
+    """
+    unknown = {canonicalize_name(extra) for extra in extras} - {canonicalize_name(extra) for extra in wheel.extras}
+    if unknown:
+        raise InstallError(
+            f"{wheel.shown} has no extra {', '.join(sorted(unknown))}",
+            cause=f"its METADATA provides {', '.join(wheel.extras) or 'none'}",
+            advice="correct --wheel-extra, or the optional dependencies of the project",
+        )
+    requirement = _requirement(wheel, extras)
+    done = installer.run_uv(
+        ["install", "--python", environment.python, "--link-mode", "copy", requirement],
+        settings,
+        project=environment.root,
+    )
+    if done.code != 0:
+        raise installer.failure(f"{wheel.shown} cannot be installed", done)
+    distributions = _distributions(environment.site_folders)
+    own = [(name, version) for name, version in distributions if _same(name, wheel.name)]
+    if not own:
+        raise InstallError(
+            f"{wheel.shown} was installed, but there is no distribution {wheel.name} afterwards",
+            cause="the name in its METADATA, or its dist-info folder, is not that of the file",
+            advice="build it again",
+            details=installer.words_of(done),
+        )
+    return Installed(
+        requirement=requirement,
+        wheel=own[0],
+        distributions=distributions,
+        output=installer.words_of(done),
+        seconds=done.seconds,
+    )
+
+
+def _requirement(wheel: Wheel, extras: Iterable[str]) -> str:
+    wanted = ",".join(sorted(extras))
+    return f"{wheel.name}{f'[{wanted}]' if wanted else ''} @ {wheel.path.absolute().as_uri()}"
+
+
+def _same(one: str, other: str) -> bool:
+    return canonicalize_name(one) == canonicalize_name(other)
+
+
+def _distributions(folders: Iterable[Path]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, tuple[str, str]] = {}
+    for distribution in importlib.metadata.distributions(path=[str(folder) for folder in folders]):
+        # A dist-info folder without METADATA has no name.
+        name = distribution.metadata["Name"] if distribution.metadata else None
+        if name:
+            found.setdefault(canonicalize_name(name), (name, distribution.version))
+    return tuple(found[key] for key in sorted(found))
+
+
+# --- overlay ---------------------------------------------------------------------------------------------------------
+
+
+def overlay(
+    environment: Environment,
+    runtime: Runtime,
+    wheel: Wheel,
+    installed: Installed,
+    folder: Path,
+    *,
+    requirements: Sequence[str],
+    project: Path | None,
+    groups: Sequence[str],
+    settings: InstallSettings,
+) -> Overlay:
+    """Lay pytest, pytest-timeout and the test requirements into a folder of their own, for behind *environment*.
+
+    What the environment has is taken as it is: only the rest goes into the folder. Requirements that name the wheel's
+    project are met by the wheel. What was resolved is kept in the user cache, with byte-code; each call gets a copy.
+
+    :param installed: what :func:`install` returned for *environment*.
+    :param folder: is filled; need not exist.
+    :param requirements: requirement strings, local paths, or ``-r FILE`` (relative to the current folder, as in pip).
+    :param project: the folder of the ``pyproject.toml`` whose *groups* are wanted.
+    :param groups: names of dependency groups (PEP 735).
+    :raises InstallError: the tools cannot be had, or fit the wheel in no way.
+    """
+    start = time.monotonic()
+    if groups and (project is None or not (project / "pyproject.toml").is_file()):
+        raise InstallError(
+            f"there is no pyproject.toml with the dependency group {groups[0]}",
+            cause=f"looked in {project or 'no folder'}",
+            advice="run from the project's folder, or correct --wheel-group",
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".requirements-") as scratch:
+        files = _write_requirements(Path(scratch), wheel, installed, requirements, project)
+        words: list[str | Path] = []
+        for group in groups:
+            words += ["--group", f"{project}{os.sep}pyproject.toml:{group}"]
+        if groups:
+            # The project's sources may say that its own name is its own folder.
+            words += ["--no-sources-package", installed.wheel[0]]
+        present = [name for name, _ in installed.distributions]
+        pins = _resolve(
+            runtime, [*files, *words, "-c", _write_constraints(Path(scratch), installed)], present, settings
+        )
+        if not isinstance(pins, process.Completed):
+            _fill(folder, runtime, pins, settings)
+            return Overlay(
+                environment=environment,
+                path=folder,
+                distributions=_distributions([folder]),
+                seconds=time.monotonic() - start,
+            )
+        conflict = installer.words_of(pins)
+        second = create(runtime, folder)
+        done = installer.run_uv(
+            [
+                *("install", "--python", second.python, "--link-mode", "copy"),
+                *([] if runtime.emulated else ["--compile-bytecode"]),
+                *(word for path in files for word in ("-r", path)),
+                *words,
+            ],
+            settings,
+        )
+        if done.code != 0:
+            raise installer.failure(f"the test requirements do not go together with {wheel.shown}", done)
+    distributions = _distributions(second.site_folders)
+    return Overlay(
+        environment=second,
+        path=None,
+        distributions=distributions,
+        conflict=conflict,
+        moved=_moved(installed.distributions, distributions),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _moved(before: Iterable[tuple[str, str]], after: Iterable[tuple[str, str]]) -> tuple[tuple[str, str, str], ...]:
+    now = {canonicalize_name(name): version for name, version in after}
+    pairs = [(name, version, now.get(canonicalize_name(name), "")) for name, version in before]
+    return tuple(pair for pair in pairs if pair[1] != pair[2])
+
+
+def _resolve(
+    runtime: Runtime, words: Sequence[str | Path], present: Iterable[str], settings: InstallSettings
+) -> str | process.Completed:
+    """Resolve to pins with hashes, without what is *present*; or give uv's answer where requirements conflict."""
+    done = installer.run_uv(
+        [
+            *("compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes", "--python", runtime.python),
+            *words,
+            *(word for name in present for word in ("--no-emit-package", name)),
+        ],
+        settings,
+    )
+    if installer.is_conflict(done):
+        return done
+    if done.code != 0:
+        raise installer.failure("pytest and the test requirements cannot be resolved", done)
+    return done.stdout
+
+
+def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings) -> None:
+    """Install *pins* into *folder*: by way of the cache where they name contents, else directly."""
+    # An editable project would be reached through a .pth file, which is only obeyed in site-packages.
+    pins = re.sub(r"^-e ", "", pins, flags=re.MULTILINE)
+    if not _names_contents(pins):
+        _target(folder, runtime, pins, settings)
+        return
+    name = f"{runtime.interpreter}-{runtime.platform}"
+    key = cache.digest(str(_LAYOUT), pins, name, runtime.version_text, installer.uv_version())
+    made = cache.provision(f"overlays/{name}-{key}", lambda side: _target(side / "site", runtime, pins, settings))
+    # copytree keeps the times, by which the interpreter knows that byte-code is fresh.
+    shutil.copytree(made / "site", folder, symlinks=True, dirs_exist_ok=True)
+
+
+def _names_contents(pins: str) -> bool:
+    """Tell whether every pin says exactly what it is: by hash, or by the commit of a repository."""
+    joined = pins.replace("\\\n", " ")
+    return all(
+        "--hash=" in line or re.search(r"@ git\+\S+@[0-9a-f]{40}\b", line)
+        for line in joined.splitlines()
+        if line.strip()
+    )
+
+
+def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not pins.strip():
+        return
+    compiler = _compiler(runtime)
+    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
+        listed = Path(scratch, "pins.txt")
+        listed.write_text(pins, encoding="utf-8")
+        done = installer.run_uv(
+            [
+                *("install", "--python", runtime.python, "--target", folder, "--no-deps", "--link-mode", "copy"),
+                *(["--compile-bytecode"] if compiler == runtime.python else []),
+                *("-r", listed),
+            ],
+            settings,
+        )
+    if done.code != 0:
+        raise installer.failure("pytest and the test requirements cannot be installed", done)
+    # Scripts in Python would start the runtime's own interpreter, which knows neither wheel nor tools.
+    for scripts in (folder / "bin", folder / "Scripts"):
+        for path in scripts.glob("*"):
+            if path.is_file() and path.read_bytes()[:2] == b"#!":
+                path.unlink()
+    (folder / ".lock").unlink(missing_ok=True)
+    if compiler not in (None, runtime.python):
+        with contextlib.suppress(ProcessError):
+            process.run([compiler, "-I", "-m", "compileall", "-q", "-q", "-j", "0", folder], check=False)
+
+
+def _compiler(runtime: Runtime) -> Path | None:
+    """Find an interpreter that compiles byte-code for *runtime* at native speed.
+
+    The format is the minor version's, whatever the architecture (``importlib.util.MAGIC_NUMBER``).
+    """
+    if not runtime.emulated:
+        return runtime.python
+    if (
+        runtime.implementation == sys.implementation.name == "cpython"
+        and runtime.version[:2] == sys.version_info[:2]
+        and not runtime.free_threaded
+    ):
+        return Path(sys.executable)
+    return None
+
+
+# --- requirements ----------------------------------------------------------------------------------------------------
+
+
+def _write_constraints(scratch: Path, installed: Installed) -> Path:
+    lines = [f"{name}=={version}" for name, version in installed.distributions if (name, version) != installed.wheel]
+    path = scratch / "constraints.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _write_requirements(
+    scratch: Path, wheel: Wheel, installed: Installed, requirements: Sequence[str], project: Path | None
+) -> list[Path]:
+    """Write what is asked for into files, the wheel too, so that nothing else can bear its name."""
+    own = _Own(wheel, project)
+    lines = [*TOOLS, installed.requirement]
+    files = []
+    for entry in requirements:
+        if match := re.fullmatch(r"\s*(?:-r|--requirements?)[\s=]*(\S.*?)\s*", entry):
+            path = Path(match[1]).absolute()
+            if not path.is_file():
+                raise InstallError(
+                    f"the requirements file {match[1]} is not there",
+                    cause=f"it is looked for in {Path.cwd()}",
+                    advice="correct --wheel-requires",
+                )
+            files.append(_rewritten(path, own, scratch, ()))
+        else:
+            lines.append(own.replace(entry) or entry)
+    listed = scratch / "requirements.in"
+    listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [listed, *files]
+
+
+class _Own:
+    """Knows the lines by which requirements name the wheel's own project: by a URL, or as a folder."""
+
+    def __init__(self, wheel: Wheel, project: Path | None) -> None:
+        self.wheel = wheel
+        self.project = project
+
+    def replace(self, line: str) -> str | None:
+        """Give the line to write instead, or ``None`` where *line* is not about the project or may stay.
+
+        ``pkg[test]>=1`` stays: with the wheel as a requirement beside it, uv takes the wheel.
+        """
+        text = re.sub(r"(^|\s)#.*$", "", line).strip()
+        text = re.sub(r"^(-e|--editable)[\s=]*", "", text)
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            match = re.fullmatch(r"(?P<path>[^\[\];]+?)(?:\[(?P<extras>[^\]]*)\])?(?P<marker>\s*;.*)?", text)
+            if match is None or text.startswith("-") or not self._is_project(match["path"]):
+                return None
+            extras = [extra.strip() for extra in (match["extras"] or "").split(",") if extra.strip()]
+            return _requirement(self.wheel, extras) + (f" {match['marker'].strip()}" if match["marker"] else "")
+        if requirement.url is None or not _same(requirement.name, self.wheel.name):
+            return None
+        marker = f" ; {requirement.marker}" if requirement.marker else ""
+        return _requirement(self.wheel, requirement.extras) + marker
+
+    def _is_project(self, text: str) -> bool:
+        folder = Path(text.removeprefix("file://").removeprefix("file:"))
+        try:
+            if not (folder / "pyproject.toml").is_file():
+                return False
+            if self.project is not None and folder.samefile(self.project):
+                return True
+            table: Mapping[str, object] = tomllib.loads((folder / "pyproject.toml").read_text("utf-8")).get(
+                "project", {}
+            )
+        except (OSError, ValueError):
+            return False
+        return _same(str(table.get("name", "")), self.wheel.name)
+
+
+def _rewritten(path: Path, own: _Own, scratch: Path, above: tuple[Path, ...]) -> Path:
+    """Give *path*, or a copy of it in *scratch* where it, or a file that it includes, names the wheel's project."""
+    if path in above:
+        return path
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return path  # uv says what is wrong with it
+    changed = False
+    lines = []
+    for line in _logical_lines(text):
+        new = line
+        if match := re.match(r"\s*(-r|--requirements?|-c|--constraints?)[\s=]*(\S+)", line):
+            # Files are named relative to the file that names them, local projects relative to the current folder.
+            inner = (path.parent / match[2]) if "://" not in match[2] else None
+            if inner is not None:
+                target = (
+                    inner if match[1].startswith(("-c", "--c")) else _rewritten(inner, own, scratch, (*above, path))
+                )
+                changed |= target != inner
+                new = f"{match[1]} {target.as_posix()}"
+        elif (replaced := own.replace(line)) is not None:
+            changed, new = True, replaced
+        lines.append(new)
+    if not changed:
+        return path
+    copy = scratch / f"{len(list(scratch.iterdir()))}-{path.stem}.txt"
+    copy.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return copy
+
+
+def _logical_lines(text: str) -> Iterator[str]:
+    return iter(re.sub(r"\\\r?\n", " ", text).splitlines())

@@ -1,0 +1,476 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+
+from pytest_wheelcheck import environment as room
+from pytest_wheelcheck.errors import InstallError, RuntimeUnavailableError
+from pytest_wheelcheck.installer import InstallSettings
+from pytest_wheelcheck.model import Runtime, Wheel
+
+
+def _interpreters() -> list[Path]:
+    found = {sysconfig.get_python_version(): Path(sys.executable)}
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for path in sorted(versions.glob("3.*/bin/python3")):
+        release = (
+            tuple(map(int, path.parent.parent.name.split(".")[:2])) if path.parent.parent.name[-1].isdigit() else ()
+        )
+        if release >= (3, 9):
+            found.setdefault(".".join(map(str, release)), path)
+    return list(found.values())
+
+
+INTERPRETERS = _interpreters()
+
+
+def make_runtime(python: Path = INTERPRETERS[0]) -> Runtime:
+    code = "import sys, json; print(json.dumps([sys.implementation.name, list(sys.version_info[:3])]))"
+    name, version = json.loads(subprocess.check_output([python, "-I", "-c", code]))
+    return Runtime(
+        python=python,
+        implementation=name,
+        version=(version[0], version[1], version[2]),
+        free_threaded=False,
+        system=sys.platform,
+        architecture="x86_64",
+        libc="",
+        libc_version=(0, 0),
+        tags=("py3-none-any",),
+        provider="host",
+        how="an interpreter of this host",
+    )
+
+
+def make_wheel(path: Path, *, extras: Sequence[str] = ()) -> Wheel:
+    name, version = path.name.split("-")[:2]
+    return Wheel(
+        path=path,
+        shown=path.name,
+        source=path,
+        sha256="",
+        size=path.stat().st_size,
+        name=name,
+        version=version,
+        build="",
+        tags=(),
+        dist_info=f"{name}-{version}.dist-info",
+        requires_python=None,
+        requires=(),
+        extras=tuple(extras),
+        console_scripts=(),
+        files=(),
+        scripts=(),
+        binaries=(),
+    )
+
+
+@pytest.fixture(autouse=True)
+def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing from the network, and caches of the test's own."""
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "UV_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("WHEELCHECK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv cache"))
+
+
+@pytest.fixture
+def links(tmp_path: Path) -> Path:
+    folder = tmp_path / "find links"
+    module = {"__init__.py": ""}
+
+    def add(name: str, version: str, requires: Sequence[str] = (), files: Mapping[str, str] | None = None) -> None:
+        build_wheel(
+            folder,
+            name,
+            version,
+            files or {f"{name}/{file}": text for file, text in module.items()},
+            requires=requires,
+        )
+
+    add("dep", "1.0")
+    add("dep", "2.0")
+    add("extradep", "1.0")
+    add("pkg", "9.0")
+    add("pluggy", "1.6")
+    add("pytest", "7.0", files={"pytest.py": "version = 7"})
+    add("pytest", "8.4", ["pluggy"], files={"pytest.py": "version = 8"})
+    add("pytest_timeout", "2.4", ["pytest>=7"], files={"pytest_timeout.py": "import pytest"})
+    add("tool", "1.0", ["pkg>=0.5", "dep"])
+    add("newtool", "1.0", ["dep>=2"])
+    add("fartool", "1.0", ["pkg>=5"])
+    return folder
+
+
+@pytest.fixture
+def settings(links: Path) -> InstallSettings:
+    return InstallSettings(find_links=(str(links),))
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Wheel:
+    path = build_wheel(
+        tmp_path / "dist",
+        "pkg",
+        "1.0",
+        {"pkg/__init__.py": "import dep\n", "pkg/_data.txt": "x"},
+        requires=["dep<3", "extradep; extra == 'more'"],
+        extras=["more"],
+        entry_points={"console_scripts": {"pkg-run": "pkg:main"}},
+    )
+    return make_wheel(path, extras=["more"])
+
+
+class Prepared:
+    def __init__(self, tmp_path: Path, settings: InstallSettings, wheel: Wheel, extras: Sequence[str] = ()) -> None:
+        self.folder = tmp_path / "target"
+        self.settings = settings
+        self.wheel = wheel
+        self.runtime = make_runtime()
+        self.environment = room.create(self.runtime, self.folder / "environment")
+        self.installed = room.install(self.environment, wheel, extras=extras, settings=settings)
+
+    def overlay(
+        self, *requirements: str, groups: Sequence[str] = (), project: Path | None = None, name: str = "overlay"
+    ) -> room.Overlay:
+        return room.overlay(
+            self.environment,
+            self.runtime,
+            self.wheel,
+            self.installed,
+            self.folder / name,
+            requirements=requirements,
+            project=project,
+            groups=groups,
+            settings=self.settings,
+        )
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, settings: InstallSettings, wheel: Wheel) -> Iterator[Prepared]:
+    # dep 1.0, so that the newest is not what is there.
+    constraint = tmp_path / "constraint.txt"
+    constraint.write_text("dep==1.0\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV_CONSTRAINT", str(constraint))
+        target = Prepared(tmp_path, settings, wheel)
+    assert target.installed.distributions == (("dep", "1.0"), ("pkg", "1.0"))
+    yield target
+    assert [name for name, _ in room._distributions(target.environment.site_folders)] == ["dep", "pkg"]
+
+
+def evaluate(python: Path, code: str) -> str:
+    return subprocess.check_output([python, "-I", "-c", code], text=True).strip()
+
+
+# --- create ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: str(path.parent.parent.name))
+def test_clean_environment_of_each_interpreter(python: Path, tmp_path: Path) -> None:
+    runtime = make_runtime(python)
+    environment = room.create(runtime, tmp_path / "with space" / "environment")
+    prefix, version, path = evaluate(
+        environment.python, "import sys; print(sys.prefix, list(sys.version_info[:3]), sys.path, sep='\\n')"
+    ).splitlines()
+    assert Path(prefix) == environment.root
+    assert json.loads(version) == list(runtime.version)
+    assert str(environment.site_packages) in path
+    assert all(not any(site.iterdir()) for site in environment.site_folders)
+    assert environment.python.parent == environment.scripts
+
+
+def test_many_environments_at_once(tmp_path: Path) -> None:
+    runtimes = [make_runtime(python) for python in INTERPRETERS] * 4
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(room.create, runtimes, [tmp_path / str(number) for number in range(len(runtimes))]))
+    for runtime, environment in zip(runtimes, made, strict=True):
+        assert evaluate(environment.python, "import sys; print(*sys.version_info[:3], sep='.')") == runtime.version_text
+
+
+def test_second_environment_is_fast(tmp_path: Path) -> None:
+    room.create(make_runtime(), tmp_path / "first")
+    start = time.monotonic()
+    room.create(make_runtime(), tmp_path / "second")
+    assert time.monotonic() - start < 0.5
+
+
+def test_settings_of_virtualenv_do_not_reach_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRTUALENV_SYSTEM_SITE_PACKAGES", "true")
+    monkeypatch.setenv("VIRTUALENV_PIP", "bundle")
+    environment = room.create(make_runtime(), tmp_path / "environment")
+    assert "include-system-site-packages = false" in (environment.root / "pyvenv.cfg").read_text()
+
+
+def test_no_interpreter(tmp_path: Path) -> None:
+    runtime = make_runtime()
+    broken = tmp_path / "python3"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    fields = {name: getattr(runtime, name) for name in Runtime.__slots__}
+    with pytest.raises(RuntimeUnavailableError, match="no virtual environment can be made"):
+        room.create(Runtime(**{**fields, "python": broken}), tmp_path / "environment")
+
+
+# --- install ---------------------------------------------------------------------------------------------------------
+
+
+def test_wheel_and_its_dependencies_and_nothing_else(tmp_path: Path, settings: InstallSettings, wheel: Wheel) -> None:
+    target = Prepared(tmp_path, settings, wheel)
+    assert target.installed.wheel == ("pkg", "1.0")
+    assert target.installed.distributions == (("dep", "2.0"), ("pkg", "1.0"))
+    assert "pkg==1.0" in target.installed.output
+    assert evaluate(target.environment.python, "import pkg, dep; print(pkg.__file__)").startswith(
+        str(target.environment.root)
+    )
+    script = next(target.environment.scripts.glob("pkg-run*"))
+    assert str(target.environment.python.parent).encode() in script.read_bytes()
+
+
+def test_extras(tmp_path: Path, settings: InstallSettings, wheel: Wheel) -> None:
+    target = Prepared(tmp_path, settings, wheel, ["more"])
+    assert target.installed.distributions == (("dep", "2.0"), ("extradep", "1.0"), ("pkg", "1.0"))
+    with pytest.raises(InstallError, match="no extra other"):
+        Prepared(tmp_path / "again", settings, wheel, ["other"])
+
+
+def test_files_are_copies(tmp_path: Path, settings: InstallSettings, wheel: Wheel) -> None:
+    target = Prepared(tmp_path, settings, wheel)
+    (target.environment.site_packages / "dep" / "__init__.py").write_text("raise SystemError\n")
+    (target.environment.site_packages / "pkg" / "__init__.py").write_text("raise SystemError\n")
+    other = Prepared(tmp_path / "other", settings, wheel)
+    assert evaluate(other.environment.python, "import pkg; print('fine')") == "fine"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "cause", "word"),
+    [
+        ({"requires": ["nowhere-to-be-found>3"]}, "none of the indexes", "nowhere-to-be-found"),
+        ({"requires": ["dep>7"]}, "contradict", "dep>7"),
+        ({"requires_python": ">=3.99"}, "Requires-Python", "3.99"),
+        ({"metadata": "Metadata-Version: 2.1\nName: other\nVersion: 1.0\n"}, "different names", "other"),
+        ({"metadata": "Metadata-Version: 2.1\nName: faulty\nVersion: 2.0\n"}, "different names or versions", "2.0"),
+        ({"metadata": ""}, "damaged", "dist-info"),
+        ({"tags": ["cp39-cp39-win_arm64"]}, "no wheel of it has a tag", "faulty"),
+    ],
+    ids=lambda value: str(next(iter(value)) if isinstance(value, dict) else ""),
+)
+def test_wheel_that_cannot_be_installed(
+    overrides: dict[str, object], cause: str, word: str, tmp_path: Path, settings: InstallSettings
+) -> None:
+    path = build_wheel(tmp_path / "dist", "faulty", "1.0", {"faulty.py": ""}, **overrides)  # type: ignore[arg-type]
+    with pytest.raises(InstallError) as caught:
+        Prepared(tmp_path, settings, make_wheel(path))
+    assert cause in caught.value.cause
+    assert word in caught.value.details
+    assert caught.value.advice
+    assert "Using Python" not in caught.value.details
+
+
+def test_no_wheel_at_all(tmp_path: Path, settings: InstallSettings) -> None:
+    path = tmp_path / "junk-1.0-py3-none-any.whl"
+    path.write_bytes(b"not a zip file")
+    with pytest.raises(InstallError) as caught:
+        Prepared(tmp_path, settings, make_wheel(path))
+    assert "damaged" in caught.value.cause
+
+
+def test_index_that_cannot_be_reached(tmp_path: Path, wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with pytest.raises(InstallError) as caught:
+        Prepared(tmp_path, InstallSettings(index="http://127.0.0.1:9/simple"), wheel)
+    assert "cannot be reached" in caught.value.cause
+    assert "--wheel-offline" in caught.value.advice
+    assert "--wheel-find-links" in caught.value.advice
+
+
+def test_offline_and_nothing_there(tmp_path: Path, wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    with pytest.raises(InstallError) as caught:
+        Prepared(tmp_path, InstallSettings(offline=True), wheel)
+    assert "--wheel-find-links" in caught.value.advice
+
+
+def test_overrides_of_the_project_do_not_hide_a_wrong_requirement(
+    tmp_path: Path, links: Path, wheel: Wheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        "[project]\nname = 'pkg'\nversion = '1.0'\n"
+        f"[tool.uv]\noverride-dependencies = ['dep==1.0']\nfind-links = ['../{links.name}']\n"
+    )
+    monkeypatch.chdir(project)
+    target = Prepared(tmp_path, InstallSettings(), wheel)
+    assert target.installed.distributions == (("dep", "2.0"), ("pkg", "1.0"))
+
+
+# --- overlay ---------------------------------------------------------------------------------------------------------
+
+
+def behind(overlay: room.Overlay, code: str) -> str:
+    return evaluate(overlay.environment.python, f"import sys; sys.path.append({str(overlay.path)!r}); {code}")
+
+
+def test_overlay_lies_beside_the_environment(prepared: Prepared) -> None:
+    overlay = prepared.overlay()
+    assert overlay.environment == prepared.environment
+    assert overlay.conflict == ""
+    assert overlay.distributions == (("pluggy", "1.6"), ("pytest", "8.4"), ("pytest_timeout", "2.4"))
+    assert behind(overlay, "import pkg, dep, pytest, pytest_timeout; print(pytest.version)") == "8"
+
+
+def test_what_the_environment_has_is_taken(prepared: Prepared) -> None:
+    overlay = prepared.overlay("dep", "tool")
+    assert [name for name, _ in overlay.distributions] == ["pluggy", "pytest", "pytest_timeout", "tool"]
+
+
+def test_conflict_goes_into_an_environment_of_its_own(prepared: Prepared) -> None:
+    overlay = prepared.overlay("newtool")
+    assert overlay.path is None
+    assert overlay.environment != prepared.environment
+    assert "dep" in overlay.conflict
+    assert overlay.moved == (("dep", "1.0", "2.0"),)
+    assert ("pkg", "1.0") in overlay.distributions
+    assert evaluate(overlay.environment.python, "import pytest, newtool, pkg; print(pkg.__file__)").startswith(
+        str(overlay.environment.root)
+    )
+
+
+def test_tools_that_need_another_version_of_the_wheel_itself(prepared: Prepared) -> None:
+    with pytest.raises(InstallError) as caught:
+        prepared.overlay("fartool")
+    assert "do not go together" in caught.value.what
+    assert "pkg>=5" in caught.value.details
+
+
+def test_wheel_that_pins_an_old_pytest(tmp_path: Path, settings: InstallSettings) -> None:
+    path = build_wheel(tmp_path / "dist", "plug", "1.0", {"plug.py": ""}, requires=["pytest<8"])
+    target = Prepared(tmp_path, settings, make_wheel(path))
+    with pytest.raises(InstallError, match="do not go together"):
+        target.overlay()
+
+
+def test_wheel_that_brings_pytest(tmp_path: Path, settings: InstallSettings) -> None:
+    path = build_wheel(tmp_path / "dist", "plug", "1.0", {"plug.py": ""}, requires=["pytest"])
+    overlay = Prepared(tmp_path, settings, make_wheel(path)).overlay()
+    assert overlay.distributions == (("pytest_timeout", "2.4"),)
+
+
+@pytest.mark.parametrize("line", ["-e .", ".", "-e .[more]", "./ ; python_version >= '3'", "pkg @ file:."])
+def test_own_project_is_the_wheel(
+    line: str, prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "own project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        "[project]\nname = 'Pkg'\nversion = '3.0'\n[build-system]\nrequires = ['nothing-like-it']\n"
+    )
+    (project / "inner.txt").write_text(f"# ours\n{line}  # here\n")
+    (project / "requirements.txt").write_text("-r inner.txt\nextradep \\\n  >=1\n")
+    monkeypatch.chdir(project)
+    overlay = prepared.overlay("-r requirements.txt")
+    assert overlay.conflict == ""
+    assert [name for name, _ in overlay.distributions] == ["extradep", "pluggy", "pytest", "pytest_timeout"]
+    assert prepared.overlay(line, name="second").conflict == ""
+
+
+def test_groups(prepared: Prepared, tmp_path: Path) -> None:
+    project = tmp_path / "grouped"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        "[project]\nname = 'pkg'\nversion = '3.0'\n"
+        "[build-system]\nrequires = ['nothing-like-it']\nbuild-backend = 'nothing'\n"
+        "[dependency-groups]\ntest = ['pkg[more]', {include-group = 'also'}]\nalso = ['tool']\n"
+        "[tool.uv.sources]\npkg = {path = '.'}\n"
+    )
+    overlay = prepared.overlay(groups=["test"], project=project)
+    assert [name for name, _ in overlay.distributions] == ["extradep", "pluggy", "pytest", "pytest_timeout", "tool"]
+    with pytest.raises(InstallError, match="cannot be resolved") as caught:
+        prepared.overlay(groups=["tests"], project=project, name="second")
+    assert "tests" in caught.value.details
+    with pytest.raises(InstallError, match=r"no pyproject\.toml"):
+        prepared.overlay(groups=["test"], project=tmp_path, name="third")
+
+
+def test_requirements_file_that_is_not_there(prepared: Prepared) -> None:
+    with pytest.raises(InstallError, match="is not there"):
+        prepared.overlay("-r nowhere.txt")
+
+
+def test_overlay_is_cached_compiled_and_copied(prepared: Prepared, links: Path) -> None:
+    first = prepared.overlay("extradep")
+    assert first.path is not None
+    source = first.path / "pytest.py"
+    compiled = Path(importlib.util.cache_from_source(str(source)))
+    assert compiled.is_file()
+    assert int.from_bytes(compiled.read_bytes()[8:12], "little") == int(source.stat().st_mtime)
+    source.write_text("version = 'spoilt'")
+    assert not list(first.path.glob(".complete*"))
+    second = prepared.overlay("extradep", name="second")
+    assert behind(second, "import pytest; print(pytest.version)") == "8"
+    # Another file of the same version is another thing.
+    build_wheel(links, "extradep", "1.0", {"extradep/__init__.py": "new = 1"})
+    third = prepared.overlay("extradep", name="third")
+    assert behind(third, "import extradep; print(extradep.new)") == "1"
+
+
+def test_local_project_as_test_requirement(prepared: Prepared, tmp_path: Path) -> None:
+    path = build_wheel(tmp_path / "tools", "helper", "1.0", {"helper.py": "value = 1"})
+    assert behind(prepared.overlay(str(path)), "import helper; print(helper.value)") == "1"
+
+
+def test_offline_with_what_is_cached(prepared: Prepared, tmp_path: Path) -> None:
+    prepared.overlay()
+    shutil.copytree(prepared.environment.root, tmp_path / "unused", symlinks=True)
+    prepared.settings = InstallSettings(find_links=prepared.settings.find_links, offline=True)
+    assert prepared.overlay(name="second").distributions
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: str(path.parent.parent.name))
+def test_real_pytest_runs_from_the_overlay(
+    python: Path, tmp_path: Path, settings: InstallSettings, wheel: Wheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("UV_CACHE_DIR")
+    runtime = make_runtime(python)
+    dependency = tmp_path / "only"
+    build_wheel(dependency, "dep", "2.0", {"dep.py": ""})
+    settings = InstallSettings(find_links=(str(dependency),))
+    environment = room.create(runtime, tmp_path / "environment")
+    installed = room.install(environment, wheel, extras=(), settings=settings)
+    overlay = room.overlay(
+        environment,
+        runtime,
+        wheel,
+        installed,
+        tmp_path / "overlay",
+        requirements=(),
+        project=None,
+        groups=(),
+        settings=settings,
+    )
+    test = tmp_path / "test_it.py"
+    test.write_text("import pkg\ndef test_it(request): assert request.config.pluginmanager.hasplugin('timeout')\n")
+    code = f"import sys; sys.path.append({str(overlay.path)!r}); import pytest; sys.exit(pytest.main([{str(test)!r}]))"
+    done = subprocess.run(
+        [environment.python, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert not {name for name, _ in room._distributions(environment.site_folders)} - {"dep", "pkg"}
