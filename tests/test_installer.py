@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_wheelcheck import installer
+from pytest_wheelcheck.errors import InstallError
+from pytest_wheelcheck.installer import InstallSettings
+from pytest_wheelcheck.process import Completed
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The variables of a user who has configured nothing, in an empty folder."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return {
+        "HOME": str(tmp_path / "home"),
+        "XDG_CONFIG_DIRS": str(tmp_path / "xdg"),
+        "VIRTUAL_ENV": str(tmp_path / "venv"),
+    }
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def arguments(environ: dict[str, str], config: dict[str, str] | None = None, **settings: object) -> list[str]:
+    return installer.uv_arguments(InstallSettings(**settings), environ, config or {})  # type: ignore[arg-type]
+
+
+def completed(stderr: str, code: int = 1) -> Completed:
+    return Completed(argv=("uv",), code=code, stdout="", stderr=stderr, seconds=0.0)
+
+
+# --- pip's configuration ---------------------------------------------------------------------------------------------
+
+
+def test_precedence_of_pips_files(home: dict[str, str], tmp_path: Path) -> None:
+    write(
+        tmp_path / "xdg/pip/pip.conf",
+        "[global]\nindex-url = a\ntimeout = a\nretries = a\nproxy = a\n[install]\npre = a",
+    )
+    write(tmp_path / "home/.pip/pip.conf", "[global]\nindex-url = b\ntimeout = b\nretries = b\npre = b\n")
+    write(tmp_path / "home/.config/pip/pip.conf", "[global]\nindex_url = c\ntimeout = c\n[download]\ncert = c\n")
+    write(tmp_path / "venv/pip.conf", "[global]\n--timeout = 50%\n")
+    found = installer.pip_configuration(home, system="linux")
+    # [install] of the weakest file beats [global] of the stronger; the machine's own /etc/pip.conf may add more.
+    assert {key: found[key] for key in ("index-url", "timeout", "retries", "proxy", "pre")} == {
+        "index-url": "c",
+        "timeout": "50%",
+        "retries": "b",
+        "proxy": "a",
+        "pre": "a",
+    }
+    found = installer.pip_configuration({**home, "PIP_INDEX_URL": "d", "PIP_TIMEOUT": ""}, system="linux")
+    assert (found["index-url"], found["timeout"]) == ("d", "50%")
+
+
+def test_chosen_file(home: dict[str, str], tmp_path: Path) -> None:
+    write(tmp_path / "home/.config/pip/pip.conf", "[global]\nretries = user\n")
+    write(tmp_path / "venv/pip.conf", "[global]\nindex-url = site\n")
+    chosen = write(tmp_path / "chosen.conf", "[global]\nindex-url = chosen\n")
+    found = installer.pip_configuration({**home, "PIP_CONFIG_FILE": str(chosen)}, system="linux")
+    assert found["index-url"] == "chosen"
+    assert found.get("retries") != "user"
+    silent = installer.pip_configuration({**home, "PIP_CONFIG_FILE": os.devnull}, system="linux")
+    assert "index-url" not in silent
+
+
+def test_places_on_other_systems(home: dict[str, str], tmp_path: Path) -> None:
+    mac = [path.as_posix() for path in installer.pip_files(home, system="darwin")]
+    assert mac[0] == "/Library/Application Support/pip/pip.conf"
+    assert mac[2].endswith("home/.config/pip/pip.conf")
+    (tmp_path / "home/Library/Application Support/pip").mkdir(parents=True)
+    assert installer.pip_files(home, system="darwin")[2].parent.parent.name == "Application Support"
+    windows = installer.pip_files({"USERPROFILE": "U", "APPDATA": "A", "PROGRAMDATA": "P"}, system="win32")
+    assert [path.as_posix() for path in windows][:3] == ["P/pip/pip.ini", "U/pip/pip.ini", "A/pip/pip.ini"]
+
+
+def test_file_that_cannot_be_read(home: dict[str, str], tmp_path: Path) -> None:
+    write(tmp_path / "venv/pip.conf", "no section\n")
+    with pytest.raises(InstallError, match="cannot be read") as caught:
+        installer.pip_configuration(home, system="linux")
+    assert "no section" in caught.value.details
+
+
+# --- what uv is told -------------------------------------------------------------------------------------------------
+
+
+def test_nothing_configured(home: dict[str, str]) -> None:
+    assert arguments(home) == []
+    assert installer.uv_environment(home, {}) == {**home, "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def test_pips_settings_become_uvs(home: dict[str, str], tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    config = {
+        "index-url": "https://one/simple",
+        "extra-index-url": "https://two/simple\nhttps://three/simple",
+        "find-links": f"{there} {tmp_path}/missing https://four/links",
+        "trusted-host": "one two:8080",
+        "cert": "/cert.pem",
+        "client-cert": "/client.pem",
+        "timeout": "7",
+        "retries": "1",
+        "proxy": "http://proxy",
+        "pre": "yes",
+        "constraint": "a.txt b.txt",
+        "only-binary": ":all:",
+        "no-binary": "x,y",
+        "keyring-provider": "subprocess",
+    }
+    assert arguments(home, config) == [
+        *("--default-index", "https://one/simple", "--index", "https://two/simple", "--index", "https://three/simple"),
+        *("--find-links", str(there), "--find-links", "https://four/links"),
+        *("--constraints", "a.txt", "--constraints", "b.txt"),
+        *("--only-binary", ":all:", "--no-binary", "x", "--no-binary", "y"),
+    ]
+    env = installer.uv_environment(home, config)
+    assert {key: value for key, value in env.items() if key not in home} == {
+        "HTTPS_PROXY": "http://proxy",
+        "HTTP_PROXY": "http://proxy",
+        "SSL_CERT_FILE": "/cert.pem",
+        "SSL_CLIENT_CERT": "/client.pem",
+        "UV_HTTP_RETRIES": "1",
+        "UV_HTTP_TIMEOUT": "7",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_INSECURE_HOST": "one two:8080",
+        "UV_KEYRING_PROVIDER": "subprocess",
+        "UV_PRERELEASE": "allow",
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
+
+
+def test_uvs_variables_beat_pips(home: dict[str, str]) -> None:
+    config = {"index-url": "https://pip/simple", "find-links": ".", "trusted-host": "pip", "no-index": "1", "cert": "p"}
+    own = {
+        "UV_INDEX_URL": "https://uv/simple",
+        "UV_FIND_LINKS": "/uv",
+        "UV_INSECURE_HOST": "uv",
+        "SSL_CERT_FILE": "uv",
+    }
+    assert arguments({**home, **own}, config) == []
+    assert installer.uv_environment({**home, **own}, config).items() >= own.items()
+
+
+@pytest.mark.parametrize("where", ["home/.config/uv/uv.toml", "work/uv.toml", "xdg/uv/uv.toml", "chosen.toml"])
+def test_uvs_files_beat_pips(where: str, home: dict[str, str], tmp_path: Path) -> None:
+    path = write(tmp_path / where, "[pip]\nindex-url = 'https://uv/simple'\n")
+    if path.stem == "chosen":
+        home["UV_CONFIG_FILE"] = str(path)
+    assert arguments(home, {"index-url": "https://pip/simple", "find-links": "."}) == ["--find-links", "."]
+
+
+def test_command_line_beats_all(home: dict[str, str]) -> None:
+    config = {"index-url": "https://pip/simple", "no-index": "1", "find-links": "."}
+    environ = {**home, "UV_INDEX": "https://uv/extra"}
+    told = arguments(
+        environ,
+        config,
+        offline=True,
+        index="https://line/simple",
+        extra_index=("https://line/extra",),
+        find_links=("here",),
+    )
+    assert told == [
+        *("--offline", "--default-index", "https://line/simple"),
+        *("--index", "https://line/extra", "--index", "https://uv/extra"),
+        *("--find-links", "here", "--find-links", "."),
+    ]
+    assert arguments(home, config) == ["--no-index", "--find-links", "."]
+    assert arguments({**home, "UV_FIND_LINKS": "/a,/b"}, find_links=("here",)) == [
+        *("--find-links", "here", "--find-links", "/a", "--find-links", "/b"),
+    ]
+
+
+def test_project_says_where_from_but_not_what(home: dict[str, str], tmp_path: Path) -> None:
+    write(
+        tmp_path / "work/pyproject.toml",
+        "[tool.uv]\noverride-dependencies = ['a==1']\nfind-links = ['links', 'https://links']\n"
+        "[[tool.uv.index]]\nname = 'own'\nurl = 'https://own/simple'\n"
+        "[[tool.uv.index]]\nurl = 'https://default/simple'\ndefault = true\n"
+        "[[tool.uv.index]]\nname = 'torch'\nurl = 'https://torch'\nexplicit = true\n",
+    )
+    settings = InstallSettings()
+    links = ["--find-links", str(tmp_path / "work/links"), "--find-links", "https://links"]
+    own = ["--index", "own=https://own/simple"]
+    empty = ["--project", str(tmp_path)]
+    assert installer.uv_arguments(settings, home, {}, project=tmp_path) == [
+        *own,
+        *("--default-index", "https://default/simple"),
+        *links,
+        *empty,
+    ]
+    line = InstallSettings(index="https://line/simple")
+    assert installer.uv_arguments(line, home, {}, project=tmp_path) == [
+        *("--default-index", "https://line/simple"),
+        *own,
+        *links,
+        *empty,
+    ]
+    user = {**home, "UV_INDEX": "https://user", "UV_FIND_LINKS": "/user"}
+    assert installer.uv_arguments(settings, user, {}, project=tmp_path) == empty
+    # Without it, uv reads the file itself.
+    assert installer.uv_arguments(settings, home, {}) == []
+
+
+def test_uv_takes_every_argument(home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    constraint = write(tmp_path / "constraints.txt", "")
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "UV_")):
+            monkeypatch.delenv(name)
+    environ = {
+        **os.environ,
+        **home,
+        "PIP_FIND_LINKS": f"{links} {tmp_path}/missing",
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_EXTRA_INDEX_URL": "http://127.0.0.1:9/more",
+        "PIP_CONSTRAINT": str(constraint),
+        "PIP_ONLY_BINARY": ":all:",
+        "PIP_PRE": "1",
+    }
+    listed = write(tmp_path / "requirements.txt", "")
+    target = tmp_path / "target"
+    done = installer.run_uv(
+        ["install", "--target", target, "-r", listed], InstallSettings(), project=tmp_path, environ=environ
+    )
+    assert done.code == 0, done.stderr
+
+
+# --- uv itself -------------------------------------------------------------------------------------------------------
+
+
+def test_uv_is_found() -> None:
+    assert installer.uv_command().is_file()
+    assert installer.uv_version()[0].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("words", "conflict"),
+    [
+        ("error: No solution found when resolving dependencies\n  cause: Because you require a>=2 and a==1.0", True),
+        ("error: Requirements contain conflicting URLs for package `a`", True),
+        ("error: No solution found\n  cause: Because a was not found in the package registry", False),
+        ("error: No solution found\n\nhint: the network was disabled", False),
+        ("error: Request failed after 3 retries", False),
+    ],
+)
+def test_conflicts_are_told_from_failures(words: str, conflict: bool) -> None:
+    assert installer.is_conflict(completed(words)) is conflict
+    assert not installer.is_conflict(completed(words, 0))
+
+
+def test_words_without_meaning() -> None:
+    error = installer.failure("it failed", completed("Using Python 3.12.1 environment at: e\nerror: a riddle", 3))
+    assert error.what == "it failed"
+    assert "exit status 3" in error.cause
+    assert error.details == "error: a riddle"
+    assert installer.failure("it failed", completed("", 3)).details == "uv said nothing"
