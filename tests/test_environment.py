@@ -430,6 +430,18 @@ def test_overlay_is_cached_compiled_and_copied(prepared: Prepared, links: Path) 
     assert behind(third, "import extradep; print(extradep.new)") == "1"
 
 
+def test_byte_code_for_an_emulated_runtime_is_made_natively(prepared: Prepared) -> None:
+    fields = {name: getattr(prepared.runtime, name) for name in Runtime.__slots__}
+    prepared.runtime = Runtime(**{**fields, "emulated": True})
+    overlay = prepared.overlay()
+    assert overlay.path is not None
+    assert Path(importlib.util.cache_from_source(str(overlay.path / "pytest.py"))).is_file()
+    prepared.runtime = Runtime(**{**fields, "emulated": True, "version": (3, 99, 0)})
+    overlay = prepared.overlay(name="second")
+    assert overlay.path is not None
+    assert not (overlay.path / "__pycache__").exists()
+
+
 def test_local_project_as_test_requirement(prepared: Prepared, tmp_path: Path) -> None:
     path = build_wheel(tmp_path / "tools", "helper", "1.0", {"helper.py": "value = 1"})
     assert behind(prepared.overlay(str(path)), "import helper; print(helper.value)") == "1"

@@ -228,6 +228,7 @@ def overlay(
     project: Path | None,
     groups: Sequence[str],
     settings: InstallSettings,
+    compiler: Path | None = None,
 ) -> Overlay:
     """Lay pytest, pytest-timeout and the test requirements into a folder of their own, for behind *environment*.
 
@@ -239,6 +240,9 @@ def overlay(
     :param requirements: requirement strings, local paths, or ``-r FILE`` (relative to the current folder, as in pip).
     :param project: the folder of the ``pyproject.toml`` whose *groups* are wanted.
     :param groups: names of dependency groups (PEP 735).
+    :param compiler: an interpreter that makes byte-code for *runtime* at native speed: one of the same implementation,
+        minor version and ABI, whatever its architecture. ``None`` for the runtime's own, or, for an emulated one, the
+        host's where it fits; otherwise an emulated target's overlay has no byte-code.
     :raises InstallError: the tools cannot be had, or fit the wheel in no way.
     """
     start = time.monotonic()
@@ -262,7 +266,7 @@ def overlay(
             runtime, [*files, *words, "-c", _write_constraints(Path(scratch), installed)], present, settings
         )
         if not isinstance(pins, process.Completed):
-            _fill(folder, runtime, pins, settings)
+            _fill(folder, runtime, pins, settings, compiler or _compiler(runtime))
             return Overlay(
                 environment=environment,
                 path=folder,
@@ -318,16 +322,19 @@ def _resolve(
     return done.stdout
 
 
-def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings) -> None:
+def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, compiler: Path | None) -> None:
     """Install *pins* into *folder*: by way of the cache where they name contents, else directly."""
     # An editable project would be reached through a .pth file, which is only obeyed in site-packages.
     pins = re.sub(r"^-e ", "", pins, flags=re.MULTILINE)
     if not _names_contents(pins):
-        _target(folder, runtime, pins, settings)
+        _target(folder, runtime, pins, settings, compiler)
         return
     name = f"{runtime.interpreter}-{runtime.platform}"
-    key = cache.digest(str(_LAYOUT), pins, name, runtime.version_text, installer.uv_version())
-    made = cache.provision(f"overlays/{name}-{key}", lambda side: _target(side / "site", runtime, pins, settings))
+    compiled = "plain" if compiler is None else "compiled"
+    key = cache.digest(str(_LAYOUT), pins, name, runtime.version_text, installer.uv_version(), compiled)
+    made = cache.provision(
+        f"overlays/{name}-{key}", lambda side: _target(side / "site", runtime, pins, settings, compiler)
+    )
     # copytree keeps the times, by which the interpreter knows that byte-code is fresh.
     shutil.copytree(made / "site", folder, symlinks=True, dirs_exist_ok=True)
 
@@ -342,11 +349,10 @@ def _names_contents(pins: str) -> bool:
     )
 
 
-def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings) -> None:
+def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, compiler: Path | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not pins.strip():
         return
-    compiler = _compiler(runtime)
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
         listed = Path(scratch, "pins.txt")
         listed.write_text(pins, encoding="utf-8")
@@ -366,7 +372,7 @@ def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings
             if path.is_file() and path.read_bytes()[:2] == b"#!":
                 path.unlink()
     (folder / ".lock").unlink(missing_ok=True)
-    if compiler not in (None, runtime.python):
+    if compiler is not None and compiler != runtime.python:
         with contextlib.suppress(ProcessError):
             process.run([compiler, "-I", "-m", "compileall", "-q", "-q", "-j", "0", folder], check=False)
 
