@@ -2,7 +2,6 @@
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -127,7 +126,7 @@ pub fn pty_size(rows: u16, cols: u16) -> PyResult<(u16, u16)> {
 #[pyfunction]
 #[pyo3(signature = (argv, timeout = 60.0))]
 pub fn pty_spawn(py: Python<'_>, argv: Vec<std::ffi::OsString>, timeout: f64) -> PyResult<String> {
-    let timeout = Duration::try_from_secs_f64(timeout)
+    let timeout = std::time::Duration::try_from_secs_f64(timeout)
         .map_err(|error| PyValueError::new_err(format!("timeout: {error}")))?;
     let output = py
         .detach(|| crate::pty::spawn(&argv, timeout))

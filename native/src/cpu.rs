@@ -1,6 +1,6 @@
 //! What the CPU can do, as it says itself (CPUID) or as the kernel says for it (HWCAP).
 
-/// The features that this CPU has, by Rust's names and in the order below; empty where Rust cannot ask.
+/// The features that this CPU has, by Rust's names and in the order below; empty where nobody can be asked.
 pub fn features() -> Vec<&'static str> {
     detected()
         .into_iter()
@@ -8,6 +8,7 @@ pub fn features() -> Vec<&'static str> {
         .collect()
 }
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! ask {
     ($detect:ident: $($name:tt)*) => {
         vec![$(($name, std::arch::$detect!($name))),*]
@@ -16,11 +17,55 @@ macro_rules! ask {
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fn detected() -> Vec<(&'static str, bool)> {
-    ask!(is_x86_feature_detected:
+    let mut found = ask!(is_x86_feature_detected:
         "sse2" "sse3" "ssse3" "sse4.1" "sse4.2" "popcnt" "aes" "pclmulqdq" "sha" "rdrand" "rdseed"
-        "movbe" "lzcnt" "bmi1" "bmi2" "f16c" "fma" "avx" "avx2" "avxvnni" "vaes" "vpclmulqdq" "gfni"
-        "avx512f" "avx512bw" "avx512cd" "avx512dq" "avx512vl" "avx512vbmi" "avx512vnni" "avx512bf16"
-    )
+        "movbe" "lzcnt" "bmi1" "bmi2" "f16c" "fma" "avx" "avx2"
+    );
+    found.extend(avx512());
+    found
+}
+
+/// By CPUID, as Rust's own detection knows them from 1.89 on only.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[allow(
+    unused_unsafe,
+    reason = "asking the CPU is safe in newer versions of Rust"
+)]
+fn avx512() -> [(&'static str, bool); 7] {
+    #[cfg(target_arch = "x86")]
+    use std::arch::x86 as cpu;
+    #[cfg(target_arch = "x86_64")]
+    use std::arch::x86_64 as cpu;
+
+    /// The parts of XCR0 that the system sets when it saves all of a 512-bit register.
+    const SAVED: u64 = 0b1110_0110;
+
+    #[target_feature(enable = "xsave")]
+    unsafe fn saved() -> u64 {
+        // SAFETY: the instruction belongs to the feature that is enabled here.
+        unsafe { cpu::_xgetbv(0) }
+    }
+
+    // SAFETY: every CPU that has AVX has CPUID, and XGETBV switched on by the system.
+    let usable = std::arch::is_x86_feature_detected!("avx")
+        && unsafe { cpu::__cpuid(0).eax >= 7 && saved() & SAVED == SAVED };
+    let (ebx, ecx) = if usable {
+        // SAFETY: this leaf was seen to be there.
+        let leaf = unsafe { cpu::__cpuid_count(7, 0) };
+        (leaf.ebx, leaf.ecx)
+    } else {
+        (0, 0)
+    };
+    let bit = |register: u32, number: u32| register >> number & 1 == 1;
+    [
+        ("avx512f", bit(ebx, 16)),
+        ("avx512bw", bit(ebx, 30)),
+        ("avx512cd", bit(ebx, 28)),
+        ("avx512dq", bit(ebx, 17)),
+        ("avx512vl", bit(ebx, 31)),
+        ("avx512vbmi", bit(ecx, 1)),
+        ("avx512vnni", bit(ecx, 11)),
+    ]
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -32,16 +77,22 @@ fn detected() -> Vec<(&'static str, bool)> {
     )
 }
 
-#[cfg(target_arch = "riscv64")]
+/// By HWCAP, where bit 0 is the extension A, bit 2 is C, and so on.
+#[cfg(all(target_arch = "riscv64", target_os = "linux"))]
 fn detected() -> Vec<(&'static str, bool)> {
-    ask!(is_riscv_feature_detected: "m" "a" "f" "d" "c" "v" "zba" "zbb" "zbs")
+    // SAFETY: takes a number and returns one.
+    let letters = unsafe { libc::getauxval(libc::AT_HWCAP) };
+    ["i", "m", "a", "f", "d", "c", "v"]
+        .into_iter()
+        .map(|name| (name, letters >> (name.as_bytes()[0] - b'a') & 1 == 1))
+        .collect()
 }
 
 #[cfg(not(any(
     target_arch = "x86",
     target_arch = "x86_64",
     target_arch = "aarch64",
-    target_arch = "riscv64"
+    all(target_arch = "riscv64", target_os = "linux")
 )))]
 fn detected() -> Vec<(&'static str, bool)> {
     Vec::new()
