@@ -86,7 +86,7 @@ def test_module_names(file: str, module: str | None) -> None:
 
 
 def test_a_bare_suffix_is_a_module_only_with_its_init_function(tmp_path: Path) -> None:
-    files = {
+    files: dict[str, bytes | str] = {
         "pkg/libplain.so": b"\x7fELF PyInit_other\0",
         "pkg/_bare.so": b"\x7fELF\0PyInit__bare\0",
         "pkg/_win.pyd": b"MZ\0PyInit__win\0",
@@ -107,7 +107,7 @@ def test_a_symbol_is_found_across_chunks() -> None:
 
 
 def test_namespace_packages_and_strays(tmp_path: Path) -> None:
-    files = {
+    files: dict[str, bytes | str] = {
         "space/inner/mod.py": "",
         "data_only/x.json": "{}",
         "stubs-stubs/x.pyi": "",

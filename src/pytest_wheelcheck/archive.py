@@ -155,14 +155,14 @@ class Archive:
         """Return the member of this very name."""
         return self._by_name.get(name)
 
-    def chunks(self, entry: Entry) -> Iterator[bytes]:
-        """Yield the unpacked bytes of a member, in pieces of at most :data:`CHUNK` bytes.
+    def chunks(self, entry: Entry, *, step: int = CHUNK) -> Iterator[bytes]:
+        """Yield the unpacked bytes of a member, in pieces of at most *step* bytes.
 
         :raises WheelError: the stream is damaged, its CRC is wrong, or it unpacks to another size than it says. Bytes
             that were yielded before may be wrong as well.
         """
         with self.path.open("rb") as stream:
-            yield from _unpack(stream, entry)
+            yield from _unpack(stream, entry, step)
 
     def read(self, entry: Entry, *, limit: int) -> bytes:
         """Read a whole member.
@@ -180,7 +180,7 @@ class Archive:
         :raises WheelError: as :meth:`chunks` says.
         """
         found = b""
-        for chunk in self.chunks(entry):
+        for chunk in self.chunks(entry, step=max(length, 512)):
             found += chunk
             if len(found) >= length:
                 break
@@ -563,10 +563,10 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _unpack(stream: BinaryIO, entry: Entry) -> Iterator[bytes]:
+def _unpack(stream: BinaryIO, entry: Entry, step: int) -> Iterator[bytes]:
     stream.seek(entry.start)
     crc = written = 0
-    for chunk in _inflated(stream, entry) if entry.method == DEFLATED else _stored(stream, entry):
+    for chunk in _inflated(stream, entry, step) if entry.method == DEFLATED else _stored(stream, entry, step):
         written += len(chunk)
         if written > entry.size:
             raise _damaged(entry, f"it unpacks to more than the {entry.size} bytes that it says")
@@ -578,27 +578,27 @@ def _unpack(stream: BinaryIO, entry: Entry) -> Iterator[bytes]:
         raise _damaged(entry, f"its CRC is {crc:08x} instead of {entry.crc:08x}")
 
 
-def _stored(stream: BinaryIO, entry: Entry) -> Iterator[bytes]:
+def _stored(stream: BinaryIO, entry: Entry, step: int) -> Iterator[bytes]:
     if entry.method != STORED:
         raise _damaged(entry, f"it is compressed by method {entry.method}")
     left = entry.packed
-    while left and (chunk := stream.read(min(left, CHUNK))):
+    while left and (chunk := stream.read(min(left, step))):
         left -= len(chunk)
         yield chunk
 
 
-def _inflated(stream: BinaryIO, entry: Entry) -> Iterator[bytes]:
+def _inflated(stream: BinaryIO, entry: Entry, step: int) -> Iterator[bytes]:
     left = entry.packed
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     waiting = b""
     try:
         while not unpacker.eof:
             if not waiting:
-                waiting = stream.read(min(left, CHUNK))
+                waiting = stream.read(min(left, step))
                 left -= len(waiting)
                 if not waiting:
                     break
-            chunk = unpacker.decompress(waiting, CHUNK)
+            chunk = unpacker.decompress(waiting, step)
             waiting = unpacker.unconsumed_tail
             if chunk:
                 yield chunk

@@ -1,0 +1,122 @@
+"""Mach-O files, read with macholib.
+
+Source: ``mach-o/loader.h`` and ``mach-o/nlist.h`` of Apple's SDK.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from macholib import mach_o
+from macholib.MachO import MachO
+
+from . import Binary
+
+_MACHINES = {7: "i386", 7 | 0x01000000: "x86_64", 12 | 0x01000000: "arm64", 18: "ppc", 18 | 0x01000000: "ppc64"}
+_LIBRARIES = frozenset({mach_o.MH_DYLIB, mach_o.MH_BUNDLE})
+_LOADS = {
+    mach_o.LC_LOAD_DYLIB,
+    mach_o.LC_REEXPORT_DYLIB,
+    mach_o.LC_LOAD_UPWARD_DYLIB,
+    mach_o.LC_LAZY_LOAD_DYLIB,
+    mach_o.LC_LOAD_WEAK_DYLIB,
+}
+_INIT = re.compile(rb"\0_((?:PyInitU?_|PyModExport_)[^\0]{1,200})(?=\0)")
+_N_EXT, _N_TYPE, _N_STAB = 0x01, 0x0E, 0xE0
+_LC_BUILD_VERSION = 0x32
+_PLATFORM_MACOS = 1
+
+
+def read_macho(path: str, data: bytes) -> tuple[Binary, ...]:
+    """Read every slice of a Mach-O file.
+
+    :raises Exception: whatever macholib raises on a malformed file.
+    """
+    # macholib reads from a path only.
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(data)
+    try:
+        found: Any = MachO(file.name, allow_unknown_load_commands=True)
+    finally:
+        Path(file.name).unlink()
+    return tuple(_slice(path, header, data) for header in found.headers)
+
+
+def _slice(path: str, header: Any, data: bytes) -> Binary:
+    needed, weak, search, name, minimum, signed, debug = [], [], [], "", "", False, False
+    init: tuple[str, ...] = ()
+    for load, command, rest in header.commands:
+        kind = load.cmd
+        if kind in _LOADS:
+            library = _text(rest, command.name, load, command)
+            needed.append(library)
+            weak += [library] if kind == mach_o.LC_LOAD_WEAK_DYLIB else []
+        elif kind == mach_o.LC_ID_DYLIB:
+            name = _text(rest, command.name, load, command)
+        elif kind == mach_o.LC_RPATH:
+            search.append(_text(rest, command.path, load, command))
+        elif kind == mach_o.LC_VERSION_MIN_MACOSX:
+            minimum = _version(int(command.version))
+        elif kind == _LC_BUILD_VERSION:
+            platform, version = _build_version(command, rest, header.endian)
+            minimum = _version(version) if platform == _PLATFORM_MACOS else minimum
+        elif kind == mach_o.LC_CODE_SIGNATURE:
+            signed = True
+        elif kind == mach_o.LC_SYMTAB:
+            init = tuple(_init_functions(command, header, data))
+        elif kind in {mach_o.LC_SEGMENT, mach_o.LC_SEGMENT_64}:
+            debug = debug or bytes(command.segname).rstrip(b"\0") == b"__DWARF"
+    file_type = int(header.header.filetype)
+    return Binary(
+        path=path,
+        format="Mach-O",
+        machine=_MACHINES.get(int(header.header.cputype) & 0xFFFFFFFF, str(int(header.header.cputype))),
+        kind="library" if file_type in _LIBRARIES else "executable" if file_type == mach_o.MH_EXECUTE else "other",
+        needed=tuple(needed),
+        weak=tuple(weak),
+        name=name,
+        search=tuple(search),
+        init_functions=init,
+        minimum_os=minimum,
+        signed=signed,
+        debug=debug,
+    )
+
+
+def _text(rest: bytes, offset: int, load: Any, command: Any) -> str:
+    start = int(offset) - len(load.to_str()) - len(command.to_str())
+    return rest[max(0, start) :].split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def _version(number: int) -> str:
+    """Read a version as the loader has it: 16 bits major, 8 minor, 8 patch."""
+    return f"{number >> 16}.{number >> 8 & 0xFF}"
+
+
+def _build_version(command: Any, rest: Any, endian: str) -> tuple[int, int]:
+    if hasattr(command, "minos"):
+        return int(command.platform), int(command.minos)
+    platform, minimum = struct.unpack_from(f"{endian}2I", rest)
+    return int(platform), int(minimum)
+
+
+def _init_functions(command: Any, header: Any, data: bytes) -> Iterator[str]:
+    """Find the init functions among the external, defined symbols (nlist.h)."""
+    start = header.offset + int(command.stroff)
+    strings = b"\0" + data[start : start + int(command.strsize)]
+    wanted = {found.start(): found[1].decode("utf-8", "replace") for found in _INIT.finditer(strings)}
+    if not wanted:
+        return
+    wide = header.MH_MAGIC in {mach_o.MH_MAGIC_64, mach_o.MH_CIGAM_64}
+    form = struct.Struct(f"{header.endian}I2BH{'Q' if wide else 'I'}")
+    place = header.offset + int(command.symoff)
+    table = data[place : place + int(command.nsyms) * form.size]
+    table = table[: len(table) - len(table) % form.size]
+    for index, kind, _, _, _ in form.iter_unpack(table):
+        if index in wanted and kind & _N_EXT and kind & _N_TYPE and not kind & _N_STAB:
+            yield wanted[index]

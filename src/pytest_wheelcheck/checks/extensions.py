@@ -1,0 +1,181 @@
+"""WHL6xx: extension modules of every format."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from packaging.tags import Tag
+
+from pytest_wheelcheck.binaries import Binary
+from pytest_wheelcheck.wheel import init_function, module_name
+
+from .base import Contents, systems
+
+#: Architecture of a tag to the processor part of the suffix (``configure.ac`` of CPython, PLATFORM_TRIPLET).
+_TRIPLETS = {
+    "x86_64": "x86_64-linux-{libc}",
+    "i686": "i386-linux-{libc}",
+    "aarch64": "aarch64-linux-{libc}",
+    "armv7l": "arm-linux-{libc}eabihf",
+    "armv6l": "arm-linux-{libc}eabihf",
+    "ppc64le": "powerpc64le-linux-{libc}",
+    "s390x": "s390x-linux-{libc}",
+    "riscv64": "riscv64-linux-{libc}",
+    "loongarch64": "loongarch64-linux-{libc}",
+}
+_NATIVE_ENDING = re.compile(r".*\.(so|pyd|dll|dylib)(\.\d+)*")
+#: Machines in the words of ELF for an architecture of a Linux tag.
+_MACHINES = {"armv6l": "armv7l"}
+
+
+def unreadable(contents: Contents) -> Iterator[str]:
+    """Modules, libraries and programs that the format's own library cannot read."""
+    scripts = f"{contents.data_folder}/scripts/"
+    for binary in contents.binaries:
+        if binary.broken and (_NATIVE_ENDING.fullmatch(binary.path) or binary.path.startswith(scripts)):
+            yield f"{binary.path} is no readable {binary.format} file: {binary.broken}"
+
+
+def no_native_file(contents: Contents) -> Iterator[str]:
+    """Nothing that needs a platform, in a wheel for one."""
+    if not contents.binaries and "other" not in contents.systems:
+        yield f"the wheel is for {', '.join(contents.wheel.platforms)}, and holds no native file"
+
+
+def suffix(contents: Contents) -> Iterator[str]:
+    """Modules that the import system of the tag's interpreters does not see."""
+    variants = files_by_module(contents)
+    for module, files in variants.items():
+        endings = {file[file.rindex("/") + 1 if "/" in file else 0 :].partition(".")[2] for file in files}
+        for tag in contents.wheel.tags:
+            wanted = suffixes(tag)
+            if wanted is None or endings & wanted or (tag.abi == "none" and len(endings) > 1):
+                continue
+            have, imported = (", ".join(f".{ending}" for ending in sorted(some)) for some in (endings, wanted))
+            yield f"{module} has the suffix {have}; {tag} imports {imported}"
+
+
+def suffixes(tag: Tag) -> frozenset[str] | None:
+    """Tell the suffixes, without their first dot, that the interpreters of a tag import; ``None`` where unknown.
+
+    Source: CPython's ``Python/dynload_shlib.c``, ``dynload_win.c`` and ``configure.ac``.
+    """
+    found = re.fullmatch(r"(?P<kind>cp|pp|py)(?P<major>\d)(?P<minor>\d*)", tag.interpreter)
+    if found is None:
+        return None
+    minor = int(found["minor"] or 0)
+    version = found["major"] + found["minor"]
+    ending = "pyd" if tag.platform.startswith("win") else "so"
+    stable = {"abi3t.so"} if tag.abi == "abi3t" else {"abi3.so"}
+    plain = {ending} | (stable if ending == "so" else set())
+    if found["kind"] == "py":
+        return frozenset(plain)
+    if found["kind"] == "pp":
+        return None
+    abi = re.fullmatch(rf"cp{version}(t?)[a-z]*", tag.abi)
+    if abi is None:
+        return frozenset(plain) if tag.abi in {"abi3", "abi3t", "none"} else None
+    threaded = abi[1]
+    if threaded:
+        plain -= {"abi3.so"}
+        plain |= {"abi3t.so"} if minor >= 15 and ending == "so" else set()
+    if ending == "pyd":
+        return frozenset(plain | {f"cp{version}{threaded}-{tag.platform}.pyd"})
+    # Until 3.7 the names had the m of pymalloc.
+    flags = "m" if minor <= 7 else threaded
+    if tag.platform.startswith("macosx"):
+        return frozenset(plain | {f"cpython-{version}{flags}-darwin.so"})
+    triplets = _triplets(tag.platform, minor)
+    return None if triplets is None else frozenset(plain | {f"cpython-{version}{flags}-{one}.so" for one in triplets})
+
+
+def _triplets(platform: str, minor: int) -> set[str] | None:
+    found = re.fullmatch(r"(?P<kind>linux|manylinux|musllinux)(?:\d*)(?:_\d+_\d+)?_(?P<arch>\w+)", platform)
+    form = _TRIPLETS.get(found["arch"]) if found else None
+    if found is None or form is None:
+        return None
+    if found["kind"] == "linux":
+        libcs = {"gnu", "musl"}
+    elif found["kind"] == "manylinux":
+        libcs = {"gnu"}
+    else:
+        # CPython tells musl from glibc in this name since 3.11 (bpo-43112), which some older patch releases have too.
+        libcs = {"musl"} if minor >= 11 else {"gnu", "musl"}
+    return {form.format(libc=libc) for libc in libcs}
+
+
+def init_name(contents: Contents) -> Iterator[str]:
+    """Modules without the function that an import looks for."""
+    places = {entry.name: name for name, entry in contents.installed.items()}
+    modules = set(contents.wheel.extension_modules)
+    for binary in contents.binaries:
+        place = places.get(binary.path)
+        if place is None or binary.broken or module_name(place) not in modules:
+            continue
+        stem = place.rpartition("/")[2].partition(".")[0]
+        wanted = init_function(stem).decode("ascii")
+        short = wanted.partition("_")[2]
+        accepted = {wanted, f"PyModExport_{short}", f"_cffi_pypyinit_{stem}"}
+        if not accepted & set(binary.init_functions):
+            others = ", ".join(binary.init_functions[:5]) or "no init function"
+            yield f"{binary.path} ({binary.machine}) exports {others} instead of {wanted}"
+
+
+def machine(contents: Contents) -> Iterator[str]:
+    """Modules, bundled libraries and scripts for another processor or system than the tag's."""
+    places = {entry.name: name for name, entry in contents.installed.items()}
+    modules = set(contents.wheel.extension_modules)
+    scripts = f"{contents.data_folder}/scripts/"
+    formats = {"linux": "ELF", "macos": "Mach-O", "windows": "PE"}
+    own = {formats[system] for system in contents.systems if system in formats}
+    wanted = set(_linux_machines(contents.wheel.platforms))
+    for binary in contents.binaries:
+        loaded = module_name(places.get(binary.path, "")) in modules or binary.path.startswith(scripts)
+        bundled = binary.path.partition("/")[0].endswith(".libs")
+        if binary.broken or not (loaded or bundled) or "other" in contents.systems:
+            continue
+        if binary.format not in own:
+            yield f"{binary.path} is a {binary.format} file in a wheel for {', '.join(sorted(contents.systems))}"
+        elif binary.format == "ELF" and wanted and binary.machine not in wanted:
+            yield f"{binary.path} is for {binary.machine}, the tag says {', '.join(sorted(wanted))}"
+
+
+def _linux_machines(platforms: Iterable[str]) -> Iterator[str]:
+    for platform in platforms:
+        found = re.fullmatch(r"(?:linux|manylinux(?:1|2010|2014)|(?:manylinux|musllinux)_\d+_\d+)_(\w+)", platform)
+        if found is not None:
+            yield _MACHINES.get(found[1], found[1])
+
+
+def lacks_module(contents: Contents) -> Iterator[str]:
+    """Modules that another wheel of the release has, for the same system and implementation."""
+    wheel = contents.wheel
+    own = set(wheel.extension_modules)
+    for other in contents.release:
+        same = other.name == wheel.name and other.version == wheel.version and systems(other) == systems(wheel)
+        if other is wheel or not same or _implementations(other.tags) != _implementations(wheel.tags):
+            continue
+        if missing := sorted(set(other.extension_modules) - own):
+            yield f"{other.path.name} has {', '.join(missing)}, this wheel has not"
+
+
+def _implementations(tags: Iterable[Tag]) -> set[str]:
+    return {tag.interpreter[:2] for tag in tags}
+
+
+def files_by_module(contents: Contents) -> dict[str, list[str]]:
+    """Map each extension module to its files, which may be one for each interpreter."""
+    modules = set(contents.wheel.extension_modules)
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name in contents.installed:
+        module = module_name(name)
+        if module in modules:
+            found[module].append(name)
+    return dict(found)
+
+
+def native(binaries: Iterable[Binary], kind: str) -> list[Binary]:
+    """Pick the readable files of one format."""
+    return [binary for binary in binaries if binary.format == kind and not binary.broken]
