@@ -57,7 +57,7 @@ class Worker:
             self._process = process.spawn(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stderr=file)
         threading.Thread(target=self._read, name="wheelcheck-reader", daemon=True).start()
 
-    def send(self, kind: str, **fields: object) -> None:
+    def send(self, kind: str, /, **fields: object) -> None:
         """Send one message. A worker that is gone is noticed by :meth:`receive`, not here."""
         data = json.dumps({"type": kind, **fields}).encode("ascii")
         stream = self._process.stdin
@@ -207,7 +207,7 @@ class Worker:
 
     def _worker_pid(self, message: Message) -> object:
         # Behind a launcher or ssh the worker's process id is not the one that was started: its first message tells it.
-        if self._pid is None and message.get("type") == "hello":
+        if self._pid is None:
             self._pid = message.get("pid")
         return self._pid
 

@@ -28,6 +28,7 @@ From the worker:
 ============= ========================================================================================================
 ``hello``     ``facts`` of the interpreter
 ``imported``  one result of the mode ``imports``: see :class:`Importer`
+``collecting`` ``id``: the module that is collected next, or ``""`` after the last one
 ``collected`` ``items``, ``reports`` (of modules that failed or skipped), ``header`` (lines), ``unknown`` (options of the
               host's that the target does not know), ``pytest`` (version)
 ``phase``     ``id``, ``when``: only for tests whose time-out does not count their fixtures
@@ -73,7 +74,7 @@ class Channel:
         self._pid = os.getpid()
         self.nonce = ""
 
-    def send(self, kind, **fields):
+    def send(self, kind, /, **fields):
         """Send one message; in a forked child of the worker, do nothing."""
         if os.getpid() != self._pid:
             return
@@ -836,7 +837,7 @@ class WorkerSession:
     @staticmethod
     def _foreign_caller(config, hook):
         ours = []
-        for implementation in getattr(config.hook, hook).get_hookimpls():
+        for implementation in getattr(config.pluginmanager.hook, hook).get_hookimpls():
             module = getattr(implementation.function, "__module__", "") or ""
             if module.startswith("_pytest.") or module in ("pytest_timeout", "__main__", __name__):
                 ours.append(implementation.plugin)
@@ -938,6 +939,13 @@ def _is_directory(pytest, node):
     return kind is not None and isinstance(node, kind)
 
 
+def _relative(path, config):
+    try:
+        return path.relative_to(config.rootpath).as_posix()
+    except ValueError:
+        return str(path)
+
+
 def _plain(value):
     """Keep what ``-m "device(serial=1)"`` can compare with; describe the rest."""
     return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
@@ -991,7 +999,7 @@ def _quiet_reporter(base):
     def pytest_runtest_logreport(self, report):
         found = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
         if found:
-            self._add_stats(found[0], [report])
+            self.stats.setdefault(found[0], []).append(report)
 
     QuietReporter.pytest_runtest_logreport = pytest_runtest_logreport
     return QuietReporter
@@ -1042,9 +1050,15 @@ def _make_plugin(worker):
                 data.pop("result", None)
                 worker.collect_reports.append(data)
 
+        def pytest_ignore_collect(self, collection_path, config):
+            # Modules whose collection ended the interpreter before; the controller has told of them.
+            return True if _relative(collection_path, config) in worker.settings["skip_modules"] else None
+
         @pytest.hookimpl(hookwrapper=True)
         def pytest_make_collect_report(self, collector):
             worker.guard.first()
+            if isinstance(collector, pytest.File):
+                channel.send("collecting", id=collector.nodeid)
             outcome = yield
             report = outcome.get_result()
             wrong = worker.foreign() if report.passed else ""
@@ -1056,6 +1070,9 @@ def _make_plugin(worker):
         @pytest.hookimpl(tryfirst=True)
         def pytest_sessionstart(self, session):
             worker.config = session.config
+
+        def pytest_collection_finish(self):
+            channel.send("collecting", id="")
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtestloop(self, session):

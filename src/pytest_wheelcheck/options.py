@@ -1,0 +1,170 @@
+"""The options and ini keys, each declared once: the command line, ``--help`` and the reference page come from here."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A command line option.
+
+    :param flag: such as ``--wheel-python``; its destination in ``config.option`` is the flag with underscores.
+    :param help: one sentence.
+    :param metavar: what stands for the value in help; empty for a switch.
+    :param repeat: whether it may be given several times.
+    :param type: converter of the value.
+    :param choices: the values it takes.
+    """
+
+    flag: str
+    help: str
+    metavar: str = ""
+    repeat: bool = False
+    type: Callable[[str], Any] | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def dest(self) -> str:
+        """The attribute of ``config.option``."""
+        return self.flag[2:].replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class IniKey:
+    """A key of the project's pytest configuration.
+
+    :param type: as :meth:`pytest.Parser.addini` takes it.
+    """
+
+    name: str
+    help: str
+    type: Any = "string"
+    default: Any = ""
+
+
+OPTIONS = (
+    Option(
+        "--wheel",
+        "Test this built wheel: a file, a folder of wheels or a quoted glob. Further *.whl arguments count too; other "
+        "arguments are test paths, collected and run in the interpreters that the wheels are for.",
+        "PATH",
+        repeat=True,
+    ),
+    Option(
+        "--wheel-python",
+        "Interpreters for wheels that admit several: auto (the oldest and the newest that can be had; the default), all, "
+        "a list such as 3.11,3.13,3.14t,pypy3.11, or the path of an interpreter.",
+        "SPEC",
+        repeat=True,
+    ),
+    Option(
+        "--wheel-requires",
+        "What the tests need: a requirement, or '-r FILE' in one word.",
+        "REQUIREMENT",
+        repeat=True,
+    ),
+    Option("--wheel-group", "A dependency group of pyproject.toml that the tests need (PEP 735).", "NAME", repeat=True),
+    Option("--wheel-extra", "Install the wheels with this extra.", "NAME", repeat=True),
+    Option("--wheel-find-links", "A folder or page where dependencies may be found, too.", "PATH", repeat=True),
+    Option("--wheel-index", "The package index to take dependencies from.", "URL"),
+    Option("--wheel-offline", "Use no network: what is cached or lies in --wheel-find-links must do."),
+    Option("--wheel-select", "Run only the static checks with these codes or prefixes.", "CODES", repeat=True),
+    Option("--wheel-ignore", "Leave out the static checks with these codes or prefixes.", "CODES", repeat=True),
+    Option("--wheel-static", "Run the static checks only: install, import and run nothing."),
+    Option("--wheel-strict", "A wheel that could not be run anywhere fails instead of being skipped."),
+    Option("--wheel-jobs", "Targets side by side (default: the number of CPUs).", "N", type=int),
+    Option("--wheel-keep", "Keep the environments of the targets and say where they are."),
+    Option("--wheel-keep-failed", "Keep the environments of targets in which something failed."),
+)
+
+INI_KEYS = (
+    IniKey("wheel_requires", "What the tests need, one requirement a line.", "linelist", []),
+    IniKey("wheel_groups", "Dependency groups that the tests need.", "args", []),
+    IniKey("wheel_extras", "Extras that the wheels are installed with.", "args", []),
+    IniKey(
+        "wheel_import_ignore", "Patterns of dotted module names that are not meant to be imported.", "linelist", []
+    ),
+    IniKey(
+        "wheel_executables",
+        "How to start the executables that a wheel installs, one `NAME: ARGUMENTS` a line, `NAME: off` for not at all; "
+        "NAME may be a pattern. Executables in .data/scripts are started with --version; console scripts only when named.",
+        "linelist",
+        [],
+    ),
+    IniKey("wheel_entry_timeout", "Seconds that an executable may take to start and end.", "string", "60"),
+    IniKey(
+        "wheel_test_timeout",
+        "Seconds for a test or import without a time-out of its own; 0 for none.",
+        "string",
+        "600",
+    ),
+    IniKey("wheel_timeout_scale", "Factor for all time-outs on emulated targets.", "string", "10"),
+    IniKey(
+        "wheel_pty_patterns",
+        "Words in names of test files, classes and functions that tell that a test needs a pseudo-terminal "
+        "(default: pty). Where the key is set, it also holds in ordinary runs without --wheel.",
+        "args",
+        None,
+    ),
+    IniKey("wheel_select", "Static checks to run: codes or prefixes.", "args", []),
+    IniKey("wheel_ignore", "Static checks to leave out: codes or prefixes.", "args", []),
+)
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Declare every option and key to pytest."""
+    group = parser.getgroup("wheelcheck", "testing built wheels")
+    for option in OPTIONS:
+        words: dict[str, Any] = {"dest": option.dest, "help": option.help}
+        if not option.metavar:
+            words["action"] = "store_true"
+        else:
+            words.update(action="append" if option.repeat else "store", metavar=option.metavar, default=None)
+            if option.repeat:
+                words["default"] = []
+            if option.type is not None:
+                words["type"] = option.type
+        group.addoption(option.flag, **words)
+    for key in INI_KEYS:
+        parser.addini(key.name, key.help, type=key.type, default=key.default)
+
+
+def split_codes(values: Sequence[str]) -> tuple[str, ...]:
+    """Split comma-separated codes."""
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+def parse_executables(lines: Sequence[str]) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+    """Read ``wheel_executables``.
+
+    :returns: pairs of pattern and arguments (``None`` for off), the first that fits decides; the default stands last.
+    :raises ValueError: a line is not of the form ``NAME: ARGUMENTS``.
+    """
+    found: list[tuple[str, tuple[str, ...] | None]] = []
+    for line in lines:
+        name, colon, rest = line.partition(":")
+        if not colon or not name.strip():
+            raise ValueError(f"{line!r} is not of the form `NAME: ARGUMENTS` or `NAME: off`")
+        found.append((name.strip(), None if rest.strip() == "off" else tuple(shlex.split(rest))))
+    return (*found, ("*", ("--version",)))
+
+
+def default_jobs() -> int:
+    """Return the number of CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def absolute(path: str, folder: Path) -> Path:
+    """Return *path* seen from *folder*, with ``..`` taken out but links kept as the user wrote them."""
+    return Path(os.path.normpath(folder / Path(path).expanduser()))

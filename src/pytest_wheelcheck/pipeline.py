@@ -1,0 +1,738 @@
+"""One target from start to end: environment, import check, executables, test tools, worker. Knows no pytest."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import json
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from . import guard, imports, process, worker
+from .environment import Environment, create, install, overlay
+from .errors import InstallError, ProcessError, WheelcheckError, WorkerError
+from .installer import InstallSettings
+from .model import Outcome, Target
+from .record import Record
+from .remote import Message, Worker
+from .settings import Settings
+
+#: Seconds beyond a test's own time-out after which the controller ends it from outside.
+GRACE = 5.0
+
+#: Seconds that a worker may take to start and say hello, before the emulation factor.
+BOOT_TIMEOUT = 120.0
+
+#: Boots in a row that may fail before a target is given up.
+BOOT_TRIES = 3
+
+#: Variables that would change what the target's interpreter or pytest does, and that were meant for the host's.
+_DROPPED = ("PYTHON", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What came of preparing a target. Crosses process borders as JSON, so that several workers can share it.
+
+    :param records: outcomes of install, imports, entry points, executables.
+    :param python: the interpreter to run the tests with; empty where there is nothing to run them with.
+    :param scripts: its folder of executables.
+    :param root: the root of its environment.
+    :param sites: its site-packages folders.
+    :param overlays: folders with the test tools.
+    :param notes: what the user should know, one line each.
+    """
+
+    records: tuple[Record, ...]
+    python: str = ""
+    scripts: str = ""
+    root: str = ""
+    sites: tuple[str, ...] = ()
+    overlays: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Write it as text."""
+        data = {name: getattr(self, name) for name in self.__slots__ if name != "records"}
+        return json.dumps({**data, "records": [record.to_json() for record in self.records]})
+
+    @classmethod
+    def from_json(cls, text: str) -> Preparation:
+        """Read what :meth:`to_json` wrote."""
+        data = json.loads(text)
+        return cls(
+            records=tuple(Record.from_json(record) for record in data["records"]),
+            python=data["python"],
+            scripts=data["scripts"],
+            root=data["root"],
+            sites=tuple(data["sites"]),
+            overlays=tuple(data["overlays"]),
+            notes=tuple(data["notes"]),
+        )
+
+
+def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
+    """Prepare a target: environment, import check, executables, test tools.
+
+    :param folder: an empty folder of the target's own.
+    """
+    installing = InstallSettings(
+        offline=settings.offline, find_links=settings.find_links, index=settings.index, extra_index=()
+    )
+    start = time.monotonic()
+    try:
+        environment = create(target.runtime, folder / "env")
+        installed = install(environment, target.wheel, extras=settings.extras, settings=installing)
+    except WheelcheckError as error:
+        outcome = Outcome.FAILED if isinstance(error, InstallError) else Outcome.ERROR
+        record = Record(name="install", outcome=outcome, seconds=time.monotonic() - start, text=str(error))
+        return Preparation(records=(record,))
+    seconds = time.monotonic() - start
+    distributions = ", ".join(f"{name} {version}" for name, version in installed.distributions)
+    records = [
+        Record(
+            name="install",
+            outcome=Outcome.PASSED,
+            seconds=seconds,
+            text=f"installed {distributions}",
+            properties=(("interpreter", f"{target.runtime.implementation} {target.runtime.version_text}"),),
+        )
+    ]
+    records.extend(check_imports(target, environment, settings, folder))
+    records.extend(start_executables(target, environment, settings, folder))
+    notes: list[str] = []
+    try:
+        tools = overlay(
+            environment,
+            target.runtime,
+            target.wheel,
+            installed,
+            folder / "tools",
+            requirements=settings.requires,
+            project=settings.root,
+            groups=settings.groups,
+            settings=installing,
+        )
+    except WheelcheckError as error:
+        records.append(Record(name="tools", outcome=Outcome.ERROR, text=str(error)))
+        return Preparation(records=tuple(records))
+    home = tools.environment
+    overlays = () if tools.path is None else (str(tools.path),)
+    if tools.conflict:
+        moved = ", ".join(f"{name} {before} -> {after}" for name, before, after in tools.moved) or "nothing"
+        notes.append(
+            f"{target.node_id}: the test tools do not go with the wheel's dependencies, so the tests run in a second "
+            f"environment (moved there: {moved})"
+        )
+    lay_guard(home, target, settings, overlays, folder)
+    shutil.copy(worker.__file__, folder / "wheelcheck_worker.py")
+    return Preparation(
+        records=tuple(records),
+        python=str(home.python),
+        scripts=str(home.scripts),
+        root=str(home.root),
+        sites=tuple(map(str, sites(home))),
+        overlays=overlays,
+        notes=tuple(notes),
+    )
+
+
+def sites(environment: Environment) -> tuple[Path, ...]:
+    """Return the site-packages folders of an environment."""
+    return tuple(dict.fromkeys((environment.site_packages, environment.platlib)))
+
+
+def lay_guard(
+    environment: Environment, target: Target, settings: Settings, overlays: Sequence[str], folder: Path
+) -> None:
+    """Put the guard into an environment; it sleeps in every process that does not ask for it."""
+    site = environment.site_packages
+    shutil.copy(guard.__file__, site / "_wheelcheck_guard.py")
+    (site / "_wheelcheck_guard.pth").write_text(
+        "import os; os.environ.get('WHEELCHECK_GUARD') and __import__('_wheelcheck_guard').install()\n",
+        encoding="utf-8",
+    )
+    names = [name for name in target.wheel.top_levels if name not in {"test", "tests"}]
+    roots = [settings.root, settings.root / "src", settings.root / "python", settings.cwd]
+    entries = [
+        *(f"name={name}" for name in names),
+        *(f"site={path}" for path in sites(environment)),
+        *(f"root={path}" for path in dict.fromkeys(roots)),
+        *(f"overlay={path}" for path in overlays),
+        f"dist={canonicalize_name(target.wheel.name)}",
+    ]
+    (folder / "guard").write_bytes("\0".join(entries).encode("utf-8", "surrogateescape"))
+
+
+def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the host's environment variables without those that steer an interpreter or pytest, with some more."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
+    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", **extra}
+
+
+def inside(prepared_scripts: str, prepared_root: str, **extra: str) -> dict[str, str]:
+    """Return the variables of a process in a target: its own environment is the active one."""
+    path = os.pathsep.join(filter(None, (prepared_scripts, os.environ.get("PATH", ""))))
+    return clean_environment({"PATH": path, "VIRTUAL_ENV": prepared_root, **extra})
+
+
+# --- imports and executables -------------------------------------------------------------------------------------------
+
+
+def check_imports(target: Target, environment: Environment, settings: Settings, folder: Path) -> Iterator[Record]:
+    """Import everything that the wheel offers, each in a process of its own."""
+    jobs = imports.jobs(target.wheel, settings.import_ignore)
+    if not jobs:
+        return
+    place = imports.Place(
+        environment=environment.root,
+        sites=sites(environment),
+        runtime_prefixes=tuple(_library_folders(target)),
+    )
+    scale = settings.timeout_scale if target.runtime.emulated else 1.0
+    timeout = settings.test_timeout * scale or 1e9
+    script = folder / "wheelcheck_worker.py"
+    shutil.copy(worker.__file__, script)
+    empty = folder / "empty"
+    empty.mkdir(exist_ok=True)
+    argv = ["-I", "-B", str(script)]
+    process_ = Worker(
+        [environment.python, *argv],
+        env=inside(str(environment.scripts), str(environment.root)),
+        cwd=empty,
+        log=folder / "import.log",
+    )
+    process_.start(
+        mode="imports",
+        jobs=jobs,
+        names=list(target.wheel.top_levels),
+        sites=[str(path) for path in sites(environment)],
+        free_threaded=target.runtime.free_threaded,
+        timeout=timeout,
+        argv=argv,
+    )
+    try:
+        for job in (None, *jobs):
+            message = process_.receive(timeout + BOOT_TIMEOUT * scale)
+            if message is None:
+                raise WorkerError("the import check went silent", details=process_.said())
+            if job is not None:
+                yield imports.judge(message, target, place)
+    except WorkerError as error:
+        yield Record(name="import", outcome=Outcome.ERROR, text=str(error))
+    finally:
+        process_.end()
+
+
+def _library_folders(target: Target) -> Iterator[Path]:
+    runtime = target.runtime
+    prefix = runtime.python.resolve().parent.parent
+    name = "pypy" if runtime.implementation == "pypy" else "python"
+    version = f"{runtime.version[0]}.{runtime.version[1]}"
+    for lib in ("lib", "lib64"):
+        for suffix in ("", "t"):
+            yield prefix / lib / f"{name}{version}{suffix}"
+
+
+def start_executables(target: Target, environment: Environment, settings: Settings, folder: Path) -> Iterator[Record]:
+    """Start each executable that the wheel carries in its ``.data/scripts``, and those that the settings name."""
+    carried = set(target.wheel.scripts)
+    named = {
+        name
+        for name, _ in target.wheel.console_scripts
+        for pattern, _ in settings.executables
+        if pattern != "*" and fnmatch.fnmatchcase(name, pattern)
+    }
+    for name in sorted(carried | named):
+        arguments = next((words for pattern, words in settings.executables if fnmatch.fnmatchcase(name, pattern)), None)
+        if arguments is None:
+            continue
+        yield _start(name, arguments, target, environment, settings, folder)
+
+
+def _start(
+    name: str, arguments: Sequence[str], target: Target, environment: Environment, settings: Settings, folder: Path
+) -> Record:
+    scale = settings.timeout_scale if target.runtime.emulated else 1.0
+    path = next(
+        (found for ending in ("", ".exe") if (found := environment.scripts / f"{name}{ending}").exists()),
+        environment.scripts / name,
+    )
+    shown = " ".join((name, *arguments))
+    empty = folder / "empty"
+    empty.mkdir(exist_ok=True)
+    start = time.monotonic()
+    try:
+        done = process.run(
+            [path, *arguments],
+            env=inside(str(environment.scripts), str(environment.root)),
+            cwd=empty,
+            timeout=settings.entry_timeout * scale,
+            check=False,
+        )
+    except ProcessError as error:
+        return Record(
+            name=f"run[{name}]",
+            outcome=Outcome.FAILED,
+            seconds=time.monotonic() - start,
+            text=f"`{shown}` did not start\n{error}",
+        )
+    sections = tuple(
+        (f"Captured {title}", text[-20_000:])
+        for title, text in (("stdout", done.stdout), ("stderr", done.stderr))
+        if text.strip()
+    )
+    failed = done.code != 0
+    text = (
+        f"`{shown}` ended with {process.describe_status(done.code)}\n"
+        f"what to do: if the program does not know these arguments, name others in the ini key wheel_executables, "
+        f"such as `{name}: --help`, or `{name}: off`"
+        if failed
+        else (done.stdout.strip().splitlines() or [""])[0]
+    )
+    return Record(
+        name=f"run[{name}]",
+        outcome=Outcome.FAILED if failed else Outcome.PASSED,
+        seconds=done.seconds,
+        text=text,
+        sections=sections,
+    )
+
+
+# --- tests -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """What the target's pytest collected.
+
+    :param items: as the worker's ``describe_item`` tells them.
+    :param reports: collection reports of modules that failed or were skipped, serialised by pytest.
+    :param crashes: node id of a module and text, for each whose collection ended the interpreter.
+    :param header: lines of the user's ``pytest_report_header``.
+    :param messages: warnings and terminal texts that came meanwhile.
+    :param usage: a usage error of the target's pytest; empty where there was none.
+    :param unknown: options of the host's that the target does not know.
+    """
+
+    items: tuple[Message, ...] = ()
+    reports: tuple[Message, ...] = ()
+    crashes: tuple[tuple[str, str], ...] = ()
+    header: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
+    usage: str = ""
+    unknown: tuple[str, ...] = ()
+    pytest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Crash:
+    """A test that ended its interpreter, or was ended.
+
+    :param when: the phase that is to blame: ``setup``, ``call`` or ``teardown``.
+    """
+
+    when: str
+    text: str
+    seconds: float
+    sections: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemResult:
+    """What came of one test.
+
+    :param messages: the worker's ``report``, ``warning`` and ``text`` messages, in order.
+    :param crash: set where the test did not come to an end of its own.
+    :param stop: why the whole session is to stop; empty where it is not.
+    """
+
+    messages: tuple[Message, ...] = ()
+    crash: Crash | None = None
+    stop: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts for ``--maxfail``."""
+        return self.crash is not None or any(
+            message["type"] == "report"
+            and message["data"].get("outcome") == "failed"
+            and not message["data"].get("wasxfail")
+            for message in self.messages
+        )
+
+
+class TargetRun:
+    """The tests of one target: a worker, and a fresh one after each that died.
+
+    :param target: where.
+    :param prepared: what :func:`prepare` made.
+    :param folder: the target's own folder.
+    :param token: a word that keeps the files of several such runs in one folder apart.
+    """
+
+    def __init__(
+        self, target: Target, prepared: Preparation, settings: Settings, folder: Path, *, token: str = "0"
+    ) -> None:
+        self.target = target
+        self.prepared = prepared
+        self._settings = settings
+        self._folder = folder
+        self._token = token
+        self._worker: Worker | None = None
+        self._closed = False
+        self._boots = 0
+        self._failed_boots = 0
+        self._skipped_modules: list[str] = []
+        self._timeouts: dict[str, tuple[float, bool]] = {}
+        self._scale = settings.timeout_scale if target.runtime.emulated else 1.0
+
+    # -- collection ---------------------------------------------------------------------------------------------------
+
+    def collect(self) -> Collected:
+        """Start the worker and collect. A module that ends the interpreter is told, and the rest is collected."""
+        crashes: list[tuple[str, str]] = []
+        messages: list[Message] = []
+        while True:
+            self._boot()
+            current = ""
+            try:
+                found, current = self._await_collected(messages)
+            except _CollectCrashError as crash:
+                self.end()
+                crashes.append((crash.module, str(crash)))
+                if not crash.module or len(crashes) >= BOOT_TRIES:
+                    return Collected(crashes=tuple(crashes), messages=tuple(messages))
+                self._skipped_modules.append(crash.module)
+                continue
+            if found["type"] == "finished":
+                text = self._worker.said() if self._worker else ""
+                self.end()
+                return Collected(usage=_usage_text(text, found["status"]), messages=tuple(messages))
+            self._failed_boots = 0
+            self._timeouts = {item["id"]: (item["timeout"], item["func_only"]) for item in found["items"]}
+            return Collected(
+                items=tuple(found["items"]),
+                reports=tuple(found["reports"]),
+                crashes=tuple(crashes),
+                header=tuple(found["header"]),
+                messages=tuple(messages),
+                unknown=tuple(found["unknown"]),
+                pytest=found["pytest"],
+            )
+
+    def _await_collected(self, messages: list[Message]) -> tuple[Message, str]:
+        running = self._worker
+        assert running is not None  # noqa: S101  _boot() made it
+        module = ""
+        limit = (self._settings.test_timeout or 1e9) * self._scale + BOOT_TIMEOUT * self._scale
+        try:
+            while True:
+                message = running.receive(limit)
+                if message is None:
+                    running.stacks()
+                    where = f"collecting {module}" if module else "loading pytest and the conftest files"
+                    raise _CollectCrashError(module, f"{where} did not end within {limit:g} s\n{running.said()}")
+                if message["type"] == "collecting":
+                    module = message["id"]
+                    running.mark()
+                elif message["type"] in {"collected", "finished"}:
+                    return message, module
+                elif message["type"] != "hello":
+                    messages.append(message)
+        except WorkerError as error:
+            where = f"while {module} was collected" if module else "while pytest and the conftest files were loaded"
+            raise _CollectCrashError(module, f"{error.what}, {where}\n{_without_first_line(str(error))}") from error
+
+    def _boot(self) -> None:
+        if self._closed:
+            raise WorkerError("the run was stopped")
+        settings, prepared = self._settings, self.prepared
+        self._boots += 1
+        temporary = self._folder / f"t{self._token}"
+        temporary.mkdir(exist_ok=True)
+        self._worker = Worker(
+            [prepared.python, self._folder / "wheelcheck_worker.py"],
+            env=inside(
+                prepared.scripts,
+                prepared.root,
+                WHEELCHECK_GUARD=str(self._folder / "guard"),
+                **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
+            ),
+            cwd=settings.cwd,
+            log=self._folder / f"worker{self._token}.log",
+        )
+        fixed = [
+            *settings.fixed_args,
+            f"--basetemp={temporary / f'b{self._boots}'}",
+            "-o",
+            f"cache_dir={temporary / 'cache'}",
+        ]
+        self._worker.start(
+            mode="tests",
+            args=[*fixed, *(word for words, _ in settings.occurrences for word in words)],
+            fixed_args=fixed,
+            occurrences=[[list(words), host] for words, host in settings.occurrences],
+            overlays=list(prepared.overlays),
+            facts=self.facts(),
+            python_m=settings.python_m,
+            pretend=settings.pretend,
+            pty_patterns=list(settings.pty_patterns),
+            ini_names=list(settings.ini_names),
+            timeout_scale=self._scale,
+            width=settings.width,
+            skip_modules=self._skipped_modules,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the facts of the target that only the controller knows."""
+        wheel, runtime = self.target.wheel, self.target.runtime
+        return {
+            "wheel": wheel.path.name,
+            "name": wheel.name,
+            "version": wheel.version,
+            "architecture": runtime.architecture,
+            "libc": runtime.libc,
+            "libc_version": ".".join(map(str, runtime.libc_version)) if runtime.libc else "",
+            "machine": self.target.machine.name,
+            "emulated": runtime.emulated,
+        }
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self, node_id: str, following: str | None, left: int) -> ItemResult:
+        """Run one test.
+
+        :param node_id: as the target collected it.
+        :param following: the test that comes after it in this target, if any.
+        :param left: failures until the run stops; 0 for any number.
+        """
+        failure = self._ready()
+        if failure:
+            return ItemResult(crash=Crash(when="setup", text=failure, seconds=0.0))
+        running = self._worker
+        assert running is not None  # noqa: S101  _ready() made it
+        own, func_only = self._timeouts.get(node_id, (0.0, False))
+        usual = self._settings.test_timeout * self._scale
+        limit = own + GRACE * self._scale if own and not func_only else usual
+        start = time.monotonic()
+        end = start + limit if limit else None
+        running.mark()
+        running.send(
+            "run",
+            id=node_id,
+            next=following,
+            left=left,
+            watchdog=limit + 30.0 if limit else 0,
+        )
+        messages: list[Message] = []
+        try:
+            while True:
+                message = running.receive(None if end is None else max(end - time.monotonic(), 0.0))
+                if message is None:
+                    running.stacks()
+                    text = _hang(own, limit)
+                    return self._ended(messages, text, running.said(), start)
+                kind = message["type"]
+                if kind == "phase":
+                    phase = own + GRACE * self._scale if message["when"] == "call" else usual
+                    end = time.monotonic() + phase if phase else None
+                elif kind == "done":
+                    if message["fresh"]:
+                        self.end()
+                    return ItemResult(messages=tuple(messages), stop=message["stop"])
+                elif kind == "finished":
+                    return self._ended(messages, "the target's pytest ended in the middle of this test", "", start)
+                else:
+                    messages.append(message)
+        except WorkerError as error:
+            text = f"{error.what}\nlikely cause: {error.cause}" if error.cause else error.what
+            return self._ended(messages, text, error.details, start)
+
+    def _ready(self) -> str:
+        """Make sure that there is a worker; return why there cannot be one."""
+        if self._worker is not None:
+            return ""
+        while self._failed_boots < BOOT_TRIES:
+            self._boot()
+            try:
+                found, _ = self._await_collected([])
+            except _CollectCrashError as crash:
+                self.end()
+                self._failed_boots += 1
+                last = str(crash)
+                continue
+            if found["type"] == "collected":
+                self._failed_boots = 0
+                return ""
+            last = self._worker.said() if self._worker else ""
+            self.end()
+            self._failed_boots += 1
+            continue
+        return f"no fresh worker could be started after a crash ({BOOT_TRIES} tries): this test was not run\n{last}"
+
+    def _ended(self, messages: list[Message], text: str, said: str, start: float) -> ItemResult:
+        self.end()
+        phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
+        when = "setup" if "setup" not in phases else "call" if "call" not in phases else "teardown"
+        sections = (("What the interpreter wrote", said),) if said.strip() else ()
+        crash = Crash(when=when, text=text, seconds=time.monotonic() - start, sections=sections)
+        return ItemResult(messages=tuple(messages), crash=crash)
+
+    def finish(self) -> tuple[str, Crash | None]:
+        """End the session in the target.
+
+        :returns: what the user's ``pytest_terminal_summary`` hooks wrote, and a crash if the end itself went wrong.
+        """
+        running = self._worker
+        if running is None:
+            return "", None
+        running.mark()
+        running.send("finish")
+        limit = self._settings.test_timeout * self._scale or None
+        try:
+            while True:
+                message = running.receive(limit)
+                if message is None:
+                    running.stacks()
+                    text = f"the end of the session in the target did not come within {limit:g} s"
+                    return "", Crash(when="teardown", text=text, seconds=0.0, sections=(("Stacks", running.said()),))
+                if message["type"] == "finished":
+                    return str(message["summary"]), None
+        except WorkerError as error:
+            return "", Crash(when="teardown", text=f"at the end of the session: {error}", seconds=0.0)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """End the worker, if there is one, and what its tests left running."""
+        running, self._worker = self._worker, None
+        if running is not None:
+            running.end()
+
+    def close(self) -> None:
+        """End the worker and start no other."""
+        self._closed = True
+        self.end()
+
+
+class _CollectCrashError(WheelcheckError):
+    def __init__(self, module: str, text: str) -> None:
+        super().__init__(text)
+        self.module = module
+
+
+def _without_first_line(text: str) -> str:
+    return text.partition("\n")[2]
+
+
+def _usage_text(said: str, status: int) -> str:
+    text = said.strip()
+    return text or f"the target's pytest ended with exit status {status} and said nothing"
+
+
+def _hang(own: float, limit: float) -> str:
+    if own:
+        return (
+            f"Timeout: the test did not end within its own time-out of {own:g} s and was ended from outside\n"
+            "likely cause: native code loops or waits while it holds the GIL, so no time-out inside the interpreter can act"
+        )
+    return (
+        f"Timeout: the test did not end within {limit:g} s (wheel_test_timeout) and was ended from outside\n"
+        "what to do: look at the stacks below; a test that may take longer needs @pytest.mark.timeout(seconds)"
+    )
+
+
+# --- many targets side by side -----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Queue:
+    """The tests of one target in the order in which they run.
+
+    :param entries: pairs of a key of the caller's and the node id in the target.
+    """
+
+    run: TargetRun
+    entries: list[tuple[int, str]] = field(default_factory=list)
+
+
+def run_side_by_side(
+    queues: Sequence[Queue], jobs: int, maxfail: int, on_summary: Callable[[TargetRun, str], None]
+) -> Iterator[tuple[int, ItemResult]]:
+    """Run the tests of several targets, one in flight in each of up to *jobs* targets.
+
+    :param maxfail: failures after which no further test is started; 0 for any number.
+    :returns: results as they come, with the caller's keys; the last of a target carries what its end brought.
+    """
+    results: queue.Queue[tuple[int, ItemResult] | BaseException | None] = queue.Queue()
+    stop = threading.Event()
+    lock = threading.Lock()
+    failures = 0
+
+    def left() -> int:
+        return max(maxfail - failures, 1) if maxfail else 0
+
+    def work(one: Queue) -> None:
+        nonlocal failures
+        try:
+            for position, (key, node_id) in enumerate(one.entries):
+                if stop.is_set():
+                    break
+                last = position + 1 == len(one.entries)
+                result = one.run.run(node_id, None if last else one.entries[position + 1][1], left())
+                if last or result.stop or (maxfail and result.failed and failures + 1 >= maxfail):
+                    result = _with_end(one.run, result, on_summary)
+                with lock:
+                    failures += result.failed
+                    if result.stop or (maxfail and failures >= maxfail):
+                        stop.set()
+                results.put((key, result))
+        except BaseException as error:  # noqa: BLE001  crosses to the caller's thread, where it is raised
+            if not stop.is_set():
+                results.put(error)
+        finally:
+            one.run.close()
+            results.put(None)
+
+    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="wheelcheck-target") as pool:
+        try:
+            for one in queues:
+                pool.submit(work, one)
+            running = len(queues)
+            while running:
+                # With a timeout, so that Ctrl-C is heard on Windows too.
+                try:
+                    found = results.get(timeout=1.0)
+                except queue.Empty:
+                    continue
+                if found is None:
+                    running -= 1
+                elif isinstance(found, BaseException):
+                    raise found
+                else:
+                    yield found
+        finally:
+            stop.set()
+            for one in queues:
+                with contextlib.suppress(OSError):
+                    one.run.close()
+
+
+def _with_end(run: TargetRun, result: ItemResult, on_summary: Callable[[TargetRun, str], None]) -> ItemResult:
+    summary, crash = run.finish()
+    if summary.strip():
+        on_summary(run, summary)
+    if crash is None or result.crash is not None:
+        return result
+    return ItemResult(messages=result.messages, crash=crash, stop=result.stop)

@@ -1,0 +1,83 @@
+"""pytest's hooks, and no logic: what they do is told in the rooms below. Without ``--wheel`` nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import options
+
+if TYPE_CHECKING:
+    from .worker import WheelTarget
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare options and ini keys."""
+    options.declare(parser)
+    config: Any = pluginmanager.getplugin("pytestconfig")
+    if config is not None and _asks_for_wheels(config):
+        # Plugins that the project requires are wanted in the targets; there they are checked.
+        config.getini("required_plugins").clear()
+
+
+def _asks_for_wheels(config: pytest.Config) -> bool:
+    words = [*map(str, config.invocation_params.args), os.environ.get("PYTEST_ADDOPTS", ""), *config.getini("addopts")]
+    return any(word.startswith("--wheel") or " --wheel" in word for word in words)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """With wheels, keep the host's pytest from the user's conftests, tests and options."""
+    if early_config.known_args_namespace.wheel:
+        from .host import take_over
+
+        take_over(early_config, parser, args)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Start again where a wheel's place misled pytest about the project's root folder."""
+    if config.option.wheel:
+        from .host import restart
+
+        return restart(config)
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers; with wheels, the run."""
+    from .worker import PTY_MARKER, TARGET_MARKER
+
+    config.addinivalue_line("markers", PTY_MARKER)
+    config.addinivalue_line("markers", TARGET_MARKER)
+    if config.option.wheel:
+        from .run import WheelRun
+
+        config.pluginmanager.register(WheelRun.from_config(config), "wheelcheck-run")
+    elif sys.platform == "win32":
+        from .local import LocalRules
+
+        config.pluginmanager.register(LocalRules(config), "wheelcheck-local")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In an ordinary run, apply the markers to the tests."""
+    if not config.option.wheel and any(
+        mark.name in {"wheel_target", "pty"} for item in items for mark in item.iter_markers()
+    ):
+        from .local import apply
+
+        apply(config, items)
+
+
+@pytest.fixture(scope="session")
+def wheel_target() -> Iterator[WheelTarget]:
+    """Frozen facts of the target: wheel, interpreter, architecture, libc, machine, emulated or not."""
+    from .worker import WheelTarget, local_facts
+
+    yield WheelTarget(local_facts())

@@ -1,0 +1,123 @@
+"""The wheels of one invocation: from what the user wrote to opened, parsed wheels."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError, WheelError
+from .model import Outcome, Wheel
+from .options import absolute
+from .record import Record
+from .wheel import open_wheel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BadWheel:
+    """A file that was given as a wheel and may not be opened.
+
+    :param shown: its path for node ids.
+    :param record: why.
+    """
+
+    shown: str
+    record: Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Release:
+    """What one invocation tests.
+
+    :param files: what was given, in order.
+    :param others: files that lie in a folder given and are no wheels.
+    """
+
+    files: tuple[Wheel | BadWheel, ...]
+    others: tuple[Path, ...]
+
+    @property
+    def wheels(self) -> tuple[Wheel, ...]:
+        """The files that are wheels."""
+        return tuple(file for file in self.files if isinstance(file, Wheel))
+
+
+def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path]]:
+    """Expand files, folders and globs.
+
+    :returns: wheels in the order given, each once; and other files of the folders given.
+    :raises UsageError: something given matches no wheel.
+    """
+    found: dict[str, Path] = {}
+    others: list[Path] = []
+    for text in given:
+        path = absolute(text, cwd)
+        if path.is_dir():
+            wheels = sorted(path.glob("*.whl"))
+            others += sorted(one for one in path.iterdir() if one.is_file() and one.suffix != ".whl")
+            if not wheels:
+                raise UsageError(
+                    f"--wheel {text}: the folder {path} has no wheels{_holds(path)}",
+                    advice="build them first, or name the folder that they are in",
+                )
+        elif path.is_file():
+            wheels = [path]
+        else:
+            wheels = sorted(Path(one) for one in glob.glob(str(path), recursive=True) if Path(one).is_file())  # noqa: PTH207
+            if not wheels:
+                raise _nothing(text, path)
+        for wheel in wheels:
+            if wheel.suffix != ".whl":
+                raise UsageError(
+                    f"--wheel {text}: {wheel} is not a .whl file",
+                    advice="only built wheels are tested; an sdist or a folder of sources has to be built first",
+                )
+            found.setdefault(os.path.realpath(wheel), wheel)
+    return list(found.values()), others
+
+
+def _nothing(text: str, path: Path) -> UsageError:
+    folder = path.parent
+    while glob.has_magic(str(folder)):
+        folder = folder.parent
+    if glob.has_magic(text):
+        what = f"--wheel {text}: nothing matches in {folder}{_holds(folder)}"
+    else:
+        what = f"--wheel {text}: there is no such file; looked in {folder}{_holds(folder)}"
+    return UsageError(what, advice="build the wheels first, or correct the path (relative paths start at the current folder)")
+
+
+def _holds(folder: Path) -> str:
+    if not folder.is_dir():
+        return ", which does not exist"
+    names = sorted(one.name for one in folder.iterdir())
+    if not names:
+        return ", which is empty"
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f", which holds {', '.join(names[:5])}{more}"
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """Return a path for node ids: relative to the root folder, with ``/``."""
+    try:
+        return Path(os.path.relpath(path, root)).as_posix()
+    except ValueError:  # another drive
+        return path.as_posix()
+
+
+def open_release(given: tuple[str, ...], *, cwd: Path, root: Path, store: Path) -> Release:
+    """Open every wheel once.
+
+    :param store: folder for our copies.
+    :raises UsageError: something given matches no wheel.
+    """
+    paths, others = find_files(given, cwd)
+    files: list[Wheel | BadWheel] = []
+    for path in paths:
+        shown = shown_path(path, root)
+        try:
+            files.append(open_wheel(path, shown=shown, store=store))
+        except WheelError as error:
+            files.append(BadWheel(shown=shown, record=Record(name="open", outcome=Outcome.FAILED, text=str(error))))
+    return Release(files=tuple(files), others=tuple(others))

@@ -1,0 +1,477 @@
+"""The run of wheels, as a pytest plugin: registered only with ``--wheel``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from . import host, items, options
+from .errors import UsageError
+from .items import ReadyTarget, RecordItem, RemoteItem, WheelNode, replay
+from .model import NoTarget, Outcome, Target
+from .pipeline import (
+    Collected,
+    Crash,
+    ItemResult,
+    Preparation,
+    Queue,
+    TargetRun,
+    prepare,
+    run_side_by_side,
+)
+from .release import BadWheel, Release, open_release
+from .reporting.terminal import summary_lines
+from .settings import Settings
+from .runtimes.host import HostProvider
+from .targets import parse_specs, plan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What every process of a run needs to know. Made once, by the process that the user started."""
+
+    settings: Settings
+    release: Release
+    targets: tuple[Target, ...]
+    missing: tuple[NoTarget, ...]
+    selections: tuple[str, ...]
+    folder: Path
+
+
+class WheelRun:
+    """One run. Its hooks make nodes of targets, run what is selected, and tell the outcome."""
+
+    def __init__(self, config: pytest.Config, found: Plan, *, token: str) -> None:
+        self.config = config
+        self.plan = found
+        self._token = token
+        self._owner = token == "0"
+        self._ready: list[ReadyTarget] = []
+        self._summaries: dict[str, str] = {}
+
+    @classmethod
+    def from_config(cls, config: pytest.Config) -> WheelRun:
+        """Plan the run, or in a worker of xdist take the plan over.
+
+        :raises pytest.UsageError: options, ini values or paths are wrong.
+        """
+        given = getattr(config, "workerinput", None)
+        if given is not None:
+            # Our own file in our own temporary folder, written by the controller of this run.
+            found = pickle.loads(Path(given["wheelcheck_plan"]).read_bytes())  # noqa: S301
+            return cls(config, found, token=given["workerid"])
+        folder = Path(tempfile.mkdtemp(prefix="wheelcheck-")).resolve()
+        try:
+            found = make_plan(config, folder)
+        except UsageError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise pytest.UsageError(str(error)) from None
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return cls(config, found, token="0")
+
+    # -- what is tested -----------------------------------------------------------------------------------------------
+
+    def pytest_report_header(self) -> list[str]:
+        """Name the wheels and their targets."""
+        lines = []
+        for file in self.plan.release.files:
+            names = [target.name for target in self.plan.targets if target.wheel is file]
+            lines.append(f"wheel: {file.shown} ({', '.join(names) or 'no target'})")
+        if self.plan.release.others:
+            names = [path.name for path in self.plan.release.others]
+            lines.append(f"not tested, since they are no wheels: {', '.join(names)}")
+        return lines
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> None:
+        """Keep pytest from looking for tests itself."""
+        session.config.args = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
+        """Collect wheels instead of files."""
+        if not isinstance(collector, pytest.Session):
+            return None
+        return pytest.CollectReport(collector.nodeid, "passed", None, list(self._nodes(collector)))
+
+    def _nodes(self, session: pytest.Session) -> Iterator[WheelNode]:
+        self._ready = self._get_ready()
+        self._raise_usage_errors()
+        for file in self.plan.release.files:
+            if isinstance(file, BadWheel):
+                children: Sequence[items.Child] = [file.record]
+                path = self.config.rootpath / file.shown
+            else:
+                children = items.wheel_children(file, self._ready, self.plan.missing, ())
+                path = file.source
+            yield WheelNode.from_parent(session, path=path, shown=file.shown, children=children)
+
+    def _get_ready(self) -> list[ReadyTarget]:
+        """Prepare and collect all targets, side by side."""
+        if self.plan.settings.static:
+            return []
+        with ThreadPoolExecutor(max_workers=self.plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
+            return list(pool.map(self._get_one_ready, range(len(self.plan.targets)), self.plan.targets))
+
+    def _get_one_ready(self, number: int, target: Target) -> ReadyTarget:
+        folder = self.plan.folder / str(number)
+        # Workers of xdist share environments: the first one makes them.
+        with FileLock(f"{folder}.lock"):
+            done = folder / "prepared.json"
+            if done.exists():
+                preparation = Preparation.from_json(done.read_text(encoding="utf-8"))
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                preparation = prepare(target, self.plan.settings, folder)
+                side = folder / "prepared.tmp"
+                side.write_text(preparation.to_json(), encoding="utf-8")
+                side.rename(done)
+        if not preparation.python:
+            return ReadyTarget(target, preparation, None, Collected())
+        run = TargetRun(target, preparation, self.plan.settings, folder, token=self._token)
+        return ReadyTarget(target, preparation, run, run.collect())
+
+    def _raise_usage_errors(self) -> None:
+        """Raise what every target calls a usage error; where others can collect, it is that target's failure."""
+        asked = [ready for ready in self._ready if ready.run is not None]
+        wrong = [ready for ready in asked if ready.collected.usage]
+        if wrong and len(wrong) == len(asked):
+            raise pytest.UsageError(f"{wrong[0].target.node_id}\n{wrong[0].collected.usage}")
+        for ready in wrong:
+            ready.collected = Collected(crashes=(("", ready.collected.usage),), messages=ready.collected.messages)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Keep what a pasted node id selects."""
+        if not self.plan.selections:
+            return
+        kept, dropped = [], []
+        for item in items:
+            (kept if any(_selects(one, item.nodeid) for one in self.plan.selections) else dropped).append(item)
+        found = [one for one in self.plan.selections if any(_selects(one, item.nodeid) for item in kept)]
+        missing = [one for one in self.plan.selections if one not in found]
+        if missing:
+            raise pytest.UsageError(f"not found: {missing[0]} (no such node; --collect-only shows what there is)")
+        items[:] = kept
+        config.hook.pytest_deselected(items=dropped)
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """Show the lines that the user's conftest adds to the header, and what is worth knowing of the targets."""
+        lines: list[str] = []
+        for ready in self._ready:
+            lines += [f"{ready.target.name}: {line}" for line in ready.collected.header]
+            lines += ready.preparation.notes
+        return lines
+
+    def pytest_collection_finish(self) -> None:
+        """Record the warnings of the targets' collection."""
+        for ready in self._ready:
+            for message in ready.collected.messages:
+                if message["type"] == "warning":
+                    items.replay_warning(self.config, message, ready.target.node_id)
+                elif message["type"] == "text":
+                    items.write_text(self.config, message["text"])
+
+    # -- running --------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Run one test in flight in each of several targets; outcomes are told in the order of collection."""
+        if hasattr(self.config, "workerinput") or self.config.pluginmanager.hasplugin("dsession"):
+            return None
+        if session.testsfailed and not self.config.option.continue_on_collection_errors:
+            raise session.Interrupted(f"{session.testsfailed} errors during collection")
+        if self.config.option.collectonly:
+            return True
+        queues: dict[int, Queue] = {}
+        for key, item in enumerate(session.items):
+            if isinstance(item, RemoteItem):
+                queues.setdefault(id(item.run), Queue(run=item.run)).entries.append((key, item.remote_id))
+        maxfail = int(self.config.getvalue("maxfail") or 0)
+        outcomes = run_side_by_side(
+            list(queues.values()), self.plan.settings.jobs, maxfail, self._remember_summary
+        )
+        with contextlib.closing(outcomes):
+            self._replay_in_order(session, outcomes, maxfail)
+        return True
+
+    def _replay_in_order(
+        self, session: pytest.Session, outcomes: Iterator[tuple[int, ItemResult]], maxfail: int
+    ) -> None:
+        arrived: dict[int, ItemResult] = {}
+        position = self._replay_from(session, 0, arrived)
+        stopped = False
+        failures = 0
+        for key, result in outcomes:
+            arrived[key] = result
+            failures += result.failed
+            stopped = stopped or bool(result.stop) or bool(maxfail and failures >= maxfail)
+            position = self._replay_from(session, position, arrived)
+        for item, result in ((session.items[at], arrived.get(at)) for at in range(position, len(session.items))):
+            if isinstance(item, RemoteItem) and result is None:
+                if stopped:
+                    continue
+                result = ItemResult(crash=Crash(when="call", text="no result arrived from the target", seconds=0.0))
+            self._replay_one(session, item, result)
+
+    def _replay_from(self, session: pytest.Session, position: int, arrived: dict[int, ItemResult]) -> int:
+        """Replay from *position* on what has arrived, without a gap; return the first position that has not."""
+        while position < len(session.items):
+            item = session.items[position]
+            if isinstance(item, RemoteItem) and position not in arrived:
+                break
+            self._replay_one(session, item, arrived.pop(position, None))
+            position += 1
+        return position
+
+    @staticmethod
+    def _replay_one(session: pytest.Session, item: pytest.Item, result: ItemResult | None) -> None:
+        replay(item, result)  # type: ignore[arg-type]
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run one item where another plugin (xdist) owns the loop."""
+        if not isinstance(item, (RecordItem, RemoteItem, items.CollectionItem)):
+            return None
+        result = item.outcome(nextitem)  # type: ignore[arg-type]
+        if nextitem is None:
+            crash = self._finish_all()
+            if crash is not None and (result is None or result.crash is None):
+                before = result or ItemResult()
+                result = ItemResult(messages=before.messages, crash=crash, stop=before.stop)
+        replay(item, result)
+        return True
+
+    def _finish_all(self) -> Crash | None:
+        crash = None
+        for ready in self._ready:
+            if ready.run is not None:
+                summary, found = ready.run.finish()
+                self._remember_summary(ready.run, summary)
+                crash = crash or found
+        return crash
+
+    def _remember_summary(self, run: TargetRun, summary: str) -> None:
+        if summary.strip():
+            self._summaries[run.target.node_id] = summary
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
+        """Keep pytest-timeout of the host away: the target's and the controller's own deadlines act."""
+        return True if isinstance(item, (RecordItem, RemoteItem, items.CollectionItem)) else None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:
+        """See :meth:`pytest_timeout_set_timer`."""
+        return self.pytest_timeout_set_timer(item)
+
+    # -- xdist ------------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Hand the plan to a worker of xdist."""
+        file = self.plan.folder / "plan"
+        if not file.exists():
+            file.write_bytes(pickle.dumps(self.plan))
+        node.workerinput["wheelcheck_plan"] = str(file)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what the targets of a worker of xdist had to say at the end."""
+        self._summaries.update(getattr(node, "workeroutput", {}).get("wheelcheck_summaries", {}))
+
+    # -- the end ----------------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """End what still runs."""
+        for ready in self._ready:
+            if ready.run is not None:
+                ready.run.close()
+        output = getattr(self.config, "workeroutput", None)
+        if output is not None:
+            output["wheelcheck_summaries"] = self._summaries
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show what the targets' plugins say at the end, and the table of targets."""
+        for name, text in self._summaries.items():
+            terminalreporter.section(f"from {name}", sep="-")
+            terminalreporter.write_raw(text if text.endswith("\n") else f"{text}\n")
+        lines = summary_lines(self.plan.release.files, self.plan.targets, self.plan.missing, terminalreporter.stats)
+        if lines and not self.config.option.collectonly and terminalreporter.verbosity >= 0:
+            terminalreporter.section("wheels")
+            for line, markup in lines:
+                terminalreporter.write_line(line, **markup)
+        kept = self._kept()
+        if kept:
+            terminalreporter.write_line(f"environments are kept in {self.plan.folder}: {', '.join(kept)}")
+
+    def _kept(self) -> list[str]:
+        """Name the targets whose folders stay."""
+        keep = self.plan.settings.keep
+        if not keep:
+            return []
+        reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
+        stats = reporter.stats if reporter is not None else {}
+        failed = [report.nodeid for kind in ("failed", "error") for report in stats.get(kind, ())]
+        return [
+            f"{number}/ ({target.node_id})"
+            for number, target in enumerate(self.plan.targets)
+            if keep == "all" or any(name.startswith(f"{target.node_id}::") for name in failed)
+        ]
+
+    def pytest_unconfigure(self) -> None:
+        """Remove what the run made, unless it is to be kept."""
+        for ready in self._ready:
+            if ready.run is not None:
+                ready.run.close()
+        if not self._owner:
+            return
+        kept = {name.partition("/")[0] for name in self._kept()}
+        if not kept:
+            shutil.rmtree(self.plan.folder, ignore_errors=True)
+            return
+        for path in self.plan.folder.iterdir():
+            if path.name not in kept:
+                (shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink())
+
+
+def _selects(selection: str, node_id: str) -> bool:
+    return node_id == selection or node_id.startswith((f"{selection}::", f"{selection}["))
+
+
+# --- plan ------------------------------------------------------------------------------------------------------------------
+
+
+def make_plan(config: pytest.Config, folder: Path) -> Plan:
+    """Open the wheels and choose their targets.
+
+    :raises UsageError: options, ini values or paths are wrong.
+    """
+    settings = read_settings(config)
+    parse_specs(settings.pythons)
+    release = open_release(settings.wheels, cwd=settings.cwd, root=settings.root, store=folder / "wheels")
+    targets: Sequence[Target] = ()
+    missing: Sequence[NoTarget] = ()
+    if not settings.static:
+        targets, missing = plan(release.wheels, settings.pythons, [HostProvider()])
+    if settings.strict:
+        missing = [_strict(one, targets) for one in missing]
+    root = settings.root
+    selections = tuple(_normal(one, settings.cwd, root) for one in config.stash[host.SPLIT].selections)
+    return Plan(
+        settings=settings,
+        release=release,
+        targets=tuple(targets),
+        missing=tuple(missing),
+        selections=selections,
+        folder=folder,
+    )
+
+
+def _strict(one: NoTarget, targets: Sequence[Target]) -> NoTarget:
+    if one.outcome is not Outcome.SKIPPED or any(target.wheel is one.wheel for target in targets):
+        return one
+    return NoTarget(
+        wheel=one.wheel, outcome=Outcome.FAILED, reason=f"{one.reason} (--wheel-strict: not run anywhere)", name=one.name
+    )
+
+
+def _normal(selection: str, cwd: Path, root: Path) -> str:
+    path, _, rest = selection.partition("::")
+    from .release import shown_path
+
+    return f"{shown_path(options.absolute(path, cwd), root)}::{rest}"
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Read options and ini keys.
+
+    :raises UsageError: a value is wrong.
+    """
+    found = config.stash[host.SPLIT]
+    launch = host.launch_of(config)
+    option = config.option
+    words = [*launch.target_args]
+    occurrences = (*(((word,), False) for word in words), *found.target)
+    ini = host.ini_file(config)
+    fixed = [
+        *("-p", "no:wheelcheck"),
+        *("-p", "no:lfplugin", "-p", "no:nfplugin", "-p", "no:stepwiseplugin"),
+        *("-o", "addopts="),
+        f"--rootdir={config.rootpath}",
+        *(("-c", str(ini)) if ini is not None else ()),
+        "--color=no",
+    ]
+    jobs = option.wheel_jobs if option.wheel_jobs is not None else options.default_jobs()
+    if jobs < 1:
+        raise UsageError(f"--wheel-jobs {jobs}: at least one target must run", advice="leave the option out, or give 1")
+    try:
+        executables = options.parse_executables(config.getini("wheel_executables"))
+    except ValueError as error:
+        raise UsageError(f"wheel_executables: {error}") from None
+    return Settings(
+        cwd=config.invocation_params.dir,
+        root=config.rootpath,
+        wheels=(*option.wheel, *found.wheels),
+        pythons=tuple(option.wheel_python) or ("auto",),
+        requires=(*config.getini("wheel_requires"), *option.wheel_requires),
+        groups=(*config.getini("wheel_groups"), *option.wheel_group),
+        extras=(*config.getini("wheel_extras"), *options.split_codes(option.wheel_extra)),
+        offline=option.wheel_offline,
+        find_links=tuple(_link(text, config.invocation_params.dir) for text in option.wheel_find_links),
+        index=option.wheel_index,
+        strict=option.wheel_strict,
+        static=option.wheel_static,
+        jobs=jobs,
+        select=options.split_codes([*config.getini("wheel_select"), *option.wheel_select]),
+        ignore=options.split_codes([*config.getini("wheel_ignore"), *option.wheel_ignore]),
+        import_ignore=tuple(config.getini("wheel_import_ignore")),
+        executables=executables,
+        entry_timeout=_number(config, "wheel_entry_timeout"),
+        test_timeout=_number(config, "wheel_test_timeout"),
+        timeout_scale=_number(config, "wheel_timeout_scale"),
+        pty_patterns=("pty",) if config.getini("wheel_pty_patterns") is None else tuple(config.getini("wheel_pty_patterns")),
+        occurrences=occurrences,
+        fixed_args=tuple(fixed),
+        plugins_env=launch.plugins_env or os.environ.get("PYTEST_PLUGINS", ""),
+        ini_names=tuple(key.name for key in options.INI_KEYS),
+        python_m=Path(sys.argv[0]).name == "__main__.py",
+        keep="all" if option.wheel_keep else "failed" if option.wheel_keep_failed else "",
+        width=shutil.get_terminal_size().columns,
+        pretend=os.environ.get("WHEELCHECK_PRETEND_PLATFORM", ""),
+    )
+
+
+def _number(config: pytest.Config, name: str) -> float:
+    text = config.getini(name)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if number < 0:
+        raise UsageError(f"{name} = {text}: not a number of seconds or a factor, 0 or more")
+    return number
+
+
+def _link(text: str, cwd: Path) -> str:
+    return text if "://" in text else str(options.absolute(text, cwd))
