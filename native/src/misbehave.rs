@@ -122,10 +122,14 @@ fn illegal() {
 #[cfg(unix)]
 fn bus() -> io::Result<()> {
     let page = crate::os::page_size();
-    // SAFETY: an empty file of our own is mapped, and the mapping is read.
+    // SAFETY: a file of our own is mapped, and the mapping is read.
     unsafe {
         let file = libc::tmpfile();
         if file.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        // Not empty, since some emulators refuse to map that.
+        if libc::ftruncate(libc::fileno(file), 1) < 0 {
             return Err(io::Error::last_os_error());
         }
         let start = libc::mmap(

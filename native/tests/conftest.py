@@ -12,6 +12,17 @@ import wheelcheck_witness
 
 #: Seconds for a program to start and end. Starting Python takes seconds on an emulated machine.
 PATIENCE = 120
+#: A panic needs no backtrace here, and looking up its symbols crashes where an emulator makes big pages of small ones.
+QUIET = {"RUST_BACKTRACE": "0"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet():
+    """Rust looks at the environment when it panics first, and never again."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,6 @@ def test_instruction_works_where_the_cpu_has_it(run, died, facts, function, feat
         pytest.skip(f"{facts['architecture']} has no such instruction")
     ended = run(f"import wheelcheck_witness as w; print(w.{function}(), w.{function}(1000, 1), end='')")
     if feature in facts["cpu_features"]:
-        assert ended == (0, b"42 1001", b"")
+        assert ended[:2] == (0, b"42 1001")
     else:
         assert died(ended, "SIGILL")

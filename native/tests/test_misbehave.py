@@ -77,8 +77,8 @@ def test_crash(run, died, kind):
 @pytest.mark.crash
 @known(*STATUSES)
 def test_exit(run, kind):
-    status, output, errors = run(misbehave(kind, then="print('never')"))
-    assert (status, output.split(), errors) == (STATUSES[kind], [b"ready"], b"")
+    status, output, _ = run(misbehave(kind, then="print('never')"))
+    assert (status, output.split()) == (STATUSES[kind], [b"ready"])
 
 
 def test_print_goes_past_pythons_streams(run):
@@ -100,8 +100,8 @@ for fd in range(3):
         closed += error.errno == errno.EBADF
 os._exit(40 + closed)
 """
-    status, output, errors = run(misbehave("close-fds", then=check))
-    assert (status, output, errors) == (43, b"ready\n", b"")
+    status, output, _ = run(misbehave("close-fds", then=check))
+    assert (status, output) == (43, b"ready\n")
 
 
 class Listener:
@@ -188,4 +188,5 @@ def test_import_refuses_an_unknown_kind(run):
 
 
 def test_import_is_well_behaved_with_an_empty_environment_variable(run):
-    assert run(IMPORT, WHEELCHECK_WITNESS_IMPORT="") == (0, b"", b"")
+    status, output, _ = run(IMPORT, WHEELCHECK_WITNESS_IMPORT="")
+    assert (status, output) == (0, b"")
