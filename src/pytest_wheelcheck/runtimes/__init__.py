@@ -1,1 +1,25 @@
 """The providers of interpreters: one plain module each, all of the shape of :class:`.base.Provider`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .base import Provider
+
+
+def providers(
+    *, offline: bool = False, index: str | None = None, find_links: Sequence[str] = ()
+) -> tuple[Provider, ...]:
+    """Give all providers, in the order in which they are preferred: what the host has, then what can be fetched.
+
+    :param offline: fetch nothing; what the cache holds is given.
+    :param index: the package index; ``None`` for the configured one.
+    :param find_links: further folders or pages of distributions.
+    """
+    from .host import HostProvider  # noqa: PLC0415 — only where a run needs them
+    from .published import PublishedProvider  # noqa: PLC0415 — only where a run needs them
+
+    host = HostProvider()
+    return host, PublishedProvider(host, offline=offline, index=index, find_links=find_links)
