@@ -342,6 +342,16 @@ def test_paths_that_do_not_fit(tmp_path: Path) -> None:
     assert problems == [(Outcome.SKIPPED, "needs Windows")]
 
 
+def test_a_path_for_one_platform_and_a_version_for_another(tmp_path: Path) -> None:
+    provider = Fake([an_offer("3.12", MUSL, libc=(1, 2))], paths={tmp_path / "one": an_offer("3.12")})
+    specs = f"3.12,{tmp_path / 'one'}"
+    assert run("cp312-cp312-musllinux_1_2_x86_64", specs, provider) == (["cp312-musllinux-x86_64"], [])
+    assert run("cp312-cp312-musllinux_1_2_x86_64", str(tmp_path / "one"), provider) == (
+        [],
+        [(Outcome.SKIPPED, "needs musl libc")],
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -261,6 +261,7 @@ class _Plan:
         self.chosen: list[_Choice] = []
         self.problems: list[NoTarget] = []
         self._refused: list[str] = []
+        self._foreign: list[_Group] = []
 
     def choose(self, specs: Sequence[Spec]) -> None:
         for group in self.groups:
@@ -275,7 +276,11 @@ class _Plan:
 
     def conclude(self, outcome: Outcome) -> None:
         """Account for a wheel that takes nothing of what was asked for."""
-        if self.chosen or self.problems or not self._refused:
+        if self.chosen or self.problems:
+            return
+        for group in self._foreign:
+            self._no_platform(group, ())
+        if self._foreign or not self._refused:
             return
         asked = _listed(list(dict.fromkeys(self._refused)), "and")
         admitted = self._describe(self.groups[0], self._admitted(self.groups[0]))
@@ -302,8 +307,7 @@ class _Plan:
             if reasons:
                 self._problem(Outcome.ERROR, f"needs {path}, which was asked for: {'; '.join(reasons)}")
             else:
-                self._refused.append(str(path))
-                self._no_platform(group, ())
+                self._foreign.append(group)
         elif group.fits(offers[0]):
             self._add(offers[:1])
         else:
