@@ -180,7 +180,8 @@ class RecordItem(_Replayed):
         self.record = record
         self.quiet = quiet
         path, _, rest = self.nodeid.partition("::")
-        self.shown_location = (path, None, rest)
+        # The heading of a failure: below a target its name says enough, below the wheel the file's name is needed.
+        self.shown_location = (path, None, rest if "::" in rest else f"{rest} of {path.rpartition('/')[2]}")
         self.user_properties.extend(record.properties)
 
     def outcome(self, following: _Replayed | None) -> None:  # noqa: ARG002
@@ -188,6 +189,8 @@ class RecordItem(_Replayed):
 
     def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:  # noqa: ARG002
         record = self.record
+        for text in record.warnings:
+            warn(self, text)
         if record.outcome is Outcome.SKIPPED:
             yield self.report("setup", "skipped", (str(self.config.rootpath / self.location[0]), None, record.text))
             yield self.report("teardown")
@@ -332,6 +335,19 @@ def write_text(config: pytest.Config, text: str) -> None:
     if reporter is not None:
         reporter.ensure_newline()
         reporter.write_raw(text if text.endswith("\n") else f"{text}\n", flush=True)
+
+
+class WheelWarning(UserWarning):
+    """A wheel could be better."""
+
+
+def warn(item: pytest.Item, text: str) -> None:
+    """Record a warning about a wheel with pytest."""
+    path = item.location[0]
+    recorded = warnings.WarningMessage(WheelWarning(text), WheelWarning, filename=path, lineno=0)
+    item.ihook.pytest_warning_recorded.call_historic(
+        kwargs={"warning_message": recorded, "when": "runtest", "nodeid": item.nodeid, "location": None}
+    )
 
 
 def replay_warning(config: pytest.Config, message: Mapping[str, Any], prefix: str) -> None:

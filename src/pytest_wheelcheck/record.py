@@ -64,6 +64,7 @@ class Record:
     :param trace: the remote exception chain, if there was one.
     :param sections: headings and contents shown below a failure.
     :param properties: name and value pairs for reports (junit's ``property``).
+    :param warnings: what is not wrong enough to fail, one text each.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Record:
     trace: tuple[RemoteError, ...] = ()
     sections: tuple[tuple[str, str], ...] = ()
     properties: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for :mod:`json`."""
@@ -98,4 +100,5 @@ class Record:
             trace=trace,
             sections=tuple((title, content) for title, content in data["sections"]),
             properties=tuple((name, value) for name, value in data["properties"]),
+            warnings=tuple(data["warnings"]),
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .checks import CheckResult, run_checks, run_container_checks
 from .errors import UsageError, WheelError
-from .model import Outcome, Wheel
+from .model import Outcome, Severity, Wheel
 from .options import absolute
 from .record import Record
 from .wheel import open_wheel
@@ -19,10 +21,12 @@ class BadWheel:
     """A file that was given as a wheel and may not be opened.
 
     :param shown: its path for node ids.
+    :param path: the user's file.
     :param record: why.
     """
 
     shown: str
+    path: Path
     record: Record
 
 
@@ -119,5 +123,67 @@ def open_release(given: tuple[str, ...], *, cwd: Path, root: Path, store: Path) 
         try:
             files.append(open_wheel(path, shown=shown, store=store))
         except WheelError as error:
-            files.append(BadWheel(shown=shown, record=Record(name="open", outcome=Outcome.FAILED, text=str(error))))
+            record = Record(name="open", outcome=Outcome.FAILED, text=str(error))
+            files.append(BadWheel(shown=shown, path=path, record=record))
     return Release(files=tuple(files), others=tuple(others))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What the static checks said of one file.
+
+    :param records: one for each check.
+    :param stopped_by: names of failed checks that forbid to install it.
+    """
+
+    records: tuple[Record, ...]
+    stopped_by: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Write it as text."""
+        records = [record.to_json() for record in self.records]
+        return json.dumps({"records": records, "stopped_by": self.stopped_by})
+
+    @classmethod
+    def from_json(cls, text: str) -> Verdict:
+        """Read what :meth:`to_json` wrote."""
+        data = json.loads(text)
+        return cls(records=tuple(map(Record.from_json, data["records"])), stopped_by=tuple(data["stopped_by"]))
+
+
+def judge(file: Wheel | BadWheel, release: Release, *, select: tuple[str, ...], ignore: tuple[str, ...]) -> Verdict:
+    """Run the static checks on one file.
+
+    :param select: codes or prefixes; empty for all.
+    :raises UsageError: a code or prefix fits no check.
+    """
+    if isinstance(file, BadWheel):
+        try:
+            results = run_container_checks(file.path, select=select, ignore=ignore)
+        except OSError:
+            results = []  # the record says why it cannot be opened
+        return Verdict(records=(file.record, *map(_record, results)))
+    results = run_checks(file, select=select, ignore=ignore, release=release.wheels)
+    return Verdict(
+        records=tuple(map(_record, results)),
+        stopped_by=tuple(result.check.name for result in results if result.stops_install),
+    )
+
+
+def _record(result: CheckResult) -> Record:
+    check = result.check
+    errors = [finding.message for finding in result.findings if finding.severity is Severity.ERROR]
+    lines = [result.broken] if result.broken else []
+    lines += [f"{check.code}: {message}" for message in errors]
+    if lines:
+        lines += [f"why it matters: {check.why}", f"how to mend it: {check.mend}"]
+    return Record(
+        name=check.name,
+        outcome=result.outcome,
+        text="\n".join(lines),
+        warnings=tuple(
+            f"{check.code}: {finding.message} (how to mend it: {check.mend})"
+            for finding in result.findings
+            if finding.severity is Severity.WARNING
+        ),
+    )

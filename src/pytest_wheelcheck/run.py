@@ -8,7 +8,7 @@ import pickle
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,10 @@ import pytest
 from filelock import FileLock
 
 from . import host, items, options
+from .checks import select_checks
 from .errors import UsageError
 from .items import ReadyTarget, RecordItem, RemoteItem, WheelNode, replay
-from .model import NoTarget, Outcome, Target
+from .model import NoTarget, Outcome, Target, Wheel
 from .pipeline import (
     Collected,
     Crash,
@@ -31,7 +32,8 @@ from .pipeline import (
     prepare,
     run_side_by_side,
 )
-from .release import BadWheel, Release, open_release
+from .record import Record
+from .release import BadWheel, Release, Verdict, judge, open_release
 from .reporting.terminal import summary_lines
 from .settings import Settings
 from .runtimes.host import HostProvider
@@ -109,38 +111,55 @@ class WheelRun:
         return pytest.CollectReport(collector.nodeid, "passed", None, list(self._nodes(collector)))
 
     def _nodes(self, session: pytest.Session) -> Iterator[WheelNode]:
-        self._ready = self._get_ready()
+        files = self.plan.release.files
+        numbers = range(len(self.plan.targets))
+        with ThreadPoolExecutor(max_workers=self.plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
+            verdicts = dict(zip(files, pool.map(self._judge, range(len(files)), files), strict=True))
+            stopped = [verdicts[target.wheel].stopped_by for target in self.plan.targets]
+            self._ready = list(pool.map(self._get_one_ready, numbers, self.plan.targets, stopped))
         self._raise_usage_errors()
-        for file in self.plan.release.files:
+        for file in files:
+            checks = verdicts[file].records
             if isinstance(file, BadWheel):
-                children: Sequence[items.Child] = [file.record]
-                path = self.config.rootpath / file.shown
+                children: Sequence[items.Child] = checks
+                path = file.path
             else:
-                children = items.wheel_children(file, self._ready, self.plan.missing, ())
+                children = items.wheel_children(file, self._ready, self.plan.missing, checks)
                 path = file.source
             yield WheelNode.from_parent(session, path=path, shown=file.shown, children=children)
 
-    def _get_ready(self) -> list[ReadyTarget]:
-        """Prepare and collect all targets, side by side."""
-        if self.plan.settings.static:
-            return []
-        with ThreadPoolExecutor(max_workers=self.plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
-            return list(pool.map(self._get_one_ready, range(len(self.plan.targets)), self.plan.targets))
-
-    def _get_one_ready(self, number: int, target: Target) -> ReadyTarget:
-        folder = self.plan.folder / str(number)
-        # Workers of xdist share environments: the first one makes them.
-        with FileLock(f"{folder}.lock"):
-            done = folder / "prepared.json"
-            if done.exists():
-                preparation = Preparation.from_json(done.read_text(encoding="utf-8"))
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-                preparation = prepare(target, self.plan.settings, folder)
-                side = folder / "prepared.tmp"
-                side.write_text(preparation.to_json(), encoding="utf-8")
+    def _shared(self, name: str, make: Callable[[], str]) -> str:
+        """Return a text that workers of xdist share: the first one makes it."""
+        done = self.plan.folder / f"{name}.json"
+        with FileLock(f"{done}.lock"):
+            if not done.exists():
+                side = done.with_suffix(".tmp")
+                side.write_text(make(), encoding="utf-8")
                 side.rename(done)
+        return done.read_text(encoding="utf-8")
+
+    def _judge(self, number: int, file: Wheel | BadWheel) -> Verdict:
+        plan = self.plan
+        text = self._shared(
+            f"checks-{number}",
+            lambda: judge(file, plan.release, select=plan.settings.select, ignore=plan.settings.ignore).to_json(),
+        )
+        return Verdict.from_json(text)
+
+    def _get_one_ready(self, number: int, target: Target, stopped_by: Sequence[str]) -> ReadyTarget:
+        """Prepare one target and collect its tests."""
+        if stopped_by:
+            text = f"not installed, since the file itself is not sound: {', '.join(stopped_by)} failed"
+            record = Record(name="install", outcome=Outcome.FAILED, text=text)
+            return ReadyTarget(target, Preparation(records=(record,)), None, Collected())
+        folder = self.plan.folder / str(number)
+
+        def make() -> str:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            return prepare(target, self.plan.settings, folder).to_json()
+
+        preparation = Preparation.from_json(self._shared(str(number), make))
         if not preparation.python:
             return ReadyTarget(target, preparation, None, Collected())
         run = TargetRun(target, preparation, self.plan.settings, folder, token=self._token)
@@ -369,6 +388,7 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
     """
     settings = read_settings(config)
     parse_specs(settings.pythons)
+    select_checks(select=settings.select, ignore=settings.ignore)
     release = open_release(settings.wheels, cwd=settings.cwd, root=settings.root, store=folder / "wheels")
     targets: Sequence[Target] = ()
     missing: Sequence[NoTarget] = ()

@@ -1,0 +1,61 @@
+"""Fixtures of all tests: caches that outlive one test, and runs of pytest on wheels in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+pytest_plugins = ["pytester"]
+
+#: Where the caches really are; ``pytester`` gives every test another home.
+_CACHES = {
+    "WHEELCHECK_CACHE": os.environ.get("WHEELCHECK_CACHE")
+    or str(platformdirs.user_cache_path("pytest-wheelcheck", appauthor=False)),
+    "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(platformdirs.user_cache_path("uv", appauthor=False)),
+    "PYENV_ROOT": os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _lasting_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in _CACHES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+
+@pytest.fixture
+def run_wheels(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+    """Run ``pytest`` with the given arguments in the test's folder, as a process of its own.
+
+    The interpreter under the wheels is the running one, unless the arguments name others with ``--wheel-python``.
+    """
+
+    def run(*args: str | os.PathLike[str], timeout: float = 120.0) -> pytest.RunResult:
+        words = [os.fspath(word) for word in args]
+        if not any(word.startswith("--wheel-python") for word in words):
+            words = [f"--wheel-python={sys.executable}", *words]
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *words, timeout=timeout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def witness(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The witness, built by maturin into a release wheel; built once in a session."""
+    native = Path(__file__).parent / "native"
+    folder = tmp_path_factory.mktemp("witness")
+    subprocess.run(
+        [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--out", str(folder)],
+        cwd=native,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        timeout=900,
+    )
+    (wheel,) = folder.glob("*.whl")
+    return wheel

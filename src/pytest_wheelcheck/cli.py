@@ -1,0 +1,134 @@
+"""The command ``wheelcheck``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from .errors import WheelcheckError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the console script.
+
+    :returns: the exit status; 4 for an invocation that is wrong, as pytest has it.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["test"]:
+        return test(words[1:])
+    parser = argparse.ArgumentParser(prog="wheelcheck", description="Prove that built wheels work.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("test", help="pytest --wheel, with all of pytest's arguments", add_help=False)
+    commands.add_parser("checks", help="list the static checks and what they mean").add_argument(
+        "code", nargs="*", help="codes or prefixes to explain at length"
+    )
+    found = parser.parse_args(words)
+    try:
+        return checks(found.code)
+    except WheelcheckError as error:
+        sys.stderr.write(f"wheelcheck: {error}\n")
+        return 4
+
+
+def checks(codes: Sequence[str]) -> int:
+    """Print the table of checks, or explain some of them."""
+    from .checks import CHECKS, select_checks
+
+    if not codes:
+        for check in CHECKS:
+            sys.stdout.write(f"{check.code}  {check.severity.value:7}  {check.title}\n")
+        return 0
+    for check in select_checks(select=codes):
+        sys.stdout.write(
+            f"{check.name} ({check.severity.value}): {check.title}\n"
+            f"  what:   {check.what}\n  why:    {check.why}\n  mend:   {check.mend}\n  source: {check.source}\n"
+        )
+    return 0
+
+
+def test(args: Sequence[str]) -> int:
+    """Run pytest on wheels, and keep it from importing anything of the user's before the plugin can speak.
+
+    pytest imports the plugins of ``-p``, ``PYTEST_PLUGINS`` and ``required_plugins`` before entry-point plugins exist.
+    Here they are taken out of the host's command line and ini file, and go to the targets.
+    """
+    import pytest
+
+    from .host import Launch
+
+    root, ini, values = find_setup(args)
+    merged = [*shlex.split(os.environ.pop("PYTEST_ADDOPTS", "")), *_addopts(values), *args]
+    host_args, target_args = _divide_plugins(merged)
+    launch = Launch(target_args=tuple(target_args), plugins_env=os.environ.pop("PYTEST_PLUGINS", ""))
+    given = [] if _has_option(merged, "--rootdir") else [f"--rootdir={root}"]
+    if not _has_option(merged, "-c", "--config-file"):
+        given += ["-c", str(ini or os.devnull)]
+    quiet = ["-o", "addopts=", "-o", "required_plugins=", "-o", "filterwarnings="]
+    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or "--disable-plugin-autoload" in merged:
+        quiet += ["-p", "wheelcheck"]
+    return int(pytest.main([*given, *quiet, *host_args], plugins=[launch]))
+
+
+def find_setup(args: Sequence[str]) -> tuple[Path, Path | None, dict[str, Any]]:
+    """Find the root folder, the ini file and its values, from the test paths among the arguments alone."""
+    from _pytest.config.findpaths import determine_setup
+
+    def value(*names: str) -> str | None:
+        for at, word in enumerate(args):
+            name, equals, rest = word.partition("=")
+            if name in names:
+                return rest if equals else next(iter(args[at + 1 : at + 2]), None)
+        return None
+
+    paths = [word for word in args if not word.startswith("-") and ".whl" not in word]
+    found: Any = determine_setup(
+        inifile=value("-c", "--config-file"),
+        override_ini=None,
+        args=paths,
+        rootdir_cmd_arg=value("--rootdir"),
+        invocation_dir=Path.cwd(),
+    )
+    return found[0], found[1], found[2]
+
+
+def _has_option(args: Sequence[str], *names: str) -> bool:
+    return any(word.partition("=")[0] in names for word in args)
+
+
+def _addopts(values: dict[str, Any]) -> list[str]:
+    found = getattr(values.get("addopts"), "value", values.get("addopts"))
+    if found is None:
+        return []
+    return shlex.split(found) if isinstance(found, str) else [str(word) for word in found]
+
+
+def _divide_plugins(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take ``-p NAME`` out of a command line, but for ``no:NAME`` and the host's own plugins."""
+    own = {point.name for point in entry_points(group="pytest11")}
+    own |= {point.module for point in entry_points(group="pytest11")}
+    host: list[str] = []
+    target: list[str] = []
+    words = iter(args)
+    for word in words:
+        if word == "-p":
+            name = next(words, "")
+        elif word.startswith("-p") and len(word) > 2:
+            name = word[2:].strip()
+        else:
+            host.append(word)
+            continue
+        if name.startswith("no:") or name in own:
+            host += ["-p", name]
+        else:
+            target += ["-p", name]
+    return host, target
+
+
+if __name__ == "__main__":
+    sys.exit(main())
