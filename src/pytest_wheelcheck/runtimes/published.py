@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from .host import Facts, HostProvider, judge
 from .published_wheels import DISTRIBUTION, PUBLISHED, VERSION, Published
 
 #: Bump when the way in which the installations are made changes.
-_GENERATION = 1
+_GENERATION = 2
 
 #: Seconds for pip to download one wheel of 15 MB.
 _DOWNLOAD_DEADLINE = 900.0
@@ -59,6 +60,9 @@ _TK = ("libX", "libxcb", "libtk", "libtcl", "libfontconfig", "libfreetype", "lib
 
 #: What must work in a new installation; each comes with libraries of its own.
 _SMOKE = "import binascii, bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
+
+#: Where the certificates of authorities are, on the usual distributions (Go's ``crypto/x509/root_linux.go``).
+_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 #: The C library of the musl installations, and the least version that their programs need (``preadv2``).
 _MUSL = (1, 2)
@@ -321,7 +325,7 @@ def _take(wheel: Path, published: Published, side: Path, library: Path) -> None:
             if folder_name == "freeze_core/lib" and base.endswith(".so"):
                 (dynload / base).write_bytes(archive.read(name))
             elif folder_name == "freeze_core.libs" and base:
-                (libraries / base).write_bytes(archive.read(name))
+                (libraries / base).write_bytes(_with_certificates(archive.read(name)))
                 (libraries / base).chmod(0o755)
                 # Where the program itself looks, and musl on behalf of everything that it loads.
                 (side / "lib" / base).symlink_to(f"freeze_core.libs/{base}")
@@ -333,6 +337,19 @@ def _take(wheel: Path, published: Published, side: Path, library: Path) -> None:
     for alias in dict.fromkeys(("python3", "python", f"python{plain}")):
         if not (programs / alias).exists():
             (programs / alias).symlink_to(f"python{_stem(published)}")
+
+
+def _with_certificates(library: bytes) -> bytes:
+    """Point an OpenSSL that was built for the manylinux images to the certificates of this host.
+
+    The path of the images exists nowhere else (``/opt/_internal/openssl-3.5/cert.pem``); the new one takes its place.
+    """
+    found = next((path for path in _CERTIFICATES if Path(path).is_file()), "").encode()
+
+    def shortened(match: re.Match[bytes]) -> bytes:
+        return found.ljust(len(match[0]), b"\0") if found and len(found) < len(match[0]) else match[0]
+
+    return re.sub(rb"/opt/_internal/openssl-[0-9.]+/cert\.pem\0", shortened, library)
 
 
 def _musl(side: Path, work: Path) -> None:
