@@ -40,6 +40,7 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     config.known_args_namespace.noconftest = True
     for key in _NEUTRAL:
         config.getini(key).clear()
+    config.known_args_namespace.pythonwarnings = []
     inner: Any = config
     known = parser._inidict.keys() | parser._ini_aliases.keys()
     for name in inner._inicfg:
@@ -90,7 +91,9 @@ def restart(config: pytest.Config) -> int | None:
     if (root, ini) == (config.rootpath, config.inipath):
         return None
     again = [f"--rootdir={root}", "-c", str(ini or os.devnull)]
-    return int(pytest.main([*again, *map(str, config.invocation_params.args)], plugins=config.invocation_params.plugins))
+    return int(
+        pytest.main([*again, *map(str, config.invocation_params.args)], plugins=config.invocation_params.plugins)
+    )
 
 
 def ini_file(config: pytest.Config) -> Path | None:

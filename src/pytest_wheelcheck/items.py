@@ -291,6 +291,10 @@ class RemoteItem(_Replayed):
         report = self.config.hook.pytest_report_from_serializable(config=self.config, data=words)
         if not isinstance(report, pytest.TestReport):
             return self.report("call", "failed", f"the target sent a report that cannot be read: {data!r:.500}")
+        context = words.get("_subtest.context")
+        if context:
+            # pytest describes a subtest's values when it is made, and would describe the descriptions again.
+            object.__setattr__(report.context, "kwargs", context["kwargs"])  # type: ignore[attr-defined]
         return report
 
 
@@ -352,9 +356,7 @@ def warn(item: pytest.Item, text: str) -> None:
 
 def replay_warning(config: pytest.Config, message: Mapping[str, Any], prefix: str) -> None:
     """Record a warning of the target's. Its class is rebuilt by name only: nothing of the user's is imported."""
-    known = getattr(pytest, message["category"], None) or getattr(
-        __import__("builtins"), message["category"], None
-    )
+    known = getattr(pytest, message["category"], None) or getattr(__import__("builtins"), message["category"], None)
     if not (isinstance(known, type) and issubclass(known, Warning)):
         known = type(message["category"], (UserWarning,), {"__module__": message["module"]})
     recorded = warnings.WarningMessage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,13 +29,17 @@ def _asks_for_wheels(config: pytest.Config) -> bool:
     return any(word.startswith("--wheel") or " --wheel" in word for word in words)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
-    """With wheels, keep the host's pytest from the user's conftests, tests and options."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, object, object]:
+    """With wheels, keep the host's pytest from the user's conftests, tests, options and warning filters."""
+    # A wrapper, to come before pytest's own, which imports the modules that warning filters name.
     if early_config.known_args_namespace.wheel:
         from .host import take_over
 
         take_over(early_config, parser, args)
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -321,7 +321,9 @@ class TargetRules:
             if holds is skip:
                 text = ", ".join("%s=%r" % pair for pair in sorted(wanted.items()))
                 have = ", ".join("%s=%r" % (name, self.facts[name]) for name in sorted(wanted))
-                reason = ("not for a target with %s" % text) if skip else "needs a target with %s, has %s" % (text, have)
+                reason = (
+                    ("not for a target with %s" % text) if skip else "needs a target with %s, has %s" % (text, have)
+                )
                 item.add_marker(self.pytest.mark.skip(reason=why or reason))
 
     def _holds(self, name, value):
@@ -360,7 +362,8 @@ def split_words(name):
     for index, char in enumerate(name):
         following = name[index + 1 : index + 2]
         boundary = not char.isalnum() or (
-            char.isupper() and (previous.islower() or previous.isdigit() or (previous.isupper() and following.islower()))
+            char.isupper()
+            and (previous.islower() or previous.isdigit() or (previous.isupper() and following.islower()))
         )
         if boundary and current:
             words.append(current.lower())
@@ -779,7 +782,9 @@ class WorkerSession:
         chain = item.listchain()
         names = []
         for index, node in enumerate(chain):
-            if index > 0 and not (index == 1 and not isinstance(node, self.pytest.Item) and _is_directory(self.pytest, node)):
+            if index > 0 and not (
+                index == 1 and not isinstance(node, self.pytest.Item) and _is_directory(self.pytest, node)
+            ):
                 names.append(node.name)
         names.extend(item.listextrakeywords())
         function = getattr(item, "function", None)
@@ -788,7 +793,9 @@ class WorkerSession:
         marks = []
         for mark in item.iter_markers():
             names.append(mark.name)
-            marks.append([mark.name, [_plain(arg) for arg in mark.args], {key: _plain(val) for key, val in mark.kwargs.items()}])
+            marks.append(
+                [mark.name, [_plain(arg) for arg in mark.args], {key: _plain(val) for key, val in mark.kwargs.items()}]
+            )
         doc = getattr(getattr(item, "obj", None), "__doc__", None)
         timeout, func_only = self.timeout_of(item)
         return {
@@ -1012,9 +1019,12 @@ def _make_plugin(worker):
 
     class WorkerPlugin:
         @pytest.hookimpl(tryfirst=True)
-        def pytest_addoption(self, parser):
+        def pytest_addoption(self, parser, pluginmanager):
             for name in worker.settings["ini_names"]:
                 parser.addini(name, "of pytest-wheelcheck, meant for the host")
+            if pluginmanager.is_blocked("cacheprovider"):
+                # The controller names the cache's folder in any case; strict_config would refuse the unknown key.
+                parser.addini("cache_dir", "nothing to be cached")
 
         @pytest.hookimpl(hookwrapper=True, tryfirst=True)
         def pytest_load_initial_conftests(self, early_config, parser, args):
