@@ -54,8 +54,8 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     found = split(args, parser.optparser._option_string_actions)
     if found.refused:
         raise pytest.UsageError(
-            f"{', '.join(found.refused)} cannot be used with --wheel: tests run in other interpreters, whose terminal is "
-            "not yours. What to do: -rP shows the output of passed tests; to debug, run pytest in the environment that "
+            f"{', '.join(found.refused)} cannot be used with --wheel: tests run in other interpreters, whose terminal "
+            "is not yours. What to do: -rP shows the output of passed tests; to debug, run pytest in the environment that "
             "--wheel-keep leaves"
         )
     config.stash[SPLIT] = found

@@ -36,7 +36,7 @@ from .record import Record
 from .release import BadWheel, Release, Verdict, judge, open_release
 from .reporting.terminal import summary_lines
 from .settings import Settings
-from .runtimes.host import HostProvider
+from .runtimes import providers
 from .targets import parse_specs, plan
 
 
@@ -179,7 +179,8 @@ class WheelRun:
         """Keep what a pasted node id selects."""
         if not self.plan.selections:
             return
-        kept, dropped = [], []
+        kept: list[pytest.Item] = []
+        dropped: list[pytest.Item] = []
         for item in items:
             (kept if any(_selects(one, item.nodeid) for one in self.plan.selections) else dropped).append(item)
         found = [one for one in self.plan.selections if any(_selects(one, item.nodeid) for item in kept)]
@@ -222,9 +223,7 @@ class WheelRun:
             if isinstance(item, RemoteItem):
                 queues.setdefault(id(item.run), Queue(run=item.run)).entries.append((key, item.remote_id))
         maxfail = int(self.config.getvalue("maxfail") or 0)
-        outcomes = run_side_by_side(
-            list(queues.values()), self.plan.settings.jobs, maxfail, self._remember_summary
-        )
+        outcomes = run_side_by_side(list(queues.values()), self.plan.settings.lanes, maxfail, self._remember_summary)
         with contextlib.closing(outcomes):
             self._replay_in_order(session, outcomes, maxfail)
         return True
@@ -393,7 +392,11 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
     targets: Sequence[Target] = ()
     missing: Sequence[NoTarget] = ()
     if not settings.static:
-        targets, missing = plan(release.wheels, settings.pythons, [HostProvider()])
+        targets, missing = plan(
+            release.wheels,
+            settings.pythons,
+            providers(offline=settings.offline, index=settings.index, find_links=settings.find_links),
+        )
     if settings.strict:
         missing = [_strict(one, targets) for one in missing]
     root = settings.root
@@ -412,7 +415,10 @@ def _strict(one: NoTarget, targets: Sequence[Target]) -> NoTarget:
     if one.outcome is not Outcome.SKIPPED or any(target.wheel is one.wheel for target in targets):
         return one
     return NoTarget(
-        wheel=one.wheel, outcome=Outcome.FAILED, reason=f"{one.reason} (--wheel-strict: not run anywhere)", name=one.name
+        wheel=one.wheel,
+        outcome=Outcome.FAILED,
+        reason=f"{one.reason} (--wheel-strict: not run anywhere)",
+        name=one.name,
     )
 
 
@@ -463,6 +469,7 @@ def read_settings(config: pytest.Config) -> Settings:
         strict=option.wheel_strict,
         static=option.wheel_static,
         jobs=jobs,
+        lanes=option.wheel_jobs or 1,
         select=options.split_codes([*config.getini("wheel_select"), *option.wheel_select]),
         ignore=options.split_codes([*config.getini("wheel_ignore"), *option.wheel_ignore]),
         import_ignore=tuple(config.getini("wheel_import_ignore")),
@@ -470,7 +477,9 @@ def read_settings(config: pytest.Config) -> Settings:
         entry_timeout=_number(config, "wheel_entry_timeout"),
         test_timeout=_number(config, "wheel_test_timeout"),
         timeout_scale=_number(config, "wheel_timeout_scale"),
-        pty_patterns=("pty",) if config.getini("wheel_pty_patterns") is None else tuple(config.getini("wheel_pty_patterns")),
+        pty_patterns=("pty",)
+        if config.getini("wheel_pty_patterns") is None
+        else tuple(config.getini("wheel_pty_patterns")),
         occurrences=occurrences,
         fixed_args=tuple(fixed),
         plugins_env=launch.plugins_env or os.environ.get("PYTEST_PLUGINS", ""),
