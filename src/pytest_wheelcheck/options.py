@@ -81,7 +81,13 @@ OPTIONS = (
     Option("--wheel-ignore", "Leave out the static checks with these codes or prefixes.", "CODES", repeat=True),
     Option("--wheel-static", "Run the static checks only: install, import and run nothing."),
     Option("--wheel-strict", "A wheel that could not be run anywhere fails instead of being skipped."),
-    Option("--wheel-jobs", "Targets side by side (default: the number of CPUs).", "N", type=int),
+    Option(
+        "--wheel-jobs",
+        "Targets side by side. By default as many as there are CPUs are prepared at once, and their tests run one target "
+        "after the other, since tests of one project may meet in the source tree or on a port.",
+        "N",
+        type=int,
+    ),
     Option("--wheel-keep", "Keep the environments of the targets and say where they are."),
     Option("--wheel-keep-failed", "Keep the environments of targets in which something failed."),
 )
@@ -90,9 +96,7 @@ INI_KEYS = (
     IniKey("wheel_requires", "What the tests need, one requirement a line.", "linelist", []),
     IniKey("wheel_groups", "Dependency groups that the tests need.", "args", []),
     IniKey("wheel_extras", "Extras that the wheels are installed with.", "args", []),
-    IniKey(
-        "wheel_import_ignore", "Patterns of dotted module names that are not meant to be imported.", "linelist", []
-    ),
+    IniKey("wheel_import_ignore", "Patterns of dotted module names that are not meant to be imported.", "linelist", []),
     IniKey(
         "wheel_executables",
         "How to start the executables that a wheel installs, one `NAME: ARGUMENTS` a line, `NAME: off` for not at all; "
@@ -117,6 +121,15 @@ INI_KEYS = (
     ),
     IniKey("wheel_select", "Static checks to run: codes or prefixes.", "args", []),
     IniKey("wheel_ignore", "Static checks to leave out: codes or prefixes.", "args", []),
+)
+
+
+#: The markers, as the ini key ``markers`` takes them; the targets' pytest gets them with its settings.
+MARKERS = (
+    "pty: the test needs a pseudo-terminal and is skipped on targets that have none (Windows); "
+    "pty(False) exempts a test that only sounds like one.",
+    "wheel_target(*, skip=False, reason='', **facts): run the test only on targets with these facts, or with skip=True "
+    "skip it there, e.g. wheel_target(libc='glibc') or wheel_target(skip=True, emulated=True).",
 )
 
 

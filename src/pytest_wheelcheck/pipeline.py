@@ -489,6 +489,7 @@ class TargetRun:
             pretend=settings.pretend,
             pty_patterns=list(settings.pty_patterns),
             ini_names=list(settings.ini_names),
+            markers=list(settings.markers),
             timeout_scale=self._scale,
             width=settings.width,
             skip_modules=self._skipped_modules,

@@ -55,10 +55,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers; with wheels, the run."""
-    from .worker import PTY_MARKER, TARGET_MARKER
-
-    config.addinivalue_line("markers", PTY_MARKER)
-    config.addinivalue_line("markers", TARGET_MARKER)
+    for line in options.MARKERS:
+        config.addinivalue_line("markers", line)
     if config.option.wheel:
         from .run import WheelRun
 

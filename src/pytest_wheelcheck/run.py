@@ -484,6 +484,7 @@ def read_settings(config: pytest.Config) -> Settings:
         fixed_args=tuple(fixed),
         plugins_env=launch.plugins_env or os.environ.get("PYTEST_PLUGINS", ""),
         ini_names=tuple(key.name for key in options.INI_KEYS),
+        markers=options.MARKERS,
         python_m=Path(sys.argv[0]).name == "__main__.py",
         keep="all" if option.wheel_keep else "failed" if option.wheel_keep_failed else "",
         width=shutil.get_terminal_size().columns,

@@ -22,7 +22,9 @@ class Settings:
     :param index: the package index to use instead of the configured one; ``None`` for the configured one.
     :param strict: a wheel that could not be run anywhere fails.
     :param static: static checks only.
-    :param jobs: targets side by side.
+    :param jobs: targets that are prepared side by side.
+    :param lanes: targets whose tests run side by side. One, unless the user says otherwise: tests of one project that
+        meet in the source tree, on a port or in a file of fixed name fail for reasons that are not the wheel's.
     :param select: codes or prefixes of checks to run; empty for all.
     :param ignore: codes or prefixes of checks to leave out.
     :param import_ignore: patterns of modules that are not meant to be imported.
@@ -36,6 +38,7 @@ class Settings:
     :param fixed_args: arguments that every worker gets first.
     :param plugins_env: ``PYTEST_PLUGINS`` for the target.
     :param ini_names: ini keys of ours, which the target must not refuse.
+    :param markers: markers of ours, as the ini key ``markers`` takes them.
     :param python_m: pytest was started with ``python -m``, so the working directory is importable.
     :param keep: keep the environments: ``""``, ``"failed"`` or ``"all"``.
     :param width: columns of the terminal.
@@ -55,6 +58,7 @@ class Settings:
     strict: bool = False
     static: bool = False
     jobs: int = 1
+    lanes: int = 1
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     import_ignore: tuple[str, ...] = ()
@@ -67,6 +71,7 @@ class Settings:
     fixed_args: tuple[str, ...] = ()
     plugins_env: str = ""
     ini_names: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
     python_m: bool = False
     keep: str = ""
     width: int = 80

@@ -1036,8 +1036,8 @@ def _make_plugin(worker):
         @pytest.hookimpl(trylast=True)
         def pytest_configure(self, config):
             worker.guard.first()
-            config.addinivalue_line("markers", PTY_MARKER)
-            config.addinivalue_line("markers", TARGET_MARKER)
+            for line in worker.settings["markers"]:
+                config.addinivalue_line("markers", line)
             reporter = config.pluginmanager.getplugin("terminalreporter")
             if reporter is not None:
                 from _pytest._io import TerminalWriter
@@ -1152,16 +1152,6 @@ def _make_plugin(worker):
             channel.send("phase", id=item.nodeid, when=when)
 
     return WorkerPlugin()
-
-
-PTY_MARKER = (
-    "pty: the test needs a pseudo-terminal and is skipped on targets that have none (Windows); "
-    "pty(False) exempts a test that only sounds like one."
-)
-TARGET_MARKER = (
-    "wheel_target(*, skip=False, reason='', **facts): run the test only on targets with these facts, or with skip=True "
-    "skip it there, e.g. wheel_target(libc='glibc') or wheel_target(skip=True, emulated=True)."
-)
 
 
 def main():
