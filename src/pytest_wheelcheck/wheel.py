@@ -17,7 +17,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from packaging.metadata import RawMetadata, parse_email
 from packaging.tags import Tag
@@ -194,9 +194,7 @@ def find_modules(archive: Archive, installed: dict[str, Entry]) -> tuple[str, ..
         module = module_name(name)
         if module is None:
             continue
-        match = _EXTENSION.fullmatch(PurePosixPath(name).name)
-        stem = match["stem"] if match else ""
-        if is_tagged(name) or contains(archive.chunks(entry), init_function(stem)):
+        if is_tagged(name) or contains(archive.chunks(entry), init_function(module)):
             found.add(module)
     return tuple(sorted(found))
 
@@ -220,11 +218,12 @@ def is_tagged(name: str) -> bool:
     return match is not None and _TAGGED.match(match["tag"]) is not None
 
 
-def init_function(stem: str) -> bytes:
+def init_function(module: str) -> bytes:
     """Name the symbol that an import of a module looks for, ``PyInit_name`` (PEP 489, with its rule for other letters).
 
-    :param stem: the last part of the module's dotted name.
+    :param module: its dotted name, of which the last part counts.
     """
+    stem = module.rpartition(".")[2]
     if stem.isascii():
         return f"PyInit_{stem}".encode()
     return b"PyInitU_" + stem.encode("punycode").replace(b"-", b"_")

@@ -79,15 +79,15 @@ def read(path: str, data: bytes) -> tuple[Binary, ...]:
     """
     kind = format_of(data[:8])
     if kind == "ELF":
-        from .elf import read_elf  # noqa: PLC0415 - each format costs an import of its own
+        from .elf import read_elf
 
         return (read_elf(path, data),)
     if kind == "Mach-O":
-        from .macho import read_macho  # noqa: PLC0415
+        from .macho import read_macho
 
         return read_macho(path, data)
     if kind == "PE":
-        from .pe import read_pe  # noqa: PLC0415
+        from .pe import read_pe
 
         return (read_pe(path, data),)
     return ()

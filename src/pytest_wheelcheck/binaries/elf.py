@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.hash import ELFHashTable, GNUHashTable
 
 from . import Binary
@@ -33,8 +33,12 @@ _STACK_BY_DEFAULT = frozenset({"x86_64", "i686", "armv7l", "s390x", "ppc64le"})
 _INIT = re.compile(rb"\0((?:PyInitU?_|PyModExport_|_cffi_pypyinit_)[^\0]{1,200})(?=\0)")
 #: Entries of a dynamic section that are read; a real one has about 40, the libraries of large projects 300.
 _MAX_TAGS = 10_000
+#: Bytes of the name of a library or version.
+_MAX_NAME = 4096
 #: Candidates for init functions that are looked up.
 _MAX_INIT = 1_000
+#: Symbols that are compared on the way to all of them.
+_MAX_LOOKUPS = 200_000
 #: Bytes of the dynamic string table that are looked at.
 _MAX_STRINGS = 256 << 20
 _DF_TEXTREL, _DF_STATIC_TLS = 0x4, 0x10
@@ -61,7 +65,7 @@ def read_elf(path: str, data: bytes) -> Binary:
         needed=tuple(tag.needed for tag in tags if tag["d_tag"] == "DT_NEEDED"),
         name=next((tag.soname for tag in tags if tag["d_tag"] == "DT_SONAME"), ""),
         search=tuple(_search(tags)),
-        versions=tuple(_versions(elf)),
+        versions=tuple(_versions(elf, tags, data)),
         init_functions=tuple(_init_functions(elf, data)) if tags else (),
         alignment=min(loaded, default=0),
         executable_stack=bool(stack[0]["p_flags"] & 1 if stack else _machine(elf) in _STACK_BY_DEFAULT),
@@ -118,21 +122,45 @@ def _kind(elf: Any, tags: list[Any], segments: list[Any]) -> str:
     return "executable" if flags & 0x08000000 or (interpreter and not named) else "library"
 
 
-def _versions(elf: Any) -> Iterator[tuple[str, str]]:
-    section = elf.get_section_by_name(".gnu.version_r")
-    if not isinstance(section, GNUVerNeedSection):
+def _versions(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, str]]:
+    """Read the needed versions as the loader does: from the dynamic section, not from a section header."""
+    strings, needs = (_offset(elf, tags, name) for name in ("DT_STRTAB", "DT_VERNEED"))
+    if strings is None or needs is None:
         return
-    seen: set[tuple[str, str]] = set()
-    for count, (library, versions) in enumerate(section.iter_versions()):
-        if count > _MAX_TAGS:
-            raise ValueError("the table of needed versions does not end")
-        for number, version in enumerate(versions):
-            if number > _MAX_TAGS:
+    order = "<" if elf.little_endian else ">"
+    count = next((tag["d_val"] for tag in tags if tag["d_tag"] == "DT_VERNEEDNUM"), 0)
+    if count > _MAX_TAGS:
+        raise ValueError(f"the table of needed versions has {count} entries")
+    found: dict[tuple[str, str], None] = {}
+    for _ in range(count):
+        _, number, file, first, following = struct.unpack_from(f"{order}2H3I", data, needs)
+        library = _string(data, strings + file)
+        place = needs + first
+        for _ in range(number):
+            _, _, _, name, step = struct.unpack_from(f"{order}I2H2I", data, place)
+            found[library, _string(data, strings + name)] = None
+            if len(found) > _MAX_TAGS:
                 raise ValueError("the table of needed versions does not end")
-            pair = (library.name or "", version.name)
-            if pair not in seen:
-                seen.add(pair)
-                yield pair
+            place += step
+            if not step:
+                break
+        needs += following
+        if not following:
+            break
+    yield from found
+
+
+def _offset(elf: Any, tags: list[Any], name: str) -> int | None:
+    """Turn the address that a tag gives into an offset in the file."""
+    address = next((tag["d_ptr"] for tag in tags if tag["d_tag"] == name), None)
+    return None if address is None else next(iter(elf.address_offsets(address)), None)
+
+
+def _string(data: bytes, place: int) -> str:
+    end = data.find(b"\0", place, place + _MAX_NAME)
+    if end < 0:
+        raise ValueError("a name does not end")
+    return data[place:end].decode("utf-8", "replace")
 
 
 def _init_functions(elf: Any, data: bytes) -> Iterator[str]:
@@ -158,9 +186,24 @@ def _init_functions(elf: Any, data: bytes) -> Iterator[str]:
             yield text
 
 
+class _Patient:
+    """A symbol table that gives up: a chain of a hash table may be a circle."""
+
+    def __init__(self, segment: Any) -> None:
+        self.segment = segment
+        self.left = _MAX_LOOKUPS
+
+    def get_symbol(self, index: int) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("the hash table of the symbols does not end")
+        return self.segment.get_symbol(index)
+
+
 def _hash_table(elf: Any, segment: Any) -> Any:
+    table = _Patient(segment)
     _, offset = segment.get_table_offset("DT_GNU_HASH")
     if offset is not None:
-        return GNUHashTable(elf, offset, segment)
+        return GNUHashTable(elf, offset, table)
     _, offset = segment.get_table_offset("DT_HASH")
-    return None if offset is None else ELFHashTable(elf, offset, None, segment)
+    return None if offset is None else ELFHashTable(elf, offset, None, table)

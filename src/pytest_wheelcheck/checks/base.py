@@ -154,7 +154,7 @@ class Contents:
 
         :raises WheelcheckError: the reader died or outlived its deadline.
         """
-        from .child import read_binaries  # noqa: PLC0415 - only wheels with native code pay for it
+        from .child import read_binaries
 
         return read_binaries(self.path)
 
@@ -164,7 +164,7 @@ class Contents:
 
         :raises WheelcheckError: auditwheel raised, died or outlived its deadline, or is not installed.
         """
-        from .child import read_audit  # noqa: PLC0415 - as above
+        from .child import read_audit
 
         return read_audit(self.path, self.wheel)
 

@@ -160,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
 def bound_memory(limit: int) -> None:
     """Have the system refuse this process more than so many bytes of memory, where it can."""
     with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource  # noqa: PLC0415 - Unix only
+        import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
@@ -186,10 +186,10 @@ def _read(archive: Archive, entry: Entry, kind: str) -> Iterable[Binary]:
 
 
 def _audit(wheel: Path, libc: str, architecture: str) -> dict[str, Any]:
-    from auditwheel.architecture import Architecture  # noqa: PLC0415 - not to be had on Windows
-    from auditwheel.error import NonPlatformWheelError  # noqa: PLC0415
-    from auditwheel.libc import Libc  # noqa: PLC0415
-    from auditwheel.wheel_abi import analyze_wheel_abi  # noqa: PLC0415
+    from auditwheel.architecture import Architecture
+    from auditwheel.error import NonPlatformWheelError
+    from auditwheel.libc import Libc
+    from auditwheel.wheel_abi import analyze_wheel_abi
 
     known = {member.value for member in Architecture}
     if architecture not in known:

@@ -112,12 +112,11 @@ def init_name(contents: Contents) -> Iterator[str]:
     modules = set(contents.wheel.extension_modules)
     for binary in contents.binaries:
         place = places.get(binary.path)
-        if place is None or binary.broken or module_name(place) not in modules:
+        module = module_name(place or "")
+        if module not in modules or module is None or binary.broken:
             continue
-        stem = place.rpartition("/")[2].partition(".")[0]
-        wanted = init_function(stem).decode("ascii")
-        short = wanted.partition("_")[2]
-        accepted = {wanted, f"PyModExport_{short}", f"_cffi_pypyinit_{stem}"}
+        wanted = init_function(module).decode("ascii")
+        accepted = {wanted, wanted.replace("PyInit", "PyModExport", 1), wanted.replace("PyInit", "_cffi_pypyinit", 1)}
         if not accepted & set(binary.init_functions):
             others = ", ".join(binary.init_functions[:5]) or "no init function"
             yield f"{binary.path} ({binary.machine}) exports {others} instead of {wanted}"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from pytest_wheelcheck.binaries import Binary
+from pytest_wheelcheck.errors import WheelError
 
 from .audit import Policy, Verdict, platform_parts
 from .base import Contents
@@ -33,6 +34,9 @@ def bare_arm_tag(contents: Contents) -> Iterator[str]:
 
 def policy(contents: Contents) -> Iterator[str]:
     """Tags whose policy the content does not earn."""
+    # auditwheel has no bounds of its own, so it does not see a file on which our bounded reader gave up.
+    if broken := [binary for binary in contents.binaries if binary.format == "ELF" and binary.broken]:
+        raise WheelError(f"auditwheel was not asked: {broken[0].path} cannot be read: {broken[0].broken}")
     verdicts = {(verdict.libc, verdict.architecture): verdict for verdict in contents.audit.verdicts}
     files = [binary for binary in contents.binaries if binary.format == "ELF"]
     for platform in contents.wheel.platforms:
@@ -52,15 +56,19 @@ def judge(verdict: Verdict, platform: str, files: list[Binary]) -> list[str]:
     """Say why a tag's policy is not earned; nothing where it is."""
     overall = next(policy for policy in verdict.policies if policy.name == verdict.overall)
     claimed = find_policy(verdict, platform)
-    if claimed is None or overall.priority >= claimed.priority or (verdict.libc == "musl" and overall.priority):
-        # Musl's symbols have no versions: auditwheel can only tell whether a wheel is musllinux at all.
-        return [] if claimed is not None else ["auditwheel has no policy for this tag"]
+    if claimed is None:
+        return ["auditwheel has no policy for this tag"]
+    # auditwheel finds needed versions through the section headers, which a file need not have; our reader goes the
+    # loader's way.
     reasons = [
         f"{binary.path} needs {version} of {library}"
         for binary in files
         for library, version in binary.versions
-        if not allows(claimed, platform, version)
+        if binary.machine == verdict.architecture and not allows(claimed, platform, version)
     ]
+    if overall.priority >= claimed.priority or (verdict.libc == "musl" and overall.priority):
+        # Musl's symbols have no versions: auditwheel can only tell whether a wheel is musllinux at all.
+        return reasons
     reasons += [f"{file} needs {library}, which is neither allowed nor bundled" for file, library in claimed.libraries]
     reasons += [f"{symbol} of {library} must not be used" for library, symbol in claimed.symbols]
     machine = next(policy for policy in verdict.policies if policy.name == verdict.machine)

@@ -159,7 +159,7 @@ def metadata_names(contents: Contents) -> Iterator[str]:
 
 
 def requires_python(contents: Contents) -> Iterator[str]:
-    """Requires-Python that refuses every interpreter that a tag admits."""
+    """Requires-Python that refuses every interpreter that the tags admit."""
     text = contents.wheel.requires_python
     if text is None:
         return
@@ -167,10 +167,13 @@ def requires_python(contents: Contents) -> Iterator[str]:
         allowed = SpecifierSet(text)
     except InvalidSpecifier:
         return  # metadata_form tells it
-    for tag in dict.fromkeys((tag.interpreter, tag.abi) for tag in contents.wheel.tags):
-        versions = admitted_versions(*tag)
-        if versions and not any(allowed.contains(version, prereleases=True) for version in versions):
-            yield f"Requires-Python is {text}, which refuses every interpreter that {tag[0]}-{tag[1]} admits"
+    refused = []
+    for interpreter, abi in dict.fromkeys((tag.interpreter, tag.abi) for tag in contents.wheel.tags):
+        versions = admitted_versions(interpreter, abi)
+        if not versions or any(allowed.contains(version, prereleases=True) for version in versions):
+            return
+        refused.append(f"{interpreter}-{abi}")
+    yield f"Requires-Python is {text}, which refuses every interpreter that {', '.join(refused)} admits"
 
 
 def entry_points(contents: Contents) -> Iterator[str]:

@@ -406,8 +406,8 @@ CHECKS: tuple[Check, ...] = (
     Check(
         code="WHL211",
         slug="requires-python",
-        title="Requires-Python admits the tag's interpreters",
-        what="Requires-Python refuses every interpreter that a tag admits.",
+        title="Requires-Python admits an interpreter of the tags",
+        what="Requires-Python refuses every interpreter that the tags admit.",
         why="No installer will ever choose this wheel.",
         mend="do not build this wheel (cibuildwheel: `skip`), or widen requires-python in pyproject.toml",
         source="core metadata specification, «Requires-Python»; PEP 425",

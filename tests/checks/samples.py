@@ -1,0 +1,363 @@
+"""For each check a wheel that has its fault, and sound wheels of every kind, on which no check finds anything."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builders import Raw, build_wheel, make_record, write_zip
+
+from checks.objects import make_elf, make_fat, make_macho, make_pe
+
+LINUX = "cp311-cp311-manylinux_2_17_x86_64"
+MUSL = "cp311-cp311-musllinux_1_2_x86_64"
+MACOS = "cp311-cp311-macosx_11_0_arm64"
+WINDOWS = "cp311-cp311-win_amd64"
+
+INIT = ("PyInit__native",)
+LINUX_SUFFIX = ".cpython-311-x86_64-linux-gnu.so"
+
+Files = dict[str, bytes | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """A wheel with a fault.
+
+    :param make: writes it into a folder; the first path is judged, the others are its release.
+    :param also: other codes that the same fault must bring.
+    :param opens: whether ``open_wheel`` takes it.
+    """
+
+    make: Callable[[Path], Path | list[Path]]
+    also: frozenset[str] = frozenset()
+    opens: bool = True
+
+
+def pure(folder: Path, files: Mapping[str, bytes | str] = {}, **more: Any) -> Path:
+    return build_wheel(folder, more.pop("name", "pkg"), files={"pkg/__init__.py": "", **files}, **more)
+
+
+def native(
+    folder: Path, module: bytes, suffix: str, tag: str, files: Mapping[str, bytes | str] = {}, **more: Any
+) -> Path:
+    own: Files = {"pkg/__init__.py": "", "pkg/py.typed": "", f"pkg/_native{suffix}": module}
+    return build_wheel(folder, "pkg", files=own | dict(files), tags=more.pop("tags", (tag,)), **more)
+
+
+def linux(folder: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = LINUX, **elf: Any) -> Path:
+    return native(
+        folder, make_elf(exports=elf.pop("exports", INIT), **elf), elf.pop("suffix", LINUX_SUFFIX), tag, files
+    )
+
+
+def linux_of(folder: Path, machine: str, triplet: str, **elf: Any) -> Path:
+    versions = (("libc.so.6", "GLIBC_2.17"),)
+    module = make_elf(machine=machine, exports=INIT, versions=versions, **elf)
+    return native(folder, module, f".cpython-311-{triplet}.so", f"cp311-cp311-manylinux_2_17_{machine}")
+
+
+def musl(folder: Path, **elf: Any) -> Path:
+    elf = {"needed": ("libc.so",), "versions": (), "exports": INIT} | elf
+    return native(folder, make_elf(**elf), ".cpython-311-x86_64-linux-musl.so", MUSL)
+
+
+def macos(folder: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = MACOS, **macho: Any) -> Path:
+    return native(folder, make_macho(exports=INIT, **macho), ".cpython-311-darwin.so", tag, files)
+
+
+def universal(folder: Path, slices: tuple[str, ...] = ("x86_64", "arm64")) -> Path:
+    every = {
+        "x86_64": make_macho(machine="x86_64", exports=INIT, minimum=(10, 9), signed=False),
+        "arm64": make_macho(exports=INIT),
+    }
+    data = make_fat({machine: every[machine] for machine in slices})
+    return native(folder, data, ".cpython-311-darwin.so", "cp311-cp311-macosx_10_9_universal2")
+
+
+def windows(folder: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = WINDOWS, **pe: Any) -> Path:
+    suffix = pe.pop("suffix", ".cp311-win_amd64.pyd")
+    return native(folder, make_pe(exports=INIT, **pe), suffix, tag, files)
+
+
+def abi3(folder: Path) -> Path:
+    return native(folder, make_elf(exports=INIT), ".abi3.so", "cp38-abi3-manylinux_2_17_x86_64")
+
+
+def threaded(folder: Path) -> Path:
+    suffix = ".cpython-314t-x86_64-linux-gnu.so"
+    return native(folder, make_elf(exports=INIT), suffix, "cp314-cp314t-manylinux_2_17_x86_64")
+
+
+def pypy(folder: Path) -> Path:
+    suffix = ".pypy311-pp73-x86_64-linux-gnu.so"
+    return native(folder, make_elf(exports=INIT), suffix, "pp311-pypy311_pp73-manylinux_2_17_x86_64")
+
+
+def bundled(folder: Path) -> Path:
+    """As auditwheel repair leaves it."""
+    library = make_elf(soname="libfoo-1234.so.1")
+    files: Files = {"pkg.libs/libfoo-1234.so.1": library}
+    needed = ("libfoo-1234.so.1", "libc.so.6")
+    return linux(folder, files, needed=needed, runpath="$ORIGIN/../pkg.libs")
+
+
+def delocated(folder: Path) -> Path:
+    """As delocate-wheel leaves it."""
+    library = make_macho(kind=6, name="/DLC/pkg/.dylibs/libfoo.1.dylib")
+    needed = ("@loader_path/.dylibs/libfoo.1.dylib", "/usr/lib/libSystem.B.dylib")
+    return macos(folder, {"pkg/.dylibs/libfoo.1.dylib": library}, needed=needed)
+
+
+def delvewheeled(folder: Path) -> Path:
+    """As delvewheel repair leaves it."""
+    files: Files = {"pkg.libs/foo-1234.dll": make_pe(needed=("KERNEL32.dll", "VCRUNTIME140.dll"))}
+    return windows(folder, files, needed=("foo-1234.dll", "python311.dll", "api-ms-win-crt-heap-l1-1-0.dll"))
+
+
+def program(folder: Path) -> Path:
+    """A command-line program, as maturin packs one."""
+    files: Files = {"tool-1.0.data/scripts/tool": make_elf(executable=True), "tool/__init__.py": ""}
+    return build_wheel(folder, "tool", files=files, tags=("py3-none-manylinux_2_17_x86_64",))
+
+
+def everything(folder: Path) -> Path:
+    """A pure wheel with all that metadata can have."""
+    return build_wheel(
+        folder,
+        "every-thing",
+        "1.0.post1+local.1",
+        {
+            "every_thing/__init__.py": "",
+            "every_thing/cli.py": "",
+            "every_thing-1.0.post1+local.1.dist-info/licenses/LICENSE": "",
+            "every_thing-1.0.post1+local.1.data/data/share/x": "",
+            "every_thing-1.0.post1+local.1.data/scripts/x": "#!python\n",
+            "ünï/__init__.py": "",
+        },
+        build="1",
+        tags=("py2-none-any", "py3-none-any"),
+        requires=("attrs>=1; python_version > '3.8'",),
+        requires_python=">=3.8",
+        extras=("more",),
+        entry_points={
+            "console_scripts": {"every-thing": "every_thing.cli:main", "other": "attrs.cli:main [more]"},
+            "some-group.x": {"Name With Spaces": "every_thing"},
+        },
+        metadata="Metadata-Version: 2.4\nName: every-thing\nVersion: 1.0.post1+local.1\nLicense-File: LICENSE\n"
+        "Requires-Python: >=3.8\nDescription-Content-Type: text/markdown\n\n# Name: other\n",
+    )
+
+
+SOUND: dict[str, Callable[[Path], Path]] = {
+    "pure": pure,
+    "everything": everything,
+    "program": program,
+    "linux": linux,
+    "linux-aarch64": lambda folder: linux_of(folder, "aarch64", "aarch64-linux-gnu"),
+    "linux-ppc64le": lambda folder: linux_of(folder, "ppc64le", "powerpc64le-linux-gnu"),
+    "linux-s390x": lambda folder: linux_of(folder, "s390x", "s390x-linux-gnu"),
+    "linux-armv7l": lambda folder: linux_of(folder, "armv7l", "arm-linux-gnueabihf"),
+    "linux-i686": lambda folder: linux_of(folder, "i686", "i386-linux-gnu"),
+    "musl": musl,
+    "abi3": abi3,
+    "threaded": threaded,
+    "pypy": pypy,
+    "bundled": bundled,
+    "macos": macos,
+    "universal2": universal,
+    "delocated": delocated,
+    "windows": windows,
+    "windows-abi3": lambda folder: windows(
+        folder, tag="cp38-abi3-win_amd64", suffix=".pyd", needed=("python3.dll", "KERNEL32.dll")
+    ),
+    "delvewheeled": delvewheeled,
+}
+
+# Faults of the container ----------------------------------------------------------------------------------------------
+
+
+def archive(folder: Path, *extra: Raw, filename: str = "pkg-1.0-py3-none-any.whl", **zip_: Any) -> Path:
+    """A sound wheel, written field by field, and more members; RECORD names all."""
+    files = {
+        "pkg/__init__.py": b"",
+        "pkg-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n",
+        "pkg-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    members = [Raw(name=name.encode(), data=data) for name, data in files.items()]
+    more = {entry.name.decode("utf-8", "replace"): entry.data for entry in extra if not entry.name.endswith(b"/")}
+    own = "pkg-1.0.dist-info/RECORD"
+    record = Raw(name=own.encode(), data=make_record({**files, **more}, own).encode())
+    return write_zip(folder / filename, [*members, *extra, record], **zip_)
+
+
+def truncated(folder: Path) -> Path:
+    path = pure(folder, {"pkg/data.txt": "x" * 1000})
+    path.write_bytes(path.read_bytes()[:-100])
+    return path
+
+
+def in_comment(folder: Path) -> Path:
+    inner = archive(folder / "inner").read_bytes()
+    return archive(folder, comment=inner)
+
+
+def rewritten(folder: Path, name: str, data: bytes) -> Path:
+    """A sound wheel in which one file was changed behind RECORD's back."""
+    members: Files = {"pkg/__init__.py": "x = 1\n"}
+    info = "pkg-1.0.dist-info"
+    members[f"{info}/METADATA"] = "Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n"
+    members[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = make_record(members, f"{info}/RECORD")
+    members[name] = data
+    return build_wheel(folder, "pkg", files=members, metadata="", wheel_file="", record=record)
+
+
+def with_record(folder: Path, change: Callable[[str], str]) -> Path:
+    members: Files = {"pkg/__init__.py": "x = 1\n"}
+    info = "pkg-1.0.dist-info"
+    members[f"{info}/METADATA"] = "Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n"
+    members[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = change(make_record(members, f"{info}/RECORD"))
+    return build_wheel(folder, "pkg", files=members, metadata="", wheel_file="", record=record)
+
+
+def descriptor(data: bytes) -> bytes:
+    size = len(data).to_bytes(4, "little")
+    return b"PK\7\x08" + zlib.crc32(data).to_bytes(4, "little") + size + size
+
+
+def bad_crc(folder: Path) -> Path:
+    return archive(folder, Raw(name=b"pkg/x.txt", data=b"abc", lie_crc=1))
+
+
+def metadata_of(text: str) -> Callable[[Path], Path]:
+    return lambda folder: pure(folder, metadata=text)
+
+
+def release(*makers: Callable[[Path], Path]) -> Callable[[Path], list[Path]]:
+    return lambda folder: [make(folder / str(index)) for index, make in enumerate(makers)]
+
+
+FAULTS: dict[str, Fault] = {
+    "WHL101": Fault(make=truncated, opens=False),
+    "WHL102": Fault(make=lambda folder: archive(folder, before=b"#!/bin/sh\n"), opens=False),
+    "WHL103": Fault(make=lambda folder: archive(folder, Raw(name=b"pkg/a.py", local_name=b"pkg/b.py")), opens=False),
+    "WHL104": Fault(
+        make=lambda folder: archive(folder, Raw(name=b"pkg/a.py"), Raw(name=b"pkg/a.py", data=b"x")), opens=False
+    ),
+    "WHL105": Fault(make=lambda folder: pure(folder, {"pkg/Readme.txt": "", "pkg/README.txt": ""})),
+    "WHL106": Fault(make=lambda folder: archive(folder, Raw(name=b"../evil.py")), opens=False),
+    "WHL107": Fault(
+        make=lambda folder: archive(folder, Raw(name=b"pkg/link", data=b"/etc/passwd", mode=0o120777)), opens=False
+    ),
+    "WHL108": Fault(make=lambda folder: archive(folder, Raw(name=b"pkg/x", flags=1)), opens=False),
+    "WHL109": Fault(
+        make=lambda folder: archive(folder, Raw(name=b"pkg/x", data=b"abc", compressed=b"abc", method=14)),
+        also=frozenset({"WHL113"}),
+        opens=False,
+    ),
+    "WHL110": Fault(
+        make=lambda folder: archive(folder, Raw(name=b"pkg/x", data=b"\0" * (65 << 20), method=8)), opens=False
+    ),
+    "WHL111": Fault(
+        make=lambda folder: archive(folder, Raw(name=b"pkg/x", data=b"abc", flags=8, descriptor=descriptor(b"abc")))
+    ),
+    "WHL112": Fault(make=lambda folder: pure(folder, {"pkg/aux.py": ""})),
+    "WHL113": Fault(make=bad_crc),
+    "WHL121": Fault(make=lambda folder: pure(folder, record="")),
+    "WHL122": Fault(
+        make=lambda folder: with_record(folder, lambda text: text + "pkg/__init__.py,only-two\n"),
+        also=frozenset({"WHL126", "WHL128"}),
+    ),
+    "WHL123": Fault(make=lambda folder: rewritten(folder, "pkg/new.py", b"")),
+    "WHL124": Fault(make=lambda folder: with_record(folder, lambda text: f"pkg/lost.py,sha256=AAAA,0\n{text}")),
+    "WHL125": Fault(make=lambda folder: rewritten(folder, "pkg/__init__.py", b"y = 2\n")),
+    "WHL126": Fault(make=lambda folder: with_record(folder, lambda text: text.replace("sha256=", "md5=", 1))),
+    "WHL127": Fault(make=lambda folder: with_record(folder, lambda text: text.replace(",6\n", ",7\n", 1))),
+    "WHL128": Fault(make=lambda folder: with_record(folder, lambda text: text.splitlines(keepends=True)[0] + text)),
+    "WHL201": Fault(make=lambda folder: build_wheel(folder, "Pkg.Name", "1.0.0-rc1".replace("-", ""), {"x.py": ""})),
+    "WHL202": Fault(make=lambda folder: pure(folder, dist_info="other-1.0.dist-info")),
+    "WHL203": Fault(make=lambda folder: pure(folder, wheel_file="")),
+    "WHL204": Fault(make=lambda folder: pure(folder, wheel_tags=("py2-none-any",))),
+    "WHL205": Fault(
+        make=lambda folder: pure(
+            folder, build="1", wheel_file="Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+    ),
+    "WHL206": Fault(make=lambda folder: native(folder, make_elf(exports=INIT), LINUX_SUFFIX, LINUX, purelib=True)),
+    "WHL207": Fault(
+        make=lambda folder: native(folder, make_elf(exports=INIT), ".abi3.so", "py3-none-any", purelib=False)
+    ),
+    "WHL208": Fault(make=metadata_of("")),
+    "WHL209": Fault(make=metadata_of("Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\nRequires-Dist: !!\n")),
+    "WHL210": Fault(make=metadata_of("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")),
+    "WHL211": Fault(make=lambda folder: pure(folder, tags=("cp38-none-any",), requires_python=">=3.9")),
+    "WHL212": Fault(make=lambda folder: pure(folder, entry_points={"console_scripts": {"tool": "pkg"}})),
+    "WHL213": Fault(make=lambda folder: pure(folder, entry_points={"console_scripts": {"../tool": "pkg:main"}})),
+    "WHL214": Fault(make=lambda folder: pure(folder, entry_points={"console_scripts": {"tool": "pkg.cli:main"}})),
+    "WHL215": Fault(make=metadata_of("Metadata-Version: 2.4\nName: pkg\nVersion: 1.0\nLicense-File: LICENSE\n")),
+    "WHL216": Fault(make=lambda folder: pure(folder, {"other-1.0.data/data/x": ""})),
+    "WHL217": Fault(make=lambda folder: linux(folder, tag="cp311-cp311-manylinux_2_17")),
+    "WHL301": Fault(make=lambda folder: linux(folder, versions=(("libc.so.6", "GLIBC_2.34"),))),
+    "WHL302": Fault(make=lambda folder: linux(folder, tag="cp311-cp311-linux_x86_64")),
+    "WHL303": Fault(
+        make=lambda folder: native(
+            folder,
+            make_elf(machine="armv7l", exports=INIT),
+            ".cpython-311-arm-linux-gnueabihf.so",
+            "cp311-cp311-linux_armv7l",
+        )
+    ),
+    "WHL304": Fault(
+        make=lambda folder: linux(folder, needed=("libc.musl-x86_64.so.1",), versions=()), also=frozenset({"WHL301"})
+    ),
+    "WHL305": Fault(make=lambda folder: linux(folder, {"pkg.libs/libfoo.so": make_elf(soname="libfoo.so")})),
+    "WHL306": Fault(make=lambda folder: linux(folder, runpath="/home/me/build")),
+    "WHL401": Fault(make=lambda folder: macos(folder, minimum=(13, 0))),
+    "WHL402": Fault(make=lambda folder: universal(folder, ("arm64",))),
+    "WHL403": Fault(make=lambda folder: macos(folder, needed=("/opt/homebrew/lib/libfoo.1.dylib",))),
+    "WHL404": Fault(make=lambda folder: macos(folder, signed=False)),
+    "WHL501": Fault(make=lambda folder: windows(folder, machine="arm64")),
+    "WHL502": Fault(make=lambda folder: windows(folder, needed=("python312.dll",))),
+    "WHL503": Fault(make=lambda folder: windows(folder, needed=("python311.dll", "msvcp140.dll"))),
+    "WHL601": Fault(make=lambda folder: windows(folder, {"pkg/plugin.dll": b"MZ" + b"\0" * 100})),
+    "WHL602": Fault(make=lambda folder: pure(folder, tags=(WINDOWS,))),
+    "WHL603": Fault(
+        make=lambda folder: native(folder, make_elf(exports=INIT), ".cpython-312-x86_64-linux-gnu.so", LINUX)
+    ),
+    "WHL604": Fault(make=lambda folder: linux(folder, exports=("PyInit_native",))),
+    "WHL605": Fault(make=lambda folder: windows(folder, {"pkg/_other.pyd": make_elf(exports=("PyInit__other",))})),
+    "WHL606": Fault(
+        make=release(
+            linux,
+            lambda folder: native(
+                folder,
+                make_elf(exports=INIT),
+                ".cpython-312-x86_64-linux-gnu.so",
+                "cp312-cp312-manylinux_2_17_x86_64",
+                {"pkg/_more.cpython-312-x86_64-linux-gnu.so": make_elf(exports=("PyInit__more",))},
+            ),
+        )
+    ),
+    "WHL701": Fault(make=lambda folder: linux_of(folder, "aarch64", "aarch64-linux-gnu", alignment=0x1000)),
+    "WHL702": Fault(make=lambda folder: linux(folder, stack=7)),
+    "WHL703": Fault(make=lambda folder: linux(folder, text_relocations=True)),
+    "WHL704": Fault(make=lambda folder: linux(folder, flags=0x10)),
+    "WHL801": Fault(make=lambda folder: linux(folder, debug=True)),
+    "WHL802": Fault(make=lambda folder: pure(folder, {"pkg/__pycache__/__init__.cpython-311.pyc": b"x"})),
+    "WHL803": Fault(make=lambda folder: pure(folder, {"tests/__init__.py": ""})),
+    "WHL804": Fault(make=lambda folder: pure(folder, {"json.py": ""})),
+    "WHL805": Fault(make=lambda folder: pure(folder, {"pkg.pth": "import pkg\n"})),
+    "WHL806": Fault(
+        make=lambda folder: build_wheel(
+            folder, "pkg", files={f"pkg/_native{LINUX_SUFFIX}": make_elf(exports=INIT)}, tags=(LINUX,)
+        )
+    ),
+    "WHL901": Fault(make=release(pure, lambda folder: pure(folder, version="2.0"))),
+    "WHL902": Fault(make=release(pure, pure)),
+    "WHL903": Fault(make=release(pure, lambda folder: build_wheel(folder, "other", files={"pkg/__init__.py": ""}))),
+}

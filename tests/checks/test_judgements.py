@@ -1,0 +1,613 @@
+"""The judgements that need more than one wheel with a fault and one without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+from packaging.tags import Tag
+
+from checks.objects import make_elf, make_fat, make_macho, make_pe
+from checks.samples import INIT, LINUX_SUFFIX, linux, macos, musl, native, pure, windows
+from pytest_wheelcheck.binaries import Binary, format_of, read
+from pytest_wheelcheck.binaries.elf import needed
+from pytest_wheelcheck.checks import CheckResult, run_checks, select_checks
+from pytest_wheelcheck.checks.audit import Policy, Verdict, platform_parts
+from pytest_wheelcheck.checks.base import Check, Contents, systems
+from pytest_wheelcheck.checks.extensions import suffixes
+from pytest_wheelcheck.checks.linux import judge
+from pytest_wheelcheck.checks.metadata import admitted_versions, same_version
+from pytest_wheelcheck.checks.record import parse_record
+from pytest_wheelcheck.errors import UsageError, WheelError
+from pytest_wheelcheck.model import Outcome, Wheel
+from pytest_wheelcheck.wheel import open_wheel
+
+
+def opened(path: Path, tmp_path: Path) -> Wheel:
+    return open_wheel(path, shown=path.name, store=tmp_path / "store")
+
+
+def run(path: Path, tmp_path: Path, *codes: str) -> list[CheckResult]:
+    return run_checks(opened(path, tmp_path), select=codes)
+
+
+def messages(path: Path, tmp_path: Path, code: str) -> list[str]:
+    (result,) = run(path, tmp_path, code)
+    assert not result.broken, result.broken
+    return [finding.message for finding in result.findings]
+
+
+# Choosing, and checks that break --------------------------------------------------------------------------------------
+
+
+def test_checks_are_chosen_by_code_and_family() -> None:
+    assert {check.code[:4] for check in select_checks(select=["WHL2"])} == {"WHL2"}
+    assert [check.code for check in select_checks(select=["WHL2"], ignore=["WHL"])][:1] == ["WHL201"]
+    assert [check.code for check in select_checks(select=["WHL301"], ignore=["WHL3"])] == ["WHL301"]
+    assert "WHL301" not in {check.code for check in select_checks(ignore=["WHL3"])}
+    assert len(select_checks()) == len(select_checks(select=["WHL"]))
+    assert select_checks(select=["WHL2"], ignore=["WHL2"]) == ()
+
+
+@pytest.mark.parametrize("word", ["", "X", "WHL99", "whl1", "WHL3010"])
+def test_codes_that_fit_nothing_are_refused(word: str) -> None:
+    with pytest.raises(UsageError, match="no check has a code"):
+        select_checks(select=[word])
+    with pytest.raises(UsageError):
+        select_checks(ignore=[word])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(ZeroDivisionError("oh"), "Traceback"), (WheelError("sorry", advice="this"), "what to do: this")],
+)
+def test_a_check_that_raises_is_an_error_and_keeps_what_it_found(tmp_path: Path, error: Exception, words: str) -> None:
+    def function(contents: Contents) -> Iterator[str]:
+        yield "first"
+        raise error
+
+    row = Check(
+        code="WHL000", slug="x", title="", what="", why="", mend="", source="", function=function, stops_install=True
+    )
+    result = row.run(Contents(tmp_path))
+    assert result.outcome is Outcome.ERROR
+    assert result.stops_install
+    assert words in result.broken
+    assert [finding.message for finding in result.findings] == ["first"]
+
+
+def test_many_findings_are_told_in_few_words(tmp_path: Path) -> None:
+    row = Check(
+        code="WHL000", slug="x", title="", what="", why="", mend="", source="",
+        function=lambda _: iter([*map(str, range(60)), "0"]),
+    )  # fmt: skip
+    found = row.run(Contents(tmp_path)).findings
+    assert len(found) == 51
+    assert found[-1].message == "and 10 more like these"
+
+
+# Native files ---------------------------------------------------------------------------------------------------------
+
+
+def cyclic_chain() -> bytes:
+    """An ELF file whose hash chain is a circle: a look-up without bounds never ends."""
+    data = make_elf(exports=("PyInit_x", "PyInit_y"))
+    # one bucket: [1, 3, first, 0, 2, 0]; the last entry made to point back
+    chain = b"\1\0\0\0\3\0\0\0\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0"
+    assert chain in data
+    return data.replace(chain, chain[:-4] + b"\1\0\0\0").replace(b"PyInit_y\0", b"PyInit_z\0" * 1)
+
+
+def absurd_header(offset: int, value: bytes) -> bytes:
+    data = bytearray(make_elf(exports=INIT))
+    data[offset : offset + len(value)] = value
+    return bytes(data)
+
+
+MALFORMED = {
+    "header only": b"\x7fELF" + b"\2\1\1" + b"\0" * 60,
+    "truncated": make_elf(exports=INIT)[:300],
+    "sections far away": absurd_header(0x28, b"\xff" * 8),
+    "many segments": absurd_header(0x38, b"\xff\xff"),
+    "many sections": absurd_header(0x3C, b"\xff\xff"),
+    "wrong class": absurd_header(4, b"\7"),
+    "cyclic hash chain": cyclic_chain(),
+}
+MALFORMED_MACHO = {
+    "header only": b"\xcf\xfa\xed\xfe" + b"\0" * 12,
+    "many commands": make_macho()[:16] + b"\xff\xff\xff\x7f" + make_macho()[20:],
+    "truncated": make_macho(exports=INIT)[:80],
+    "fat, many slices": b"\xca\xfe\xba\xbe\0\0\0\x13" + b"\xff" * 60,
+    "fat, slices outside": make_fat({"arm64": make_macho()})[:100],
+}
+MALFORMED_PE = {
+    "header only": b"MZ" + b"\0" * 62,
+    "truncated": make_pe(exports=INIT)[:300],
+    "header far away": b"MZ" + b"\0" * 58 + b"\xff\xff\xff\x7f" + b"\0" * 64,
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_malformed_elf_is_never_passed(tmp_path: Path, kind: str) -> None:
+    path = native(tmp_path / "dist", MALFORMED[kind], LINUX_SUFFIX, "cp311-cp311-manylinux_2_17_x86_64")
+    results = run(path, tmp_path, "WHL301", "WHL601", "WHL604")
+    assert {result.outcome for result in results} & {Outcome.FAILED, Outcome.ERROR}, results
+    if results[1].findings:
+        assert results[0].outcome is Outcome.ERROR
+        assert "auditwheel was not asked" in results[0].broken
+
+
+@pytest.mark.parametrize("kind", MALFORMED_MACHO)
+def test_malformed_macho_is_never_passed(tmp_path: Path, kind: str) -> None:
+    path = native(tmp_path / "dist", MALFORMED_MACHO[kind], ".cpython-311-darwin.so", "cp311-cp311-macosx_11_0_arm64")
+    results = run(path, tmp_path, "WHL601", "WHL602", "WHL604")
+    assert {result.outcome for result in results} & {Outcome.FAILED, Outcome.ERROR}, results
+
+
+@pytest.mark.parametrize("kind", MALFORMED_PE)
+def test_malformed_pe_is_never_passed(tmp_path: Path, kind: str) -> None:
+    path = native(tmp_path / "dist", MALFORMED_PE[kind], ".cp311-win_amd64.pyd", "cp311-cp311-win_amd64")
+    results = run(path, tmp_path, "WHL601", "WHL604")
+    assert {result.outcome for result in results} & {Outcome.FAILED, Outcome.ERROR}, results
+
+
+def test_a_file_that_is_native_by_accident_is_let_be(tmp_path: Path) -> None:
+    path = linux(tmp_path / "dist", {"pkg/data.bin": b"\x7fELF" + b"\1" * 100, "pkg/word.dat": b"MZ" + b"\0" * 99})
+    assert messages(path, tmp_path, "WHL601") == []
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [("7f454c46", "ELF"), ("4d5a", "PE"), ("cffaedfe", "Mach-O"), ("cafebabe00000002", "Mach-O"),
+     ("cafebabe00000037", ""), ("", ""), ("504b0304", "")],
+)  # fmt: skip
+def test_formats_by_their_first_bytes(head: str, kind: str) -> None:
+    assert format_of(bytes.fromhex(head)) == kind
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "i686", "aarch64", "armv7l", "ppc64le", "s390x", "riscv64"])
+def test_elf_of_every_machine(machine: str) -> None:
+    data = make_elf(
+        machine=machine,
+        exports=("PyInit_a",),
+        imports=("PyInit_b", "malloc"),
+        needed=("libm.so.6", "libc.so.6"),
+        soname="libx.so.1",
+        runpath="$ORIGIN:/opt",
+    )
+    (found,) = read("x.so", data)
+    assert found == Binary(
+        path="x.so",
+        format="ELF",
+        machine=machine,
+        kind="library",
+        needed=("libm.so.6", "libc.so.6"),
+        name="libx.so.1",
+        search=("$ORIGIN", "/opt"),
+        versions=(("libc.so.6", "GLIBC_2.2.5"),),
+        init_functions=("PyInit_a",),
+        alignment=0x10000,
+    )
+
+
+def test_the_stack_of_a_file_that_says_nothing() -> None:
+    """glibc takes it for a request on x86, and not on aarch64."""
+    assert [read("x", make_elf(machine=m, stack=None))[0].executable_stack for m in ("x86_64", "aarch64")] == [
+        True,
+        False,
+    ]
+
+
+def test_needed_of_a_file_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "x.so"
+    path.write_bytes(make_elf(needed=("libz.so.1", "libc.so.6")))
+    assert needed(path) == ("libz.so.1", "libc.so.6")
+
+
+def test_both_slices_and_both_ways_to_say_the_oldest_macos() -> None:
+    slices = {
+        "x86_64": make_macho(machine="x86_64", minimum=(10, 9), old_style=True, weak=("/usr/lib/w.dylib",)),
+        "arm64": make_macho(minimum=(12, 3), exports=INIT, rpaths=("@loader_path/x",), name="@rpath/me", kind=6),
+    }
+    old, new = read("x.so", make_fat(slices))
+    assert (old.machine, old.minimum_os, old.weak) == ("x86_64", "10.9", ("/usr/lib/w.dylib",))
+    assert (new.machine, new.minimum_os, new.search, new.name) == ("arm64", "12.3", ("@loader_path/x",), "@rpath/me")
+    assert (new.init_functions, new.kind, new.signed) == (INIT, "library", True)
+
+
+@pytest.mark.parametrize("machine", ["amd64", "x86", "arm64"])
+def test_pe_of_every_machine(machine: str) -> None:
+    (found,) = read("x.pyd", make_pe(machine=machine, exports=("PyInit_a", "other"), needed=("KERNEL32.dll",)))
+    assert (found.machine, found.kind, found.needed, found.init_functions) == (
+        machine, "library", ("KERNEL32.dll",), ("PyInit_a",),
+    )  # fmt: skip
+
+
+# Linux ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("platform", "parts"),
+    [
+        ("manylinux1_x86_64", ("glibc", "x86_64")),
+        ("manylinux2014_aarch64", ("glibc", "aarch64")),
+        ("manylinux_2_17_x86_64", ("glibc", "x86_64")),
+        ("musllinux_1_2_armv7l", ("musl", "armv7l")),
+        ("linux_x86_64", None),
+        ("macosx_11_0_arm64", None),
+        ("any", None),
+    ],
+)
+def test_the_parts_of_linux_tags(platform: str, parts: tuple[str, str] | None) -> None:
+    assert platform_parts(platform) == parts
+
+
+def verdict(overall: str, *, libraries: tuple[tuple[str, str], ...] = ()) -> Verdict:
+    def policy(name: str, priority: int, *versions: str) -> Policy:
+        return Policy(
+            name=name, aliases=(), priority=priority, versions={"GLIBC": versions}, libraries=libraries, symbols=()
+        )
+
+    policies = (
+        policy("linux_x86_64", 0),
+        policy("manylinux_2_31_x86_64", 61, "GLIBC_2.28", "GLIBC_2.29", "GLIBC_2.31"),
+        policy("manylinux_2_28_x86_64", 64, "GLIBC_2.28"),
+    )
+    return Verdict(
+        libc="glibc", architecture="x86_64", overall=overall, machine="manylinux_2_28_x86_64", policies=policies
+    )
+
+
+@pytest.mark.parametrize(
+    ("overall", "version", "platform", "earned"),
+    [
+        ("manylinux_2_28_x86_64", "GLIBC_2.28", "manylinux_2_28_x86_64", True),
+        ("manylinux_2_31_x86_64", "GLIBC_2.29", "manylinux_2_28_x86_64", False),
+        # auditwheel has no 2.29: what needs 2.29 earns 2.31 only, and is right under a tag for 2.29 all the same.
+        ("manylinux_2_31_x86_64", "GLIBC_2.29", "manylinux_2_29_x86_64", True),
+        ("manylinux_2_31_x86_64", "GLIBC_2.31", "manylinux_2_29_x86_64", False),
+        ("manylinux_2_31_x86_64", "GLIBC_2.31", "manylinux_2_31_x86_64", True),
+        ("manylinux_2_28_x86_64", "GLIBC_2.28", "manylinux_2_4_x86_64", False),
+        ("linux_x86_64", "GLIBC_PRIVATE", "manylinux_2_28_x86_64", False),
+        ("linux_x86_64", "GLIBC_PRIVATE", "manylinux_2_29_x86_64", False),
+    ],
+)
+def test_the_policy_of_the_tag_against_that_of_the_content(
+    overall: str, version: str, platform: str, earned: bool
+) -> None:
+    file = Binary(path="x.so", format="ELF", machine="x86_64", versions=(("libc.so.6", version),))
+    assert (not judge(verdict(overall), platform, [file])) == earned
+
+
+def test_offending_versions_and_libraries_are_named_with_their_files(tmp_path: Path) -> None:
+    path = linux(
+        tmp_path / "dist",
+        needed=("libc.so.6", "libpq.so.5"),
+        versions=(("libc.so.6", "GLIBC_2.17"), ("libc.so.6", "GLIBC_2.34"), ("libstdc++.so.6", "GLIBCXX_3.4.29")),
+    )
+    (message,) = messages(path, tmp_path, "WHL301")
+    file = f"pkg/_native{LINUX_SUFFIX}"
+    assert message.startswith("manylinux_2_17_x86_64 is not earned; the content earns linux_x86_64: ")
+    assert f"{file} needs GLIBC_2.34 of libc.so.6" in message
+    assert f"{file} needs GLIBCXX_3.4.29 of libstdc++.so.6" in message
+    assert f"{file} needs libpq.so.5, which is neither allowed nor bundled" in message
+    assert "GLIBC_2.17 of" not in message
+
+
+def test_a_file_without_section_headers_hides_nothing(tmp_path: Path) -> None:
+    module = bytearray(make_elf(exports=INIT, versions=(("libc.so.6", "GLIBC_2.34"),)))
+    module[0x28:0x30], module[0x3C:0x40] = bytes(8), bytes(4)
+    path = native(tmp_path / "dist", bytes(module), LINUX_SUFFIX, "cp311-cp311-manylinux_2_17_x86_64")
+    (message,) = messages(path, tmp_path, "WHL301")
+    assert "needs GLIBC_2.34 of libc.so.6" in message
+
+
+def test_each_of_several_tags_is_judged(tmp_path: Path) -> None:
+    tags = ("cp311-cp311-manylinux_2_17_x86_64", "cp311-cp311-manylinux_2_28_x86_64")
+    module = make_elf(exports=INIT, versions=(("libc.so.6", "GLIBC_2.27"),))
+    path = native(tmp_path / "dist", module, LINUX_SUFFIX, "", tags=tags)
+    (message,) = messages(path, tmp_path, "WHL301")
+    assert "manylinux_2_17_x86_64" in message
+
+
+def test_both_names_of_musl_are_right(tmp_path: Path) -> None:
+    for number, library in enumerate(("libc.so", "libc.musl-x86_64.so.1")):
+        path = musl(tmp_path / str(number), needed=(library,))
+        assert messages(path, tmp_path, "WHL301") == messages(path, tmp_path, "WHL304") == []
+
+
+def test_glibc_in_a_musllinux_wheel(tmp_path: Path) -> None:
+    path = musl(tmp_path / "dist", needed=("libc.so.6",), versions=(("libc.so.6", "GLIBC_2.17"),))
+    (message,) = messages(path, tmp_path, "WHL304")
+    assert "libc.so.6, which is glibc's" in message
+
+
+# macOS ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("minimum", "tag", "right"),
+    [
+        ((11, 0), "macosx_11_0_arm64", True),
+        ((11, 0), "macosx_10_9_universal2", True),
+        ((11, 3), "macosx_11_0_arm64", True),
+        ((12, 0), "macosx_11_0_arm64", False),
+        ((12, 0), "macosx_12_0_arm64", True),
+        ((12, 0), "macosx_10_9_universal2", False),
+    ],
+)
+def test_the_oldest_macos_of_arm64(tmp_path: Path, minimum: tuple[int, int], tag: str, right: bool) -> None:
+    path = macos(tmp_path / "dist", tag=f"cp311-cp311-{tag}", minimum=minimum)
+    assert (messages(path, tmp_path, "WHL401") == []) == right
+
+
+@pytest.mark.parametrize(
+    ("library", "rpaths", "right"),
+    [
+        ("/usr/lib/libz.1.dylib", (), True),
+        ("/System/Library/Frameworks/Security.framework/Security", (), True),
+        ("@loader_path/.dylibs/libfoo.dylib", (), True),
+        ("@loader_path/../pkg/.dylibs/libfoo.dylib", (), True),
+        ("@loader_path/libbar.dylib", (), False),
+        ("@rpath/libfoo.dylib", ("@loader_path/.dylibs",), True),
+        ("@rpath/libbar.dylib", ("@loader_path/.dylibs",), False),
+        ("@rpath/libswiftCore.dylib", ("/usr/lib/swift",), True),
+        ("@executable_path/../lib/libx.dylib", (), False),
+        ("/Library/Frameworks/Python.framework/Versions/3.11/Python", (), False),
+        ("libx.dylib", (), False),
+    ],
+)
+def test_where_libraries_are_found(tmp_path: Path, library: str, rpaths: tuple[str, ...], right: bool) -> None:
+    files = {"pkg/.dylibs/libfoo.dylib": make_macho(kind=6)}
+    path = macos(tmp_path / "dist", files, needed=(library,), rpaths=rpaths)
+    assert (messages(path, tmp_path, "WHL403") == []) == right
+
+
+def test_a_weak_library_may_be_missing(tmp_path: Path) -> None:
+    assert messages(macos(tmp_path / "dist", weak=("/opt/x.dylib",)), tmp_path, "WHL403") == []
+
+
+# Windows --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tag", "suffix", "dll", "right"),
+    [
+        ("cp311-cp311-win_amd64", ".cp311-win_amd64.pyd", "python311.dll", True),
+        ("cp311-cp311-win_amd64", ".cp311-win_amd64.pyd", "python3.dll", True),
+        ("cp311-cp311-win_amd64", ".cp311-win_amd64.pyd", "python311_d.dll", False),
+        ("cp38-abi3-win_amd64", ".pyd", "python3.dll", True),
+        ("cp38-abi3-win_amd64", ".pyd", "python38.dll", False),
+        ("cp314-cp314t-win_amd64", ".cp314t-win_amd64.pyd", "python314t.dll", True),
+        ("cp314-cp314t-win_amd64", ".cp314t-win_amd64.pyd", "python314.dll", False),
+        ("pp311-pypy311_pp73-win_amd64", ".pypy311-pp73-win_amd64.pyd", "libpypy3.11-c.dll", True),
+    ],
+)
+def test_the_interpreter_that_a_module_is_linked_against(
+    tmp_path: Path, tag: str, suffix: str, dll: str, right: bool
+) -> None:
+    path = windows(tmp_path / "dist", tag=tag, suffix=suffix, needed=(dll,))
+    assert (messages(path, tmp_path, "WHL502") == []) == right
+    assert messages(path, tmp_path, "WHL503") == []
+
+
+def test_libraries_are_followed_and_other_programs_are_not(tmp_path: Path) -> None:
+    files = {
+        "pkg.libs/a.dll": make_pe(needed=("b.dll",)),
+        "pkg.libs/b.dll": make_pe(needed=("missing.dll",), machine="x86"),
+        "pkg/launcher-arm64.exe": make_pe(machine="arm64", needed=("elsewhere.dll",), library=False),
+    }
+    path = windows(tmp_path / "dist", files, needed=("A.dll", "python311.dll"))
+    assert messages(path, tmp_path, "WHL503") == [
+        "pkg.libs/b.dll needs missing.dll, which is neither Windows', nor Python's, nor in the wheel"
+    ]
+    (message,) = messages(path, tmp_path, "WHL501")
+    assert message.startswith("pkg.libs/b.dll is for x86")
+
+
+# Extension modules ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tag", "ending", "right"),
+    [
+        ("cp311-cp311-manylinux_2_17_x86_64", "cpython-311-x86_64-linux-gnu.so", True),
+        ("cp311-cp311-manylinux_2_17_x86_64", "cpython-311-x86_64-linux-musl.so", False),
+        ("cp311-cp311-manylinux_2_17_x86_64", "cpython-311-aarch64-linux-gnu.so", False),
+        ("cp311-cp311-manylinux_2_17_x86_64", "cpython-312-x86_64-linux-gnu.so", False),
+        ("cp311-cp311-manylinux_2_17_x86_64", "abi3.so", True),
+        ("cp311-cp311-manylinux_2_17_x86_64", "so", True),
+        ("cp37-cp37m-manylinux1_x86_64", "cpython-37m-x86_64-linux-gnu.so", True),
+        ("cp312-cp312-musllinux_1_2_aarch64", "cpython-312-aarch64-linux-musl.so", True),
+        ("cp312-cp312-musllinux_1_2_aarch64", "cpython-312-aarch64-linux-gnu.so", False),
+        ("cp39-cp39-musllinux_1_1_x86_64", "cpython-39-x86_64-linux-gnu.so", True),
+        ("cp312-cp312-manylinux_2_31_armv7l", "cpython-312-arm-linux-gnueabihf.so", True),
+        ("cp312-cp312-manylinux2014_i686", "cpython-312-i386-linux-gnu.so", True),
+        ("cp314-cp314t-manylinux_2_17_x86_64", "cpython-314t-x86_64-linux-gnu.so", True),
+        ("cp314-cp314t-manylinux_2_17_x86_64", "cpython-314-x86_64-linux-gnu.so", False),
+        ("cp314-cp314t-manylinux_2_17_x86_64", "abi3.so", False),
+        ("cp315-cp315t-manylinux_2_17_x86_64", "abi3t.so", True),
+        ("cp315-abi3t-manylinux_2_17_x86_64", "abi3t.so", True),
+        ("cp38-abi3-manylinux_2_17_x86_64", "abi3.so", True),
+        ("cp38-abi3-manylinux_2_17_x86_64", "cpython-38-x86_64-linux-gnu.so", False),
+        ("cp311-cp311-macosx_11_0_arm64", "cpython-311-darwin.so", True),
+        ("cp311-cp311-macosx_11_0_arm64", "cpython-310-darwin.so", False),
+        ("cp311-cp311-win_amd64", "cp311-win_amd64.pyd", True),
+        ("cp311-cp311-win_amd64", "cp311-win32.pyd", False),
+        ("cp311-cp311-win_amd64", "pyd", True),
+        ("cp311-cp311-win_amd64", "so", False),
+        ("cp38-abi3-win_amd64", "cp38-win_amd64.pyd", False),
+    ],
+)
+def test_suffixes_that_the_tags_interpreter_imports(tag: str, ending: str, right: bool) -> None:
+    wanted = suffixes(Tag(*tag.split("-")))
+    assert wanted is not None
+    assert (ending in wanted) == right
+
+
+@pytest.mark.parametrize("tag", ["pp311-pypy311_pp73-manylinux_2_17_x86_64", "cp311-cp310-linux_x86_64", "xx-none-any"])
+def test_suffixes_of_what_is_not_known_are_not_judged(tag: str) -> None:
+    assert suffixes(Tag(*tag.split("-"))) is None
+
+
+def test_one_of_several_suffixes_is_enough(tmp_path: Path) -> None:
+    files = {"pkg/_native.cpython-312-x86_64-linux-gnu.so": make_elf(exports=INIT)}
+    assert messages(linux(tmp_path / "dist", files), tmp_path, "WHL603") == []
+
+
+def test_a_module_without_its_function_in_one_slice(tmp_path: Path) -> None:
+    data = make_fat({"x86_64": make_macho(machine="x86_64", exports=INIT), "arm64": make_macho()})
+    path = native(tmp_path / "dist", data, ".cpython-311-darwin.so", "cp311-cp311-macosx_11_0_universal2")
+    (message,) = messages(path, tmp_path, "WHL604")
+    assert "(arm64) exports no init function instead of PyInit__native" in message
+
+
+def test_init_functions_of_packages_and_of_the_newer_protocol(tmp_path: Path) -> None:
+    files = {
+        f"pkg/sub/__init__{LINUX_SUFFIX}": make_elf(exports=("PyInit_sub",)),
+        f"pkg/new{LINUX_SUFFIX}": make_elf(exports=("PyModExport_new",)),
+    }
+    assert messages(linux(tmp_path / "dist", files), tmp_path, "WHL604") == []
+
+
+# Metadata -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "abi", "first", "last"),
+    [("cp311", "cp311", "3.11.0", "3.11.39"), ("cp38", "abi3", "3.8.0", "3.40.39"), ("py3", "none", "3.0.0", "3.40.39"),
+     ("py2", "none", "2.0.0", "2.40.39"), ("cp314", "cp314t", "3.14.0", "3.14.39")],
+)  # fmt: skip
+def test_versions_that_a_tag_admits(interpreter: str, abi: str, first: str, last: str) -> None:
+    versions = admitted_versions(interpreter, abi)
+    assert (versions[0], versions[-1]) == (first, last)
+    assert admitted_versions("xx", "none") == []
+
+
+def test_same_versions() -> None:
+    assert same_version("1.0+a_b", "1.0+a.b")
+    assert same_version("1.0", "1.0.0")
+    assert not same_version("1.0", "1.0.1")
+    assert not same_version("", "1.0")
+
+
+@pytest.mark.parametrize(
+    ("requires", "tags", "right"),
+    [
+        (">=3.11", ("cp311-cp311-linux_x86_64",), True),
+        (">=3.12", ("cp311-cp311-linux_x86_64",), False),
+        (">=3.11.4", ("cp311-cp311-linux_x86_64",), True),
+        (">=3.12", ("cp38-abi3-linux_x86_64",), True),
+        ("<3.8", ("cp38-abi3-linux_x86_64",), False),
+        (">=3.8", ("py2-none-any", "py3-none-any"), True),
+        (">=2.7,<3", ("py3-none-any",), False),
+        ("nonsense", ("py3-none-any",), True),
+    ],
+)
+def test_requires_python(tmp_path: Path, requires: str, tags: tuple[str, ...], right: bool) -> None:
+    path = pure(tmp_path / "dist", tags=tags, requires_python=requires)
+    assert (messages(path, tmp_path, "WHL211") == []) == right
+
+
+def test_a_licence_file_in_old_metadata_is_let_pass(tmp_path: Path) -> None:
+    path = pure(tmp_path / "dist", metadata="Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\nLicense-File: LICENSE\n")
+    assert messages(path, tmp_path, "WHL209") == messages(path, tmp_path, "WHL215") == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "right"),
+    [
+        ({"a": "pkg:main"}, True),
+        ({"a": "pkg.sub:obj.attr"}, True),
+        ({"a": "pkg:main [extra]"}, True),
+        ({"a": "pkg main"}, False),
+        ({"a": ":main"}, False),
+        ({"a": "pkg:"}, False),
+    ],
+)
+def test_entry_points(tmp_path: Path, entries: dict[str, str], right: bool) -> None:
+    path = pure(tmp_path / "dist", entry_points={"console_scripts": entries})
+    assert (messages(path, tmp_path, "WHL212") == []) == right
+
+
+def test_commands_of_namespace_packages_and_of_other_projects_are_not_judged(tmp_path: Path) -> None:
+    scripts = {"a": "space.elsewhere:main", "b": "other.cli:main", "c": "space.here:main"}
+    files = {"space/here.py": ""}
+    path = build_wheel(tmp_path, "space-here", files=files, entry_points={"console_scripts": scripts})
+    assert messages(path, tmp_path, "WHL214") == []
+
+
+PLATFORMS = (
+    *("any", "win32", "win_amd64", "win_arm64", "linux_armv7l", "manylinux1_i686", "manylinux_2_39_riscv64"),
+    *("musllinux_1_2_ppc64le", "macosx_10_9_universal2", "ios_13_0_arm64_iphoneos", "android_21_arm64_v8a"),
+    *("pyodide_2024_0_wasm32", "pyemscripten_2025_0_wasm32"),
+)
+
+
+def test_tags_of_every_kind_are_known(tmp_path: Path) -> None:
+    for platform in PLATFORMS:
+        for python in ("cp314-cp314t", "cp37-cp37m", "pp311-pypy311_pp73", "cp38-abi3", "cp315-abi3t", "py3-none"):
+            path = build_wheel(tmp_path / platform, "pkg", tags=(f"{python}-{platform}",))
+            assert messages(path, tmp_path, "WHL217") == []
+    for tag in ("cp311-cp311-linux", "cp311-whatever-win_amd64", "xx3-none-any"):
+        assert messages(build_wheel(tmp_path / tag, "pkg", tags=(tag,)), tmp_path, "WHL217")
+
+
+# RECORD ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"\xff", "it is not UTF-8"),
+        (b'"a\n', "it is no CSV"),
+    ],
+)
+def test_a_record_that_cannot_be_read(data: bytes, fault: str) -> None:
+    assert fault in parse_record(data).fault
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("a", "1 fields"),
+        ("a,b,c,d", "4 fields"),
+        ("a,nothing,1", "algorithm=digest"),
+        ("a,sha256=???,1", "base64"),
+        ("a,sha256=AAAA,many", "no number"),
+        ("a,sha256=AAAA,-1", "no number"),
+        ("a,sha256=AAAA," + "9" * 30, "no number"),
+    ],
+)
+def test_lines_of_record_that_are_malformed(line: str, fault: str) -> None:
+    (found,) = parse_record(line.encode()).lines
+    assert fault in found.fault
+
+
+def test_lines_of_record_as_they_should_be() -> None:
+    record = parse_record(b'"a,b.py",sha256=AAAA,3\r\n\r\nRECORD,,\r\n')
+    first, second = record.lines
+    assert (first.path, first.algorithm, first.digest, first.size) == ("a,b.py", "sha256", b"\0\0\0", 3)
+    assert (second.path, second.algorithm, second.size) == ("RECORD", "", None)
+    assert not first.fault + second.fault + record.fault
+
+
+# Systems --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_systems_of_a_wheel(tmp_path: Path) -> None:
+    def of(*tags: str) -> frozenset[str]:
+        return systems(opened(build_wheel(tmp_path / tags[0], "pkg", tags=tags), tmp_path))
+
+    assert of("py3-none-any") == {"linux", "macos", "windows"}
+    assert of("py3-none-manylinux_2_17_x86_64", "py3-none-musllinux_1_1_x86_64") == {"linux"}
+    assert of("py3-none-win32") == {"windows"}
+    assert of("py3-none-macosx_11_0_arm64") == {"macos"}
+    assert of("py3-none-ios_13_0_arm64_iphoneos") == {"other"}
+
+
+def test_collisions_matter_only_where_case_does_not_count(tmp_path: Path) -> None:
+    assert messages(linux(tmp_path / "a", {"pkg/x": "", "pkg/X": "", "pkg/aux": ""}), tmp_path, "WHL105") == []
+    assert messages(linux(tmp_path / "b", {"pkg/aux.h": ""}), tmp_path, "WHL112") == []

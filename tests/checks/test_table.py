@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from checks.samples import FAULTS, SOUND
+from pytest_wheelcheck.checks import CHECKS, CheckResult, run_checks, run_container_checks
+from pytest_wheelcheck.errors import WheelError
+from pytest_wheelcheck.model import Outcome, Severity, Wheel
+from pytest_wheelcheck.wheel import open_wheel
+
+
+def opened(path: Path, tmp_path: Path) -> Wheel:
+    return open_wheel(path, shown=f"{path.parent.name}/{path.name}", store=tmp_path / "store")
+
+
+def codes(results: list[CheckResult]) -> set[str]:
+    return {result.check.code for result in results if result.findings or result.broken}
+
+
+def said(results: list[CheckResult]) -> str:
+    return "\n".join(f"{r.check.name}: {r.broken or [f.message for f in r.findings]}" for r in results if codes([r]))
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_nothing_is_found_on_a_sound_wheel(tmp_path: Path, kind: str) -> None:
+    wheel = opened(SOUND[kind](tmp_path / "dist"), tmp_path)
+    results = run_checks(wheel, release=[wheel])
+    assert codes(results) == set(), said(results)
+    assert all(result.outcome is Outcome.PASSED and not result.stops_install for result in results)
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_a_fault_brings_its_code_and_no_other(tmp_path: Path, code: str) -> None:
+    fault = FAULTS[code]
+    made = fault.make(tmp_path / "dist")
+    path, *others = made if isinstance(made, list) else [made]
+    if fault.opens:
+        wheel = opened(path, tmp_path)
+        results = run_checks(wheel, release=[wheel, *(opened(other, tmp_path) for other in others)])
+    else:
+        with pytest.raises(WheelError):
+            opened(path, tmp_path)
+        results = run_container_checks(path)
+    assert codes(results) == {code} | fault.also, said(results)
+    (result,) = (result for result in results if result.check.code == code)
+    wanted = Outcome.FAILED if result.check.severity is Severity.ERROR else Outcome.PASSED
+    assert result.outcome is wanted
+    assert result.stops_install == result.check.stops_install
+    for finding in result.findings:
+        assert finding.message
+        assert (finding.code, finding.why, finding.mend) == (code, result.check.why, result.check.mend)
+
+
+def test_every_check_has_a_wheel_with_its_fault() -> None:
+    assert list(FAULTS) == [check.code for check in CHECKS]
+
+
+def test_every_check_runs_on_some_sound_wheel(tmp_path: Path) -> None:
+    ran = {
+        check.code
+        for kind, make in SOUND.items()
+        for wheel in [opened(make(tmp_path / kind), tmp_path)]
+        for check in CHECKS
+        if check.applies(wheel)
+    }
+    assert ran == {check.code for check in CHECKS}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
+def test_rows_are_complete(check: object) -> None:
+    for name in ("code", "slug", "title", "what", "why", "mend", "source"):
+        assert getattr(check, name).strip() == getattr(check, name) != "", name
+    assert re.fullmatch(r"WHL[1-9]\d\d", getattr(check, "code"))  # noqa: B009
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", getattr(check, "slug"))  # noqa: B009
+    for name in ("what", "why"):
+        assert getattr(check, name).endswith((".", "»."))
+
+
+def test_codes_and_slugs_are_unique_and_in_order() -> None:
+    every = [check.code for check in CHECKS]
+    assert every == sorted(set(every))
+    assert len({check.slug for check in CHECKS}) == len(CHECKS)
