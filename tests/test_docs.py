@@ -1,0 +1,47 @@
+"""The documents say what the code says."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_reference_page_is_what_the_code_declares() -> None:
+    found = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    expected = "\n".join(found["lines"]()) + "\n"
+    assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == expected, "run: python docs/generate.py"
+
+
+def test_every_option_in_the_readme_exists(pytestconfig: pytest.Config) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"--wheel[a-z-]*", text))
+    declared = {name for name in pytestconfig._parser.optparser._option_string_actions if name.startswith("--wheel")}
+    assert named <= declared
+
+
+def test_every_ini_key_in_the_readme_exists(pytestconfig: pytest.Config) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in set(re.findall(r"^(wheel_[a-z_]+) =", text, re.MULTILINE)):
+        pytestconfig.getini(name)
+
+
+def test_the_tox_environments_that_the_documents_name_exist() -> None:
+    tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    declared = set(re.findall(r"^\[testenv:([^]]+)\]", tox, re.MULTILINE))
+    for document in ("README.md", "CONTRIBUTING.md"):
+        for command in re.findall(r"^\$ (.*tox run.*)$", (ROOT / document).read_text(encoding="utf-8"), re.MULTILINE):
+            words = shlex.split(command, comments=True)
+            if "-e" in words:
+                assert words[words.index("-e") + 1] in declared
+
+
+def test_no_document_or_source_names_a_registry_or_a_machine() -> None:
+    wrong = re.compile(r"(pypi\.org|pythonhosted|crates\.io|deb\.debian|/root/|/work/)")
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "src").rglob("*.py")]:
+        assert not wrong.search(path.read_text(encoding="utf-8")), path
