@@ -23,9 +23,6 @@ LAYERS = {
 }
 LEVEL = {room: level for level, rooms in LAYERS.items() for room in rooms}
 
-#: ``release`` takes one helper for paths from the options; ``options`` itself imports nothing.
-EXCEPTIONS = {("release", "options")}
-
 
 def rooms() -> Iterator[tuple[str, Path]]:
     for path in sorted(SOURCE.rglob("*.py")):
@@ -52,7 +49,7 @@ def test_every_room_has_its_place() -> None:
 @pytest.mark.parametrize(("room", "path"), [pytest.param(*pair, id=pair[1].name) for pair in rooms()])
 def test_imports_go_up_only(room: str, path: Path) -> None:
     for other in imported(path):
-        if other in LEVEL and other != room and (room, other) not in EXCEPTIONS:
+        if other in LEVEL and other != room:
             assert LEVEL[other] <= LEVEL[room], f"{path.name} imports {other}"
 
 

@@ -6,7 +6,6 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -176,8 +175,3 @@ def default_jobs() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def absolute(path: str, folder: Path) -> Path:
-    """Return *path* seen from *folder*, with ``..`` taken out but links kept as the user wrote them."""
-    return Path(os.path.normpath(folder / Path(path).expanduser()))

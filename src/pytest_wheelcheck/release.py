@@ -11,7 +11,6 @@ from pathlib import Path
 from .checks import CheckResult, run_checks, run_container_checks
 from .errors import UsageError, WheelError
 from .model import Outcome, Severity, Wheel
-from .options import absolute
 from .record import Record
 from .wheel import open_wheel
 
@@ -45,6 +44,11 @@ class Release:
     def wheels(self) -> tuple[Wheel, ...]:
         """The files that are wheels."""
         return tuple(file for file in self.files if isinstance(file, Wheel))
+
+
+def absolute(path: str, folder: Path) -> Path:
+    """Return *path* seen from *folder*, with ``..`` taken out but links kept as the user wrote them."""
+    return Path(os.path.normpath(folder / Path(path).expanduser()))
 
 
 def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path]]:
@@ -89,7 +93,9 @@ def _nothing(text: str, path: Path) -> UsageError:
         what = f"--wheel {text}: nothing matches in {folder}{_holds(folder)}"
     else:
         what = f"--wheel {text}: there is no such file; looked in {folder}{_holds(folder)}"
-    return UsageError(what, advice="build the wheels first, or correct the path (relative paths start at the current folder)")
+    return UsageError(
+        what, advice="build the wheels first, or correct the path (relative paths start at the current folder)"
+    )
 
 
 def _holds(folder: Path) -> str:

@@ -33,10 +33,10 @@ from .pipeline import (
     run_side_by_side,
 )
 from .record import Record
-from .release import BadWheel, Release, Verdict, judge, open_release
+from .release import BadWheel, Release, Verdict, absolute, judge, open_release, shown_path
 from .reporting.terminal import summary_lines
-from .settings import Settings
 from .runtimes import providers
+from .settings import Settings
 from .targets import parse_specs, plan
 
 
@@ -424,9 +424,7 @@ def _strict(one: NoTarget, targets: Sequence[Target]) -> NoTarget:
 
 def _normal(selection: str, cwd: Path, root: Path) -> str:
     path, _, rest = selection.partition("::")
-    from .release import shown_path
-
-    return f"{shown_path(options.absolute(path, cwd), root)}::{rest}"
+    return f"{shown_path(absolute(path, cwd), root)}::{rest}"
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -504,4 +502,4 @@ def _number(config: pytest.Config, name: str) -> float:
 
 
 def _link(text: str, cwd: Path) -> str:
-    return text if "://" in text else str(options.absolute(text, cwd))
+    return text if "://" in text else str(absolute(text, cwd))
