@@ -41,6 +41,7 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     for key in _NEUTRAL:
         config.getini(key).clear()
     config.known_args_namespace.pythonwarnings = []
+    _forget_filter_warnings(config)
     inner: Any = config
     known = parser._inidict.keys() | parser._ini_aliases.keys()
     for name in inner._inicfg:
@@ -60,6 +61,19 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
         )
     config.stash[SPLIT] = found
     args[:] = found.host
+
+
+def _forget_filter_warnings(config: pytest.Config) -> None:
+    """Drop the complaint about filters for warnings of packages that only the targets have.
+
+    pytest applies the filters once before plugins exist; the complaint waits for the terminal reporter by now.
+    """
+    history = getattr(config.hook.pytest_warning_recorded, "_call_history", None) or []
+    history[:] = [
+        call
+        for call in history
+        if not str(call[0]["warning_message"].message).startswith("Failed to import filter module")
+    ]
 
 
 def launch_of(config: pytest.Config) -> Launch:

@@ -68,9 +68,13 @@ def _no_target_record(child: NoTarget) -> Record:
 class _Group(pytest.Collector):
     """A part of a target's node id that holds others: a test module or class."""
 
-    def __init__(self, *, children: list[pytest.Item | pytest.Collector] | None = None, **words: Any) -> None:
+    def __init__(self, *, kind: str, **words: Any) -> None:
         super().__init__(**words)
-        self.found: list[pytest.Item | pytest.Collector] = children if children is not None else []
+        self.found: list[pytest.Item | pytest.Collector] = []
+        self._kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{self._kind} {self.name}>"
 
     def collect(self) -> list[pytest.Item | pytest.Collector]:
         return self.found
@@ -107,9 +111,11 @@ class TargetNode(pytest.Collector):
             while depth < min(len(parts), len(current)) and current[depth][0] == parts[depth]:
                 depth += 1
             del current[depth:]
-            for part in parts[depth:]:
+            kinds = [kind for kind, _ in data["chain"][-len(parts) - 1 : -1]]
+            for at, part in enumerate(parts[depth:], depth):
                 parent = current[-1][1] if current else self
-                group = _Group.from_parent(parent, name=part, nodeid=f"{parent.nodeid}::{part}")
+                kind = kinds[at] if len(kinds) == len(parts) else "Collector"
+                group = _Group.from_parent(parent, name=part, nodeid=f"{parent.nodeid}::{part}", kind=kind)
                 if current:
                     current[-1][1].found.append(group)
                 else:
@@ -244,6 +250,7 @@ class RemoteItem(_Replayed):
         self.remote_id: str = data["id"]
         self.run = run
         self._prefix = prefix
+        self._kind: str = data["chain"][-1][0]
         self.shown_location = shown_location(data["location"], run.target)
         self.extra_keyword_matches.update(data["names"])
         if data["doc"]:
@@ -252,6 +259,9 @@ class RemoteItem(_Replayed):
             mark = pytest.Mark(name, tuple(args), kwargs, _ispytest=True)
             self.own_markers.insert(0, mark)
             self.keywords[name] = pytest.MarkDecorator(mark, _ispytest=True)
+
+    def __repr__(self) -> str:
+        return f"<{self._kind} {self.name}>"
 
     def outcome(self, following: _Replayed | None) -> ItemResult:
         follower = following if isinstance(following, RemoteItem) and following.run is self.run else None

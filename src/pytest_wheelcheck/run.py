@@ -176,7 +176,13 @@ class WheelRun:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Keep what a pasted node id selects."""
+        """Keep what a pasted node id selects, and drop what ``--deselect`` names as an ordinary run does."""
+        prefixes = tuple(config.getoption("deselect") or ())
+        if prefixes:
+            named = [item for item in items if isinstance(item, RemoteItem) and item.remote_id.startswith(prefixes)]
+            if named:
+                items[:] = [item for item in items if item not in named]
+                config.hook.pytest_deselected(items=named)
         if not self.plan.selections:
             return
         kept: list[pytest.Item] = []

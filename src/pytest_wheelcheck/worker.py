@@ -920,6 +920,8 @@ class WorkerSession:
         """Send a report as pytest serialises it."""
         # Some outcomes are settled only here (a test with failed subtests).
         status = config.hook.pytest_report_teststatus(report=report, config=config)
+        # What was written before the report (--setup-show) stands before it.
+        self.flush_terminal()
         self.channel.send(
             "report",
             data=config.hook.pytest_report_to_serializable(config=config, report=report),
