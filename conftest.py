@@ -13,11 +13,13 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-#: Where the caches really are; ``pytester`` gives every test another home.
+#: Where caches and toolchains really are; ``pytester`` gives every test another home.
 _CACHES = {
     "WHEELCHECK_CACHE": os.environ.get("WHEELCHECK_CACHE")
     or str(platformdirs.user_cache_path("pytest-wheelcheck", appauthor=False)),
     "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(platformdirs.user_cache_path("uv", appauthor=False)),
+    "CARGO_HOME": os.environ.get("CARGO_HOME") or str(Path.home() / ".cargo"),
+    "RUSTUP_HOME": os.environ.get("RUSTUP_HOME") or str(Path.home() / ".rustup"),
     "PYENV_ROOT": os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv"),
 }
 
