@@ -25,9 +25,12 @@ _CACHES = {
 
 
 @pytest.fixture(autouse=True)
-def _lasting_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+def _lasting_caches(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name, value in _CACHES.items():
         monkeypatch.setenv(name, value)
+    # The many runs of pytest share their byte-code, whatever the outer environment says.
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "pycache"))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
 

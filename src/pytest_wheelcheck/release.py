@@ -48,7 +48,14 @@ class Release:
 
 def absolute(path: str, folder: Path) -> Path:
     """Return *path* seen from *folder*, with ``..`` taken out but links kept as the user wrote them."""
-    return Path(os.path.normpath(folder / Path(path).expanduser()))
+    whole = os.path.join(folder, os.path.expanduser(path))  # noqa: PTH111, PTH118 - Path raises for unknown users
+    plain = os.path.normpath(whole)
+    if os.path.realpath(plain) == os.path.realpath(whole):
+        return Path(plain)
+    # Behind a link, `..` is the parent of what the link points to.
+    parts = Path(whole).parts
+    end = len(parts) - parts[::-1].index("..")
+    return Path(os.path.realpath(os.path.join(*parts[:end])), *parts[end:])  # noqa: PTH118
 
 
 def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path]]:
@@ -72,7 +79,9 @@ def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path
         elif path.is_file():
             wheels = [path]
         else:
-            wheels = sorted(Path(one) for one in glob.glob(str(path), recursive=True) if Path(one).is_file())  # noqa: PTH207
+            below = _existing(path)
+            pattern = os.path.join(glob.escape(str(below)), path.relative_to(below))  # noqa: PTH118
+            wheels = sorted(Path(one) for one in glob.glob(pattern, recursive=True) if Path(one).is_file())  # noqa: PTH207
             if not wheels:
                 raise _nothing(text, path)
         for wheel in wheels:
@@ -85,9 +94,14 @@ def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path
     return list(found.values()), others
 
 
+def _existing(path: Path) -> Path:
+    """Return the nearest folder above *path* that exists: what looks like a glob up to there is a name."""
+    return next(folder for folder in path.parents if folder.is_dir())
+
+
 def _nothing(text: str, path: Path) -> UsageError:
-    folder = path.parent
-    while glob.has_magic(str(folder)):
+    folder, below = path.parent, _existing(path)
+    while glob.has_magic(str(folder.relative_to(below))):
         folder = folder.parent
     if glob.has_magic(text):
         what = f"--wheel {text}: nothing matches in {folder}{_holds(folder)}"
