@@ -1,8 +1,8 @@
 """The wheel is what is tested: names of the wheel resolve from its environment only.
 
-This file is copied into the environment of a target and started there by a ``.pth`` line, in every process that has
-``WHEELCHECK_GUARD`` in its environment: the worker itself, and whatever a test starts with ``subprocess`` or
-``multiprocessing``. It imports next to nothing, because every such start pays for it.
+This file is copied into the environment of a target and started there by a ``.pth`` line, in every process of that
+environment: the worker itself, and whatever a test starts with ``subprocess`` or ``multiprocessing``. It imports next
+to nothing, because every such start pays for it.
 
 ``WHEELCHECK_GUARD`` names a file of NUL-separated entries ``KEY=VALUE``:
 
@@ -21,7 +21,7 @@ import sys
 #: Components that name a test module or folder: these alone may come from the source tree below a name of the wheel.
 _TEST_PREFIXES = ("test_", "tests_")
 _TEST_SUFFIXES = ("_test", "_tests")
-_TEST_NAMES = ("test", "tests", "testing", "conftest")
+_TEST_NAMES = ("test", "tests", "conftest")
 
 
 def is_test_name(component):
@@ -51,6 +51,7 @@ class Guard:
         self.dist = dist
         self.overlays = list(overlays)
         self._real_sites = tuple(_real(site) + os.sep for site in self.sites)
+        self._judged = {}
 
     @classmethod
     def load(cls, path):
@@ -90,8 +91,17 @@ class Guard:
             )
         if spec is not None and spec.origin is None and spec.submodule_search_locations is not None:
             # A namespace package. Its own path object would look at sys.path again and take in the source tree.
-            spec.submodule_search_locations = list(spec.submodule_search_locations)
+            spec.submodule_search_locations = list(spec.submodule_search_locations) + self._shared(fullname)
         return spec
+
+    def _shared(self, fullname):
+        """Return the parts of a namespace package that lie among the test tools, where others may share it."""
+        folders = [os.path.join(folder, *fullname.split(".")) for folder in self.overlays]
+        return [
+            folder
+            for folder in folders
+            if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "__init__.py"))
+        ]
 
     def _search(self, fullname, folders):
         from importlib.machinery import PathFinder
@@ -128,22 +138,50 @@ class Guard:
             yield from MetadataPathFinder.find_distributions(wanted)
 
     def foreign(self):
-        """List the modules below names of the wheel that came from outside its environment.
+        """List the modules of the wheel that came from outside its environment.
 
         :returns: pairs of module name and file; grafted test modules are not among them.
         """
         found = []
         for name, module in list(sys.modules.items()):
-            top = name.partition(".")[0]
-            if top not in self.names:
-                continue
-            file = getattr(module, "__file__", None)
-            if not isinstance(file, str) or self.is_inside(file):
-                continue
-            if any(is_test_name(component) for component in name.split(".")[1:]):
-                continue
-            found.append((name, file))
+            file = _file_of(module)
+            if file is not None:
+                key = (name, file)
+                if key not in self._judged:
+                    self._judged[key] = self.is_foreign(name, file)
+                if self._judged[key]:
+                    found.append(key)
         return found
+
+    def is_foreign(self, name, file):
+        """Say whether a module is another copy of what belongs to the wheel: by its name, or by its place.
+
+        :param name: the name that it was loaded under; ``src.pkg`` is no name of the wheel.
+        """
+        if self.is_inside(file):
+            return False
+        top, _, rest = name.partition(".")
+        if top in self.names:
+            return not any(is_test_name(component) for component in rest.split("."))
+        real = _real(file)
+        for root in self.roots:
+            base = _real(root) + os.sep
+            if real.startswith(base):
+                relative = real[len(base) :]
+                parts = [part.partition(".")[0] for part in relative.split(os.sep)]
+                if parts[0] in self.names and not any(is_test_name(part) for part in parts):
+                    if any(os.path.isfile(os.path.join(site, relative)) for site in self.sites):
+                        return True
+        return False
+
+
+def _file_of(module):
+    # Not by getattr: a lazily loaded module would be loaded by it.
+    try:
+        file = object.__getattribute__(module, "__dict__").get("__file__")
+    except AttributeError:
+        return None
+    return file if isinstance(file, str) else None
 
 
 def _normalise(name):

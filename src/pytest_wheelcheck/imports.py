@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -137,12 +138,18 @@ def _explain(trace: tuple[RemoteError, ...], wheel: Wheel) -> Iterable[str]:
     # The error that reached the importer stands last.
     last = trace[-1]
     yield f"{last.type}: {last.message}" if last.message else last.type
-    missing = next((error.missing for error in trace if error.type == "ModuleNotFoundError" and error.missing), None)
+    # Of several the last one counts: what stands before it may have been a try.
+    named = [error.missing for error in trace if error.type == "ModuleNotFoundError" and error.missing]
+    missing = named[-1] if named else None
     if missing is None:
         return
     top = missing.partition(".")[0]
     if top in wheel.top_levels:
         yield f"likely cause: the wheel lacks {missing}; it was left out when the wheel was built"
+        return
+    if top in sys.stdlib_module_names:
+        yield f"likely cause: {top} is of the standard library, but this interpreter does not have it"
+        yield "what to do: declare the dependency that brings it, or lower Requires-Python"
         return
     extra = _extra_with(top, wheel)
     if extra:
@@ -253,7 +260,7 @@ def _libraries(result: Mapping[str, Any], target: Target, place: Place) -> Itera
     # What the interpreter's own modules pull in is theirs, and so is what an allowed library needs.
     accepted = set(before) | {path for path in outside if _inside(path, place.runtime_prefixes)}
     accepted |= {path for path in outside if _read_elf(path).soname in allowed}
-    accepted |= {path for path in outside if Path(path).name.startswith(_LIBC_PLUGINS)}
+    accepted |= {path for path in outside if Path(path).name.startswith(_LIBC_PLUGINS) or "/gconv/" in path}
     todo = list(accepted)
     while todo:
         for name in _read_elf(todo.pop()).needed:
@@ -261,10 +268,13 @@ def _libraries(result: Mapping[str, Any], target: Target, place: Place) -> Itera
             if path is not None and path not in accepted and path in outside:
                 accepted.add(path)
                 todo.append(path)
-    for path in outside:
-        if path in accepted:
-            continue
+    # What a file of the environment names itself is its own need, also where the interpreter happens to have it.
+    named = {name for path in mapped if _inside(path, (place.environment,)) for name in _read_elf(path).needed}
+    for path in (*outside, *before):
         soname = _read_elf(path).soname
+        wanted = soname in named and soname not in allowed and not soname.startswith((*_LIBC_PLUGINS, "libpython"))
+        if path in accepted and not wanted:
+            continue
         users = sorted(Path(other).name for other in mapped if other != path and soname in _read_elf(other).needed)
         by = f", needed by {', '.join(users)}" if users else ""
         tag = next(tag for tag in target.wheel.platforms if tag.startswith(("manylinux", "musllinux")))

@@ -20,7 +20,7 @@ def apply(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 class LocalRules:
-    """On Windows: a test module whose import fails for want of a Unix module is skipped."""
+    """Where pseudo-terminals are unknown (Windows): a test module whose import fails for want of a Unix module is skipped."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._rules = TargetRules(local_facts(), patterns(config))
@@ -44,7 +44,3 @@ class LocalRules:
 
             module._getobj = importing
         return module
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Apply the name patterns of the ini file, too."""
-        self._rules.pytest_collection_modifyitems(items)

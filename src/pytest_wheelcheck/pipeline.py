@@ -155,11 +155,12 @@ def sites(environment: Environment) -> tuple[Path, ...]:
 def lay_guard(
     environment: Environment, target: Target, settings: Settings, overlays: Sequence[str], folder: Path
 ) -> None:
-    """Put the guard into an environment; it sleeps in every process that does not ask for it."""
+    """Put the guard into an environment, for every process there: a test may clear the variables of its children."""
     site = environment.site_packages
     shutil.copy(guard.__file__, site / "_wheelcheck_guard.py")
     (site / "_wheelcheck_guard.pth").write_text(
-        "import os; os.environ.get('WHEELCHECK_GUARD') and __import__('_wheelcheck_guard').install()\n",
+        f"import os; os.environ['WHEELCHECK_GUARD'] = {ascii(str(folder / 'guard'))}; "
+        "__import__('_wheelcheck_guard').install()\n",
         encoding="utf-8",
     )
     names = [name for name in target.wheel.top_levels if name not in {"test", "tests"}]

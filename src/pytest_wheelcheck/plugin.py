@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -61,16 +60,17 @@ def pytest_configure(config: pytest.Config) -> None:
         from .run import WheelRun
 
         config.pluginmanager.register(WheelRun.from_config(config), "wheelcheck-run")
-    elif sys.platform == "win32":
+    elif not hasattr(os, "openpty"):
         from .local import LocalRules
 
         config.pluginmanager.register(LocalRules(config), "wheelcheck-local")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In an ordinary run, apply the markers to the tests."""
-    if not config.option.wheel and any(
-        mark.name in {"wheel_target", "pty"} for item in items for mark in item.iter_markers()
+    """In an ordinary run, apply the markers to the tests, and the name patterns where the ini file sets them."""
+    if not config.option.wheel and (
+        config.getini("wheel_pty_patterns")
+        or any(mark.name in {"wheel_target", "pty"} for item in items for mark in item.iter_markers())
     ):
         from .local import apply
 

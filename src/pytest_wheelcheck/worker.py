@@ -221,6 +221,9 @@ class WheelTarget:
     def __init__(self, facts):
         object.__setattr__(self, "_facts", dict(facts))
 
+    def __reduce__(self):
+        return WheelTarget, (self._facts,)
+
     def __getattr__(self, name):
         try:
             return self._facts[name]
@@ -288,7 +291,7 @@ class TargetRules:
             return False
         names = []
         for node in item.listchain():
-            if isinstance(node, (self.pytest.Session, self.pytest.Dir if hasattr(self.pytest, "Dir") else ())):
+            if isinstance(node, self.pytest.Session) or _is_directory(self.pytest, node):
                 continue
             names.append(os.path.basename(node.name) if isinstance(node, self.pytest.Module) else node.name)
         return any(self._names_pty(name) for name in names)
@@ -346,7 +349,8 @@ class TargetRules:
         last = ""
         while frame is not None:
             file = frame.tb_frame.f_code.co_filename
-            if not file.startswith("<frozen"):
+            # On Windows ``import pty`` finds the module, which fails inside: whoever asked for it counts.
+            if not file.startswith("<frozen") and frame.tb_frame.f_globals.get("__name__") not in UNIX_MODULES:
                 last = file
             frame = frame.tb_next
         if is_wheel_file(last):
@@ -446,6 +450,11 @@ class Importer:
                 data += part
                 pipe_open = bool(part)
             os.close(read_fd)
+            # What the module started and left running is in the child's session.
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except OSError:
+                pass
             log.seek(0, os.SEEK_END)
             log.seek(max(0, log.tell() - 20000))
             output = log.read().decode("utf-8", "backslashreplace")
@@ -464,7 +473,11 @@ class Importer:
         os.setsid()
         faulthandler.enable(file=2)
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
+        pid = os.getpid()
         result = import_one(job, self.settings)
+        if os.getpid() != pid:
+            # The module forked, and this is the copy: it has nothing to tell.
+            os._exit(0)
         try:
             os.write(write_fd, json.dumps(result, default=repr).encode("ascii"))
             sys.stdout.flush()
@@ -529,7 +542,8 @@ def import_one(job, settings):
         import importlib
 
         module = importlib.import_module(job["module"])
-        file = getattr(module, "__file__", None) or ""
+        origin = getattr(getattr(module, "__spec__", None), "origin", None)
+        file = getattr(module, "__file__", None) or (origin if origin in ("built-in", "frozen") else "")
         found = module
         for attribute in [part for part in job.get("attribute", "").split(".") if part]:
             found = getattr(found, attribute)
@@ -637,6 +651,9 @@ def run_tests(channel, settings):
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
     except (ImportError, AttributeError):
         pass  # Windows: the watchdog of each test writes the stacks.
+    # The folder of this file is ours: its other contents are not to be imported.
+    own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [folder for folder in sys.path if folder != own]
     for folder in settings["overlays"]:
         if folder not in sys.path:
             sys.path.append(folder)
@@ -671,7 +688,8 @@ class WorkerSession:
         self.summary = ""
         self.collect_reports = []
         self.unknown = []
-        self.known_modules = 0
+        self.known_modules = None
+        self.loads = []
         self.told = []
         self.terminal = None
         self.config = None
@@ -679,7 +697,7 @@ class WorkerSession:
 
     def plugins(self):
         """Return the plugins to hand to :func:`pytest.main`."""
-        return [_make_plugin(self), self.rules]
+        return [_make_plugin(self), _make_fixtures(self.rules.target), self.rules]
 
     # -- options ------------------------------------------------------------------------------------------------
 
@@ -710,11 +728,18 @@ class WorkerSession:
         def import_path(path, *args, **kwargs):
             session.guard.first()
             try:
-                dotted = session.dotted_below_wheel(path)
-                if dotted is not None:
-                    return importlib.import_module(dotted)
-                return original(path, *args, **kwargs)
+                dotted = session.dotted_below_wheel(path, kwargs.get("mode"))
+                if dotted is None:
+                    return original(path, *args, **kwargs)
+                module = importlib.import_module(dotted)
+                file = getattr(module, "__file__", None)
+                if file and not session.guard.is_inside(file) and not os.path.samefile(file, str(path)):
+                    # Two test files that have one dotted name: the second must not be taken for the first.
+                    raise pathlib.ImportPathMismatchError(dotted, file, path)
+                return module
             except ImportError as error:
+                if os.path.basename(str(path)) == "conftest.py":
+                    raise
                 reason = session.rules.skips_import(error, session.guard.is_inside)
                 if reason:
                     raise session.pytest.skip.Exception(reason, allow_module_level=True) from error
@@ -724,10 +749,26 @@ class WorkerSession:
             if name.startswith("_pytest.") and getattr(module, "import_path", None) is original:
                 module.import_path = import_path
 
-    def dotted_below_wheel(self, path):
-        """Return the dotted name of a file that lies in a package of the wheel's name, else ``None``."""
-        import importlib
+    def watch_loaders(self):
+        """Notice modules of the wheel that are loaded by file name, also those that never reach ``sys.modules``."""
+        import importlib.util
 
+        original = importlib.util.module_from_spec
+        session = self
+
+        def module_from_spec(spec):
+            module = original(spec)
+            if isinstance(spec.origin, str) and session.guard.is_foreign(spec.name, spec.origin):
+                session.loads.append((spec.name, spec.origin))
+            return module
+
+        importlib.util.module_from_spec = module_from_spec
+
+    def dotted_below_wheel(self, path, mode=None):
+        """Return the dotted name of a file that lies in a package of the wheel's name, else ``None``.
+
+        :param mode: pytest's import mode.
+        """
         folder, name = os.path.split(os.path.abspath(str(path)))
         stem, ending = os.path.splitext(name)
         if ending != ".py":
@@ -737,31 +778,44 @@ class WorkerSession:
         while os.path.isfile(os.path.join(current, "__init__.py")):
             current, component = os.path.split(current)
             parts.insert(0, component)
-        if parts and parts[0] in self.guard.names and (len(parts) > 1 or stem == "__init__"):
+        packaged = len(parts) > 1 or stem == "__init__"
+        if packaged and parts[0] in self.guard.names:
             if current not in self.guard.roots:
                 self.guard.roots.append(current)
             return ".".join(parts)
-        # A test folder without __init__.py below a name of the wheel: pytest may build the package from the source
-        # tree (importmode=importlib), unless the wheel's own is there already.
+        # Two more ways in which pytest would make the package from the source tree: a package in a namespace package
+        # would get its last name only, and importmode=importlib makes parents of every folder up to the root.
+        importlib_mode = getattr(mode, "value", mode) == "importlib"
         for root in self.guard.roots:
-            relative = os.path.relpath(os.path.abspath(str(path)), root).split(os.sep)
-            if len(relative) > 1 and relative[0] in self.guard.names and relative[0] not in sys.modules:
-                try:
-                    importlib.import_module(relative[0])
-                except ImportError:
-                    pass
+            above = os.path.relpath(current, root)
+            above = [] if above == os.curdir else above.split(os.sep)
+            dotted = [*above, *parts]
+            if len(dotted) > 1 and dotted[0] in self.guard.names and all(part.isidentifier() for part in dotted):
+                if importlib_mode or (packaged and self.is_namespace(above)):
+                    return ".".join(dotted)
         return None
+
+    def is_namespace(self, parts):
+        """Say whether a folder is a namespace package in the environment of the wheel."""
+        folders = [os.path.join(site, *parts) for site in self.guard.sites]
+        found = [folder for folder in folders if os.path.isdir(folder)]
+        return bool(found) and not any(os.path.isfile(os.path.join(folder, "__init__.py")) for folder in found)
 
     def foreign(self):
         """Tell which modules of the wheel's names came from elsewhere since it was last asked."""
-        if len(sys.modules) == self.known_modules:
+        names = self.guard.names
+        modules = [(name, id(module)) for name, module in list(sys.modules.items()) if name.partition(".")[0] in names]
+        modules.append(("", len(sys.modules)))
+        if modules == self.known_modules and not self.loads:
             return ""
-        self.known_modules = len(sys.modules)
+        self.known_modules = modules
         # Told once: later tests are not to blame.
         found = [pair for pair in self.guard.foreign() if pair not in self.told]
+        self.told.extend(found)
+        found.extend(pair for pair in dict.fromkeys(self.loads) if pair not in found)
+        self.loads = []
         if not found:
             return ""
-        self.told.extend(found)
         lines = ["%s was imported from %s" % pair for pair in found[:5]]
         if len(found) > 5:
             lines.append("and %d more" % (len(found) - 5))
@@ -1031,6 +1085,7 @@ def _make_plugin(worker):
         @pytest.hookimpl(hookwrapper=True, tryfirst=True)
         def pytest_load_initial_conftests(self, early_config, parser, args):
             worker.patch_import_path()
+            worker.watch_loaders()
             worker.guard.first()
             yield
             worker.select_args(args, parser)
@@ -1050,11 +1105,6 @@ def _make_plugin(worker):
                 reporter._tw.fullwidth = worker.settings["width"]
                 reporter.__class__ = _quiet_reporter(type(reporter))
                 config.pluginmanager.register(reporter, "terminalreporter")
-
-        @pytest.fixture(scope="session")
-        def wheel_target(self):
-            """Frozen facts of the target: wheel, interpreter, architecture, libc, machine, emulated or not."""
-            return worker.rules.target
 
         def pytest_collectreport(self, report):
             if report.failed or report.skipped:
@@ -1154,6 +1204,22 @@ def _make_plugin(worker):
             channel.send("phase", id=item.nodeid, when=when)
 
     return WorkerPlugin()
+
+
+def _make_fixtures(target):
+    """Make the plugin that offers fixtures: a module, since pytest 9 wants no fixtures of instances."""
+    import types
+
+    import pytest
+
+    @pytest.fixture(scope="session")
+    def wheel_target():
+        """Frozen facts of the target: wheel, interpreter, architecture, libc, machine, emulated or not."""
+        return target
+
+    fixtures = types.ModuleType("wheelcheck_fixtures")
+    fixtures.wheel_target = wheel_target
+    return fixtures
 
 
 def main():
