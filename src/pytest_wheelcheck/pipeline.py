@@ -413,13 +413,18 @@ class TargetRun:
                 self.end()
                 crashes.append((crash.module, str(crash)))
                 if not crash.module or len(crashes) >= BOOT_TRIES:
+                    if crash.module:
+                        crashes.append(("", f"{len(crashes)} modules ended the interpreter: no other was collected"))
                     return Collected(crashes=tuple(crashes), messages=tuple(messages))
                 self._skipped_modules.append(crash.module)
                 continue
             if found["type"] == "finished":
                 text = self._worker.said() if self._worker else ""
                 self.end()
-                return Collected(usage=_usage_text(text, found["status"]), messages=tuple(messages))
+                text = _usage_text(text, found["status"])
+                if found["conftest_failed"]:
+                    return Collected(crashes=(("", text),), messages=tuple(messages))
+                return Collected(usage=text, messages=tuple(messages))
             self._failed_boots = 0
             self._timeouts = {item["id"]: (item["timeout"], item["func_only"]) for item in found["items"]}
             return Collected(

@@ -37,7 +37,8 @@ From the worker:
 ``text``      what plugins wrote to the terminal
 ``done``      ``id``: the test has ended and all its reports were sent; ``stop``: why the session is to stop, or ``""``;
               ``fresh``: whether the rest needs a fresh worker
-``finished``  the end record: ``status`` (pytest's exit code), ``summary`` (text). Only after it was the run complete.
+``finished``  the end record: ``status`` (pytest's exit code), ``summary`` (text), ``conftest_failed`` (whether a conftest
+              could not be loaded). Only after it was the run complete.
 ``fatal``     ``text``: the worker itself cannot go on
 ============= ========================================================================================================
 """
@@ -672,7 +673,7 @@ def run_tests(channel, settings):
             sys.modules[name] = None
     session = WorkerSession(pytest, channel, settings, guard, facts)
     status = pytest.main(list(settings["args"]), plugins=session.plugins())
-    channel.send("finished", status=int(status), summary=session.summary)
+    channel.send("finished", status=int(status), summary=session.summary, conftest_failed=session.conftest_failed)
 
 
 class WorkerSession:
@@ -694,6 +695,7 @@ class WorkerSession:
         self.terminal = None
         self.config = None
         self.collected = False
+        self.conftest_failed = False
 
     def plugins(self):
         """Return the plugins to hand to :func:`pytest.main`."""
@@ -726,6 +728,7 @@ class WorkerSession:
         session = self
 
         def import_path(path, *args, **kwargs):
+            __tracebackhide__ = True
             session.guard.first()
             try:
                 dotted = session.dotted_below_wheel(path, kwargs.get("mode"))
@@ -1087,7 +1090,9 @@ def _make_plugin(worker):
             worker.patch_import_path()
             worker.watch_loaders()
             worker.guard.first()
-            yield
+            outcome = yield
+            error = outcome.exception
+            worker.conftest_failed = error is not None and not isinstance(error, pytest.UsageError)
             worker.select_args(args, parser)
 
         @pytest.hookimpl(trylast=True)
@@ -1122,6 +1127,10 @@ def _make_plugin(worker):
             if isinstance(collector, pytest.File):
                 channel.send("collecting", id=collector.nodeid)
             outcome = yield
+            if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
+                # Nobody is at a keyboard here: the module raised it. The others are collected as ever.
+                text = collector.repr_failure(pytest.ExceptionInfo.from_exception(outcome.exception))
+                outcome.force_result(pytest.CollectReport(collector.nodeid, "failed", str(text), []))
             report = outcome.get_result()
             wrong = worker.foreign() if report.passed else ""
             if wrong:
