@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import wheelcheck_witness
@@ -54,7 +57,53 @@ def start(tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
+
+
+class Listener:
+    """Reads a process's lines as they come, so that silence can be noticed."""
+
+    def __init__(self, process):
+        self.process = process
+        self._lines = queue.Queue()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self):
+        for line in iter(self.process.stdout.readline, b""):
+            self._lines.put(line.strip())
+
+    def wait_for(self, line):
+        deadline = time.monotonic() + PATIENCE
+        while self._lines.get(timeout=max(0, deadline - time.monotonic())) != line:
+            pass
+
+    def is_silent(self, seconds):
+        try:
+            self._lines.get(timeout=seconds)
+        except queue.Empty:
+            return True
+        return False
+
+    def end(self):
+        self.process.kill()
+        self._thread.join(PATIENCE)
+
+
+@pytest.fixture
+def listen(start):
+    """Start Python code in a process of its own, and listen to it while it runs."""
+    listeners = []
+
+    def listen(code):
+        listeners.append(Listener(start(code, stderr=subprocess.DEVNULL)))
+        return listeners[-1]
+
+    yield listen
+    for listener in listeners:
+        listener.end()
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import subprocess
 import sys
-import threading
 
 import pytest
 import wheelcheck_witness
@@ -31,7 +29,7 @@ HARMLESS = ["print", "close-fds"]
 
 def misbehave(kind, *, then=""):
     """Code that says that it starts, misbehaves, and goes on if it can."""
-    return f"{IMPORT} as w; print('ready', flush=True); w.misbehave({kind!r}); {then}"
+    return f"{IMPORT} as w, os; os.write(1, b'ready\\n'); w.misbehave({kind!r}); {then}"
 
 
 def known(*kinds):
@@ -104,35 +102,13 @@ os._exit(40 + closed)
     assert (status, output) == (43, b"ready\n")
 
 
-class Listener:
-    """Reads a process's lines as they come, so that silence can be noticed."""
-
-    def __init__(self, process):
-        self._lines = queue.Queue()
-        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
-
-    def _read(self, stream):
-        for line in iter(stream.readline, b""):
-            self._lines.put(line.strip())
-
-    def wait_for(self, line, patience=120):
-        while self._lines.get(timeout=patience) != line:
-            pass
-
-    def is_silent(self, seconds):
-        try:
-            self._lines.get(timeout=seconds)
-        except queue.Empty:
-            return True
-        return False
-
-
-#: A Python thread that speaks ten times a second for as long as it is let.
+#: A Python thread that speaks ten times a second for as long as it is let. Whole lines at once: `print` writes the end
+#: of a line by itself, and another thread's line may come between.
 SPEAKER = """
-import threading, time
+import os, threading, time
 def speak():
     while True:
-        print("alive", flush=True)
+        os.write(1, b"alive\\n")
         time.sleep(0.1)
 threading.Thread(target=speak, daemon=True).start()
 """
@@ -140,31 +116,29 @@ threading.Thread(target=speak, daemon=True).start()
 
 @pytest.mark.hang
 @pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="no GIL to be kept")
-def test_hang_keeps_every_other_thread_from_running(start):
-    process = start(SPEAKER + misbehave("hang"))
-    listener = Listener(process)
+def test_hang_keeps_every_other_thread_from_running(listen):
+    listener = listen(SPEAKER + misbehave("hang"))
     listener.wait_for(b"ready")
     # A word or two may still be under way.
     assert any(listener.is_silent(0.4) for _ in range(20))
-    assert process.poll() is None
+    assert listener.process.poll() is None
 
 
 @pytest.mark.hang
-def test_hang_detached_lets_other_threads_run(start):
-    process = start(SPEAKER + misbehave("hang-detached"))
-    listener = Listener(process)
+def test_hang_detached_lets_other_threads_run(listen):
+    listener = listen(SPEAKER + misbehave("hang-detached"))
     listener.wait_for(b"ready")
     for _ in range(3):
         listener.wait_for(b"alive")
-    assert process.poll() is None
+    assert listener.process.poll() is None
 
 
 @pytest.mark.hang
-def test_atexit_hang_keeps_the_process_from_ending(start):
-    process = start(misbehave("atexit-hang", then="print('done', flush=True)"))
-    Listener(process).wait_for(b"done")
+def test_atexit_hang_keeps_the_process_from_ending(listen):
+    listener = listen(misbehave("atexit-hang", then="os.write(1, b'done\\n')"))
+    listener.wait_for(b"done")
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(0.4)
+        listener.process.wait(0.4)
 
 
 @pytest.mark.crash
