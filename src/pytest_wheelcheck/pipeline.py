@@ -441,7 +441,8 @@ class TargetRun:
         running = self._worker
         assert running is not None  # noqa: S101  _boot() made it
         module = ""
-        limit = (self._settings.test_timeout or 1e9) * self._scale + BOOT_TIMEOUT * self._scale
+        usual = (self._settings.test_timeout or 1e9) * self._scale
+        limit = usual + BOOT_TIMEOUT * self._scale
         try:
             while True:
                 message = running.receive(limit)
@@ -451,6 +452,7 @@ class TargetRun:
                     raise _CollectCrashError(module, f"{where} did not end within {limit:g} s\n{running.said()}")
                 if message["type"] == "collecting":
                     module = message["id"]
+                    limit = usual if module else usual + BOOT_TIMEOUT * self._scale
                     running.mark()
                 elif message["type"] in {"collected", "finished"}:
                     return message, module
@@ -543,6 +545,7 @@ class TargetRun:
             watchdog=limit + 30.0 if limit else 0,
         )
         messages: list[Message] = []
+        expired: Message | None = None
         try:
             while True:
                 message = running.receive(None if end is None else max(end - time.monotonic(), 0.0))
@@ -554,6 +557,8 @@ class TargetRun:
                 if kind == "phase":
                     phase = own + GRACE * self._scale if message["when"] == "call" else usual
                     end = time.monotonic() + phase if phase else None
+                elif kind == "expired":
+                    expired = message
                 elif kind == "done":
                     if message["fresh"]:
                         self.end()
@@ -564,7 +569,9 @@ class TargetRun:
                     messages.append(message)
         except WorkerError as error:
             text = f"{error.what}\nlikely cause: {error.cause}" if error.cause else error.what
-            return self._ended(messages, text, error.details, start)
+            if expired is not None:
+                text = f"Timeout (>{expired['seconds']:g}s) from pytest-timeout, whose thread ended the interpreter"
+            return self._ended(messages, text, expired["text"] if expired else error.details, start)
 
     def _ready(self) -> str:
         """Make sure that there is a worker; return why there cannot be one."""

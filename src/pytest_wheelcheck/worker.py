@@ -35,6 +35,7 @@ From the worker:
 ``report``    ``data``: a report as pytest's own ``pytest_report_to_serializable`` makes it
 ``warning``   one recorded warning, as text
 ``text``      what plugins wrote to the terminal
+``expired``   ``seconds``, ``text``: pytest-timeout's thread ends the process now; what it says, with all stacks
 ``done``      ``id``: the test has ended and all its reports were sent; ``stop``: why the session is to stop, or ``""``;
               ``fresh``: whether the rest needs a fresh worker
 ``finished``  the end record: ``status`` (pytest's exit code), ``summary`` (text), ``conftest_failed`` (whether a conftest
@@ -43,6 +44,7 @@ From the worker:
 ============= ========================================================================================================
 """
 
+import _thread
 import json
 import os
 import struct
@@ -73,6 +75,8 @@ class Channel:
         self._in = read_fd
         self._out = write_fd
         self._pid = os.getpid()
+        # pytest-timeout's thread sends, too, while the main thread may.
+        self._sending = _thread.allocate_lock()
         self.nonce = ""
 
     def send(self, kind, /, **fields):
@@ -84,8 +88,9 @@ class Channel:
         fields["pid"] = self._pid
         data = json.dumps(fields, default=repr).encode("ascii")
         view = memoryview(struct.pack(">I", len(data)) + data)
-        while view:
-            view = view[os.write(self._out, view) :]
+        with self._sending:
+            while view:
+                view = view[os.write(self._out, view) :]
 
     def receive(self):
         """Wait for one message.
@@ -645,11 +650,13 @@ def run_tests(channel, settings):
     """Load pytest, collect, serve ``run`` messages, and send the end record."""
     import faulthandler
 
-    faulthandler.enable(file=2)
+    # A descriptor of its own: while a test runs, pytest's capture has put a temporary file in the place of the log.
+    log = _dup_high(2)
+    faulthandler.enable(file=log)
     try:
         import signal
 
-        faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
+        faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
     except (ImportError, AttributeError):
         pass  # Windows: the watchdog of each test writes the stacks.
     # The folder of this file is ours: its other contents are not to be imported.
@@ -671,7 +678,7 @@ def run_tests(channel, settings):
         facts.update(system="win32", pty=False)
         for name in UNIX_MODULES:
             sys.modules[name] = None
-    session = WorkerSession(pytest, channel, settings, guard, facts)
+    session = WorkerSession(pytest, channel, settings, guard, facts, log)
     status = pytest.main(list(settings["args"]), plugins=session.plugins())
     channel.send("finished", status=int(status), summary=session.summary, conftest_failed=session.conftest_failed)
 
@@ -679,8 +686,9 @@ def run_tests(channel, settings):
 class WorkerSession:
     """The worker's half of a pytest run."""
 
-    def __init__(self, pytest, channel, settings, guard, facts):
+    def __init__(self, pytest, channel, settings, guard, facts, log):
         self.pytest = pytest
+        self.log = log
         self.channel = channel
         self.settings = settings
         self.guard = guard
@@ -866,6 +874,21 @@ class WorkerSession:
             "func_only": func_only,
         }
 
+    def watch_timeouts(self, config):
+        """Let pytest-timeout's thread tell the controller what it would print before it ends the process."""
+        plugin = config.pluginmanager.getplugin("timeout")
+        original = getattr(plugin, "timeout_timer", None)
+        if original is None or self.terminal is None:
+            return
+        terminal = self.terminal
+
+        def timeout_timer(item, settings):
+            terminal.flush = lambda: self.channel.send("expired", seconds=settings.timeout, text=terminal.take())
+            original(item, settings)
+            del terminal.flush  # A debugger is at work.
+
+        plugin.timeout_timer = timeout_timer
+
     def timeout_of(self, item):
         """Return the test's own time-out in seconds, scaled, or 0, and whether it counts the function only."""
         plugin = item.config.pluginmanager.getplugin("timeout")
@@ -937,7 +960,7 @@ class WorkerSession:
 
         self.guard.first()
         if message["watchdog"]:
-            faulthandler.dump_traceback_later(message["watchdog"], exit=True, file=2)
+            faulthandler.dump_traceback_later(message["watchdog"], exit=True, file=self.log)
         # pytest stops in the middle of an item (subtests) where the run is to stop at this failure.
         if message["left"]:
             session.config.option.maxfail = session.testsfailed + message["left"]
@@ -951,7 +974,7 @@ class WorkerSession:
             # Nobody is at a keyboard here: the code under test raised it. Its fixtures are still set up, so the rest
             # runs in a fresh worker.
             fresh = True
-            self.send_failure(item, "call", "the test raised KeyboardInterrupt\n" + render(interrupt))
+            self.send_failure(item, "call", "the test raised KeyboardInterrupt\n" + self.show_failure(item, interrupt))
         finally:
             if message["watchdog"]:
                 faulthandler.cancel_dump_traceback_later()
@@ -964,6 +987,13 @@ class WorkerSession:
             stop = str(session.shouldfail)
         self.flush_terminal()
         self.channel.send("done", id=message["id"], stop=stop, fresh=fresh)
+
+    def show_failure(self, item, error):
+        """Show an exception as the item itself shows its failures."""
+        try:
+            return str(item.repr_failure(self.pytest.ExceptionInfo.from_exception(error)))
+        except Exception:
+            return render(error)
 
     def send_failure(self, item, when, text):
         """Send a failed report that pytest itself did not make."""
@@ -1110,6 +1140,7 @@ def _make_plugin(worker):
                 reporter._tw.fullwidth = worker.settings["width"]
                 reporter.__class__ = _quiet_reporter(type(reporter))
                 config.pluginmanager.register(reporter, "terminalreporter")
+            worker.watch_timeouts(config)
 
         def pytest_collectreport(self, report):
             if report.failed or report.skipped:
