@@ -144,7 +144,7 @@ fn bus() -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
         black_box(start.cast::<u8>().byte_add(page).read_volatile());
-        // An emulator whose pages are bigger than the host's lets the read pass.
+        // Should an emulator let the read pass.
         libc::raise(libc::SIGBUS);
     }
     Ok(())

@@ -69,7 +69,8 @@ def test_memory_that_is_there_is_given():
 def test_crash(run, died, kind):
     ended = run(misbehave(kind))
     assert ended[1].split() == [b"ready"]
-    assert died(ended, SIGNALS[kind])
+    # QEMU 7.2 maps nothing beyond the end of a file when it makes big pages of small ones.
+    assert died(ended, SIGNALS[kind]) or (kind == "bus" and died(ended, "SIGSEGV"))
 
 
 @pytest.mark.crash
