@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -702,6 +702,8 @@ def run_side_by_side(
         try:
             for position, (key, node_id) in enumerate(one.entries):
                 if stop.is_set():
+                    # Fixtures that are set up are torn down, as when an ordinary run stops early.
+                    _with_end(one.run, ItemResult(), on_summary)
                     break
                 last = position + 1 == len(one.entries)
                 result = one.run.run(node_id, None if last else one.entries[position + 1][1], left())
@@ -721,8 +723,7 @@ def run_side_by_side(
 
     with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="wheelcheck-target") as pool:
         try:
-            for one in queues:
-                pool.submit(work, one)
+            futures = [pool.submit(work, one) for one in queues]
             running = len(queues)
             while running:
                 # With a timeout, so that Ctrl-C is heard on Windows too.
@@ -736,6 +737,11 @@ def run_side_by_side(
                     raise found
                 else:
                     yield found
+        except GeneratorExit:
+            # The caller has seen enough (--stepwise); no one was interrupted.
+            stop.set()
+            wait(futures, GRACE)
+            raise
         finally:
             stop.set()
             for one in queues:
