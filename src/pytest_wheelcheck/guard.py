@@ -160,19 +160,26 @@ class Guard:
         """
         if self.is_inside(file):
             return False
+        real = _real(file)
+        for folder in self.overlays:
+            base = _real(folder) + os.sep
+            if real.startswith(base):
+                # A test tool may share a namespace package with the wheel.
+                return self._has(real[len(base) :])
         top, _, rest = name.partition(".")
         if top in self.names:
             return not any(is_test_name(component) for component in rest.split("."))
-        real = _real(file)
         for root in self.roots:
             base = _real(root) + os.sep
             if real.startswith(base):
                 relative = real[len(base) :]
                 parts = [part.partition(".")[0] for part in relative.split(os.sep)]
-                if parts[0] in self.names and not any(is_test_name(part) for part in parts):
-                    if any(os.path.isfile(os.path.join(site, relative)) for site in self.sites):
-                        return True
+                if parts[0] in self.names and not any(is_test_name(part) for part in parts) and self._has(relative):
+                    return True
         return False
+
+    def _has(self, relative):
+        return any(os.path.isfile(os.path.join(site, relative)) for site in self.sites)
 
 
 def _file_of(module):

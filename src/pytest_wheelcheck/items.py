@@ -187,7 +187,9 @@ class RecordItem(_Replayed):
         self.quiet = quiet
         path, _, rest = self.nodeid.partition("::")
         # The heading of a failure: below a target its name says enough, below the wheel the file's name is needed.
-        self.shown_location = (path, None, rest if "::" in rest else f"{rest} of {path.rpartition('/')[2]}")
+        # pytest would put colons in the place of the dots of a name that ends like the node's id.
+        heading = f"{prefix.rpartition('::')[2]}: collecting {record.name}" if record.name.endswith(".py") else rest
+        self.shown_location = (path, None, heading if "::" in rest else f"{rest} of {path.rpartition('/')[2]}")
         self.user_properties.extend(record.properties)
 
     def outcome(self, following: _Replayed | None) -> None:  # noqa: ARG002
@@ -225,7 +227,7 @@ class CollectionItem(_Replayed):
         parent: TargetNode = words["parent"]
         super().__init__(nodeid=f"{parent.nodeid}::{words['name']}", **words)
         self._data = report
-        self.shown_location = (report["nodeid"], None, f"{parent.name}::{words['name']}")
+        self.shown_location = (report["nodeid"], None, f"{parent.name}: collecting {words['name']}")
 
     def outcome(self, following: _Replayed | None) -> None:  # noqa: ARG002
         return None

@@ -1,0 +1,41 @@
+"""Reading what a run of wheels said: outcomes by node."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pytest
+
+_LINE = re.compile(r"(?P<id>\S.*?\.whl::.+?) (?P<outcome>PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)\b")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What a run with ``-v`` said.
+
+    :param nodes: outcomes by what stands in the node id behind the target; checks of the file itself are left out.
+    :param text: all that was printed.
+    """
+
+    code: int
+    nodes: dict[str, str]
+    text: str
+
+    def only(self, outcome: str) -> list[str]:
+        """Name the nodes with an outcome, sorted."""
+        return sorted(name for name, found in self.nodes.items() if found == outcome)
+
+
+def seen(result: pytest.RunResult) -> Seen:
+    """Read the lines of a run with ``-v``."""
+    nodes = {}
+    for line in result.outlines:
+        match = _LINE.match(line)
+        if match is not None:
+            name = match["id"].partition(".whl::")[2].partition("::")[2]
+            if name:
+                # Told twice where the test passed and its teardown did not.
+                assert nodes.get(name, "PASSED") == "PASSED", line
+                nodes[name] = match["outcome"]
+    return Seen(code=int(result.ret), nodes=nodes, text=result.stdout.str() + result.stderr.str())

@@ -1,0 +1,443 @@
+"""Nothing shadows the wheel: whatever the layout, the tests meet what was installed, or fail and say why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builders import build_wheel
+from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
+from nodes import Seen, seen
+
+Runner = Callable[..., pytest.RunResult]
+
+WHEEL = 'WHERE = "wheel"\n'
+SOURCE = 'WHERE = "source"\n'
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+@pytest.fixture
+def tell(run_wheels: Runner, pytester: pytest.Pytester) -> Callable[..., Seen]:
+    def run(*args: str) -> Seen:
+        return seen(run_wheels("-v", "--wheel-select=WHL101", "--wheel", "dist", *args))
+
+    return run
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+#: A test file that meets the package in every way that a test can.
+EVERY_WAY = """
+import importlib.metadata, importlib.resources, multiprocessing, os, subprocess, sys
+import pytest
+import pkg, pkg.helpers
+from pkg import _native
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+def where():
+    import pkg.sub
+    return pkg.WHERE, pkg.sub.WHERE, importlib.metadata.version("pkg")
+
+def run(*words, **more):
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, **more)
+    assert not done.returncode, done.stderr
+    return done.stdout.strip()
+
+def test_import():
+    assert where() == ("wheel", "wheel", "1.0")
+    assert _native.answer() == 42
+    assert not pkg.__file__.startswith(ROOT)
+
+def test_root_is_on_the_path():
+    assert ROOT in sys.path
+
+@pytest.mark.parametrize("more", [{}, {"env": {}}, {"env": {"PYTHONPATH": ROOT}}], ids=["as-is", "cleared", "path"])
+def test_subprocess(more):
+    assert run("-c", "import pkg; print(pkg.WHERE)", **more) == "wheel"
+    assert run("-m", "pkg", **more) == "wheel"
+    code = "import importlib.metadata as m; print(m.version('pkg'), [e.value for e in m.entry_points(group='x')])"
+    assert run("-c", code, **more) == "1.0 ['pkg:new']"
+    assert run("-c", "import pytest; print(1)", **more) == "1"
+
+def test_spawn():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(where) == ("wheel", "wheel", "1.0")
+
+def test_metadata():
+    assert [d.version for d in importlib.metadata.distributions(name="pkg")][0] == "1.0"
+    assert importlib.metadata.requires("pkg") is None
+    assert importlib.resources.files("pkg").joinpath("data.txt").read_text() == "wheel"
+
+def test_assertions_of_the_wheel_are_rewritten():
+    assert pkg.helpers.WHERE == "wheel"
+    with pytest.raises(AssertionError, match="assert 2 == 1"):
+        pkg.helpers.check(2)
+"""
+
+HELPERS = "def check(value):\n    assert value == 1\n"
+
+
+@pytest.fixture
+def flat(pytester: pytest.Pytester) -> Path:
+    """A project whose source folder has no compiled module, but a stale egg-info."""
+    native = extension(pytester.path / "build", "_native")
+    files: dict[str, str | bytes] = {
+        "pkg/__init__.py": WHEEL,
+        f"pkg/_native{SUFFIX}": native,
+        "pkg/helpers.py": WHEEL + HELPERS,
+        "pkg/sub/__init__.py": WHEEL,
+        "pkg/__main__.py": "import pkg\nprint(pkg.WHERE)\n",
+        "pkg/data.txt": "wheel",
+    }
+    build_wheel(pytester.path / "dist", "pkg", files=files, tags=[LINUX_TAG], entry_points={"x": {"name": "pkg:new"}})
+    write(
+        pytester.path,
+        {
+            "pkg/__init__.py": SOURCE,
+            "pkg/helpers.py": SOURCE + HELPERS,
+            "pkg/sub/__init__.py": SOURCE,
+            "pkg/__main__.py": "print('source')",
+            "pkg/data.txt": "source",
+            "pkg.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: pkg\nVersion: 0.1\nRequires-Dist: stale\n",
+            "pkg.egg-info/entry_points.txt": "[x]\nname = pkg:old\n",
+            "conftest.py": "import os, sys\nsys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))\n"
+            "import pytest\npytest.register_assert_rewrite('pkg.helpers')\nimport pkg.helpers\n",
+            "tests/test_every.py": EVERY_WAY,
+        },
+    )
+    return pytester.path
+
+
+EVERY_TEST = [
+    "test_assertions_of_the_wheel_are_rewritten",
+    "test_import",
+    "test_metadata",
+    "test_root_is_on_the_path",
+    "test_spawn",
+    "test_subprocess[as-is]",
+    "test_subprocess[cleared]",
+    "test_subprocess[path]",
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])
+def test_a_flat_layout(flat: Path, tell: Callable[..., Seen], monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    if mode != "append":
+        (flat / "tests/__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(flat))
+    ran = tell(f"--import-mode={mode}", "tests")
+    assert [name.rpartition("::")[2] for name in ran.only("PASSED") if name.startswith("tests/")] == EVERY_TEST
+    assert ran.only("FAILED") == []
+    assert ran.code == 0
+
+
+@needs_compiler
+def test_a_flat_layout_and_pytest_by_its_own_name(flat: Path, pytester: pytest.Pytester) -> None:
+    # Without ``python -m``, so that the working directory is not on the path; by way of the ini file it is again.
+    write(flat, {"pytest.ini": "[pytest]\npythonpath = .\n", "conftest.py": "import pytest\n"})
+    result = pytester.run(
+        Path(sys.executable).with_name("pytest"), "-p", "no:cacheprovider", "-v", "--wheel-select=WHL101",
+        f"--wheel-python={sys.executable}", "--wheel", "dist", "-k", "not rewritten", "tests", timeout=60,
+    )  # fmt: skip
+    ran = seen(result)
+    assert (ran.code, ran.only("FAILED")) == (0, [])
+    assert "tests/test_every.py::test_subprocess[cleared]" in ran.nodes
+
+
+def test_a_src_layout(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "single.py": WHEEL})
+    write(
+        pytester.path,
+        {
+            "src/pkg/__init__.py": SOURCE,
+            "src/pkg/forgotten.py": SOURCE,
+            "src/single.py": SOURCE,
+            "src/pkg/tests/test_below.py": "import pkg\ndef test_below():\n    assert pkg.WHERE == 'wheel'\n",
+            "src/pkg/tests/conftest.py": "import pkg\nassert pkg.WHERE == 'wheel'\n",
+            "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["src"]\nimport_mode = "importlib"\n',
+            "tests/test_a.py": "import pytest, pkg, single, sys\n"
+            "def test_names():\n    assert (pkg.WHERE, single.WHERE) == ('wheel', 'wheel')\n"
+            "def test_forgotten():\n"
+            "    with pytest.raises(ModuleNotFoundError): import pkg.forgotten\n"
+            "def test_lent():\n    assert any(p.endswith('src') for p in sys.path)\n",
+        },
+    )
+    ran = tell("tests", "src")
+    assert ran.only("PASSED")[-4:] == [
+        "src/pkg/tests/test_below.py::test_below",
+        "tests/test_a.py::test_forgotten",
+        "tests/test_a.py::test_lent",
+        "tests/test_a.py::test_names",
+    ]
+    assert ran.code == 0
+
+
+INSIDE = """
+import pkg
+from pkg.tests import helper
+from ..sub import WHERE
+from . import helper as again
+
+def test_wheel():
+    assert (pkg.WHERE, WHERE) == ("wheel", "wheel")
+    assert helper is again
+
+def test_file():
+    print("THIS FILE", __file__)
+
+def test_{name}():
+    pass
+"""
+
+
+def inside(name: str) -> dict[str, str]:
+    return {
+        "tests/__init__.py": "",
+        "tests/helper.py": "",
+        "tests/conftest.py": f"import pytest\n@pytest.fixture(autouse=True)\ndef f(): print('CONFTEST {name}')\n",
+        "tests/test_inside.py": INSIDE.format(name=name),
+    }
+
+
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+@pytest.mark.parametrize("layout", ["", "src/"])
+def test_tests_inside_the_package_that_the_wheel_ships(
+    pytester: pytest.Pytester, tell: Callable[..., Seen], mode: str, layout: str
+) -> None:
+    shipped = {f"pkg/{name}": text for name, text in inside("installed").items()}
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub.py": WHEEL, **shipped})
+    write(pytester.path, {f"{layout}pkg/__init__.py": SOURCE, f"{layout}pkg/sub.py": SOURCE})
+    write(pytester.path / f"{layout}pkg", inside("source"))
+    ran = tell(f"--import-mode={mode}", "-rP", f"{layout}pkg")
+    tests = [name.rpartition("::")[2] for name in ran.only("PASSED") if "test_inside" in name]
+    # The installed copies run, and stand in the user's file.
+    assert tests == ["test_file", "test_installed", "test_wheel"]
+    (line, *_) = (line for line in ran.text.splitlines() if line.startswith("THIS FILE"))
+    assert "site-packages" in line
+    assert "CONFTEST installed" in ran.text
+    assert "CONFTEST source" not in ran.text
+    assert ran.code == 0
+
+
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+@pytest.mark.parametrize("layout", ["", "src/"])
+def test_tests_inside_the_package_that_the_wheel_lacks(
+    pytester: pytest.Pytester, tell: Callable[..., Seen], mode: str, layout: str
+) -> None:
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub.py": WHEEL})
+    write(
+        pytester.path / f"{layout}pkg",
+        {
+            "__init__.py": SOURCE,
+            "sub.py": SOURCE,
+            "left_out/__init__.py": SOURCE,
+            "left_out/tests/__init__.py": "",
+            "left_out/tests/test_out.py": "def test_out(): pass\n",
+            "testing/__init__.py": SOURCE,
+            "tests/test_more.py": "import pytest, subprocess, sys\n"
+            "def test_a_missing_part_stays_missing():\n"
+            "    with pytest.raises(ImportError): import pkg.left_out\n"
+            "    with pytest.raises(ImportError): import pkg.testing\n"
+            "def test_child():\n"
+            "    code = 'import pkg.tests.helper, pkg; assert pkg.WHERE == \"wheel\"'\n"
+            "    subprocess.run([sys.executable, '-c', code], check=True)\n",
+            **inside("source"),
+        },
+    )
+    ran = tell(f"--import-mode={mode}", "-rP", f"{layout}pkg")
+    folder = f"{layout}pkg/tests"
+    assert [name for name in ran.only("PASSED") if "test_" in name] == [
+        f"{folder}/test_inside.py::test_file",
+        f"{folder}/test_inside.py::test_source",
+        f"{folder}/test_inside.py::test_wheel",
+        f"{folder}/test_more.py::test_a_missing_part_stays_missing",
+        f"{folder}/test_more.py::test_child",
+    ]
+    # Tests of a part that the wheel lacks cannot be collected, and say why.
+    assert ran.only("FAILED") == [f"{layout}pkg/left_out/tests/test_out.py"]
+    assert "No module named 'pkg.left_out'" in ran.text
+    assert "CONFTEST source" in ran.text
+    assert ran.code == 1
+
+
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+def test_namespace_packages(pytester: pytest.Pytester, tell: Callable[..., Seen], mode: str) -> None:
+    links = pytester.path / "links"
+    build_wheel(links, "ns-tool", files={"ns/tool/__init__.py": "WHERE = 'tool'\n"})
+    build_wheel(links, "ns-dep", files={"ns/dep/__init__.py": "WHERE = 'dep'\n"})
+    build_wheel(pytester.path / "dist", "ns-pkg", files={"ns/pkg/__init__.py": WHEEL}, requires=["ns-dep"])
+    write(
+        pytester.path,
+        {
+            "ns/pkg/__init__.py": SOURCE,
+            "ns/other/__init__.py": SOURCE,
+            "ns/pkg/tests/__init__.py": "",
+            "ns/pkg/tests/test_n.py": "from .. import WHERE\nfrom ns.pkg.tests import test_n\n"
+            "def test_relative():\n    assert WHERE == 'wheel'\n    assert __name__ == 'ns.pkg.tests.test_n'\n",
+            "tests/test_ns.py": "import pytest, ns.pkg, ns.dep, ns.tool\n"
+            "def test_parts():\n    assert (ns.pkg.WHERE, ns.dep.WHERE, ns.tool.WHERE) == ('wheel', 'dep', 'tool')\n"
+            "def test_source():\n    with pytest.raises(ImportError): import ns.other\n",
+        },
+    )
+    ran = tell(f"--import-mode={mode}", "--wheel-find-links=links", "--wheel-requires=ns-tool", "tests", "ns")
+    assert ran.only("FAILED") == []
+    assert ran.only("PASSED")[-3:] == [
+        "ns/pkg/tests/test_n.py::test_relative",
+        "tests/test_ns.py::test_parts",
+        "tests/test_ns.py::test_source",
+    ]
+    assert ran.code == 0
+
+
+def test_what_cannot_be_prevented_is_found_out(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+    build_wheel(
+        pytester.path / "dist",
+        "pkg",
+        files={"pkg/__init__.py": WHEEL, "pkg/mod.py": WHEEL, "pkg/two.py": WHEEL, "pkg/three.py": WHEEL},
+    )
+    write(
+        pytester.path,
+        {
+            **{f"src/pkg/{name}.py": SOURCE for name in ("__init__", "mod", "two", "three")},
+            "tests/test_cheats.py": """
+import importlib.machinery, importlib.util, os, sys
+import pytest
+import pkg
+
+SRC = os.path.abspath("src/pkg")
+
+def load(name, file, keep):
+    spec = importlib.util.spec_from_file_location(name, os.path.join(SRC, file))
+    module = importlib.util.module_from_spec(spec)
+    if keep:
+        sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+def test_honest_before():
+    assert pkg.WHERE == "wheel"
+
+def test_replaced():
+    before = sys.modules["pkg"]
+    assert load("pkg", "__init__.py", True).WHERE == "source"
+
+def test_put_back(monkeypatch):
+    import pkg.mod
+    monkeypatch.setitem(sys.modules, "pkg.mod", None)
+    assert load("pkg.mod", "mod.py", True).WHERE == "source"
+
+def test_never_kept():
+    assert load("pkg.mod", "mod.py", False).WHERE == "source"
+
+def test_never_kept_again():
+    assert load("pkg.mod", "mod.py", False).WHERE == "source"
+
+def test_loader():
+    loader = importlib.machinery.SourceFileLoader("pkg.three", os.path.join(SRC, "three.py"))
+    sys.modules["pkg.three"] = module = loader.load_module()
+    assert module.WHERE == "source"
+
+def test_path():
+    pkg.__path__.insert(0, SRC)
+    from pkg import two
+    assert two.WHERE == "source"
+    pkg.__path__.remove(SRC)
+
+def test_other_name():
+    import src.pkg.three
+    assert src.pkg.three.WHERE == "source"
+
+def test_honest_after():
+    pass
+""",
+        },
+    )
+    ran = tell("-W", "ignore::DeprecationWarning", "tests")
+    assert {name.rpartition("::")[2]: outcome for name, outcome in ran.nodes.items() if "test_" in name} == {
+        "test_honest_before": "PASSED",
+        "test_replaced": "ERROR",
+        "test_put_back": "ERROR",
+        "test_never_kept": "ERROR",
+        "test_never_kept_again": "ERROR",
+        "test_loader": "ERROR",
+        "test_path": "ERROR",
+        "test_other_name": "ERROR",
+        "test_honest_after": "PASSED",
+    }
+    assert "not the wheel: pkg.mod was imported from" in ran.text
+    assert "src.pkg.three was imported from" in ran.text
+    assert ran.code == 1
+
+
+def test_a_copy_loaded_by_a_test_module_or_conftest_is_found_out(
+    pytester: pytest.Pytester, tell: Callable[..., Seen]
+) -> None:
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/mod.py": WHEEL})
+    write(
+        pytester.path,
+        {
+            "pkg/mod.py": SOURCE,
+            "tests/test_a.py": "import runpy, importlib.util, os, sys\n"
+            "spec = importlib.util.spec_from_file_location('pkg.mod', os.path.abspath('pkg/mod.py'))\n"
+            "sys.modules['pkg.mod'] = module = importlib.util.module_from_spec(spec)\n"
+            "spec.loader.exec_module(module)\n"
+            "def test_never(): pass\n",
+            "tests/test_b.py": "def test_fine(): pass\n",
+        },
+    )
+    ran = tell("tests")
+    assert ran.nodes["tests/test_a.py"] == "FAILED"
+    assert ran.nodes["tests/test_b.py::test_fine"] == "PASSED"
+    assert "pkg.mod was imported from" in ran.text
+    assert ran.code == 1
+
+
+def test_test_folders_that_are_named_like_the_package(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub/__init__.py": WHEEL})
+    same = "import pkg.sub\ndef test_{0}():\n    assert (pkg.WHERE, pkg.sub.WHERE) == ('wheel', 'wheel')\n"
+    write(
+        pytester.path,
+        {
+            "tests/pkg/__init__.py": "",
+            "tests/pkg/test_mirror.py": same.format("mirror"),
+            "tests/pkg/sub/__init__.py": "",
+            "tests/pkg/sub/test_deep.py": same.format("deep"),
+            "more/pkg/__init__.py": "",
+            "more/pkg/test_mirror.py": same.format("second"),
+        },
+    )
+    ran = tell("tests", "more")
+    assert ran.only("PASSED")[-2:] == [
+        "tests/pkg/sub/test_deep.py::test_deep",
+        "tests/pkg/test_mirror.py::test_mirror",
+    ]
+    # Two files of one dotted name: refused as pytest refuses it, never taken for each other.
+    assert ran.nodes["more/pkg/test_mirror.py"] == "FAILED"
+    assert "import file mismatch" in ran.text
+
+
+def test_the_folder_of_the_worker_is_not_importable(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL})
+    write(
+        pytester.path,
+        {
+            "test_w.py": "import pytest\n@pytest.mark.parametrize('name', ['env', 'tools', 'empty', 'wheelcheck_worker'])\n"
+            "def test_foreign(name):\n    with pytest.raises(ImportError): __import__(name)\n"
+        },
+    )
+    ran = tell("test_w.py")
+    assert (ran.code, len([name for name in ran.only("PASSED") if "test_foreign" in name])) == (0, 4)
