@@ -7,6 +7,7 @@ user's conftest or from a plugin among the test tools. Whether it exists there, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,6 +27,14 @@ HOST_ONLY = frozenset(
 
 #: Options that the host must not act on, since they name things which only the target has.
 TARGET_ONLY = frozenset({"pythonwarnings"})
+
+
+#: The start of a node id below a target that is a file of tests, not one of our own nodes such as `import[pkg.mod]`.
+_TEST_FILE = re.compile(r"(?!(?:import|entry|run)\[)[^:]*\.\w+(?:::|$)")
+
+
+#: The start of a check's node id.
+_CHECK = re.compile(r"[A-Z]{3}\d")
 
 
 class Action(Protocol):
@@ -129,21 +138,29 @@ def split(args: Sequence[str], actions: Mapping[str, Action]) -> Split:
     wheels: list[str] = []
     selections: list[str] = []
     paths: list[str] = []
+    tests: list[str] = []
+    everything = False
     refused: list[str] = []
     for found in walk(args, actions):
         first = found.words[0]
-        if not found.option:
-            path, colons, tail = first.partition("::")
-            if path.endswith(".whl"):
-                wheels.append(path)
-                if colons:
-                    selections.append(first)
-                    test = tail.partition("::")[2]
-                    if ".py" in test.partition("::")[0]:
-                        target.append(((test,), False))
+        # What was pasted may stand right after `--wheel`.
+        given = _value(found) if found.dest == "wheel" else "" if found.option else first
+        path, colons, tail = given.partition("::")
+        if path.endswith(".whl") and (colons or not found.option):
+            if found.option:
+                host.extend(("--wheel", path))
             else:
-                paths.append(path)
-                target.append((found.words, False))
+                wheels.append(path)
+            if colons:
+                selections.append(given)
+                below, _, test = tail.partition("::")
+                if _TEST_FILE.match(test):
+                    tests.append(test)
+                everything = everything or (not test and not _CHECK.match(below))
+            continue
+        if not found.option:
+            paths.append(path)
+            target.append((found.words, False))
             continue
         known = bool(found.dest)
         if _refused(found):
@@ -153,6 +170,8 @@ def split(args: Sequence[str], actions: Mapping[str, Action]) -> Split:
         if found.dest == "wheel" or found.dest.startswith("wheel_") or found.dest in HOST_ONLY:
             continue
         target.append((found.words, known))
+    if not everything:
+        target.extend(((test,), False) for test in tests)
     return Split(
         host=tuple(host),
         target=tuple(target),
@@ -161,6 +180,11 @@ def split(args: Sequence[str], actions: Mapping[str, Action]) -> Split:
         paths=tuple(paths),
         refused=tuple(refused),
     )
+
+
+def _value(found: Occurrence) -> str:
+    """Return the value of an option that takes one."""
+    return found.words[1] if len(found.words) > 1 else found.words[0].partition("=")[2]
 
 
 def _refused(found: Occurrence) -> bool:

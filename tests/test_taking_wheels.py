@@ -1,0 +1,282 @@
+"""What `--wheel` takes: files, folders, globs; where they may lie; what they are called in node ids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+
+Run = Callable[..., pytest.RunResult]
+
+#: Enough to name nodes: nothing is installed.
+NAMES = ("--wheel-static", "--wheel-select=WHL201", "--collect-only", "-q")
+CHECK = "WHL201-file-name"
+TARGETS = "*.whl::cp3*-*::"
+
+
+def make(folder: Path, name: str, body: str = "") -> Path:
+    return build_wheel(folder, name, files={f"{name}/__init__.py": body})
+
+
+def collected(result: pytest.RunResult) -> list[str]:
+    """The node ids that `--collect-only -q` printed, in their order."""
+    assert result.ret == 0, result.stdout.str() + result.stderr.str()
+    return [line for line in result.outlines if "::" in line]
+
+
+def checked(*wheels: str) -> list[str]:
+    return [f"{wheel}::{CHECK}" for wheel in wheels]
+
+
+A, B, C = (f"{name}-1.0-py3-none-any.whl" for name in ("aa", "bb", "cc"))
+
+
+@pytest.fixture
+def root(pytester: pytest.Pytester) -> Path:
+    """A project with three wheels and an sdist in `dist`."""
+    for name in ("aa", "bb", "cc"):
+        make(pytester.path / "dist", name)
+    (pytester.path / "dist" / "aa-1.0.tar.gz").write_bytes(b"")
+    pytester.makeini("[pytest]\n")
+    pytester.mkdir("tests").joinpath("test_it.py").write_text("def test_it():\n    pass\n", encoding="utf-8")
+    return pytester.path
+
+
+# --- forms --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param([f"--wheel=dist/{B}"], [B], id="file"),
+        pytest.param(["--wheel", "dist"], [A, B, C], id="folder"),
+        pytest.param(["--wheel", "dist/"], [A, B, C], id="folder-slash"),
+        pytest.param(["--wheel=dist/[ab]*.whl"], [A, B], id="glob"),
+        pytest.param(["--wheel=**/cc*.whl"], [C], id="glob-of-folders"),
+        pytest.param([f"--wheel=dist/{C}", "tests", f"--wheel=dist/{A}"], [C, A], id="repeated"),
+        pytest.param(["--wheel", f"dist/{A}", f"dist/{B}", f"dist/{C}", "tests/"], [A, B, C], id="expanded"),
+        pytest.param(["tests", "--wheel", f"dist/{A}", f"dist/{B}", "-x"], [A, B], id="expanded-after-tests"),
+        pytest.param([f"dist/{B}", "--wheel=dist/cc*"], [C, B], id="expanded-first"),
+        pytest.param(["--wheel=dist", f"--wheel=dist/../dist/{B}", f"dist/{A}"], [A, B, C], id="twice-is-once"),
+    ],
+)
+def test_forms_of_the_option(root: Path, run_wheels: Run, words: list[str], expected: list[str]) -> None:
+    assert collected(run_wheels(*words, *NAMES)) == checked(*(f"dist/{name}" for name in expected))
+
+
+def test_option_in_addopts_and_environment(root: Path, run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "pytest.ini").write_text(f"[pytest]\naddopts = --wheel=dist/{A} -p no:doctest\n", encoding="utf-8")
+    assert collected(run_wheels(*NAMES)) == checked(f"dist/{A}")
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--wheel=dist/{B}")
+    assert sorted(collected(run_wheels(*NAMES))) == checked(f"dist/{A}", f"dist/{B}")
+    (root / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    assert collected(run_wheels(*NAMES)) == checked(f"dist/{B}")
+
+
+def test_other_files_of_a_folder_are_named_and_not_tested(root: Path, run_wheels: Run) -> None:
+    result = run_wheels("--wheel=dist", *NAMES[:3])
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f"wheel: dist/{A}*", f"wheel: dist/{B}*", f"wheel: dist/{C}*", "*no wheels: aa-1.0.tar.gz"])
+
+
+def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pytester) -> None:
+    (root / "conftest.py").write_text("print('loaded')\n", encoding="utf-8")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "tests", "-s")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["loaded", "*1 passed*"])
+
+
+# --- usage errors -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param(["--wheel=dist/zz*.whl"], ["dist/zz*.whl", "{root}/dist", A], id="glob"),
+        pytest.param(["--wheel=nowhere/*.whl"], ["nowhere/*.whl", "{root}/nowhere", "does not exist"], id="no-folder"),
+        pytest.param(["--wheel=dist/zz.whl"], ["dist/zz.whl", "no such file", "{root}/dist", A], id="file"),
+        pytest.param(["--wheel=dist", "gone/*.whl"], ["gone/*.whl", "{root}/gone"], id="expanded-to-nothing"),
+        pytest.param(["--wheel=tests"], ["tests", "{root}/tests", "no wheels", "test_it.py"], id="folder"),
+        pytest.param(["--wheel=empty"], ["empty", "{root}/empty", "no wheels"], id="empty-folder"),
+        pytest.param(["--wheel=dist/*"], ["aa-1.0.tar.gz", "not a .whl"], id="sdist-in-glob"),
+        pytest.param(["--wheel=dist/aa-1.0.tar.gz"], ["aa-1.0.tar.gz", "not a .whl"], id="sdist"),
+        pytest.param(["--wheel"], ["--wheel", "argument"], id="no-value"),
+        pytest.param(["--wheel="], ["--wheel", "empty"], id="empty-value"),
+    ],
+)
+def test_nothing_to_test_is_a_usage_error(root: Path, run_wheels: Run, words: list[str], expected: list[str]) -> None:
+    (root / "empty").mkdir()
+    result = run_wheels(*NAMES[:2], *words)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    told = result.stderr.str()
+    assert "Traceback" not in told
+    for text in expected:
+        assert text.format(root=root) in told
+
+
+# --- places -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["with space", "ünï → 日本", "br[a]ckets [1]", "semi;colon'quote\"", "per%20cent$HOME"])
+def test_odd_folders(root: Path, run_wheels: Run, pytester: pytest.Pytester, folder: str) -> None:
+    make(root / folder, "odd")
+    odd = "odd-1.0-py3-none-any.whl"
+    assert collected(run_wheels(f"--wheel={folder}/{odd}", *NAMES)) == checked(f"{folder}/{odd}")
+    pytester.chdir()
+    os.chdir(root / folder)
+    Path("pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    assert collected(run_wheels("--wheel=o*.whl", "--wheel=.", f"--wheel={root / folder}", *NAMES)) == checked(odd)
+
+
+def test_odd_folder_is_installed_and_tested(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """All the way: the paths of environment, tests and wheel."""
+    folder = pytester.mkdir("a b ü [1] %s")
+    make(folder / "d i s t", "odd", "X = 1\n")
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (folder / "test_ü.py").write_text("import odd\n\ndef test_it():\n    assert odd.X == 1\n", encoding="utf-8")
+    os.chdir(folder)
+    result = run_wheels("--wheel=d i s t/*.whl", "test_ü.py", "--wheel-select=WHL201", "-rA")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["PASSED d i s t/odd-1.0-py3-none-any.whl::cp3*-*::test_ü.py::test_it"])
+
+
+def test_wheels_outside_the_project(root: Path, run_wheels: Run) -> None:
+    """They have ids that differ, and move neither the root folder nor the ini file."""
+    project = root / "project"
+    (project / "sub").mkdir(parents=True)
+    (project / "pytest.ini").write_text("[pytest]\nwheel_select = WHL101\n", encoding="utf-8")
+    first, second = make(root / "out1", "same"), make(root / "out2", "same", "# another\n")
+    os.chdir(project / "sub")
+    (project / "sub" / "test_it.py").write_text("def test_it():\n    pass\n", encoding="utf-8")
+    name = first.name
+    given = (f"--wheel={first}", f"--wheel=../../out2/{name}")
+    result = run_wheels(*given, "--wheel-static", "--collect-only", "-v")
+    result.stdout.fnmatch_lines([f"rootdir: {project}", "configfile: pytest.ini", "*collected 2 items"])
+    result.stdout.no_fnmatch_line("*rewritten*")
+    ids = collected(run_wheels(*given, "--wheel-static", "--collect-only", "-q"))
+    assert ids == [f"../out1/{name}::WHL101-zip", f"../out2/{name}::WHL101-zip"]
+    # Another project's ini file, and an option that only it knows, are not taken over with its wheel.
+    (root / "out1" / "pytest.ini").write_text("[pytest]\naddopts = --nonsense\nminversion = 7\n", encoding="utf-8")
+    (root / "out2" / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = '--wheel=x'\n", encoding="utf-8")
+    for wheel in (first, second):
+        assert len(collected(run_wheels(f"--wheel={wheel}", "--wheel-static", "--collect-only", "-q"))) == 1
+
+
+def test_links_are_followed_and_named_as_given(root: Path, run_wheels: Run) -> None:
+    """`..` behind a link means what the system takes it for; a wheel and a link to it are one wheel."""
+    away = root / "away" / "deep"
+    away.mkdir(parents=True)
+    make(root / "away", "ll")
+    (root / "jump").symlink_to(away)
+    (root / "latest").symlink_to(root / "dist")
+    (root / "dist" / "zz-2.0-py3-none-any.whl").symlink_to(A)
+    assert collected(run_wheels(f"--wheel=latest/{B}", *NAMES)) == checked(f"latest/{B}")
+    assert collected(run_wheels("--wheel=dist/[az]*.whl", "--wheel=latest", *NAMES)) == checked(
+        *(f"dist/{A}",), *(f"latest/{name}" for name in (B, C))
+    )
+    name = "ll-1.0-py3-none-any.whl"
+    for given in (f"jump/../{name}", "jump/../*.whl", "jump/.."):
+        assert collected(run_wheels(f"--wheel={given}", *NAMES)) == checked(f"away/{name}")
+
+
+def test_home_is_expanded(root: Path, run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell leaves the tilde of `--wheel=~/…` alone."""
+    monkeypatch.setenv("HOME", str(root / "dist"))
+    assert collected(run_wheels(f"--wheel=~/{A}", f"--wheel=~/{B[:2]}*.whl", *NAMES)) == checked(f"dist/{A}", f"dist/{B}")
+
+
+# --- one look at each file ----------------------------------------------------------------------------------------------
+
+#: Runs in the host before anything is installed, and does to the files what a build in the background would do.
+MEDDLER = """
+import pathlib
+
+def pytest_report_header():
+    pathlib.Path("dist/aa-1.0-py3-none-any.whl").unlink(missing_ok=True)
+    pathlib.Path("dist/bb-1.0-py3-none-any.whl").write_bytes(b"half of a file")
+"""
+
+
+def test_what_happens_to_the_file_afterwards_does_not_matter(root: Path, run_wheels: Run) -> None:
+    make(root / "dist", "aa", "X = 'first'\n")
+    (root / "pytest.ini").write_text("[pytest]\npythonpath = away\n", encoding="utf-8")
+    (root / "away").mkdir()
+    (root / "away" / "meddler.py").write_text(MEDDLER, encoding="utf-8")
+    (root / "tests" / "test_it.py").write_text("import aa\n\ndef test_it():\n    assert aa.X == 'first'\n", encoding="utf-8")
+    words = ("-p", "meddler", "--wheel-select=WHL101,WHL201,WHL125", "-rA", "--tb=line", "tests")
+    result = run_wheels(f"--wheel=dist/{A}", f"--wheel=dist/{B}", *words)
+    assert not (root / "dist" / A).exists()
+    assert (root / "dist" / B).read_bytes() == b"half of a file"
+    lines = [f"PASSED dist/{wheel}::{check}" for wheel in (A, B) for check in ("WHL101-zip", "WHL125-record-hashes")]
+    lines += [f"PASSED dist/{A}::cp3*-*::tests/test_it.py::test_it", f"PASSED dist/{B}::cp3*-*::import?bb?"]
+    result.stdout.fnmatch_lines_random(lines)
+
+
+# --- broken wheels and selection ----------------------------------------------------------------------------------------
+
+
+def test_a_broken_wheel_fails_while_others_run(root: Path, run_wheels: Run) -> None:
+    broken = "broken-1.0-py3-none-any.whl"
+    (root / "dist" / broken).write_bytes(b"not a zip archive")
+    misnamed = (root / "dist" / A).rename(root / "dist" / "misnamed.whl").name
+    result = run_wheels(
+        f"--wheel=dist/{B}", f"--wheel=dist/{broken}", f"--wheel=dist/{misnamed}", "--wheel-select=WHL201", "-rA", "tests"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines_random(
+        [
+            f"dist/{broken} is not a wheel that may be opened: it has no end record of a zip archive",
+            f"dist/{misnamed} is not named like a wheel: *",
+            f"FAILED dist/{broken}::open - *",
+            f"FAILED dist/{misnamed}::open - *",
+            f"PASSED dist/{B}::cp3*-*::install",
+            f"PASSED dist/{B}::cp3*-*::tests/test_it.py::test_it",
+        ]
+    )
+    assert "INTERNALERROR" not in result.stdout.str()
+    missing = run_wheels(f"--wheel=dist/{broken}", "--wheel-static", "--wheel-strict")
+    assert missing.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_pasted_node_id_selects_just_that(root: Path, run_wheels: Run) -> None:
+    """Whatever it names: a test, a parametrised one, a class, a module, an import, a target, a check, a wheel."""
+    (root / "tests" / "test_it.py").write_text(TREE, encoding="utf-8")
+    (root / "tests" / "test_other.py").write_text("def test_it():\n    pass\n", encoding="utf-8")
+    words = ("--wheel-select=WHL101,WHL201", "--collect-only", "-q")
+    every = collected(run_wheels(f"--wheel=dist/{A}", *words, "tests"))
+    assert len(every) == 2 + 2 + 6
+    target = every[2].rpartition("::")[0]
+    module = f"{target}::tests/test_it.py"
+
+    single = [every[0], every[2], f"{module}::test_it", f"{module}::test_many[a::b]", f"{module}::TestIt::test_it"]
+    assert set(single) <= set(every)
+    assert collected(run_wheels("--wheel=dist", *words, *single)) == single
+    assert collected(run_wheels(f"--wheel={target}", f"{module}::test_many", *words)) == every[2:]
+    many = [f"{module}::test_many[{value}]" for value in ("a::b", "x y")]
+    assert collected(run_wheels(*words, "--wheel", every[1], f"{module}::test_many")) == [every[1], *many]
+    for wrong in (f"{module}::test_no_such", f"dist/{A}::WHL9", f"{target}::imp"):
+        result = run_wheels("--wheel=dist", *words[:2], "--wheel-static", wrong)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert wrong in result.stderr.str()
+
+
+TREE = """
+import pytest
+
+def test_it():
+    pass
+
+@pytest.mark.parametrize("value", ["a::b", "x y"])
+def test_many(value):
+    pass
+
+def test_item():
+    pass
+
+class TestIt:
+    def test_it(self):
+        pass
+"""
