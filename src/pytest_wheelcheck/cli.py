@@ -65,36 +65,39 @@ def test(args: Sequence[str]) -> int:
     root, ini, values = find_setup(args)
     merged = [*shlex.split(os.environ.pop("PYTEST_ADDOPTS", "")), *_addopts(values), *args]
     host_args, target_args = _divide_plugins(merged)
-    launch = Launch(target_args=tuple(target_args), plugins_env=os.environ.pop("PYTEST_PLUGINS", ""))
+    quiet = (("-o", "addopts="), ("-o", "required_plugins="), ("-o", "filterwarnings="))
+    launch = Launch(
+        target_args=tuple(target_args), host_args=quiet, plugins_env=os.environ.pop("PYTEST_PLUGINS", "")
+    )
     given = [] if _has_option(merged, "--rootdir") else [f"--rootdir={root}"]
     if not _has_option(merged, "-c", "--config-file"):
         given += ["-c", str(ini or os.devnull)]
-    quiet = ["-o", "addopts=", "-o", "required_plugins=", "-o", "filterwarnings="]
     if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or "--disable-plugin-autoload" in merged:
-        quiet += ["-p", "wheelcheck"]
-    return int(pytest.main([*given, *quiet, *host_args], plugins=[launch]))
+        given += ["-p", "wheelcheck"]
+    return int(pytest.main([*given, *(word for pair in quiet for word in pair), *host_args], plugins=[launch]))
 
 
 def find_setup(args: Sequence[str]) -> tuple[Path, Path | None, dict[str, Any]]:
     """Find the root folder, the ini file and its values, from the test paths among the arguments alone."""
+    from _pytest.config import get_config
     from _pytest.config.findpaths import determine_setup
 
-    def value(*names: str) -> str | None:
-        for at, word in enumerate(args):
-            name, equals, rest = word.partition("=")
-            if name in names:
-                return rest if equals else next(iter(args[at + 1 : at + 2]), None)
-        return None
+    from . import options
+    from .arguments import split, walk
 
-    paths = [word for word in args if not word.startswith("-") and ".whl" not in word]
-    found: Any = determine_setup(
-        inifile=value("-c", "--config-file"),
+    # A configuration of its own, for the table of options.
+    parser = get_config()._parser
+    options.declare(parser)
+    actions = parser.optparser._option_string_actions
+    found = {one.dest: one.words[-1].rpartition("=")[2] for one in walk(args, actions) if one.dest}
+    setup: Any = determine_setup(
+        inifile=found.get("inifilename"),
         override_ini=None,
-        args=paths,
-        rootdir_cmd_arg=value("--rootdir"),
+        args=split(args, actions).paths,
+        rootdir_cmd_arg=found.get("rootdir"),
         invocation_dir=Path.cwd(),
     )
-    return found[0], found[1], found[2]
+    return setup[0], setup[1], setup[2]
 
 
 def _has_option(args: Sequence[str], *names: str) -> bool:

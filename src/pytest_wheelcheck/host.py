@@ -18,10 +18,12 @@ class Launch:
     """What ``wheelcheck test`` hands to the plugin, as a plugin object.
 
     :param target_args: arguments for the target's pytest alone.
+    :param host_args: pairs of words that stand in the command line for the host's pytest alone.
     :param plugins_env: ``PYTEST_PLUGINS`` for the target.
     """
 
     target_args: tuple[str, ...] = ()
+    host_args: tuple[tuple[str, str], ...] = ()
     plugins_env: str = ""
 
 

@@ -67,7 +67,7 @@ OPTIONS = (
     ),
     Option(
         "--wheel-requires",
-        "What the tests need: a requirement, or '-r FILE' in one word.",
+        "What the tests need: a requirement, or the path of a file of requirements.",
         "REQUIREMENT",
         repeat=True,
     ),

@@ -441,8 +441,8 @@ def read_settings(config: pytest.Config) -> Settings:
     found = config.stash[host.SPLIT]
     launch = host.launch_of(config)
     option = config.option
-    words = [*launch.target_args]
-    occurrences = (*(((word,), False) for word in words), *found.target)
+    travelling = [one for one in found.target if one[0] not in launch.host_args]
+    occurrences = (*(((word,), False) for word in launch.target_args), *travelling)
     ini = host.ini_file(config)
     fixed = [
         *("-p", "no:wheelcheck"),
@@ -464,7 +464,10 @@ def read_settings(config: pytest.Config) -> Settings:
         root=config.rootpath,
         wheels=(*option.wheel, *found.wheels),
         pythons=tuple(option.wheel_python) or ("auto",),
-        requires=(*config.getini("wheel_requires"), *option.wheel_requires),
+        requires=tuple(
+            _requirement(text, config.invocation_params.dir)
+            for text in (*config.getini("wheel_requires"), *option.wheel_requires)
+        ),
         groups=(*config.getini("wheel_groups"), *option.wheel_group),
         extras=(*config.getini("wheel_extras"), *options.split_codes(option.wheel_extra)),
         offline=option.wheel_offline,
@@ -505,6 +508,11 @@ def _number(config: pytest.Config, name: str) -> float:
     if number < 0:
         raise UsageError(f"{name} = {text}: not a number of seconds or a factor, 0 or more")
     return number
+
+
+def _requirement(text: str, cwd: Path) -> str:
+    """Return a requirement; a file of requirements may be named by its path alone."""
+    return f"-r {text}" if text.endswith((".txt", ".in")) and (cwd / text).is_file() else text
 
 
 def _link(text: str, cwd: Path) -> str:
