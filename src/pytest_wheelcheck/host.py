@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,14 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     :raises pytest.UsageError: an option makes no sense with wheels.
     """
     config.known_args_namespace.noconftest = True
+    _leave_project(config)
     for key in _NEUTRAL:
         config.getini(key).clear()
     config.known_args_namespace.pythonwarnings = []
     _forget_filter_warnings(config)
     inner: Any = config
+    if ini_file(config) is None:
+        inner._inipath = None  # the null device stands for «no ini file», and is not one to show
     known = parser._inidict.keys() | parser._ini_aliases.keys()
     for name in inner._inicfg:
         # Keys of the target's plugins; whether they exist there, the target's pytest says.
@@ -63,6 +67,17 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
         )
     config.stash[SPLIT] = found
     args[:] = found.host
+
+
+def _leave_project(config: pytest.Config) -> None:
+    """Put the project's folders last on the path of this process: a module there may have the name of one of ours.
+
+    They are not taken off, since the project may be one of our dependencies, installed in editable mode.
+    """
+    roots = (str(config.rootpath), str(config.invocation_params.dir))
+    added = {*map(str, config.getini("pythonpath")), *os.environ.get("PYTHONPATH", "").split(os.pathsep), *roots, ""}
+    last = [path for path in dict.fromkeys(sys.path) if path in added and (not path or path.startswith(roots))]
+    sys.path[:] = [*(path for path in sys.path if path not in last), *filter(None, last)]
 
 
 def _forget_filter_warnings(config: pytest.Config) -> None:
@@ -103,8 +118,8 @@ def restart(config: pytest.Config) -> int | None:
         invocation_dir=config.invocation_params.dir,
     )
     root: Path = setup[0]
-    ini: Path | None = setup[1]
-    if (root, ini) == (config.rootpath, config.inipath):
+    ini: Path | None = setup[1] if setup[1] is not None and setup[1].is_file() else None
+    if (root, ini) == (config.rootpath, ini_file(config)):
         return None
     again = [f"--rootdir={root}", "-c", str(ini or os.devnull)]
     return int(

@@ -12,6 +12,8 @@ import pytest
 from _pytest._code.code import (
     ExceptionChainRepr,
     ReprEntry,
+    ReprEntryNative,
+    ReprExceptionInfo,
     ReprFileLocation,
     ReprTraceback,
     TerminalRepr,
@@ -96,14 +98,13 @@ class TargetNode(pytest.Collector):
             yield RecordItem.from_parent(self, name=record.name, record=record, prefix=self.nodeid)
         for report in collected.reports:
             yield CollectionItem.from_parent(self, name=report["nodeid"] or "collect", report=report)
-        yield from self._tests(collected.items)
+        if self.ready.run is not None:
+            yield from self._tests(collected.items, self.ready.run)
 
-    def _tests(self, described: Iterable[Message]) -> Iterator[pytest.Item | pytest.Collector]:
+    def _tests(self, described: Iterable[Message], run: TargetRun) -> Iterator[pytest.Item | pytest.Collector]:
         """Build the tree of modules, classes and tests, in the order of the target's collection."""
         current: list[tuple[str, _Group]] = []
         top: list[_Group] = []
-        run = self.ready.run
-        assert run is not None  # noqa: S101  only a running target has tests
         for data in described:
             path, *names = data["id"].partition("[")[0].split("::")
             parts = [path, *names[:-1]] if names else [path]
@@ -204,14 +205,14 @@ class RecordItem(_Replayed):
             yield self.report("teardown")
             return
         if record.outcome is Outcome.ERROR:
-            yield self.report("setup", "failed", record.text, seconds=record.seconds, sections=record.sections)
+            yield self.report("setup", "failed", plain_text(self, record.text), seconds=record.seconds, sections=record.sections)
             yield self.report("teardown")
             return
         yield self.report("setup")
         sections = list(record.sections)
         longrepr: object = None
         if record.outcome is Outcome.FAILED:
-            longrepr = remote_traceback(record) if record.trace else record.text
+            longrepr = remote_traceback(record) if record.trace else plain_text(self, record.text)
             if record.trace:
                 sections.insert(0, ("What is wrong", record.text))
         elif record.text:
@@ -287,7 +288,7 @@ class RemoteItem(_Replayed):
             yield from self._crash_reports(result.crash)
 
     def _crash_reports(self, crash: Crash) -> Iterator[pytest.TestReport]:
-        yield self.report(crash.when, "failed", crash.text, seconds=crash.seconds, sections=crash.sections)
+        yield self.report(crash.when, "failed", plain_text(self, crash.text), seconds=crash.seconds, sections=crash.sections)
         if crash.when != "teardown":
             yield self.report("teardown")
 
@@ -386,6 +387,14 @@ def replay_warning(config: pytest.Config, message: Mapping[str, Any], prefix: st
             "location": location,
         }
     )
+
+
+def plain_text(item: pytest.Item, text: str) -> TerminalRepr:
+    """Show a text as a failure whose first line also stands in pytest's short summary."""
+    file, line, _ = item.location
+    crash = ReprFileLocation(file, (line or 0) + 1, text.partition("\n")[0])
+    entry = ReprEntryNative([text if text.endswith("\n") else f"{text}\n"])
+    return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
 
 
 def remote_traceback(record: Record) -> TerminalRepr:
