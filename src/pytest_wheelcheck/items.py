@@ -19,6 +19,7 @@ from _pytest._code.code import (
     TerminalRepr,
 )
 
+from . import categories
 from .model import NoTarget, Outcome, Target, Wheel
 from .pipeline import Collected, Crash, ItemResult, Preparation, TargetRun
 from .record import Record, RemoteError
@@ -371,7 +372,7 @@ def replay_warning(config: pytest.Config, message: Mapping[str, Any], prefix: st
     """Record a warning of the target's. Its class is rebuilt by name only: nothing of the user's is imported."""
     known = getattr(pytest, message["category"], None) or getattr(__import__("builtins"), message["category"], None)
     if not (isinstance(known, type) and issubclass(known, Warning)):
-        known = type(message["category"], (UserWarning,), {"__module__": message["module"]})
+        known = getattr(categories, message["category"])
     recorded = warnings.WarningMessage(
         message=known(message["text"]),
         category=known,
