@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,14 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     (tmp_path / "demo-2.0-py3-none-any.whl").mkdir()
     with pytest.raises(WheelError, match="is not a file"):
         opened(tmp_path / "demo-2.0-py3-none-any.whl", tmp_path)
+
+
+def test_the_copy_is_made_once_and_from_many_threads(tmp_path: Path) -> None:
+    paths = [build_wheel(tmp_path / str(number), "demo", files={"demo.py": str(number)}) for number in range(4)]
+    with ThreadPoolExecutor() as pool:
+        copies = {wheel.path for wheel in pool.map(lambda path: opened(path, tmp_path), paths * 5)}
+    assert {copy.read_bytes() for copy in copies} == {path.read_bytes() for path in paths}
+    assert not list((tmp_path / "store").glob(".*"))
 
 
 def test_hostile_archives_are_not_opened(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import keyword
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -286,20 +287,23 @@ def _copy(path: Path, store: Path, *, shown: str) -> tuple[Path, str, int]:
     """Copy a file into the store, hashing it on the way: it is read once."""
     digest = hashlib.sha256()
     size = 0
-    store.mkdir(parents=True, exist_ok=True)
-    side = store / f".{os.getpid()}-{path.name}"
+    side: Path | None = None
     try:
         # Checked before it is opened: opening a pipe would wait for its other end.
         if not stat.S_ISREG(path.stat().st_mode):
             raise WheelError(f"{shown} is not a file", advice="give the path of a .whl file, or of a folder of them")
-        with path.open("rb") as source, side.open("wb") as target:
+        store.mkdir(parents=True, exist_ok=True)
+        with path.open("rb") as source, tempfile.NamedTemporaryFile(dir=store, prefix=".", delete=False) as target:
+            side = Path(target.name)
             while chunk := source.read(CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
                 target.write(chunk)
         copy = store / digest.hexdigest()[:16] / path.name
         copy.parent.mkdir(exist_ok=True)
-        side.replace(copy)
+        # One that is there is the same, and on Windows cannot be replaced while another process reads it.
+        if not copy.exists():
+            side.replace(copy)
     except OSError as error:
         raise WheelError(
             f"{shown} cannot be read: {error.strerror or error}",
@@ -307,5 +311,6 @@ def _copy(path: Path, store: Path, *, shown: str) -> tuple[Path, str, int]:
             advice=f"look at the file, and at the room left in {store}",
         ) from error
     finally:
-        side.unlink(missing_ok=True)
+        if side is not None:
+            side.unlink(missing_ok=True)
     return copy, digest.hexdigest(), size

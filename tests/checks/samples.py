@@ -83,8 +83,8 @@ def windows(folder: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = W
     return native(folder, make_pe(exports=INIT, **pe), suffix, tag, files)
 
 
-def abi3(folder: Path) -> Path:
-    return native(folder, make_elf(exports=INIT), ".abi3.so", "cp38-abi3-manylinux_2_17_x86_64")
+def abi3(folder: Path, imports: tuple[str, ...] = ("PyLong_FromLong", "PyExc_ValueError", "malloc")) -> Path:
+    return native(folder, make_elf(exports=INIT, imports=imports), ".abi3.so", "cp38-abi3-manylinux_2_17_x86_64")
 
 
 def threaded(folder: Path) -> Path:
@@ -343,6 +343,8 @@ FAULTS: dict[str, Fault] = {
             ),
         )
     ),
+    "WHL607": Fault(make=lambda folder: abi3(folder, imports=("PyObject_Vectorcall", "PyLong_FromLong"))),
+    "WHL608": Fault(make=lambda folder: abi3(folder, imports=("_PyLong_AsByteArray", "PyLong_FromLong"))),
     "WHL701": Fault(make=lambda folder: linux_of(folder, "aarch64", "aarch64-linux-gnu", alignment=0x1000)),
     "WHL702": Fault(make=lambda folder: linux(folder, stack=7)),
     "WHL703": Fault(make=lambda folder: linux(folder, text_relocations=True)),

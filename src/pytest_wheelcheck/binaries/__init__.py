@@ -26,6 +26,8 @@ class Binary:
     :param search: where it looks for libraries (DT_RPATH and DT_RUNPATH, LC_RPATH).
     :param versions: needed symbol versions, as pairs of library and version: ``("libc.so.6", "GLIBC_2.17")``.
     :param init_functions: exported functions that an import of it would look for.
+    :param python_symbols: functions and data of the interpreter (``Py…``, ``_Py…``) that it needs; those that may be
+        missing (weak ones) are left out.
     :param alignment: the smallest alignment of a loaded segment in bytes; 0 where there is none.
     :param executable_stack: the file asks for one, or is taken to (ELF).
     :param text_relocations: the loader must write into its code.
@@ -46,6 +48,7 @@ class Binary:
     search: tuple[str, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     init_functions: tuple[str, ...] = ()
+    python_symbols: tuple[str, ...] = ()
     alignment: int = 0
     executable_stack: bool = False
     text_relocations: bool = False

@@ -6,7 +6,6 @@ Source: the System V ABI, chapters 4 and 5; the psABI supplements for machine nu
 from __future__ import annotations
 
 import io
-import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
-from elftools.elf.hash import ELFHashTable, GNUHashTable
 
 from . import Binary
 
@@ -30,17 +28,14 @@ _MACHINES = {
 }
 #: Machines where glibc takes a missing PT_GNU_STACK for a request (``sysdeps/*/stackinfo.h``, DEFAULT_STACK_PERMS).
 _STACK_BY_DEFAULT = frozenset({"x86_64", "i686", "armv7l", "s390x", "ppc64le"})
-_INIT = re.compile(rb"\0((?:PyInitU?_|PyModExport_|_cffi_pypyinit_)[^\0]{1,200})(?=\0)")
+_INIT = ("PyInit_", "PyInitU_", "PyModExport_", "_cffi_pypyinit_")
 #: Entries of a dynamic section that are read; a real one has about 40, the libraries of large projects 300.
 _MAX_TAGS = 10_000
 #: Bytes of the name of a library or version.
 _MAX_NAME = 4096
-#: Candidates for init functions that are looked up.
-_MAX_INIT = 1_000
-#: Symbols that are compared on the way to all of them.
-_MAX_LOOKUPS = 200_000
-#: Bytes of the dynamic string table that are looked at.
-_MAX_STRINGS = 256 << 20
+#: Dynamic symbols that are read; the largest published libraries have about a million.
+_MAX_SYMBOLS = 20_000_000
+_WEAK = 2
 _DF_TEXTREL, _DF_STATIC_TLS = 0x4, 0x10
 
 
@@ -57,6 +52,7 @@ def read_elf(path: str, data: bytes) -> Binary:
     stack = [segment for segment in segments if segment["p_type"] == "PT_GNU_STACK"]
     loaded = [segment["p_align"] for segment in segments if segment["p_type"] == "PT_LOAD"]
     kind = _kind(elf, tags, segments)
+    symbols = sorted(set(_symbols(elf, tags, data)))
     return Binary(
         path=path,
         format="ELF",
@@ -66,7 +62,8 @@ def read_elf(path: str, data: bytes) -> Binary:
         name=next((tag.soname for tag in tags if tag["d_tag"] == "DT_SONAME"), ""),
         search=tuple(_search(tags)),
         versions=tuple(_versions(elf, tags, data)),
-        init_functions=tuple(_init_functions(elf, data)) if tags else (),
+        init_functions=tuple(name for name, defined in symbols if defined and name.startswith(_INIT)),
+        python_symbols=tuple(name for name, defined in symbols if not defined and not name.startswith("_cf")),
         alignment=min(loaded, default=0),
         executable_stack=bool(stack[0]["p_flags"] & 1 if stack else _machine(elf) in _STACK_BY_DEFAULT),
         text_relocations="DT_TEXTREL" in names or bool(flags & _DF_TEXTREL),
@@ -163,47 +160,47 @@ def _string(data: bytes, place: int) -> str:
     return data[place:end].decode("utf-8", "replace")
 
 
-def _init_functions(elf: Any, data: bytes) -> Iterator[str]:
-    """Look up the init functions that the string table names, through the hash table that the loader uses too.
+def _symbols(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, bool]]:
+    """Yield the dynamic symbols whose names have to do with Python, and whether the file defines them.
 
-    Reading every symbol would take seconds for large libraries.
+    Weak symbols that are not defined may be missing, and are left out. Read by hand, since pyelftools takes seconds for
+    the symbols of a large library.
     """
-    segment = next(iter(elf.iter_segments("PT_DYNAMIC")))
-    address, offset = segment.get_table_offset("DT_STRTAB")
-    if address is None or offset is None:
+    strings, table = (_offset(elf, tags, name) for name in ("DT_STRTAB", "DT_SYMTAB"))
+    if strings is None or table is None:
         return
-    size = next((tag["d_val"] for tag in segment.iter_tags("DT_STRSZ")), 0)
-    names = {found[1] for found in _INIT.finditer(data[offset : offset + min(size, _MAX_STRINGS)])}
-    if not names:
-        return
-    if len(names) > _MAX_INIT:
-        raise ValueError(f"{len(names)} names look like init functions")
-    table = _hash_table(elf, segment)
-    for name in sorted(names):
-        text = name.decode("utf-8", "replace")
-        symbol = table.get_symbol(text) if table is not None else None
-        if symbol is not None and symbol["st_shndx"] != "SHN_UNDEF":
-            yield text
+    order = "<" if elf.little_endian else ">"
+    wide = elf.elfclass == 64
+    form = struct.Struct(f"{order}IBBHQQ" if wide else f"{order}3I2BH")
+    count = _count_symbols(elf, tags, data, order)
+    if count > _MAX_SYMBOLS:
+        raise ValueError(f"the table of symbols has {count} entries")
+    entries = data[table : table + count * form.size]
+    for entry in form.iter_unpack(entries[: len(entries) - len(entries) % form.size]):
+        name, info, section = (entry[0], entry[1], entry[3]) if wide else (entry[0], entry[3], entry[5])
+        place = strings + name
+        related = data.startswith((b"Py", b"_Py", b"_cf"), place)
+        if related and (section or info >> 4 != _WEAK):
+            yield _string(data, place), bool(section)
 
 
-class _Patient:
-    """A symbol table that gives up: a chain of a hash table may be a circle."""
-
-    def __init__(self, segment: Any) -> None:
-        self.segment = segment
-        self.left = _MAX_LOOKUPS
-
-    def get_symbol(self, index: int) -> Any:
-        self.left -= 1
-        if self.left < 0:
-            raise ValueError("the hash table of the symbols does not end")
-        return self.segment.get_symbol(index)
-
-
-def _hash_table(elf: Any, segment: Any) -> Any:
-    table = _Patient(segment)
-    _, offset = segment.get_table_offset("DT_GNU_HASH")
-    if offset is not None:
-        return GNUHashTable(elf, offset, table)
-    _, offset = segment.get_table_offset("DT_HASH")
-    return None if offset is None else ELFHashTable(elf, offset, None, table)
+def _count_symbols(elf: Any, tags: list[Any], data: bytes, order: str) -> int:
+    """Count the dynamic symbols: by the hash tables, which is the loader's way, or by the section header."""
+    if (place := _offset(elf, tags, "DT_GNU_HASH")) is not None:
+        buckets, first, words, _ = struct.unpack_from(f"{order}4I", data, place)
+        start = place + 16 + words * elf.elfclass // 8
+        last = max(struct.unpack_from(f"{order}{buckets}I", data, start), default=0) if buckets < len(data) else 0
+        if last < first:
+            return int(first)
+        place = start + 4 * buckets + 4 * (last - first)
+        while not struct.unpack_from(f"{order}I", data, place)[0] & 1:
+            place += 4
+            last += 1
+        return int(last) + 1
+    section = elf.get_section_by_name(".dynsym")
+    if section is not None and section["sh_entsize"]:
+        return int(section["sh_size"] // section["sh_entsize"])
+    place = _offset(elf, tags, "DT_HASH")
+    # On s390x the entries of this table have 8 bytes.
+    form = f"{order}2Q" if _machine(elf) == "s390x" else f"{order}2I"
+    return 0 if place is None else int(struct.unpack_from(form, data, place)[1])

@@ -5,7 +5,6 @@ Source: ``mach-o/loader.h`` and ``mach-o/nlist.h`` of Apple's SDK.
 
 from __future__ import annotations
 
-import re
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -26,8 +25,10 @@ _LOADS = {
     mach_o.LC_LAZY_LOAD_DYLIB,
     mach_o.LC_LOAD_WEAK_DYLIB,
 }
-_INIT = re.compile(rb"\0_((?:PyInitU?_|PyModExport_)[^\0]{1,200})(?=\0)")
-_N_EXT, _N_TYPE, _N_STAB = 0x01, 0x0E, 0xE0
+_INIT = ("PyInit_", "PyInitU_", "PyModExport_")
+_N_EXT, _N_TYPE, _N_STAB, _N_WEAK_REF = 0x01, 0x0E, 0xE0, 0x40
+#: Bytes of the name of a symbol.
+_MAX_NAME = 4096
 _LC_BUILD_VERSION = 0x32
 _PLATFORM_MACOS = 1
 
@@ -49,7 +50,7 @@ def read_macho(path: str, data: bytes) -> tuple[Binary, ...]:
 
 def _slice(path: str, header: Any, data: bytes) -> Binary:
     needed, weak, search, name, minimum, signed, debug = [], [], [], "", "", False, False
-    init: tuple[str, ...] = ()
+    symbols: list[tuple[str, bool]] = []
     for load, command, rest in header.commands:
         kind = load.cmd
         if kind in _LOADS:
@@ -68,7 +69,7 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         elif kind == mach_o.LC_CODE_SIGNATURE:
             signed = True
         elif kind == mach_o.LC_SYMTAB:
-            init = tuple(_init_functions(command, header, data))
+            symbols = sorted(set(_symbols(command, header, data)))
         elif kind in {mach_o.LC_SEGMENT, mach_o.LC_SEGMENT_64}:
             debug = debug or bytes(command.segname).rstrip(b"\0") == b"__DWARF"
     file_type = int(header.header.filetype)
@@ -81,7 +82,8 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         weak=tuple(weak),
         name=name,
         search=tuple(search),
-        init_functions=init,
+        init_functions=tuple(name for name, defined in symbols if defined and name.startswith(_INIT)),
+        python_symbols=tuple(name for name, defined in symbols if not defined),
         minimum_os=minimum,
         signed=signed,
         debug=debug,
@@ -105,18 +107,17 @@ def _build_version(command: Any, rest: Any, endian: str) -> tuple[int, int]:
     return int(platform), int(minimum)
 
 
-def _init_functions(command: Any, header: Any, data: bytes) -> Iterator[str]:
-    """Find the init functions among the external, defined symbols (nlist.h)."""
+def _symbols(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, bool]]:
+    """Yield the external symbols whose names have to do with Python, and whether the file defines them (nlist.h)."""
     start = header.offset + int(command.stroff)
-    strings = b"\0" + data[start : start + int(command.strsize)]
-    wanted = {found.start(): found[1].decode("utf-8", "replace") for found in _INIT.finditer(strings)}
-    if not wanted:
-        return
+    strings = data[start : start + int(command.strsize)]
     wide = header.MH_MAGIC in {mach_o.MH_MAGIC_64, mach_o.MH_CIGAM_64}
     form = struct.Struct(f"{header.endian}I2BH{'Q' if wide else 'I'}")
     place = header.offset + int(command.symoff)
     table = data[place : place + int(command.nsyms) * form.size]
-    table = table[: len(table) - len(table) % form.size]
-    for index, kind, _, _, _ in form.iter_unpack(table):
-        if index in wanted and kind & _N_EXT and kind & _N_TYPE and not kind & _N_STAB:
-            yield wanted[index]
+    for name, kind, _, flags, _ in form.iter_unpack(table[: len(table) - len(table) % form.size]):
+        if not strings.startswith((b"_Py", b"__Py"), name) or not kind & _N_EXT or kind & _N_STAB:
+            continue
+        if kind & _N_TYPE or not flags & _N_WEAK_REF:
+            end = strings.find(b"\0", name, name + _MAX_NAME)
+            yield strings[name + 1 : max(end, name + 1)].decode("utf-8", "replace"), bool(kind & _N_TYPE)

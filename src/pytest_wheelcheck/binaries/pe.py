@@ -31,6 +31,13 @@ def read_pe(path: str, data: bytes) -> Binary:
         delayed = [_text(entry.dll) for entry in getattr(pe, "DIRECTORY_ENTRY_DELAY_IMPORT", [])]
         exports = getattr(getattr(pe, "DIRECTORY_ENTRY_EXPORT", None), "symbols", [])
         names = [_text(symbol.name) for symbol in exports if symbol.name]
+        imported = {
+            _text(symbol.name)
+            for entry in getattr(pe, "DIRECTORY_ENTRY_IMPORT", [])
+            if _text(entry.dll).lower().startswith("python")
+            for symbol in entry.imports
+            if symbol.name
+        }
         flags = pe.FILE_HEADER.Characteristics
         return Binary(
             path=path,
@@ -40,6 +47,7 @@ def read_pe(path: str, data: bytes) -> Binary:
             needed=tuple(dict.fromkeys([*imports, *delayed])),
             weak=tuple(dict.fromkeys(delayed)),
             init_functions=tuple(name for name in names if name.startswith(_INIT)),
+            python_symbols=tuple(sorted(name for name in imported if name.startswith(("Py", "_Py")))),
             debug=any(section.Name.startswith((b"/", b".debug")) for section in pe.sections),
         )
     finally:

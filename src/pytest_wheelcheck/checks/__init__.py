@@ -56,6 +56,9 @@ def iter_checks(
     """
     checks = select_checks(select=select, ignore=ignore)
     contents = Contents(wheel.path, wheel, release)
+    # The families from WHL3 on look into native files.
+    if wheel.platforms != ("any",) and any(check.code >= "WHL3" for check in checks):
+        contents.start()
     return (check.run(contents) for check in checks if check.applies(wheel))
 
 

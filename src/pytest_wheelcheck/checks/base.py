@@ -12,23 +12,27 @@ import email.parser
 import email.policy
 import functools
 import hashlib
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_wheelcheck.archive import Archive, Entry, inspect
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.model import Finding, Outcome, Severity, Wheel
 from pytest_wheelcheck.wheel import MAX_TEXT, installed_files
 
+from .audit import Audit, platform_parts
+from .child import ImpossibleHereError, read_audit, read_binaries
 from .record import Record, parse_record
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.binaries import Binary
 
-    from .audit import Audit
+Answer = TypeVar("Answer")
 
 #: So many findings of one check are told one by one.
 MAX_FINDINGS = 50
@@ -148,25 +152,50 @@ class Contents:
         text = self.text("WHEEL")
         return None if text is None else email.parser.Parser(policy=email.policy.compat32).parsestr(text)
 
-    @functools.cached_property
+    def start(self) -> None:
+        """Begin with what runs in processes of its own, so that it is done when a check asks for it."""
+        _ = self._binaries
+        if any(platform_parts(platform) for platform in self.wheel.platforms):
+            _ = self._audit
+
+    @property
     def binaries(self) -> tuple[Binary, ...]:
         """Every native file, one value for each of its slices, read in a process of its own.
 
         :raises WheelcheckError: the reader died or outlived its deadline.
         """
-        from .child import read_binaries
-
-        return read_binaries(self.path)
+        return self._binaries.result()
 
     @functools.cached_property
+    def _binaries(self) -> Future[tuple[Binary, ...]]:
+        return _begin(read_binaries, self.path)
+
+    @property
     def audit(self) -> Audit:
         """What auditwheel says of a Linux wheel, asked in a process of its own.
 
         :raises WheelcheckError: auditwheel raised, died or outlived its deadline, or is not installed.
         """
-        from .child import read_audit
+        return self._audit.result()
 
-        return read_audit(self.path, self.wheel)
+    @functools.cached_property
+    def _audit(self) -> Future[Audit]:
+        return _begin(read_audit, self.path, self.wheel)
+
+
+def _begin(function: Callable[..., Answer], *arguments: object) -> Future[Answer]:
+    """Call a function in a thread of its own; what it raises is raised again for everyone who asks."""
+    with_thread: Future[Answer] = Future()
+
+    def work() -> None:
+        try:
+            with_thread.set_result(function(*arguments))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            with_thread.set_exception(error)
+
+    # A daemon: a run that is stopped does not wait for it. The child's own deadline ends it.
+    threading.Thread(target=work, name="wheelcheck-parser", daemon=True).start()
+    return with_thread
 
 
 #: Digests that RECORD may use (PEP 427: «sha256 or better»), of those that every Python has.
@@ -248,9 +277,11 @@ class Check:
     def run(self, contents: Contents) -> CheckResult:
         """Run the check; whatever it raises becomes part of the result."""
         messages: list[str] = []
-        broken = ""
+        broken = skipped = ""
         try:
             messages.extend(self.function(contents))
+        except ImpossibleHereError as error:
+            skipped = str(error)
         except WheelError as error:
             broken = str(error)
         except Exception:  # noqa: BLE001 - a checker that raises is an error outcome of its own, whatever it raises
@@ -265,6 +296,7 @@ class Check:
                 for message in messages
             ),
             broken=broken,
+            skipped=skipped,
         )
 
 
@@ -274,20 +306,22 @@ class CheckResult:
 
     :param findings: every fault that it found.
     :param broken: why it could not look, with the traceback; empty where it could.
+    :param skipped: why this host cannot look by nature; empty where it can.
     """
 
     check: Check
     findings: tuple[Finding, ...] = ()
     broken: str = ""
+    skipped: str = ""
 
     @property
     def outcome(self) -> Outcome:
-        """``ERROR`` where the check broke, ``FAILED`` with a finding that is an error, else ``PASSED``."""
+        """``ERROR`` where it broke, ``FAILED`` with a finding that is an error, else ``SKIPPED`` or ``PASSED``."""
         if self.broken:
             return Outcome.ERROR
         if any(finding.severity is Severity.ERROR for finding in self.findings):
             return Outcome.FAILED
-        return Outcome.PASSED
+        return Outcome.SKIPPED if self.skipped else Outcome.PASSED
 
     @property
     def stops_install(self) -> bool:

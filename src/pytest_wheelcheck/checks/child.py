@@ -24,7 +24,7 @@ from typing import Any
 from pytest_wheelcheck import process
 from pytest_wheelcheck.archive import Archive, Entry, inspect
 from pytest_wheelcheck.binaries import Binary, format_of, read
-from pytest_wheelcheck.errors import ProcessError, WheelError
+from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WheelError
 from pytest_wheelcheck.model import Wheel
 
 from .audit import Audit, Policy, Verdict, platform_parts
@@ -60,6 +60,10 @@ _TEXT = (
 _MAX_BINARY = 4 << 30
 
 
+class ImpossibleHereError(WheelcheckError):
+    """A check that this host cannot make by nature."""
+
+
 def read_binaries(path: Path) -> tuple[Binary, ...]:
     """Read every native file of a wheel, in a child process.
 
@@ -71,8 +75,14 @@ def read_binaries(path: Path) -> tuple[Binary, ...]:
 def read_audit(path: Path, wheel: Wheel) -> Audit:
     """Ask auditwheel about every C library and architecture that a wheel's tags name, in a child process.
 
+    :raises ImpossibleHereError: on Windows, where auditwheel cannot be installed.
     :raises ProcessError: auditwheel is not installed, raised, died, or outlived its deadline.
     """
+    if sys.platform == "win32":
+        raise ImpossibleHereError(
+            "auditwheel judges this, and cannot be installed on Windows",
+            advice="judge the wheels for Linux on Linux or macOS, and merge the reports with `wheelcheck merge`",
+        )
     parts = filter(None, map(platform_parts, wheel.platforms))
     wanted = [f"{libc}:{architecture}" for libc, architecture in dict.fromkeys(parts)]
     return Audit(verdicts=tuple(_verdict(item) for item in _ask("audit", path, *wanted)))
@@ -100,18 +110,18 @@ def _frozen(value: Any) -> Any:
 def _ask(what: str, path: Path, *more: str) -> list[Any]:
     """Run this file as a program and return its answer."""
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as folder:
-        answer = Path(folder, "answer.json")
+        reply = Path(folder, "answer.json")
         home = Path(folder, "work")
         home.mkdir()
         done = process.run(
-            [sys.executable, "-m", __name__, what, os.path.abspath(path), answer, *more],  # noqa: PTH100
+            [sys.executable, "-m", __name__, what, os.path.abspath(path), reply, *more],  # noqa: PTH100
             env=_environment(home),
             cwd=home,
             timeout=DEADLINE + DEADLINE_PER_MIB * (path.stat().st_size >> 20),
             check=False,
         )
-        if done.code == 0 and answer.is_file():
-            said: list[Any] = json.loads(answer.read_text("utf-8"))
+        if done.code == 0 and reply.is_file():
+            said: list[Any] = json.loads(reply.read_text("utf-8"))
             return said
     raise ProcessError(
         f"{path.name} could not be looked into: the reader ended with {process.describe_status(done.code)}",
@@ -140,29 +150,34 @@ def _environment(home: Path) -> dict[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Answer one question; the arguments are those of the module's docstring."""
-    what, wheel, answer, *more = arguments
+    try:
+        return answer(*arguments)
+    except ImportError as error:
+        sys.stderr.write(f"{error}\n")
+        return _NOT_INSTALLED
+
+
+def answer(what: str, wheel: str, place: str, *more: str) -> int:
+    """Answer one question."""
     archive = inspect(Path(wheel))
     bound_memory(MEMORY + MEMORY_PER_BYTE * sum(entry.size for entry in archive.entries))
     if what == "binaries":
         said: list[Any] = [dataclasses.asdict(binary) for binary in find_binaries(archive)]
     else:
-        try:
-            said = [_audit(Path(wheel), *pair.split(":")) for pair in more]
-        except ImportError as error:
-            sys.stderr.write(f"auditwheel cannot be imported here: {error}\n")
-            return _NOT_INSTALLED
-    side = Path(answer).with_suffix(".part")
+        said = [_audit(Path(wheel), *pair.split(":")) for pair in more]
+    side = Path(place).with_suffix(".part")
     side.write_text(json.dumps(said), "utf-8")
-    side.replace(answer)
+    side.replace(place)
     return 0
 
 
 def bound_memory(limit: int) -> None:
     """Have the system refuse this process more than so many bytes of memory, where it can."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
+    if sys.platform != "win32":
+        import resource  # Unix only
 
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def find_binaries(archive: Archive) -> Iterator[Binary]:
@@ -180,6 +195,8 @@ def _read(archive: Archive, entry: Entry, kind: str) -> Iterable[Binary]:
         return read(entry.name, archive.read(entry, limit=_MAX_BINARY))
     except WheelError as error:
         reason = error.what
+    except ImportError:
+        raise  # not the file's fault
     except Exception as error:  # noqa: BLE001 - the libraries raise anything on malformed files; told as a finding
         reason = f"{type(error).__name__}: {error}"
     return (Binary(path=entry.name, format=kind, broken=" ".join(reason.split())[:500] or "unreadable"),)

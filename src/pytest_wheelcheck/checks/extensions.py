@@ -26,6 +26,7 @@ _TRIPLETS = {
     "loongarch64": "loongarch64-linux-{libc}",
 }
 _NATIVE_ENDING = re.compile(r".*\.(so|pyd|dll|dylib)(\.\d+)*")
+_STABLE = frozenset({"abi3", "abi3t"})
 #: Machines in the words of ELF for an architecture of a Linux tag.
 _MACHINES = {"armv6l": "armv7l"}
 
@@ -63,7 +64,7 @@ def suffixes(tag: Tag) -> frozenset[str] | None:
     Source: CPython's ``Python/dynload_shlib.c``, ``dynload_win.c`` and ``configure.ac``.
     """
     found = re.fullmatch(r"(?P<kind>cp|pp|py)(?P<major>\d)(?P<minor>\d*)", tag.interpreter)
-    if found is None:
+    if found is None or tag.platform == "any":
         return None
     minor = int(found["minor"] or 0)
     version = found["major"] + found["minor"]
@@ -120,6 +121,53 @@ def init_name(contents: Contents) -> Iterator[str]:
         if not accepted & set(binary.init_functions):
             others = ", ".join(binary.init_functions[:5]) or "no init function"
             yield f"{binary.path} ({binary.machine}) exports {others} instead of {wanted}"
+
+
+def abi3_version(contents: Contents) -> Iterator[str]:
+    """Modules for the stable ABI that need a newer one than the tag's."""
+    from abi3info import DATAS, FUNCTIONS  # a megabyte of tables
+
+    oldest = oldest_abi3(contents.wheel.tags)
+    added = {str(symbol.name): entry.added for table in (FUNCTIONS, DATAS) for symbol, entry in table.items()}
+    for binary in _stable_modules(contents):
+        newer = {
+            name: version
+            for name in binary.python_symbols
+            if (version := added.get(name)) is not None and (version.major, version.minor) > oldest
+        }
+        if newer:
+            names = ", ".join(f"{name} (3.{version.minor})" for name, version in newer.items())
+            yield f"{binary.path} needs {names}; the tag admits 3.{oldest[1]}"
+
+
+def abi3_unknown(contents: Contents) -> Iterator[str]:
+    """Modules for the stable ABI that need what is not known to be part of it."""
+    from abi3info import DATAS, FUNCTIONS
+
+    known = {str(symbol.name) for table in (FUNCTIONS, DATAS) for symbol in table}
+    for binary in _stable_modules(contents):
+        if unknown := [name for name in binary.python_symbols if name not in known]:
+            yield f"{binary.path} needs {', '.join(unknown)}"
+
+
+def oldest_abi3(tags: Iterable[Tag]) -> tuple[int, int]:
+    """Tell the oldest version of Python that the stable ABI tags among *tags* admit; the first with one is 3.2."""
+    found = [
+        (int(match[1]), int(match[2] or 2))
+        for tag in tags
+        if tag.abi in _STABLE and (match := re.fullmatch(r"cp(\d)(\d*)", tag.interpreter))
+    ]
+    return min(found, default=(3, 2))
+
+
+def _stable_modules(contents: Contents) -> Iterator[Binary]:
+    """Pick the modules that every interpreter of a stable ABI tag would load: not those for one version."""
+    modules = set(contents.wheel.extension_modules)
+    places = {entry.name: name for name, entry in contents.installed.items()}
+    for binary in contents.binaries:
+        place = places.get(binary.path, "")
+        if module_name(place) in modules and not re.search(r"\.(cpython-|cp)\d+t?-", place) and not binary.broken:
+            yield binary
 
 
 def machine(contents: Contents) -> Iterator[str]:

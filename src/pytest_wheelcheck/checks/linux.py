@@ -9,7 +9,7 @@ from pytest_wheelcheck.binaries import Binary
 from pytest_wheelcheck.errors import WheelError
 
 from .audit import Policy, Verdict, platform_parts
-from .base import Contents
+from .base import MAX_FINDINGS, Contents
 
 #: Indexes accept these two bare tags, for Raspberry Pi's sake.
 _ACCEPTED_BARE = frozenset({"linux_armv6l", "linux_armv7l"})
@@ -49,6 +49,8 @@ def policy(contents: Contents) -> Iterator[str]:
                 yield f"{platform} cannot be judged: {verdict.nothing}"
             continue
         if reasons := judge(verdict, platform, files):
+            if len(reasons) > MAX_FINDINGS:
+                reasons[MAX_FINDINGS:] = [f"and {len(reasons) - MAX_FINDINGS} more like these"]
             yield f"{platform} is not earned; the content earns {verdict.overall}: " + "; ".join(reasons)
 
 

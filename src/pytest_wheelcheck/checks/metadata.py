@@ -104,8 +104,8 @@ def build_tag(contents: Contents) -> Iterator[str]:
 def purelib(contents: Contents) -> Iterator[str]:
     """Extension modules in a wheel that says it is pure."""
     wheel, found = contents.wheel, contents.wheel_file
-    if found is None or not wheel.extension_modules:
-        return
+    if found is None or "any" in wheel.platforms:
+        return  # any_platform tells it
     if str(found.get("Root-Is-Purelib", "")).strip().lower() == "true":
         data = contents.data_folder + "/"
         inside = set(wheel.extension_modules)

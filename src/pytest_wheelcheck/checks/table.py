@@ -50,6 +50,11 @@ def with_modules(wheel: Wheel) -> bool:
     return bool(wheel.extension_modules)
 
 
+def with_stable_abi(wheel: Wheel) -> bool:
+    """Whether a wheel promises that newer interpreters can load it (PEP 384)."""
+    return with_modules(wheel) and any(tag.abi.startswith("abi3") for tag in wheel.tags)
+
+
 CHECKS: tuple[Check, ...] = (
     # Family 1: the container and RECORD
     Check(
@@ -702,6 +707,30 @@ CHECKS: tuple[Check, ...] = (
         source="the other wheels of the release",
         function=extensions.lacks_module,
         applies=native,
+    ),
+    Check(
+        code="WHL607",
+        slug="abi3-version",
+        title="the stable ABI is no newer than the tag",
+        what="A module of an abi3 wheel needs a function that was added to the stable ABI after the tag's version.",
+        why="On the older interpreters that the tag admits, the import fails with «undefined symbol».",
+        mend="define Py_LIMITED_API for the oldest version, as PyO3's feature abi3-py3X does, or raise the tag: "
+        "python -m wheel tags --python-tag=cp3X WHEEL",
+        source="CPython, «Stable ABI», Misc/stable_abi.toml; abi3info",
+        function=extensions.abi3_version,
+        applies=with_stable_abi,
+    ),
+    Check(
+        code="WHL608",
+        slug="abi3-unknown",
+        title="modules need the stable ABI only",
+        what="A module of an abi3 wheel needs a function that is not known to be part of the stable ABI.",
+        why="It may change or vanish in any version; a newer one than the table of this check is no fault.",
+        mend="compile with Py_LIMITED_API, which hides everything else; with PyO3, use the feature abi3-py3X",
+        source="CPython, «Stable ABI», Misc/stable_abi.toml; abi3info",
+        function=extensions.abi3_unknown,
+        severity=Severity.WARNING,
+        applies=with_stable_abi,
     ),
     # Family 7: real hardware
     Check(
