@@ -89,15 +89,23 @@ def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
             )
         problems.extend(_libraries(result, target, place))
     output = str(result["output"]).strip()
+    properties = tuple(_properties(result, place))
     return Record(
         name=f"{kind}[{result['name']}]",
         outcome=Outcome.FAILED if problems else Outcome.PASSED,
         seconds=float(result.get("seconds", 0.0)),
-        text="\n".join(problems),
+        text="\n".join(problems) or _told(properties),
         trace=trace,
         sections=(("Captured output of the import", output),) if output else (),
-        properties=tuple(_properties(result, place)),
+        properties=properties,
     )
+
+
+def _told(properties: Sequence[tuple[str, str]]) -> str:
+    """Say what is worth knowing of an import that went well."""
+    known = dict(properties)
+    built = f", built with PyO3 {known['pyo3']}" if "pyo3" in known else ""
+    return f"imported in {float(known['import_seconds']):.3f} s{built}"
 
 
 def _properties(result: Mapping[str, Any], place: Place) -> Iterable[tuple[str, str]]:
