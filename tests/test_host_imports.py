@@ -16,7 +16,7 @@ Run = Callable[..., pytest.RunResult]
 MARK = """
 import os, sys
 with open({log!r}, "a") as log:
-    log.write(__name__ + " " + sys.prefix + " " + os.environ.get("PYTEST_XDIST_WORKER", "") + "\\\\n")
+    log.write(__name__ + " " + sys.prefix + " " + os.environ.get("PYTEST_XDIST_WORKER", "") + "\\n")
 """
 
 
@@ -24,7 +24,7 @@ with open({log!r}, "a") as log:
 def log(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose every module writes into the log that is returned: name, prefix."""
     log = pytester.path / "imports.log"
-    mark = MARK.replace("\\\\n", "\\n").format(log=str(log))
+    mark = MARK.format(log=str(log))
     root = pytester.mkdir("project")
     build_wheel(root / "dist", "pkg", files={"pkg/__init__.py": f"{mark}\nclass Warn(UserWarning):\n    pass\n"})
     for name in ("pkg/__init__.py", "src/pkg/__init__.py", "early.py", "late.py", "named.py", "filelock.py"):
@@ -123,7 +123,10 @@ def test_the_command_tames_what_pytest_imports_early(
     """`-p` on the command line, in `addopts` and `PYTEST_ADDOPTS`; `PYTEST_PLUGINS`; `required_plugins`; filters."""
     Path("pytest.ini").write_text(EARLY, encoding="utf-8")
     required = build_wheel(
-        Path("tools"), "pytest-that-only-the-target-has", files={"only_there.py": ""}, entry_points={"pytest11": {"only": "only_there"}}
+        Path("tools"),
+        "pytest-that-only-the-target-has",
+        files={"only_there.py": ""},
+        entry_points={"pytest11": {"only": "only_there"}},
     )
     Path("tests/test_it.py").write_text(
         """

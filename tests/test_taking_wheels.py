@@ -45,7 +45,7 @@ def root(pytester: pytest.Pytester) -> Path:
     return pytester.path
 
 
-# --- forms --------------------------------------------------------------------------------------------------------------
+# --- forms ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,9 @@ def test_option_in_addopts_and_environment(root: Path, run_wheels: Run, monkeypa
 def test_other_files_of_a_folder_are_named_and_not_tested(root: Path, run_wheels: Run) -> None:
     result = run_wheels("--wheel=dist", *NAMES[:3])
     assert result.ret == 0
-    result.stdout.fnmatch_lines([f"wheel: dist/{A}*", f"wheel: dist/{B}*", f"wheel: dist/{C}*", "*no wheels: aa-1.0.tar.gz"])
+    result.stdout.fnmatch_lines(
+        [f"wheel: dist/{A}*", f"wheel: dist/{B}*", f"wheel: dist/{C}*", "*no wheels: aa-1.0.tar.gz"]
+    )
 
 
 def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pytester) -> None:
@@ -89,7 +91,7 @@ def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pyteste
     result.stdout.fnmatch_lines(["loaded", "*1 passed*"])
 
 
-# --- usage errors -------------------------------------------------------------------------------------------------------
+# --- usage errors ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -117,10 +119,12 @@ def test_nothing_to_test_is_a_usage_error(root: Path, run_wheels: Run, words: li
         assert text.format(root=root) in told
 
 
-# --- places -------------------------------------------------------------------------------------------------------------
+# --- places ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", ["with space", "ünï → 日本", "br[a]ckets [1]", "semi;colon'quote\"", "per%20cent$HOME"])
+@pytest.mark.parametrize(
+    "folder", ["with space", "ünï → 日本", "br[a]ckets [1]", "semi;colon'quote\"", "per%20cent$HOME"]
+)
 def test_odd_folders(root: Path, run_wheels: Run, pytester: pytest.Pytester, folder: str) -> None:
     make(root / folder, "odd")
     odd = "odd-1.0-py3-none-any.whl"
@@ -160,7 +164,9 @@ def test_wheels_outside_the_project(root: Path, run_wheels: Run) -> None:
     assert ids == [f"../out1/{name}::WHL101-zip", f"../out2/{name}::WHL101-zip"]
     # Another project's ini file, and an option that only it knows, are not taken over with its wheel.
     (root / "out1" / "pytest.ini").write_text("[pytest]\naddopts = --nonsense\nminversion = 7\n", encoding="utf-8")
-    (root / "out2" / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = '--wheel=x'\n", encoding="utf-8")
+    (root / "out2" / "pyproject.toml").write_text(
+        "[tool.pytest.ini_options]\naddopts = '--wheel=x'\n", encoding="utf-8"
+    )
     for wheel in (first, second):
         assert len(collected(run_wheels(f"--wheel={wheel}", "--wheel-static", "--collect-only", "-q"))) == 1
 
@@ -185,10 +191,12 @@ def test_links_are_followed_and_named_as_given(root: Path, run_wheels: Run) -> N
 def test_home_is_expanded(root: Path, run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shell leaves the tilde of `--wheel=~/…` alone."""
     monkeypatch.setenv("HOME", str(root / "dist"))
-    assert collected(run_wheels(f"--wheel=~/{A}", f"--wheel=~/{B[:2]}*.whl", *NAMES)) == checked(f"dist/{A}", f"dist/{B}")
+    assert collected(run_wheels(f"--wheel=~/{A}", f"--wheel=~/{B[:2]}*.whl", *NAMES)) == checked(
+        f"dist/{A}", f"dist/{B}"
+    )
 
 
-# --- one look at each file ----------------------------------------------------------------------------------------------
+# --- one look at each file ------------------------------------------------------------------------------------------
 
 #: Runs in the host before anything is installed, and does to the files what a build in the background would do.
 MEDDLER = """
@@ -205,7 +213,9 @@ def test_what_happens_to_the_file_afterwards_does_not_matter(root: Path, run_whe
     (root / "pytest.ini").write_text("[pytest]\npythonpath = away\n", encoding="utf-8")
     (root / "away").mkdir()
     (root / "away" / "meddler.py").write_text(MEDDLER, encoding="utf-8")
-    (root / "tests" / "test_it.py").write_text("import aa\n\ndef test_it():\n    assert aa.X == 'first'\n", encoding="utf-8")
+    (root / "tests" / "test_it.py").write_text(
+        "import aa\n\ndef test_it():\n    assert aa.X == 'first'\n", encoding="utf-8"
+    )
     words = ("-p", "meddler", "--wheel-select=WHL101,WHL201,WHL125", "-rA", "--tb=line", "tests")
     result = run_wheels(f"--wheel=dist/{A}", f"--wheel=dist/{B}", *words)
     assert not (root / "dist" / A).exists()
@@ -215,7 +225,7 @@ def test_what_happens_to_the_file_afterwards_does_not_matter(root: Path, run_whe
     result.stdout.fnmatch_lines_random(lines)
 
 
-# --- broken wheels and selection ----------------------------------------------------------------------------------------
+# --- broken wheels and selection ------------------------------------------------------------------------------------
 
 
 def test_a_broken_wheel_fails_while_others_run(root: Path, run_wheels: Run) -> None:
@@ -223,7 +233,12 @@ def test_a_broken_wheel_fails_while_others_run(root: Path, run_wheels: Run) -> N
     (root / "dist" / broken).write_bytes(b"not a zip archive")
     misnamed = (root / "dist" / A).rename(root / "dist" / "misnamed.whl").name
     result = run_wheels(
-        f"--wheel=dist/{B}", f"--wheel=dist/{broken}", f"--wheel=dist/{misnamed}", "--wheel-select=WHL201", "-rA", "tests"
+        f"--wheel=dist/{B}",
+        f"--wheel=dist/{broken}",
+        f"--wheel=dist/{misnamed}",
+        "--wheel-select=WHL201",
+        "-rA",
+        "tests",
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines_random(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import shutil
@@ -62,6 +63,7 @@ class WheelRun:
         self._owner = token == "0"
         self._ready: list[ReadyTarget] = []
         self._summaries: dict[str, str] = {}
+        self._header_shown = False
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> WheelRun:
@@ -170,9 +172,16 @@ class WheelRun:
         asked = [ready for ready in self._ready if ready.run is not None]
         wrong = [ready for ready in asked if ready.collected.usage]
         if wrong and len(wrong) == len(asked):
-            raise pytest.UsageError(f"{wrong[0].target.node_id}\n{wrong[0].collected.usage}")
+            raise self._usage_error(f"{wrong[0].target.node_id}\n{wrong[0].collected.usage}")
         for ready in wrong:
             ready.collected = Collected(crashes=(("", ready.collected.usage),), messages=ready.collected.messages)
+
+    def _usage_error(self, text: str) -> pytest.UsageError:
+        """Make a usage error, and have the controller of xdist know of it: it would see an empty collection."""
+        output = getattr(self.config, "workeroutput", None)
+        if output is not None:
+            output["wheelcheck_usage"] = text
+        return pytest.UsageError(text)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -192,7 +201,7 @@ class WheelRun:
         found = [one for one in self.plan.selections if any(_selects(one, item.nodeid) for item in kept)]
         missing = [one for one in self.plan.selections if one not in found]
         if missing:
-            raise pytest.UsageError(f"not found: {missing[0]} (no such node; --collect-only shows what there is)")
+            raise self._usage_error(f"not found: {missing[0]} (no such node; --collect-only shows what there is)")
         items[:] = kept
         config.hook.pytest_deselected(items=dropped)
 
@@ -204,8 +213,11 @@ class WheelRun:
             lines += ready.preparation.notes
         return lines
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self) -> None:
         """Record the warnings of the targets' collection."""
+        if hasattr(self.config, "workerinput"):
+            self._shared("header", lambda: json.dumps(self.pytest_report_collectionfinish()))
         for ready in self._ready:
             for message in ready.collected.messages:
                 if message["type"] == "warning":
@@ -321,7 +333,22 @@ class WheelRun:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take what the targets of a worker of xdist had to say at the end."""
-        self._summaries.update(getattr(node, "workeroutput", {}).get("wheelcheck_summaries", {}))
+        output = getattr(node, "workeroutput", {})
+        for name, text in output.get("wheelcheck_summaries", {}).items():
+            self._summaries[f"{name}, {node.gateway.id}"] = text
+        if "wheelcheck_usage" in output:
+            raise pytest.UsageError(output["wheelcheck_usage"])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """Show the lines of the header, as the first of xdist's workers left them."""
+        file = self.plan.folder / "header.json"
+        reporter: Any = self.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None or self._header_shown or not file.exists():
+            return
+        self._header_shown = True
+        for line in json.loads(file.read_text(encoding="utf-8")):
+            reporter.write_line(line)
 
     # -- the end ----------------------------------------------------------------------------------------------------------
 

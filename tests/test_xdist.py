@@ -1,0 +1,168 @@
+"""With `-n`, tests of all targets are split over several workers; nothing else changes."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+
+Run = Callable[..., pytest.RunResult]
+
+#: Tells each import: by which process, and whether by the import check (where there is no pytest) or by the tests.
+PACKAGE = """
+import os, sys
+with open(os.path.join({folder!r}, "imports"), "a") as log:
+    log.write("%s %s %s\\n" % (__name__, sys.prefix, "tests" if "pytest" in sys.modules else "check"))
+"""
+
+TESTS = """
+import os, signal, warnings
+import pytest
+import one
+
+@pytest.fixture(scope="module")
+def shared():
+    return []
+
+@pytest.mark.parametrize("n", range(6))
+def test_passes(n, shared, record_property):
+    record_property("n", n)
+
+def test_fails(shared):
+    assert one is None
+
+@pytest.mark.skip(reason="of the test itself")
+def test_skipped():
+    pass
+
+@pytest.mark.xfail(strict=True)
+def test_xfails():
+    assert False
+
+@pytest.fixture
+def broken():
+    raise OSError("broken")
+
+def test_error(broken):
+    pass
+
+def test_crash():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+class TestIt:
+    def test_it(self):
+        warnings.warn("careful")
+
+    def test_after(self):
+        pass
+"""
+
+CONFTEST = """
+import os
+
+def pytest_report_header():
+    return "header of the conftest"
+
+def pytest_terminal_summary(terminalreporter):
+    passed = len(terminalreporter.stats.get("passed", []))
+    terminalreporter.write_line(f"summary of the conftest, worker {os.environ.get('PYTEST_XDIST_WORKER')}")
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> Path:
+    """Two wheels, hence two targets; the tests fail in the second at their import."""
+    for name in ("one", "two"):
+        text = PACKAGE.format(folder=str(pytester.path))
+        build_wheel(pytester.path / "dist", name, files={f"{name}/__init__.py": text})
+    pytester.makeini("[pytest]\n")
+    pytester.makeconftest(CONFTEST)
+    tests = pytester.mkdir("tests")
+    (tests / "test_it.py").write_text(TESTS, encoding="utf-8")
+    (tests / "test_more.py").write_text(
+        "import pytest\n\n@pytest.mark.parametrize('n', range(10))\ndef test_more(n):\n    pass\n", encoding="utf-8"
+    )
+    return pytester.path
+
+
+def outcomes(junit: Path) -> dict[str, list[str]]:
+    """What a junit file says of each test: kinds of its results, with the first line of their messages."""
+    found = {}
+    for case in ET.parse(junit).iter("testcase"):
+        results = [
+            f"{child.tag} {child.get('type')} {(child.get('message') or '').splitlines()[:1]}"
+            for child in case
+            if child.tag in {"failure", "error", "skipped", "rerun"}
+        ]
+        pairs = [(one.get("name"), one.get("value")) for one in case.iter("property")]
+        properties = [f"{name}={value}" for name, value in pairs if name != "import_seconds"]
+        found[f"{case.get('classname')}::{case.get('name')}"] = [*results, *properties]
+    return found
+
+
+WORDS = ("--wheel=dist", "--wheel-select=WHL101,WHL201", "tests")
+
+
+def test_outcomes_equal_those_of_a_run_without(project: Path, run_wheels: Run) -> None:
+    serial = run_wheels(*WORDS, "--junit-xml=serial.xml")
+    log = project / "imports"
+    checks = [line for line in log.read_text().splitlines() if line.endswith("check")]
+    assert sorted(line.split(" ")[0] for line in checks) == ["one", "two"]
+    log.unlink()
+
+    parallel = run_wheels(*WORDS, "--junit-xml=parallel.xml", "-n2", "-rA")
+    assert parallel.ret == serial.ret == pytest.ExitCode.TESTS_FAILED
+    assert parallel.parseoutcomes() == serial.parseoutcomes()
+    expected = outcomes(project / "serial.xml")
+    assert len(expected) == 2 * (2 + 2) + 13 + 10 + 1 + 10
+    assert Counter(bool(results) for results in expected.values())[True] > 10
+    assert outcomes(project / "parallel.xml") == expected
+    parallel.stdout.fnmatch_lines(["the interpreter died: killed by SIGSEGV", "FAILED *::test_crash*"])
+
+    # Each target is prepared once, and several workers run its tests.
+    lines = [line.split(" ") for line in log.read_text().splitlines()]
+    assert sorted(name for name, _, kind in lines if kind == "check") == ["one", "two"]
+    assert len({prefix for _, prefix, kind in lines if kind == "tests"}) == 1
+    workers = {line.split()[0] for line in parallel.outlines if line.startswith("[gw")}
+    assert workers == {"[gw0]", "[gw1]"}
+
+    # What the conftest prints is shown with either, under the target's name.
+    for result in (serial, parallel):
+        text = result.stdout.str()
+        assert "cp3" in text.partition("header of the conftest")[0].splitlines()[-1]
+        assert "summary of the conftest" in text.partition("from dist/one-1.0-py3-none-any.whl::cp3")[2]
+    for worker in ("gw0", "gw1"):
+        assert f"summary of the conftest, worker {worker}" in parallel.stdout.str()
+    assert parallel.stdout.str().count("UserWarning: careful") == 1
+
+
+def test_ids_and_selection(project: Path, run_wheels: Run) -> None:
+    """`-n` in `addopts`, `-k`, `-x`, a pasted id, and a wheel outside the project."""
+    project.joinpath("sub").mkdir()
+    project.joinpath("sub", "pytest.ini").write_text("[pytest]\naddopts = -n 2\n", encoding="utf-8")
+    project.joinpath("tests").rename(project / "sub" / "tests")
+    os.chdir(project / "sub")
+    words = ("--wheel=../dist/one-1.0-py3-none-any.whl", "--wheel-select=WHL101", "-rA")
+    result = run_wheels(*words, "-k", "test_more or install", "tests")
+    result.assert_outcomes(passed=11)
+    ids = [line.removeprefix("PASSED ") for line in result.outlines if line.startswith("PASSED ")]
+    assert len(ids) == 11
+    assert all(one.startswith("../dist/one-1.0-py3-none-any.whl::cp3") for one in ids)
+    (chosen,) = (one for one in ids if one.endswith("[7]"))
+    result = run_wheels(*words, chosen)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"PASSED {chosen}"])
+
+
+def test_usage_errors_end_the_run(project: Path, run_wheels: Run) -> None:
+    result = run_wheels("--wheel=dist/none*.whl", "-n2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*nothing matches*"])
+    result = run_wheels(*WORDS, "-n2", "--no-such-option", timeout=60)
+    assert result.ret != pytest.ExitCode.OK
+    assert "--no-such-option" in result.stdout.str() + result.stderr.str()
