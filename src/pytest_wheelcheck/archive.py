@@ -34,6 +34,10 @@ MAX_MEMBERS = 250_000
 FREE_EXPANSION = 64 << 20
 #: Unpacked bytes for one byte of the file.
 MAX_RATIO = 50
+#: A name of more characters is none that a system can have (Linux's PATH_MAX).
+MAX_NAME = 4096
+#: Characters of one message.
+MAX_MESSAGE = 500
 #: So many problems of one kind are told one by one.
 MAX_TOLD = 20
 
@@ -209,6 +213,8 @@ def unsafe_name(name: str) -> str | None:
     reason = None
     if not name or name == "/":
         reason = "is empty"
+    elif len(name) > MAX_NAME:
+        reason = f"has more than {MAX_NAME} characters"
     elif name.startswith("/"):
         reason = "is absolute"
     elif "\\" in name:
@@ -265,7 +271,9 @@ class _Reader:
         self.found: dict[Fault, list[str]] = {}
 
     def say(self, fault: Fault, message: str) -> None:
-        self.found.setdefault(fault, []).append(message)
+        # A name may have 64 KiB.
+        short = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}…"
+        self.found.setdefault(fault, []).append(short)
 
     def problems(self) -> list[Problem]:
         told = []

@@ -277,6 +277,12 @@ def test_streams_that_are_not_what_the_archive_says(tmp_path: Path, changes: dic
         archive.read(archive.entries[0], limit=1000)
 
 
+def test_absurd_names_are_told_in_few_words(tmp_path: Path) -> None:
+    (problem,) = inspect(write_zip(tmp_path / "a.zip", [Raw(name=b"a/" * 30000 + b"b")])).problems
+    assert problem.fault is Fault.NAME
+    assert len(problem.message) < 600
+
+
 def test_many_problems_are_told_in_few_words(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [Raw(name=f"../{number}".encode()) for number in range(MAX_TOLD + 5)])
     messages = [problem.message for problem in inspect(path).problems]
@@ -298,6 +304,7 @@ def test_many_problems_are_told_in_few_words(tmp_path: Path) -> None:
         "a\nb",
         "./a",
         "a//b",
+        "a" * 5000,
         "a/./b",
         "",
         "/",

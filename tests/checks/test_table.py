@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,14 @@ def test_rows_are_complete(check: object) -> None:
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", getattr(check, "slug"))  # noqa: B009
     for name in ("what", "why"):
         assert getattr(check, name).endswith((".", "»."))
+
+
+def test_looking_at_the_table_loads_no_parser() -> None:
+    heavy = {"auditwheel", "elftools", "macholib", "pefile", "delocate", "abi3info"}
+    code = "import sys, pytest_wheelcheck.checks; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "pytest_wheelcheck" in loaded
+    assert not heavy & set(loaded)
 
 
 def test_codes_and_slugs_are_unique_and_in_order() -> None:

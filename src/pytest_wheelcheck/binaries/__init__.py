@@ -1,7 +1,7 @@
 """What a native file says of itself: one :class:`Binary` for each slice, whatever its format.
 
 The readers lean on the field's libraries (pyelftools, macholib, pefile), which a malformed file can crash or keep busy
-for ever. So nothing here is called in the process of a run: :mod:`pytest_wheelcheck.checks.child` does, under limits.
+for ever. So nothing here is called in the process of a run: :mod:`pytest_wheelcheck.checks.parsers` does, under limits.
 """
 
 from __future__ import annotations
