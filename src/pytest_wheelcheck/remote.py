@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from . import process
 from .errors import WorkerError
-from .worker import FRAME_LIMIT, PROTOCOL
+from .worker import CHANNEL_GONE, FRAME_LIMIT, PROTOCOL
 
 #: One message of the protocol.
 Message = dict[str, Any]
@@ -113,11 +113,11 @@ class Worker:
         On Windows nothing can be asked; there the watchdog that every test arms writes them.
         """
         if hasattr(signal, "SIGUSR1"):
-            before = self._log.stat().st_size
+            before = self._size()
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self._process.pid, signal.SIGUSR1)
             end = time.monotonic() + wait
-            while self._log.stat().st_size == before and time.monotonic() < end:
+            while self._size() == before and time.monotonic() < end:
                 time.sleep(0.02)
             time.sleep(0.1)
 
@@ -139,8 +139,14 @@ class Worker:
 
     def mark(self) -> None:
         """Remember this place of the log: what follows belongs to the next test."""
-        with contextlib.suppress(OSError):
-            self._mark = self._log.stat().st_size
+        self._mark = self._size()
+
+    def _size(self) -> int:
+        try:
+            return self._log.stat().st_size
+        except OSError:
+            # Code under test removed it.
+            return 0
 
     def said(self) -> str:
         """Return what was written to the log since :meth:`mark`, its end if it is long."""
@@ -168,7 +174,7 @@ class Worker:
         alive = self._process.poll() is None
         if self._nonsense:
             what, cause = f"the worker in the target spoke nonsense: {self._nonsense}", "code under test wrote to it"
-        elif alive:
+        elif alive or self._process.returncode == CHANNEL_GONE:
             what, cause = "the worker in the target closed its channel", "code under test closed all file descriptors"
         else:
             code = self._process.returncode

@@ -56,6 +56,9 @@ PROTOCOL = 1
 #: Modules that exist where pseudo-terminals do; a test module that cannot be imported for want of one is skipped.
 UNIX_MODULES = ("pty", "tty", "termios", "fcntl", "resource")
 
+#: Exit status of a worker whose channel was closed, by the controller or by code under test.
+CHANNEL_GONE = 71
+
 #: Frames above this many bytes are nonsense, not messages.
 FRAME_LIMIT = 1 << 30
 
@@ -90,7 +93,10 @@ class Channel:
         view = memoryview(struct.pack(">I", len(data)) + data)
         with self._sending:
             while view:
-                view = view[os.write(self._out, view) :]
+                try:
+                    view = view[os.write(self._out, view) :]
+                except OSError as error:
+                    raise ChannelClosedError(str(error)) from error
 
     def receive(self):
         """Wait for one message.
@@ -1280,11 +1286,14 @@ def main():
         else:
             run_tests(channel, start)
     except ChannelClosedError:
-        return 3
+        return CHANNEL_GONE
     except ChildDoneError:
         raise
     except BaseException as error:
-        channel.send("fatal", text=render(error))
+        try:
+            channel.send("fatal", text=render(error))
+        except ChannelClosedError:
+            return CHANNEL_GONE
         return 2
     return 0
 

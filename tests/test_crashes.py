@@ -1,0 +1,208 @@
+"""Native code may end, leave, double or deafen its process: each such test fails by name, and its neighbours run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+from nodes import Seen, seen
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, run_wheels: Run) -> Callable[..., Seen]:
+    """Write test files and run them on a wheel."""
+    wheel = build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": ""})
+
+    def write_and_run(*words: str, **files: str) -> Seen:
+        for name, text in files.items():
+            path = pytester.path / "tests" / f"{name}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+        return seen(run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", *words, timeout=60))
+
+    return write_and_run
+
+
+def failures(text: str) -> dict[str, str]:
+    """The reports on failures, by the title of each."""
+    found = {}
+    for part in text.split("\n___")[1:]:
+        title, _, rest = part.partition("\n")
+        found[title.strip("_ ").replace("::test_", " test_").split()[-1]] = rest
+    return found
+
+
+def test_ends_of_the_process(run: Callable[..., Seen]) -> None:
+    found = run(
+        test_ends="""
+        import ctypes, os, sys
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def number():
+            yield 1
+
+        @pytest.fixture
+        def crash_in_setup(number):
+            ctypes.string_at(0)
+
+        @pytest.fixture
+        def crash_in_teardown(number):
+            yield
+            os.abort()
+
+        def test_first(number): pass
+        def test_segfault(number): ctypes.string_at(0)
+        def test_after_segfault(number): assert number == 1
+        def test_exit_0(): os._exit(0)
+        def test_after_exit(number): pass
+        def test_kill(): os.kill(os.getpid(), 9)
+        def test_interrupt(number): raise KeyboardInterrupt("not at a keyboard")
+        def test_after_interrupt(number): pass
+        def test_system_exit(): sys.exit(0)
+        def test_setup(crash_in_setup): pass
+        def test_teardown(crash_in_teardown): pass
+        def test_fork_and_die():
+            # The child holds everything open that its parent had.
+            if os.fork() == 0:
+                import time
+                time.sleep(30)
+            os._exit(0)
+        def test_last(number): pass
+        """
+    )
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    outcomes = {name.partition("::")[2]: outcome for name, outcome in found.nodes.items() if "::" in name}
+    assert outcomes == {
+        "test_first": "PASSED",
+        "test_segfault": "FAILED",
+        "test_after_segfault": "PASSED",
+        "test_exit_0": "FAILED",
+        "test_after_exit": "PASSED",
+        "test_kill": "FAILED",
+        "test_interrupt": "FAILED",
+        "test_after_interrupt": "PASSED",
+        "test_system_exit": "FAILED",
+        "test_setup": "ERROR",
+        "test_teardown": "ERROR",
+        "test_fork_and_die": "FAILED",
+        "test_last": "PASSED",
+    }
+    told = failures(found.text)
+    assert "the interpreter died: killed by SIGSEGV" in told["test_segfault"]
+    assert "in test_segfault\n" in told["test_segfault"]
+    assert "the interpreter died: exit status 0" in told["test_exit_0"]
+    assert "os._exit" in told["test_exit_0"]
+    assert "the interpreter died: killed by SIGKILL" in told["test_kill"]
+    assert "the test raised KeyboardInterrupt" in told["test_interrupt"]
+    assert "E   KeyboardInterrupt: not at a keyboard" in told["test_interrupt"]
+    assert "_pytest" not in told["test_interrupt"]
+    assert "SystemExit: 0" in told["test_system_exit"]
+    assert "ERROR at setup of" in found.text
+    assert "in crash_in_setup\n" in told["test_setup"]
+    assert "ERROR at teardown of" in found.text
+    assert "killed by SIGABRT" in told["test_teardown"]
+    assert "exit status 0" in told["test_fork_and_die"]
+
+
+def test_what_the_channel_survives(run: Callable[..., Seen], pytester: pytest.Pytester) -> None:
+    found = run(
+        "-rP",
+        test_channel="""
+        import ctypes, os, signal, time
+        import pytest
+
+        def test_print_from_c():
+            libc = ctypes.CDLL(None)
+            libc.puts(b"said by C on stdout")
+            libc.fflush(None)
+            os.write(1, b"\\x00\\x00\\x00\\x08{}{}{}{}\\n")
+            os.write(2, b"said on stderr\\n")
+
+        def test_child_runs_on():
+            with open("started", "a") as file:
+                file.write("x")
+            os.fork()
+
+        def test_once():
+            with open("once", "a") as file:
+                file.write("x")
+
+        def test_child_stays():
+            if os.fork() == 0:
+                time.sleep(30)
+                os._exit(0)
+
+        def test_close_standard():
+            for fd in (0, 1, 2):
+                os.close(fd)
+
+        def test_after_close_standard():
+            print("still captured")
+
+        def test_signals():
+            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM):
+                signal.signal(number, signal.SIG_IGN)
+
+        def test_folder(tmp_path):
+            os.chdir(tmp_path)
+
+        def test_close_all():
+            os.closerange(3, 4096)
+
+        def test_last():
+            pass
+        """,
+    )
+    names = [name.partition("::")[2] for name in found.only("FAILED")]
+    assert names == ["test_close_all"]
+    told = failures(found.text)
+    assert "the worker in the target closed its channel" in told["test_close_all"]
+    assert "said by C on stdout" in told["test_print_from_c"]
+    assert "said on stderr" in told["test_print_from_c"]
+    assert "still captured" in told["test_after_close_standard"]
+    assert found.nodes["tests/test_channel.py::test_last"] == "PASSED"
+    # A child that comes out of a test goes no further.
+    assert Path("started").read_text() == Path("once").read_text() == "x"
+
+
+def test_while_collecting(run: Callable[..., Seen]) -> None:
+    found = run(
+        test_segfault="import ctypes\nctypes.string_at(0)\n",
+        test_exit="import os\nos._exit(0)\n",
+        test_fork="import os\nif os.fork() == 0: CHILD = True\ndef test_fork(): pass\n",
+        test_good="def test_good(): pass\n",
+    )
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.only("FAILED") == ["tests/test_exit.py", "tests/test_segfault.py"]
+    assert found.nodes["tests/test_good.py::test_good"] == "PASSED"
+    assert found.nodes["tests/test_fork.py::test_fork"] == "PASSED"
+    told = failures(found.text)
+    assert "killed by SIGSEGV, while tests/test_segfault.py was collected" in found.text
+    assert 'test_segfault.py", line 2 in <module>' in found.text
+    assert "exit status 0, while tests/test_exit.py was collected" in found.text
+    assert set(told) >= {"tests/test_exit.py", "tests/test_segfault.py"}
+
+
+def test_beside_the_tests(run: Callable[..., Seen]) -> None:
+    """An end while loading or after the last test is a failure with a name, whatever the exit status says."""
+    found = run(
+        conftest="import os\ndef pytest_sessionfinish():\n    os._exit(0)\n", test_good="def test_good(): pass\n"
+    )
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.nodes["tests/test_good.py::test_good"] == "ERROR"
+    assert "at the end of the session: the interpreter died: exit status 0" in found.text
+
+    found = run(conftest="import os\nos._exit(0)\n")
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.nodes["collect"] == "FAILED"
+    assert "exit status 0, while pytest and the conftest files were loaded" in found.text
+
+    # Once the end record is there, nothing more can turn the outcome.
+    found = run(conftest="import atexit, os\natexit.register(os._exit, 7)\n")
+    assert found.code == 0

@@ -1,0 +1,183 @@
+"""Time-outs: the project's own act in the target, and what they cannot end is ended from outside."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+from nodes import seen
+
+Run = Callable[..., pytest.RunResult]
+
+#: A deadlock in C that holds the GIL: no signal handler and no thread of the interpreter runs any more.
+HANG = """
+import ctypes
+
+def hang():
+    libc = ctypes.PyDLL(None)
+    mutex = ctypes.create_string_buffer(128)
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_lock(mutex)
+"""
+
+
+@pytest.fixture
+def wheel(pytester: pytest.Pytester) -> Path:
+    return build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": HANG})
+
+
+def write(name: str, text: str) -> None:
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(textwrap.dedent(text))
+
+
+def block(text: str, title: str) -> str:
+    """The part of a report on one failure."""
+    _, found, rest = text.partition(f"{title} __")
+    assert found, title
+    return rest.partition("\n___")[0]
+
+
+def test_of_the_project(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
+    write(
+        "pytest.ini",
+        """
+        [pytest]
+        timeout = 1
+        timeout_method = thread
+        wheel_test_timeout = 3
+        """,
+    )
+    write(
+        "tests/test_times.py",
+        """
+        import threading, time
+        import demo, pytest
+
+        def beside(event=threading.Event()):
+            event.wait()
+
+        @pytest.fixture(scope="module")
+        def shared():
+            return []
+
+        def test_before(shared):
+            shared.append(1)
+
+        def test_hang_with_the_gil(shared):
+            threading.Thread(target=beside, daemon=True).start()
+            print("said before")
+            demo.hang()
+
+        def test_after(shared):
+            assert shared == []
+
+        def test_thread_method():
+            threading.Thread(target=beside, daemon=True).start()
+            print("said before")
+            time.sleep(30)
+
+        @pytest.mark.timeout(0.3, method="signal")
+        def test_marker():
+            time.sleep(30)
+
+        @pytest.fixture
+        def slow():
+            time.sleep(0.6)
+
+        @pytest.mark.timeout(0.4, func_only=True)
+        def test_function_only(slow):
+            pass
+
+        @pytest.mark.timeout(0)
+        def test_without():
+            time.sleep(1.2)
+
+        @pytest.mark.timeout(0)
+        def test_hang_without():
+            demo.hang()
+
+        def test_last(): pass
+        """,
+    )
+    result = run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", timeout=60)
+    found = seen(result)
+    text = found.text
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert [name.partition("::")[2] for name in found.only("FAILED")] == [
+        "test_hang_with_the_gil",
+        "test_hang_without",
+        "test_marker",
+        "test_thread_method",
+    ]
+    assert [name.partition("::")[2] for name in found.only("PASSED") if "::" in name] == [
+        "test_after",
+        "test_before",
+        "test_function_only",
+        "test_last",
+        "test_without",
+    ]
+
+    report = block(text, "test_hang_with_the_gil")
+    assert "Timeout: the test did not end within its own time-out of 1 s and was ended from outside" in report
+    assert "holds the GIL" in report
+    # Every thread's stack: the one in native code and the one beside it.
+    assert "in hang\n" in report
+    assert "in test_hang_with_the_gil\n" in report
+    assert "in beside\n" in report
+
+    report = block(text, "test_thread_method")
+    assert "Timeout (>1s) from pytest-timeout" in report
+    assert "in test_thread_method\n" in report
+    assert "in beside\n" in report
+    assert "said before" in report
+
+    assert "Failed: Timeout (>0.3s) from pytest-timeout." in block(text, "test_marker")
+
+    report = block(text, "test_hang_without")
+    assert "did not end within 3 s (wheel_test_timeout) and was ended from outside" in report
+    assert "in hang\n" in report
+
+
+def test_of_the_command_line(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
+    write(
+        "tests/test_times.py",
+        """
+        import time
+        import pytest
+
+        def test_too_long():
+            time.sleep(30)
+
+        @pytest.mark.timeout(20)
+        def test_longer():
+            time.sleep(0.6)
+
+        def test_last(): pass
+        """,
+    )
+    result = run_wheels("--wheel", wheel, "--wheel-select=WHL101", "--timeout=0.3", timeout=60)
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(["E * Failed: Timeout (>0.3s) from pytest-timeout."])
+
+
+def test_where_no_test_is_to_blame(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
+    """A module that hangs while it is collected, a session that does not end: told, and the run ends."""
+    write("pytest.ini", "[pytest]\nwheel_test_timeout = 2\n")
+    write("tests/test_hangs.py", "import demo\ndemo.hang()\n")
+    write("tests/test_good.py", "def test_good(): pass\n")
+    write("tests/conftest.py", "def pytest_sessionfinish():\n    import demo\n    demo.hang()\n")
+    result = run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", timeout=60)
+    found = seen(result)
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.nodes["tests/test_hangs.py"] == "FAILED"
+    report = block(found.text, "tests/test_hangs.py")
+    assert "collecting tests/test_hangs.py did not end within 2 s" in report
+    assert 'test_hangs.py", line 2 in <module>' in report
+    assert found.nodes["tests/test_good.py::test_good"] == "ERROR"
+    assert "the end of the session in the target did not come within 2 s" in found.text
+    assert "in pytest_sessionfinish\n" in found.text
