@@ -29,6 +29,7 @@ from . import cache, installer, process
 from .errors import InstallError, ProcessError, RuntimeUnavailableError
 from .installer import InstallSettings
 from .model import Runtime, Wheel
+from .runtimes.launcher import Launch
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,6 +52,7 @@ class Environment:
     :param site_packages: where pure modules are installed (sysconfig's ``purelib``).
     :param platlib: where the others are; mostly the same folder.
     :param scripts: where console scripts are: ``bin`` or ``Scripts``.
+    :param runtime: the runtime that it was made of, where that one needs launchers; else ``None``.
     """
 
     root: Path
@@ -58,6 +60,7 @@ class Environment:
     site_packages: Path
     platlib: Path
     scripts: Path
+    runtime: Runtime | None = None
 
     @property
     def site_folders(self) -> tuple[Path, ...]:
@@ -117,7 +120,9 @@ def create(runtime: Runtime, folder: Path) -> Environment:
     :param folder: need not exist; its parents are made.
     :raises RuntimeUnavailableError: no environment can be made of this interpreter.
     """
-    from virtualenv import session_via_cli  # noqa: PLC0415 — only where it is needed
+    if runtime.emulated:
+        return _create_by_hand(runtime, folder)
+    from virtualenv import session_via_cli
 
     # The user's own settings of virtualenv (seeds, system packages, copies) have no business here.
     env = {key: value for key, value in os.environ.items() if not key.startswith("VIRTUALENV_")}
@@ -144,12 +149,137 @@ def create(runtime: Runtime, folder: Path) -> Environment:
         site_packages=Path(creator.purelib),
         platlib=Path(creator.platlib),
         scripts=Path(creator.script_dir),
+        runtime=runtime if runtime.launch else None,
     )
     for site in environment.site_folders:
         # virtualenv's patch of distutils (before 3.10), which every start of the interpreter would import.
         for name in ("_virtualenv.pth", "_virtualenv.py"):
             (site / name).unlink(missing_ok=True)
     return environment
+
+
+def _create_by_hand(runtime: Runtime, folder: Path) -> Environment:
+    """Make an environment without running its interpreter, which would take a second under an emulator.
+
+    PEP 405 says what it is: a link to the interpreter, a file that names the interpreter's folder, and site-packages
+    where the interpreter's scheme ``venv`` has them (:mod:`sysconfig`).
+    """
+    stem = f"{runtime.version[0]}.{runtime.version[1]}{'t' if runtime.free_threaded else ''}"
+    scripts = folder / "bin"
+    site_packages = folder / "lib" / f"python{stem}" / "site-packages"
+    try:
+        scripts.mkdir(parents=True)
+        site_packages.mkdir(parents=True)
+        for alias in ("python3", f"python{stem}"):
+            (scripts / alias).symlink_to("python")
+        _point(folder, runtime.python, runtime.version_text)
+    except OSError as error:
+        raise RuntimeUnavailableError(
+            f"no virtual environment can be made in {folder}: {error.strerror or error}"
+        ) from error
+    return Environment(
+        root=folder,
+        python=scripts / "python",
+        site_packages=site_packages,
+        platlib=site_packages,
+        scripts=scripts,
+        runtime=runtime,
+    )
+
+
+def _point(folder: Path, python: Path, version: str) -> None:
+    """Make *python* the interpreter of an environment made by hand."""
+    link = folder / "bin" / "python"
+    side = folder / "bin" / ".python"
+    side.symlink_to(python)
+    side.replace(link)
+    lines = [f"home = {python.parent}", "include-system-site-packages = false", f"version = {version}"]
+    (folder / "pyvenv.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+#: The versions of glibc for which uv 0.13 knows a platform ``ARCHITECTURE-manylinux_2_N``.
+_UV_GLIBC = (17, 28, *range(31, 41))
+
+
+def uv_platform(runtime: Runtime) -> str | None:
+    """Say a runtime's platform as uv does (``--python-platform``); ``None`` where uv has no word for it.
+
+    uv 0.13 knows none for armv7l and i686 and for musl on other architectures than these two, and does not install for
+    a free-threaded interpreter by way of another one.
+    """
+    if runtime.system != "linux" or runtime.free_threaded or runtime.implementation != "cpython":
+        return None
+    architecture = runtime.architecture
+    if runtime.libc == "musl":
+        # Stands for musllinux_1_2.
+        fits = architecture in {"x86_64", "aarch64"} and runtime.libc_version >= (1, 2)
+        return f"{architecture}-unknown-linux-musl" if fits else None
+    if architecture == "riscv64":
+        # Stands for manylinux_2_39.
+        return "riscv64-unknown-linux" if runtime.libc_version >= (2, 39) else None
+    if architecture not in {"x86_64", "aarch64", "ppc64le", "s390x"} or runtime.libc_version < (2, 17):
+        return None
+    return f"{architecture}-manylinux_2_{max(minor for minor in _UV_GLIBC if minor <= runtime.libc_version[1])}"
+
+
+def _foreign_words(runtime: Runtime) -> list[str | Path] | None:
+    """Give uv's words for working on behalf of a runtime through its native stand-in; ``None`` to do it directly."""
+    platform = uv_platform(runtime)
+    if not runtime.emulated or runtime.native is None or platform is None:
+        return None
+    return ["--python-platform", platform, "--python-version", runtime.version_text]
+
+
+def _interpreter_words(runtime: Runtime) -> list[str | Path]:
+    words = _foreign_words(runtime)
+    return ["--python", runtime.python] if words is None else ["--python", runtime.native or "", *words]
+
+
+def _install_into(
+    environment: Environment, words: Sequence[str | Path], settings: InstallSettings, *, project: Path | None = None
+) -> process.Completed:
+    """Run ``uv pip install`` on an environment, by a native interpreter where the environment's own is emulated.
+
+    For as long as uv runs, the environment's interpreter is then the native one: uv asks it for its folders, and writes
+    the environment's path into console scripts.
+    """
+    runtime = environment.runtime
+    foreign = None if runtime is None else _foreign_words(runtime)
+    command: list[str | Path] = ["install", "--python", environment.python, "--link-mode", "copy"]
+    if runtime is None or foreign is None:
+        done = installer.run_uv([*command, *words], settings, project=project)
+    else:
+        _point(environment.root, runtime.native or runtime.python, runtime.version_text)
+        try:
+            done = installer.run_uv([*command, *foreign, *words], settings, project=project)
+        finally:
+            _point(environment.root, runtime.python, runtime.version_text)
+        if done.code != 0 and "matching platform" in done.stderr + done.stdout:
+            # uv's word for the platform may stand for an older C library than the runtime has.
+            done = installer.run_uv([*command, *words], settings, project=project)
+    if runtime is not None:
+        _launch_executables(environment, runtime)
+    return done
+
+
+def _launch_executables(environment: Environment, runtime: Runtime) -> None:
+    """Put a launcher in the place of every ELF executable that a wheel installed; the kernel could not start it.
+
+    The program itself stays in the same folder, by another name, since it may look for files beside it.
+    """
+    if not runtime.launch:
+        return
+    before, after = runtime.launch
+    for program in environment.scripts.iterdir():
+        if program.is_symlink() or not program.is_file() or program.name.startswith("."):
+            continue
+        with program.open("rb") as file:
+            if file.read(4) != b"\x7fELF":
+                continue
+        real = program.with_name(f".{program.name}.elf")
+        program.rename(real)
+        program.write_text(Launch(before=before, after=after).text(real), encoding="utf-8")
+        program.chmod(0o755)
 
 
 def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], settings: InstallSettings) -> Installed:
@@ -170,11 +300,7 @@ def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], se
             advice="correct --wheel-extra, or the optional dependencies of the project",
         )
     requirement = _requirement(wheel, extras)
-    done = installer.run_uv(
-        ["install", "--python", environment.python, "--link-mode", "copy", requirement],
-        settings,
-        project=environment.root,
-    )
+    done = _install_into(environment, [requirement], settings, project=environment.root)
     if done.code != 0:
         raise installer.failure(f"{wheel.shown} cannot be installed", done)
     distributions = _distributions(environment.site_folders)
@@ -275,9 +401,9 @@ def overlay(
             )
         conflict = installer.words_of(pins)
         second = create(runtime, folder)
-        done = installer.run_uv(
+        done = _install_into(
+            second,
             [
-                *("install", "--python", second.python, "--link-mode", "copy"),
                 *([] if runtime.emulated else ["--compile-bytecode"]),
                 *(word for path in files for word in ("-r", path)),
                 *words,
@@ -309,7 +435,8 @@ def _resolve(
     """Resolve to pins with hashes, without what is *present*; or give uv's answer where requirements conflict."""
     done = installer.run_uv(
         [
-            *("compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes", "--python", runtime.python),
+            *("compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
+            *_interpreter_words(runtime),
             *words,
             *(word for name in present for word in ("--no-emit-package", name)),
         ],
@@ -358,7 +485,7 @@ def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings
         listed.write_text(pins, encoding="utf-8")
         done = installer.run_uv(
             [
-                *("install", "--python", runtime.python, "--target", folder, "--no-deps", "--link-mode", "copy"),
+                *("install", *_interpreter_words(runtime), "--target", folder, "--no-deps", "--link-mode", "copy"),
                 *(["--compile-bytecode"] if compiler == runtime.python else []),
                 *("-r", listed),
             ],
@@ -384,6 +511,8 @@ def _compiler(runtime: Runtime) -> Path | None:
     """
     if not runtime.emulated:
         return runtime.python
+    if runtime.native is not None:
+        return runtime.native
     if (
         runtime.implementation == sys.implementation.name == "cpython"
         and runtime.version[:2] == sys.version_info[:2]

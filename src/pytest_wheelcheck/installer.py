@@ -31,8 +31,9 @@ else:  # pytest depends on it there
 DEADLINE = 1800.0
 
 #: uv's variables that would change *what* is done here rather than where packages come from. ``UV_REQUIRE_HASHES``
-#: refuses every local wheel without a hash.
+#: refuses every local wheel without a hash. ``PYTHONPYCACHEPREFIX`` leads byte-code away from what it is compiled for.
 _NOT_OURS = (
+    "PYTHONPYCACHEPREFIX",
     "UV_COMPILE_BYTECODE",
     "UV_BREAK_SYSTEM_PACKAGES",
     "UV_LINK_MODE",

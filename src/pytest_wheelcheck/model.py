@@ -119,6 +119,10 @@ class Runtime:
     :param provider: which provider gave it: ``host``, ``published`` …
     :param how: one line for people: where it comes from.
     :param emulated: whether its instructions are emulated (QEMU).
+    :param native: an interpreter of the same implementation, minor version and ABI that this host runs natively:
+        installs for the runtime and compiles its byte-code; ``None`` where there is none, or none is needed.
+    :param launch: what starts a program of the runtime's architecture: the words before the name that it gets, and
+        those between the name and the program's path. Empty where the kernel starts it.
     :param label: tells it from another runtime of the same interpreter and platform in one run; ends its name.
     """
 
@@ -134,6 +138,8 @@ class Runtime:
     provider: str
     how: str
     emulated: bool = False
+    native: Path | None = None
+    launch: tuple[tuple[str, ...], ...] = ()
     label: str = ""
 
     @property

@@ -10,16 +10,22 @@ if TYPE_CHECKING:
 
 
 def providers(
-    *, offline: bool = False, index: str | None = None, find_links: Sequence[str] = ()
+    *, offline: bool = False, index: str | None = None, find_links: Sequence[str] = (), apt_source: str = ""
 ) -> tuple[Provider, ...]:
     """Give all providers, in the order in which they are preferred: what the host has, then what can be fetched.
 
     :param offline: fetch nothing; what the cache holds is given.
     :param index: the package index; ``None`` for the configured one.
     :param find_links: further folders or pages of distributions.
+    :param apt_source: an archive of packages in the place of the host's, as a line of ``sources.list(5)``.
     """
-    from .host import HostProvider  # noqa: PLC0415 — only where a run needs them
-    from .published import PublishedProvider  # noqa: PLC0415 — only where a run needs them
+    from .debian import DebianProvider
+    from .host import HostProvider
+    from .published import PublishedProvider
 
     host = HostProvider()
-    return host, PublishedProvider(host, offline=offline, index=index, find_links=find_links)
+    return (
+        host,
+        PublishedProvider(host, offline=offline, index=index, find_links=find_links),
+        DebianProvider(host, offline=offline, source=apt_source),
+    )

@@ -1,26 +1,59 @@
 """Packages of the host's own archive, also of other suites and architectures, without root and without a trace.
 
 apt itself resolves, downloads and verifies; it is given a state of its own. The mirror and its keys are those of the
-host's apt sources, so no host name stands here (``sources.list(5)``, ``apt.conf(5)``).
+host's apt sources, so no host name stands here (``sources.list(5)``, ``apt.conf(5)``). Which suite has what is asked of
+the archive's indexes and remembered for a while.
 """
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import json
+import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pytest_wheelcheck import process
-from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
+from pytest_wheelcheck import cache, process
+from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 
 #: Where apt's sources are (``sources.list(5)``).
 SOURCES = Path("/etc/apt")
 
 #: Suites that every archive of its kind has, newest first: several names of Debian, one alias of Ubuntu.
-SUITES = {"debian": ("unstable", "testing", "stable"), "ubuntu": ("devel",)}
+SUITES = {"debian": ("unstable", "testing", "stable", "oldstable", "oldoldstable"), "ubuntu": ("devel",)}
+
+#: Where Ubuntu and Debian keep the names of Ubuntu's releases (package ``distro-info-data``).
+_UBUNTU_RELEASES = Path("/usr/share/distro-info/ubuntu.csv")
+
+#: Seconds for which an answer of the archive's indexes is good; a package that is gone meanwhile asks again.
+FRESH = 7 * 24 * 3600.0
+
+#: Seconds for which a failed question is not asked again.
+_FAILED = 300.0
+
+#: Seconds for fetching the index of one suite.
+_UPDATE_DEADLINE = 120.0
+
+#: Bump when what is remembered changes.
+_GENERATION = 1
+
+#: The packages whose versions are remembered.
+_SURVEYED = re.compile(
+    rb"^Package: (python3\.\d+-minimal|libc6|musl|qemu-user|qemu-user-static)\n(?:(?!\n).*\n)*?"
+    rb"Version: (\S+)$",
+    re.MULTILINE,
+)
+
+
+_LINE = re.compile(r"\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]*)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +74,36 @@ class Archive:
     @property
     def suites(self) -> tuple[str, ...]:
         """The suites to look into, newest first."""
-        return (*SUITES[self.distribution], self.codename)
+        names = [*SUITES[self.distribution]]
+        if self.distribution == "ubuntu":
+            names += _ubuntu_releases()
+        return (*names, self.codename)
+
+
+def _ubuntu_releases() -> list[str]:
+    """List the codenames of Ubuntu's releases that still get updates, newest first, as far as this host knows them."""
+    try:
+        rows = list(csv.DictReader(_text(_UBUNTU_RELEASES).splitlines()))
+        now = time.strftime("%Y-%m-%d")
+        return [row["series"] for row in reversed(rows) if (row.get("eol") or "") > now and row["release"] <= now]
+    except (KeyError, csv.Error):
+        return []
+
+
+def named(source: str) -> Archive:
+    """Read an archive from a line of ``sources.list(5)``: ``deb [signed-by=KEYRING] URI SUITE main``.
+
+    :raises RuntimeUnavailableError: it is not such a line.
+    """
+    match = _LINE.match(source)
+    if not match:
+        raise RuntimeUnavailableError(
+            f"{source!r} is no source of packages",
+            advice="write it as in sources.list: deb [signed-by=FILE] URI SUITE main",
+        )
+    key = re.search(r"signed-by=(\S+)", match[1] or "")
+    distribution = "ubuntu" if "ubuntu" in match[2] else "debian"
+    return Archive(uri=match[2], signed_by=key[1] if key else "", distribution=distribution, codename=match[3])
 
 
 def archive() -> Archive | None:
@@ -75,7 +137,7 @@ def _entries() -> Iterator[tuple[str, str, list[str], str]]:
                         yield uri, suite, fields.get("components", "").split(), fields.get("signed-by", "")
     for file in (SOURCES / "sources.list", *sorted((SOURCES / "sources.list.d").glob("*.list"))):
         for line in _text(file).splitlines():
-            if match := re.match(r"\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]*)", line):
+            if match := _LINE.match(line):
                 key = re.search(r"signed-by=(\S+)", match[1] or "")
                 yield match[2], match[3], match[4].split(), key[1] if key else ""
 
@@ -103,6 +165,162 @@ def _fields(stanza: str) -> dict[str, str]:
     return fields
 
 
+# --- asking the indexes ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suite:
+    """What one suite of an archive has for one architecture, as far as it matters here.
+
+    :param name: as it was asked for.
+    :param codename: as its Release file tells it.
+    :param alias: its other name, such as ``stable``.
+    :param packages: names and whole versions (``deb-version(7)``); empty where it lacks the architecture.
+    :param problem: why nothing is known of it.
+    """
+
+    name: str
+    codename: str
+    alias: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def survey(
+    found: Archive,
+    architecture: str,
+    names: Sequence[str],
+    *,
+    offline: bool = False,
+    again: bool = False,
+) -> tuple[Suite, ...]:
+    """Ask suites of an archive what they have for an architecture, all at once: 8 to 11 MB each.
+
+    The answers are kept for a week. Raises nothing; a suite that cannot be asked has a ``problem``.
+
+    :param architecture: Debian's name of it.
+    :param names: of the suites.
+    :param offline: only tell what is remembered, however old.
+    :param again: ask, whatever is remembered.
+    """
+
+    def one(name: str) -> Suite:
+        return _remembered(found, architecture, name, offline=offline, again=again)
+
+    if len(names) < 2:
+        return tuple(map(one, names))
+    with ThreadPoolExecutor(max_workers=len(names)) as pool:
+        return tuple(pool.map(one, names))
+
+
+def _remembered(found: Archive, architecture: str, name: str, *, offline: bool, again: bool) -> Suite:
+    key = f"archives/{cache.digest(str(_GENERATION), repr(found), architecture, name)}"
+    file = cache.place(key).with_suffix(".json")
+    kept = _kept(file)
+    if kept is not None and not again and (offline or time.time() < kept[0]):
+        return kept[1]
+    if offline:
+        return Suite(name=name, codename=name, problem="this run is offline, and the host's archive was never asked")
+    try:
+        with cache.locked(key):
+            kept = _kept(file)
+            if kept is None or time.time() >= kept[0] or again:
+                suite = _ask(found, architecture, name)
+                kept = time.time() + (_FAILED if suite.problem else FRESH), suite
+                with contextlib.suppress(OSError):
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    side = file.with_suffix(f".{os.getpid()}")
+                    side.write_text(json.dumps({"until": kept[0], "suite": asdict(suite)}), encoding="utf-8")
+                    side.replace(file)
+    except WheelcheckError as error:
+        return Suite(name=name, codename=name, problem=error.what)
+    return kept[1]
+
+
+def _kept(file: Path) -> tuple[float, Suite] | None:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        return float(data["until"]), Suite(**data["suite"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _ask(found: Archive, architecture: str, name: str) -> Suite:
+    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
+        work = Path(scratch)
+        try:
+            process.run([*_apt_get(found, name, work, architecture), "update"], timeout=_UPDATE_DEADLINE)
+        except ProcessError as error:
+            return Suite(name=name, codename=name, problem=_why(error, architecture))
+        lists = work / "state" / "lists"
+        fields = _fields("".join(_text(path) for path in lists.glob("*Release")).partition("\nSHA256:")[0])
+        packages: dict[str, str] = {}
+        for path in lists.glob("*_Packages"):
+            for match in _SURVEYED.finditer(path.read_bytes()):
+                packages[match[1].decode()] = match[2].decode()
+    return Suite(name=name, codename=fields.get("codename", name), alias=fields.get("suite", name), packages=packages)
+
+
+def _why(error: ProcessError, architecture: str) -> str:
+    said = error.details
+    if re.search(r"Could not (connect|resolve)|Temporary failure|timed out|unreachable|refused", said):
+        return "the host's archive cannot be reached"
+    if "404" in said or "does not have" in said:
+        return f"the host's archive does not carry the architecture {architecture}"
+    lines = [line for line in said.strip().splitlines() if line.startswith("E:")]
+    return f"the host's archive cannot be used: {(lines or [error.what])[0]}"
+
+
+# --- fetching -------------------------------------------------------------------------------------------------------
+
+
+def fetch(
+    found: Archive,
+    suite: str,
+    packages: Sequence[str],
+    into: Path,
+    *,
+    architecture: str,
+    dependencies: bool = True,
+    optional: Iterable[str] = (),
+) -> dict[str, str]:
+    """Download packages from one suite, verified by apt, and unpack them.
+
+    :param into: folder that becomes their root.
+    :param architecture: Debian's name of it.
+    :param dependencies: whether what they depend on comes with them (recommendations never do).
+    :param optional: further packages, left out where the suite lacks them.
+    :returns: names and versions of all that was unpacked.
+    :raises ProcessError: apt could not give them.
+    """
+    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
+        work = Path(scratch)
+        apt_get = _apt_get(found, suite, work, architecture)
+        process.run([*apt_get, "update"])
+        wanted = list(packages)
+        index = b"\n".join(path.read_bytes() for path in (work / "state/lists").glob("*_Packages"))
+        wanted += [name for name in optional if f"\nPackage: {name}\n".encode() in index]
+        if dependencies:
+            words = ["install", "-y", "--no-install-recommends", "--download-only", *wanted]
+            process.run([*apt_get, *words])
+            folder = work / "cache" / "archives"
+        else:
+            process.run([*apt_get, "download", *wanted], cwd=work / "debs")
+            folder = work / "debs"
+        return _unpack(folder, into)
+
+
+def _unpack(folder: Path, into: Path) -> dict[str, str]:
+    into.mkdir(parents=True, exist_ok=True)
+    files = sorted(folder.glob("*.deb"))
+    # Folders that are links since the merge of /usr come first, or a package would make them.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for done in pool.map(lambda file: process.run(["dpkg-deb", "-x", file, into]), files):
+            del done
+    names = (file.name.split("_") for file in files)
+    return {parts[0]: parts[1].replace("%3a", ":") for parts in names}
+
+
 def unpack(packages: Sequence[str], into: Path, *, work: Path, architecture: str = "amd64") -> str:
     """Download packages from the newest suite that has all of them, and unpack them. Takes no dependencies.
 
@@ -121,12 +339,13 @@ def unpack(packages: Sequence[str], into: Path, *, work: Path, architecture: str
     problem: ProcessError | None = None
     for suite in dict.fromkeys(found.suites):
         try:
-            folder = _download(found, suite, packages, work / suite, architecture)
+            apt_get = _apt_get(found, suite, work / suite, architecture)
+            process.run([*apt_get, "update"])
+            process.run([*apt_get, "download", *packages], cwd=work / suite / "debs")
         except ProcessError as error:
             problem = error
             continue
-        for package in sorted(folder.glob("*.deb")):
-            process.run(["dpkg-deb", "-x", package, into])
+        _unpack(work / suite / "debs", into)
         return suite
     raise RuntimeUnavailableError(
         f"no suite of the host's archive gives {', '.join(packages)}",
@@ -136,7 +355,8 @@ def unpack(packages: Sequence[str], into: Path, *, work: Path, architecture: str
     ) from problem
 
 
-def _download(found: Archive, suite: str, packages: Sequence[str], work: Path, architecture: str) -> Path:
+def _apt_get(found: Archive, suite: str, work: Path, architecture: str) -> list[str | Path]:
+    """Prepare a state of apt in *work*, and give the command that uses it and nothing else."""
     for folder in ("state/lists/partial", "cache/archives/partial", "debs"):
         (work / folder).mkdir(parents=True, exist_ok=True)
     key = found.signed_by
@@ -158,9 +378,9 @@ def _download(found: Archive, suite: str, packages: Sequence[str], work: Path, a
         "APT::Sandbox::User": "",
         "Acquire::Languages": "none",
         "Acquire::PDiffs": "false",
+        "Acquire::GzipIndexes": "false",
+        "Acquire::http::Timeout": "15",
+        "Acquire::https::Timeout": "15",
         "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
     }
-    argv = ["apt-get", "-q", *(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))]
-    process.run([*argv, "update"])
-    process.run([*argv, "download", *packages], cwd=work / "debs")
-    return work / "debs"
+    return ["apt-get", "-q", *(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))]

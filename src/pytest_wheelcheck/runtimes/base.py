@@ -76,16 +76,36 @@ def narrow(architecture: str, *, bits: int) -> str:
     return {"armv8l": "armv7l", "i386": "i686", "i586": "i686"}.get(architecture, architecture)
 
 
+#: An interpreter as tags know it: implementation, major and minor version, free-threaded.
+Kind = tuple[str, tuple[int, int], bool]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """What is asked of a provider.
 
     :param platform: on what the interpreter must run; ``universal2`` as architecture means any that macOS has.
     :param python: one interpreter, by its path; ``None`` for all that can be had.
+    :param wanted: what would be enough, as implementation, minor version, free-threaded: a provider need not look
+        further for others. Empty for everything.
+    :param least: the oldest C library that will do.
     """
 
     platform: Platform
     python: Path | None = None
+    wanted: frozenset[Kind] = frozenset()
+    least: tuple[int, int] = (0, 0)
+
+    def met(self, offers: Iterable[Offer]) -> bool:
+        """Tell whether *offers* hold all that would be enough."""
+        if not self.wanted:
+            return False
+        found = {
+            (offer.implementation, offer.version[:2], offer.free_threaded)
+            for offer in offers
+            if offer.libc_version >= self.least
+        }
+        return self.wanted <= found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +117,7 @@ class Offer:
     :param tags: every tag it accepts, best first.
     :param how: one line for people.
     :param key: the provider's own handle.
+    :param rank: where several providers offer the same, the lowest is taken first.
     """
 
     provider: str
@@ -109,14 +130,19 @@ class Offer:
     how: str
     key: str = ""
     emulated: bool = False
+    rank: int = 0
 
     @property
     def identity(self) -> tuple[str, tuple[int, int], bool, Platform]:
         """What two providers' offers have in common when they stand for the same interpreter."""
         return self.implementation, self.version[:2], self.free_threaded, self.platform
 
-    def runtime(self, python: Path) -> Runtime:
-        """Make the runtime of this offer, now that its executable is there."""
+    def runtime(self, python: Path, *, native: Path | None = None, launch: tuple[tuple[str, ...], ...] = ()) -> Runtime:
+        """Make the runtime of this offer, now that its executable is there.
+
+        :param native: see :class:`~pytest_wheelcheck.model.Runtime`.
+        :param launch: see :class:`~pytest_wheelcheck.model.Runtime`.
+        """
         return Runtime(
             python=python,
             implementation=self.implementation,
@@ -130,6 +156,8 @@ class Offer:
             provider=self.provider,
             how=self.how,
             emulated=self.emulated,
+            native=native,
+            launch=launch,
         )
 
 
@@ -152,6 +180,9 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """One word, shown in reasons."""
+
+    def costly(self, request: Request) -> bool:
+        """Tell whether it may take seconds to answer: then it is not asked where the others have all that is wanted."""
 
     def offers(self, request: Request) -> Answer:
         """Tell what could be given, quickly and without downloading interpreters. Raises nothing on purpose."""
@@ -182,8 +213,10 @@ def ask(providers: Iterable[Provider], request: Request) -> tuple[tuple[Offer, .
     offers: list[Offer] = []
     reasons: list[str] = []
     for provider in providers:
+        if request.met(offers) and provider.costly(request):
+            continue
         answer = provider.offers(request)
         offers.extend(answer.offers)
         if answer.reason:
             reasons.append(f"{provider.name}: {answer.reason}")
-    return tuple(offers), tuple(reasons)
+    return tuple(sorted(offers, key=lambda offer: offer.rank)), tuple(reasons)

@@ -26,9 +26,9 @@ def as_python(program: bytes, *, loader: Path | None = None) -> bytes:
         reads that name from the file (``execve(2)``), so it can be longer than the one that is there.
     :raises RuntimeUnavailableError: the program is not of the expected kind.
     """
-    from elftools.common.exceptions import ELFError  # noqa: PLC0415 — heavy
-    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 — heavy
-    from elftools.elf.sections import SymbolTableSection  # noqa: PLC0415 — heavy
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
 
     data = bytearray(program)
     try:

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -117,15 +117,16 @@ class Facts:
         )
 
 
-def query(python: Path) -> Facts:
+def query(python: Path, argv: Sequence[str | Path] = ()) -> Facts:
     """Run one small program in an interpreter and read what it tells.
 
+    :param argv: how to start it; its path alone, if empty.
     :raises ProcessError: it does not run, or not within a minute.
     :raises RuntimeUnavailableError: it runs, and tells nothing that can be understood.
     """
     # Without it, a Python built against an old SDK takes macOS 11 and later for 10.16 (packaging.tags.mac_platforms).
     env = {**os.environ, "SYSTEM_VERSION_COMPAT": "0"}
-    done = process.run([python, "-I", "-S", "-c", _QUERY], env=env, timeout=QUERY_DEADLINE)
+    done = process.run([*(argv or [python]), "-I", "-S", "-c", _QUERY], env=env, timeout=QUERY_DEADLINE)
     _, mark, text = done.stdout.rpartition("wheelcheck:")
     try:
         return _read(python, json.loads(text) if mark else {})
@@ -191,7 +192,7 @@ def judge(python: Path) -> Facts:
 
 def _base(python: Path) -> Path:
     """Ask python-discovery for the interpreter itself, below all virtual environments."""
-    from python_discovery import PythonInfo  # noqa: PLC0415 — heavy
+    from python_discovery import PythonInfo
 
     try:
         info = PythonInfo.from_exe(str(python), None, raise_on_error=False, resolve_to_host=True)
@@ -204,6 +205,22 @@ def _base(python: Path) -> Path:
             f"{python} could not be judged", cause="it is a wrapper that does not end in a Python interpreter"
         )
     return Path(info.system_executable or info.executable or python)
+
+
+def facts_to_json(facts: Facts) -> str:
+    """Write facts as text."""
+    return json.dumps({**asdict(facts), "python": str(facts.python)})
+
+
+def facts_from_json(text: str) -> Facts:
+    """Read what :func:`facts_to_json` wrote.
+
+    :raises ValueError: it is something else; also as :class:`KeyError` or :class:`TypeError`.
+    """
+    told = json.loads(text)
+    for name in ("version", "libc_version", "system_version"):
+        told[name] = tuple(told[name])
+    return Facts(**{**told, "python": Path(told["python"])})
 
 
 def _memory(python: Path) -> tuple[Path, list[object]]:
@@ -219,10 +236,7 @@ def _remembered(python: Path) -> Facts | None:
         kept = json.loads(file.read_text(encoding="utf-8"))
         if kept["key"] != key:
             return None
-        told = kept["facts"]
-        for name in ("version", "libc_version", "system_version"):
-            told[name] = tuple(told[name])
-        facts = Facts(**{**told, "python": Path(told["python"])})
+        facts = facts_from_json(json.dumps(kept["facts"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return facts if facts.python.exists() else None
@@ -234,7 +248,7 @@ def _remember(python: Path, facts: Facts) -> None:
         file, key = _memory(python)
         file.parent.mkdir(parents=True, exist_ok=True)
         side = file.with_name(f".{file.stem}-{os.getpid()}-{threading.get_ident()}")
-        text = json.dumps({"key": key, "facts": {**asdict(facts), "python": str(facts.python)}})
+        text = json.dumps({"key": key, "facts": json.loads(facts_to_json(facts))})
         side.write_text(text, encoding="utf-8")
         side.replace(file)
 
@@ -321,6 +335,10 @@ class HostProvider:
             if self._found is None:
                 self._found = self._search()
             return self._found
+
+    def costly(self, request: Request) -> bool:  # noqa: ARG002 — others look at it
+        """See :meth:`.base.Provider.costly`."""
+        return False
 
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""

@@ -92,6 +92,10 @@ class PublishedProvider:
         self._index = index
         self._find_links = tuple(find_links)
 
+    def costly(self, request: Request) -> bool:  # noqa: ARG002 — others look at it
+        """See :meth:`.base.Provider.costly`."""
+        return False
+
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
         at = here()
@@ -289,8 +293,8 @@ def _pip_command() -> list[str | Path]:
 
 
 def _embedded_pip() -> Path | None:
-    from packaging.version import Version  # noqa: PLC0415 — heavy
-    from virtualenv.seed.wheels import embed  # noqa: PLC0415 — heavy
+    from packaging.version import Version
+    from virtualenv.seed.wheels import embed
 
     folder = Path(embed.__file__).parent
     return max(folder.glob("pip-*.whl"), key=lambda path: Version(path.name.split("-")[1]), default=None)

@@ -41,7 +41,7 @@ class Published:
         return f"{'musllinux_1_2' if self.libc == 'musl' else 'manylinux_2_17'}_{self.architecture}"
 
 
-def _published(minor: int, micro: int, threading: str, architecture: str, libc: str, sha256: str) -> Published:  # noqa: PLR0917 — a row
+def _published(minor: int, micro: int, threading: str, architecture: str, libc: str, sha256: str) -> Published:
     return Published(
         version=(3, minor, micro),
         free_threaded=threading == "t",
