@@ -63,7 +63,9 @@ class Guard:
             key, equals, value = entry.partition("=")
             if equals and key in found:
                 found[key].append(value)
-        return cls(found["name"], found["site"], found["root"], "".join(found["dist"]), found["overlay"])
+        # The standard library stands before site-packages; a wheel that has one of its names is not found there either.
+        names = [name for name in found["name"] if not _is_standard(name)]
+        return cls(names, found["site"], found["root"], "".join(found["dist"]), found["overlay"])
 
     def first(self):
         """Stand before every other finder, whatever has been put there since."""
@@ -180,6 +182,15 @@ class Guard:
 
     def _has(self, relative):
         return any(os.path.isfile(os.path.join(site, relative)) for site in self.sites)
+
+
+def _is_standard(name):
+    known = getattr(sys, "stdlib_module_names", None)
+    if known is not None:
+        return name in known
+    # Python 3.9
+    place = os.path.join(os.path.dirname(os.__file__), name)
+    return name in sys.builtin_module_names or os.path.isfile(place + ".py") or os.path.isdir(place)
 
 
 def _file_of(module):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from . import guard, imports, process, worker
@@ -93,6 +94,7 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
     try:
         environment = create(target.runtime, folder / "env")
         installed = install(environment, target.wheel, extras=settings.extras, settings=installing)
+        refuse_python(target)
     except WheelcheckError as error:
         outcome = Outcome.FAILED if isinstance(error, InstallError) else Outcome.ERROR
         record = Record(name="install", outcome=outcome, seconds=time.monotonic() - start, text=str(error))
@@ -145,6 +147,23 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
         overlays=overlays,
         notes=tuple(notes),
     )
+
+
+def refuse_python(target: Target) -> None:
+    """Refuse what pip refuses: uv, which installs here, looks at the lower bound of ``Requires-Python`` only.
+
+    :raises InstallError: the wheel is not for the target's version.
+    """
+    text, version = target.wheel.requires_python, target.runtime.version_text
+    if text is None:
+        return
+    with contextlib.suppress(InvalidSpecifier):  # a check tells of it
+        if not SpecifierSet(text).contains(version, prereleases=True):
+            raise InstallError(
+                f"{target.wheel.shown} is not for Python {version}: Requires-Python is {text}",
+                cause="this interpreter was asked for by name, and an upper bound shuts it out",
+                advice="choose another with --wheel-python, or widen requires-python in pyproject.toml",
+            )
 
 
 def sites(environment: Environment) -> tuple[Path, ...]:

@@ -547,6 +547,7 @@ class Importer:
 def import_one(job, settings):
     """Import one module (or load one entry point) here, and tell what came of it."""
     before = mapped_files()
+    loaded = set(sys.modules)
     start = time.perf_counter()
     error = None
     file = ""
@@ -570,7 +571,7 @@ def import_one(job, settings):
     foreign = []
     for name, module in list(sys.modules.items()):
         origin = getattr(module, "__file__", None)
-        if name.partition(".")[0] in names and isinstance(origin, str):
+        if name.partition(".")[0] in names and name not in loaded and isinstance(origin, str):
             if not os.path.realpath(origin).startswith(sites):
                 foreign.append([name, origin])
     gil = getattr(sys, "_is_gil_enabled", None)
