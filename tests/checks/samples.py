@@ -11,6 +11,7 @@ from typing import Any
 from builders import Raw, build_wheel, make_record, write_zip
 
 from checks.objects import make_elf, make_fat, make_macho, make_pe
+from pytest_wheelcheck.checks.base import MAX_SIZE
 
 LINUX = "cp311-cp311-manylinux_2_17_x86_64"
 MUSL = "cp311-cp311-musllinux_1_2_x86_64"
@@ -29,12 +30,14 @@ class Fault:
 
     :param make: writes it into a folder; the first path is judged, the others are its release.
     :param also: other codes that the same fault must bring.
+    :param max_size: as :func:`pytest_wheelcheck.checks.run_checks` takes it.
     :param opens: whether ``open_wheel`` takes it.
     """
 
     make: Callable[[Path], Path | list[Path]]
     also: frozenset[str] = frozenset()
     opens: bool = True
+    max_size: int = MAX_SIZE
 
 
 def pure(folder: Path, files: Mapping[str, bytes | str] = {}, **more: Any) -> Path:
@@ -359,6 +362,7 @@ FAULTS: dict[str, Fault] = {
             folder, "pkg", files={f"pkg/_native{LINUX_SUFFIX}": make_elf(exports=INIT)}, tags=(LINUX,)
         )
     ),
+    "WHL807": Fault(make=pure, max_size=10),
     "WHL901": Fault(make=release(pure, lambda folder: pure(folder, version="2.0"))),
     "WHL902": Fault(make=release(pure, pure)),
     "WHL903": Fault(make=release(pure, lambda folder: build_wheel(folder, "other", files={"pkg/__init__.py": ""}))),

@@ -41,7 +41,8 @@ def test_a_fault_brings_its_code_and_no_other(tmp_path: Path, code: str) -> None
     path, *others = made if isinstance(made, list) else [made]
     if fault.opens:
         wheel = opened(path, tmp_path)
-        results = run_checks(wheel, release=[wheel, *(opened(other, tmp_path) for other in others)])
+        release = [wheel, *(opened(other, tmp_path) for other in others)]
+        results = run_checks(wheel, release=release, max_size=fault.max_size)
     else:
         with pytest.raises(WheelError):
             opened(path, tmp_path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.model import Wheel
 
-from .base import Check, CheckResult, Contents
+from .base import MAX_SIZE, Check, CheckResult, Contents
 from .table import CHECKS
 
 __all__ = ["CHECKS", "Check", "CheckResult", "iter_checks", "run_checks", "run_container_checks", "select_checks"]
@@ -43,7 +43,12 @@ def select_checks(*, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> 
 
 
 def iter_checks(
-    wheel: Wheel, *, select: Sequence[str] = (), ignore: Sequence[str] = (), release: Sequence[Wheel] = ()
+    wheel: Wheel,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    release: Sequence[Wheel] = (),
+    max_size: int = MAX_SIZE,
 ) -> Iterator[CheckResult]:
     """Run the checks that have something to say about a wheel, one after the other, in the order of the table.
 
@@ -52,10 +57,11 @@ def iter_checks(
     :param select: codes or beginnings of codes; nothing stands for all.
     :param ignore: what to leave out of that.
     :param release: every wheel of the same invocation.
+    :param max_size: bytes that the file may have without a warning.
     :raises UsageError: as :func:`select_checks`.
     """
     checks = select_checks(select=select, ignore=ignore)
-    contents = Contents(wheel.path, wheel, release)
+    contents = Contents(wheel.path, wheel, release, max_size=max_size)
     # The families from WHL3 on look into native files.
     if wheel.platforms != ("any",) and any(check.code >= "WHL3" for check in checks):
         contents.start()
@@ -63,10 +69,15 @@ def iter_checks(
 
 
 def run_checks(
-    wheel: Wheel, *, select: Sequence[str] = (), ignore: Sequence[str] = (), release: Sequence[Wheel] = ()
+    wheel: Wheel,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    release: Sequence[Wheel] = (),
+    max_size: int = MAX_SIZE,
 ) -> list[CheckResult]:
     """Run all of :func:`iter_checks`."""
-    return list(iter_checks(wheel, select=select, ignore=ignore, release=release))
+    return list(iter_checks(wheel, select=select, ignore=ignore, release=release, max_size=max_size))
 
 
 def run_container_checks(path: Path, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[CheckResult]:

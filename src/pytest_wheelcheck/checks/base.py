@@ -36,6 +36,8 @@ Answer = TypeVar("Answer")
 
 #: So many findings of one check are told one by one.
 MAX_FINDINGS = 50
+#: Bytes of a file that the package index accepts without further arrangement.
+MAX_SIZE = 100 << 20
 #: Bytes of a RECORD that are read; each installed file needs about 120.
 MAX_RECORD = 64 << 20
 
@@ -61,12 +63,16 @@ class Contents:
     :param wheel: its parsed form; ``None`` for a file that could not be opened as a wheel, of which only the container
         is looked at.
     :param release: every wheel of the same invocation, this one included.
+    :param max_size: bytes that the file may have without a warning.
     """
 
-    def __init__(self, path: Path, wheel: Wheel | None = None, release: Sequence[Wheel] = ()) -> None:
+    def __init__(
+        self, path: Path, wheel: Wheel | None = None, release: Sequence[Wheel] = (), *, max_size: int = MAX_SIZE
+    ) -> None:
         self.path = path
         self._wheel = wheel
         self.release = tuple(release)
+        self.max_size = max_size
 
     @property
     def wheel(self) -> Wheel:

@@ -75,6 +75,13 @@ def path_files(contents: Contents) -> Iterator[str]:
             yield f"{name} is read at every start of the interpreter"
 
 
+def file_size(contents: Contents) -> Iterator[str]:
+    """Say whether the file is larger than it should be."""
+    size = contents.wheel.size
+    if size > contents.max_size:
+        yield f"the wheel has {size / 1e6:.1f} MB, more than {contents.max_size / 1e6:.1f} MB"
+
+
 def type_hints(contents: Contents) -> Iterator[str]:
     """Native modules about which type checkers learn nothing."""
     files = contents.wheel.files

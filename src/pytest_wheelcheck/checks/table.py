@@ -849,6 +849,17 @@ CHECKS: tuple[Check, ...] = (
         severity=Severity.WARNING,
         applies=with_modules,
     ),
+    Check(
+        code="WHL807",
+        slug="size",
+        title="the file is not too large",
+        what="The wheel is larger than the limit, which is 100 MiB unless it is set.",
+        why="The package index refuses larger files until a higher limit was arranged for the project.",
+        mend="strip debug information and leave out what is not needed at run time, or set wheel_max_size",
+        source="limits of the package index for uploads",
+        function=hygiene.file_size,
+        severity=Severity.WARNING,
+    ),
     # Family 9: the release
     Check(
         code="WHL901",
