@@ -29,7 +29,7 @@ class Seen:
 
 def seen(result: pytest.RunResult) -> Seen:
     """Read the lines of a run with ``-v``."""
-    nodes = {}
+    nodes: dict[str, str] = {}
     for line in result.outlines:
         match = _LINE.match(line)
         if match is not None:

@@ -221,9 +221,9 @@ def _read_elf(path: str) -> _Library:
             if isinstance(section, DynamicSection):
                 for tag in section.iter_tags():
                     if tag.entry.d_tag == "DT_NEEDED":
-                        needed.append(str(tag.needed))
+                        needed.append(str(getattr(tag, "needed", "")))
                     elif tag.entry.d_tag == "DT_SONAME":
-                        soname = str(tag.soname)
+                        soname = str(getattr(tag, "soname", soname))
     except (OSError, ELFError, ValueError, KeyError, AttributeError):
         pass
     return _Library(soname, tuple(needed))

@@ -24,6 +24,16 @@ class LocalRules:
 
     def __init__(self, config: pytest.Config) -> None:
         self._rules = TargetRules(local_facts(), patterns(config))
+        self._reasons: dict[str, str] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Any:
+        """Tell where the test module is, not where the skip was raised."""
+        report: pytest.CollectReport = yield
+        reason = self._reasons.pop(collector.nodeid, "")
+        if reason and report.skipped:
+            report.longrepr = (str(collector.path), None, f"Skipped: {reason}")  # type: ignore[assignment]
+        return report
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makemodule(self) -> Any:
@@ -39,6 +49,7 @@ class LocalRules:
                     cause = error.__cause__
                     reason = self._rules.skips_import(cause, lambda _: False) if isinstance(cause, ImportError) else ""
                     if reason:
+                        self._reasons[module.nodeid] = reason
                         raise pytest.skip.Exception(reason, allow_module_level=True) from error
                     raise
 

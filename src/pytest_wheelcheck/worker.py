@@ -707,6 +707,7 @@ class WorkerSession:
         self.known_modules = None
         self.loads = []
         self.told = []
+        self.skipped_import = ""
         self.terminal = None
         self.config = None
         self.collected = False
@@ -760,6 +761,7 @@ class WorkerSession:
                     raise
                 reason = session.rules.skips_import(error, session.guard.is_inside)
                 if reason:
+                    session.skipped_import = reason
                     raise session.pytest.skip.Exception(reason, allow_module_level=True) from error
                 raise
 
@@ -1170,8 +1172,15 @@ def _make_plugin(worker):
                 text = collector.repr_failure(pytest.ExceptionInfo.from_exception(outcome.exception))
                 outcome.force_result(pytest.CollectReport(collector.nodeid, "failed", str(text), []))
             report = outcome.get_result()
-            wrong = worker.foreign() if report.passed else ""
-            if wrong:
+            if worker.skipped_import:
+                if report.skipped:
+                    # The reader looks for the test module, not for where the skip was raised.
+                    report.longrepr = (str(collector.path), None, "Skipped: " + worker.skipped_import)
+                worker.skipped_import = ""
+            wrong = worker.foreign()
+            if wrong and report.failed:
+                report.sections.append(("What is more", wrong))
+            elif wrong:
                 report.outcome = "failed"
                 report.longrepr = wrong
                 report.result = []

@@ -1,0 +1,241 @@
+"""The guard by itself: names of the wheel resolve from its environment only."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_wheelcheck import guard as guard_module
+from pytest_wheelcheck.guard import Guard, is_test_name
+
+
+@pytest.mark.parametrize(
+    ("name", "is_test"),
+    [
+        ("test", True),
+        ("tests", True),
+        ("_tests", True),
+        ("test_api", True),
+        ("tests_unit", True),
+        ("api_test", True),
+        ("conftest", True),
+        ("Tests", True),
+        # Public parts of packages whose names only sound like it.
+        ("testing", False),
+        ("tester", False),
+        ("latest", False),
+        ("contest", False),
+        ("protest", False),
+        ("attest", False),
+        ("testify", False),
+        ("", False),
+    ],
+)
+def test_names_of_tests(name: str, is_test: bool) -> None:
+    assert is_test_name(name) is is_test
+
+
+@given(st.from_regex(r"[a-z_]{1,8}", fullmatch=True))
+def test_names_with_the_prefix(name: str) -> None:
+    assert is_test_name(f"test_{name}")
+    assert is_test_name(f"{name}_test")
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path, Path]]:
+    """A site-packages folder, a source tree that comes first on the path, and a folder of tools behind."""
+    site, source, tools = tmp_path / "site", tmp_path / "source", tmp_path / "tools"
+    for folder in (site, source, tools):
+        folder.mkdir()
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", [str(source), str(site), *sys.path, str(tools)])
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    importlib.invalidate_caches()
+    yield site, source, tools
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def standing(places: tuple[Path, Path, Path], *names: str) -> Guard:
+    site, source, tools = places
+    found = Guard(names, [str(site)], [str(source)], "gw-pkg", [str(tools)])
+    found.first()
+    return found
+
+
+def test_the_environment_alone(places: tuple[Path, Path, Path]) -> None:
+    site, source, _ = places
+    write(site, {"gw_pkg/__init__.py": "W = 'wheel'", "gw_pkg/mod.py": "W = 'wheel'"})
+    write(
+        source,
+        {
+            "gw_pkg/__init__.py": "W = 'source'",
+            "gw_pkg/mod.py": "W = 'source'",
+            "gw_pkg/forgotten.py": "",
+            "gw_pkg/tests/__init__.py": "from .. import W",
+            "gw_pkg/tests/helper.py": "W = 'helper'",
+            "gw_pkg/conftest.py": "",
+            "gw_gone.py": "",
+            "gw_free.py": "W = 'free'",
+        },
+    )
+    guard = standing(places, "gw_pkg", "gw_gone")
+    assert importlib.import_module("gw_pkg.mod").W == "wheel"
+    with pytest.raises(ModuleNotFoundError) as missing:
+        importlib.import_module("gw_pkg.forgotten")
+    assert missing.value.name == "gw_pkg.forgotten"
+    with pytest.raises(ModuleNotFoundError, match="the source tree is not searched") as gone:
+        importlib.import_module("gw_gone")
+    assert gone.value.name == "gw_gone"
+    # What tests the package is grafted, with what lies beside it; other names are none of the guard's business.
+    assert importlib.import_module("gw_pkg.tests").W == "wheel"
+    assert importlib.import_module("gw_pkg.tests.helper").W == "helper"
+    assert importlib.import_module("gw_pkg.conftest").__file__ == str(source / "gw_pkg/conftest.py")
+    assert importlib.import_module("gw_free").W == "free"
+    assert guard.foreign() == []
+
+
+def test_it_stays_first(places: tuple[Path, Path, Path]) -> None:
+    guard = standing(places, "gw_pkg")
+
+    class Other:
+        def find_spec(self, *_: Any) -> ModuleSpec | None:
+            return None
+
+    sys.meta_path.insert(0, Other())
+    assert sys.meta_path[0] is not guard
+    guard.first()
+    guard.first()
+    assert sys.meta_path[0] is guard
+    assert sys.meta_path.count(guard) == 1
+
+
+def test_namespace_packages(places: tuple[Path, Path, Path]) -> None:
+    site, source, tools = places
+    write(site, {"gw_ns/one.py": "W = 'wheel'"})
+    write(source, {"gw_ns/two.py": "W = 'source'"})
+    write(tools, {"gw_ns/three.py": "W = 'tool'", "gw_own/__init__.py": "W = 'tool'"})
+    write(site, {"gw_own/part.py": "W = 'wheel'"})
+    guard = standing(places, "gw_ns", "gw_own")
+    assert importlib.import_module("gw_ns.one").W == "wheel"
+    assert importlib.import_module("gw_ns.three").W == "tool"
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("gw_ns.two")
+    # A regular package among the tools does not take the place of the wheel's namespace package.
+    assert importlib.import_module("gw_own.part").W == "wheel"
+    assert not hasattr(sys.modules["gw_own"], "W")
+    assert guard.foreign() == []
+
+
+def test_other_copies(places: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    site, source, tools = places
+    for place in (site, source):
+        write(place, {"gw_pkg/__init__.py": "", "gw_pkg/mod.py": "", "gw_pkg/tests/test_a.py": "", "gw_one.py": ""})
+    write(source, {"gw_pkg/only.py": "", "setup.py": ""})
+    write(tools, {"gw_pkg/tool.py": "", "gw_pkg/mod.py": ""})
+    guard = standing(places, "gw_pkg", "gw_one")
+    cases = {
+        ("gw_pkg", site / "gw_pkg/__init__.py"): False,
+        ("gw_pkg", source / "gw_pkg/__init__.py"): True,
+        ("gw_pkg.mod", tmp_path / "anywhere/mod.py"): True,
+        ("gw_pkg.tests.test_a", source / "gw_pkg/tests/test_a.py"): False,
+        # Under other names, a file counts where the wheel has the same one.
+        ("src.gw_pkg.mod", source / "gw_pkg/mod.py"): True,
+        ("gw_one_again", source / "gw_one.py"): True,
+        ("src.gw_pkg.only", source / "gw_pkg/only.py"): False,
+        ("test_a", source / "gw_pkg/tests/test_a.py"): False,
+        ("setup", source / "setup.py"): False,
+        ("json", Path(types.__file__)): False,
+        # Tools may share a namespace, and nothing else.
+        ("gw_pkg.tool", tools / "gw_pkg/tool.py"): False,
+        ("gw_pkg.mod", tools / "gw_pkg/mod.py"): True,
+    }
+    assert {case: guard.is_foreign(case[0], str(case[1])) for case in cases} == cases
+    for name, file in (("gw_pkg.mod", str(source / "gw_pkg/mod.py")), ("gw_pkg.fine", None)):
+        module = types.ModuleType(name)
+        module.__file__ = file
+        monkeypatch.setitem(sys.modules, name, module)
+    assert guard.foreign() == [("gw_pkg.mod", str(source / "gw_pkg/mod.py"))]
+
+
+def test_a_lazy_module_stays_lazy(places: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lazy(types.ModuleType):
+        def __getattribute__(self, name: str) -> Any:
+            raise AssertionError("it was woken")
+
+    monkeypatch.setitem(sys.modules, "gw_pkg.lazy", Lazy("gw_pkg.lazy"))
+    monkeypatch.setitem(sys.modules, "gw_pkg.none", None)
+    assert standing(places, "gw_pkg").foreign() == []
+
+
+def test_metadata(places: tuple[Path, Path, Path]) -> None:
+    site, source, _ = places
+    write(site, {"GW_pkg-2.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: GW.pkg\nVersion: 2.0\n"})
+    write(source, {"gw_pkg.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: gw-pkg\nVersion: 0.1\n"})
+    write(source, {"gw_other.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: gw-other\nVersion: 0.2\n"})
+    assert importlib.metadata.version("gw-pkg") == "0.1"
+    standing(places, "gw_pkg")
+    for spelling in ("gw-pkg", "gw_pkg", "GW.Pkg"):
+        assert importlib.metadata.version(spelling) == "2.0"
+    assert importlib.metadata.version("gw-other") == "0.2"
+    first = next(found for found in importlib.metadata.distributions() if found.name.lower().startswith("gw"))
+    assert first.version == "2.0"
+
+
+def test_the_file_that_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    file = tmp_path / "guard"
+    entries = ["name=one", "name=zwei_ü", "name=json", "site=/s=1", "root=/r\n2", "overlay=/o", "dist=the-dist", "odd"]
+    file.write_bytes("\0".join(entries).encode())
+    monkeypatch.setenv("WHEELCHECK_GUARD", str(file))
+    guard = guard_module.install()
+    assert guard is not None
+    # A name of the standard library is found there first, with a wheel of that name as without it.
+    assert guard.names == {"one", "zwei_ü"}
+    assert (guard.sites, guard.roots, guard.overlays, guard.dist) == (["/s=1"], ["/r\n2"], ["/o"], "the-dist")
+    assert sys.path[-1] == "/o"
+    assert guard_module.install() is guard
+    assert sys.path.count("/o") == 1
+
+
+def test_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("WHEELCHECK_GUARD", raising=False)
+    before = list(sys.meta_path)
+    assert guard_module.install() is None
+    monkeypatch.setenv("WHEELCHECK_GUARD", str(tmp_path / "absent"))
+    assert guard_module.install() is None
+    assert sys.meta_path == before
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_its_start_is_cheap() -> None:
+    # It is imported at every start of an interpreter of the environment.
+    code = f"""
+import sys
+before = set(sys.modules)
+sys.path.insert(0, {str(Path(guard_module.__file__).parent)!r})
+import guard
+print(*sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["guard"]

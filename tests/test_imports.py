@@ -1,0 +1,308 @@
+"""The import check: every top-level and every extension module, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
+from nodes import Seen, seen
+
+from pytest_wheelcheck.runtimes.base import Platform, Request
+from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.runtimes.published import PublishedProvider
+
+Runner = Callable[..., pytest.RunResult]
+Tell = Callable[..., Seen]
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+@pytest.fixture
+def tell(run_wheels: Runner, pytester: pytest.Pytester) -> Tell:
+    def run(*args: str | Path) -> Seen:
+        return seen(run_wheels("-v", "--wheel-select=WHL101", "--wheel", "dist", *args))
+
+    return run
+
+
+def section(ran: Seen, name: str) -> str:
+    """Cut the failure of one import out of the output."""
+    parts = re.split(r"^_+ \S+::(\S+) _+$", ran.text.partition("= FAILURES =")[2], flags=re.MULTILINE)
+    return parts[parts.index(name) + 1].partition("= wheels =")[0]
+
+
+def test_every_top_level_and_what_fails(pytester: pytest.Pytester, tell: Tell) -> None:
+    build_wheel(
+        pytester.path / "dist",
+        "pkg",
+        files={
+            "good/__init__.py": "import sys\nSEEN = 1\nassert 'single' not in sys.modules\n",
+            "good/inner.py": "raise SystemExit('a plain submodule is not imported')\n",
+            "single.py": "import sys\nassert 'good' not in sys.modules\n",
+            "space/part/__init__.py": "",
+            "raises/__init__.py": "from . import deep\n",
+            "raises/deep.py": "def fail(value):\n    text = 'seven'\n    raise ValueError(f'{text} of {value}')\n\n"
+            "try:\n    fail(1)\nexcept ValueError as error:\n    raise RuntimeError('on top') from error\n",
+            "syntax.py": "def broken(:\n",
+            "leaves.py": "import os\nprint('last words', flush=True)\nos._exit(0)\n",
+            "exits.py": "import sys\nsys.exit(0)\n",
+            "hangs.py": "import time\ndef wait_for_ever():\n    time.sleep(600)\nwait_for_ever()\n",
+            "abandons.py": "import atexit, os\natexit.register(os.abort)\n",
+            "forks.py": "import os\nif os.fork() == 0:\n    SIDE = 'child'\nelse:\n    os.wait()\n",
+            "undeclared.py": "import not_declared.part\n",
+            "optional.py": "import fastlib\n",
+            "tries.py": "try:\n    import first_try\nexcept ImportError:\n    import second_try\n",
+            "lacks.py": "import good.forgotten\n",
+            "late.py": "import asynchat_or_not\n",
+            "json/__init__.py": "",
+            "time.py": "",
+            "left_out.py": "raise SystemExit('this must not be imported')\n",
+            "left_too/__init__.py": "raise SystemExit('this must not be imported')\n",
+        },
+        extras=["speed"],
+        requires=["fastlib; extra == 'speed'"],
+    )
+    pytester.makeini("[pytest]\nwheel_test_timeout = 2\nwheel_import_ignore =\n    left_*\n")
+    ran = tell("--junit-xml=j.xml")
+    imports = {name[7:-1]: outcome for name, outcome in ran.nodes.items() if name.startswith("import[")}
+    assert sorted(name for name, outcome in imports.items() if outcome == "PASSED") == [
+        "forks",
+        "good",
+        "single",
+        "space",
+    ]
+    assert sorted(name for name, outcome in imports.items() if outcome == "FAILED") == [
+        *("abandons", "exits", "hangs", "json", "lacks", "late", "leaves", "optional", "raises", "syntax", "time"),
+        *("tries", "undeclared"),
+    ]
+    assert "must not be imported" not in ran.text
+    assert ran.code == 1
+
+    # The remote traceback stands there as pytest shows one: the user's file and line, the source, both exceptions.
+    raises = section(ran, "import[raises]")
+    for line in (
+        "    def fail(value):",
+        ">       raise ValueError(f'{text} of {value}')",
+        "E   ValueError: seven of 1",
+        ">       raise RuntimeError('on top') from error",
+        "E   RuntimeError: on top",
+        "The above exception was the direct cause of the following exception:",
+    ):
+        assert line in raises, raises
+    assert re.search(r"site-packages/raises/deep\.py:3: ValueError$", raises, re.MULTILINE)
+    assert re.search(r"site-packages/raises/__init__\.py:1: in <module>$", raises, re.MULTILINE)
+    assert raises.index("seven of 1") < raises.index("on top')")
+
+    assert "SyntaxError" in section(ran, "import[syntax]")
+    assert "exit status 0 in the middle of the import" in section(ran, "import[leaves]")
+    assert "last words" in section(ran, "import[leaves]")
+    assert "SystemExit: 0" in section(ran, "import[exits]")
+    hangs = section(ran, "import[hangs]")
+    assert "did not end in time" in hangs
+    assert "wait_for_ever" in hangs
+    assert "did not end well afterwards: killed by SIGABRT" in section(ran, "import[abandons]")
+    assert "does not declare a dependency that brings not_declared" in section(ran, "import[undeclared]")
+    optional = section(ran, "import[optional]")
+    assert "fastlib is declared for the extra 'speed' only" in optional
+    assert "--wheel-extra speed" in optional
+    assert "that brings second_try" in section(ran, "import[tries]")
+    assert "the wheel lacks good.forgotten" in section(ran, "import[lacks]")
+    for name in ("json", "time"):
+        assert f"{name} is also a module of the interpreter" in section(ran, f"import[{name}]")
+    # How long an import took is told.
+    report = (pytester.path / "j.xml").read_text("utf-8")
+    assert re.search(r'name="import\[good\]" time="[\d.]+"><properties><property name="import_seconds"', report)
+
+
+CRASHES = {
+    "segv": ("*(volatile int *) 8 = 1;", "killed by SIGSEGV"),
+    "aborts": ("abort();", "killed by SIGABRT"),
+    "illegal": ("raise(SIGILL);", "killed by SIGILL"),
+    "leaves": ("_exit(0);", "exit status 0 in the middle of the import"),
+    "spins": ("for (;;) {}", "did not end in time"),
+}
+
+
+@needs_compiler
+def test_extension_modules(pytester: pytest.Pytester, tell: Tell) -> None:
+    build = pytester.path / "build"
+    head = "#include <signal.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
+    files: dict[str, str | bytes] = {
+        f"pkg/{name}{SUFFIX}": extension(build, name, head=head, body=body) for name, (body, _) in CRASHES.items()
+    }
+    files |= {
+        "pkg/__init__.py": "",
+        f"pkg/deep/er/good{SUFFIX}": extension(build, "good"),
+        f"alone{SUFFIX}": extension(build, "alone"),
+        f"pkg/unlinked{SUFFIX}": extension(build, "unlinked", head="int nowhere(void);", body="nowhere();"),
+        f"pkg/hidden{SUFFIX}": extension(build, "hidden", body="abort();", head="#include <stdlib.h>"),
+        "pkg/leftover.py": "",
+    }
+    build_wheel(pytester.path / "dist", "pkg", files=files, tags=[LINUX_TAG])
+    pytester.makeini("[pytest]\nwheel_test_timeout = 2\nwheel_import_ignore = pkg.hidden\n")
+    ran = tell()
+    imports = {name[7:-1]: outcome for name, outcome in ran.nodes.items() if name.startswith("import[")}
+    assert imports == {
+        "alone": "PASSED",
+        "pkg": "PASSED",
+        "pkg.deep.er.good": "PASSED",
+        "pkg.unlinked": "FAILED",
+        **{f"pkg.{name}": "FAILED" for name in CRASHES},
+    }
+    for name, (_, words) in CRASHES.items():
+        assert words in section(ran, f"import[pkg.{name}]")
+    assert "compiled for a newer CPU" in section(ran, "import[pkg.illegal]")
+    assert "undefined symbol: nowhere" in section(ran, "import[pkg.unlinked]")
+    # The stacks come from a thread that holds the GIL in native code.
+    assert "most recent call first" in section(ran, "import[pkg.spins]")
+
+
+def test_a_hundred_modules_are_not_dear(pytester: pytest.Pytester, tell: Tell) -> None:
+    # Each in a process of its own, all forked from one interpreter: none is started and none loads a library for it.
+    notes = pytester.path / "notes"
+    code = f"import os\nwith open({str(notes)!r}, 'a') as file: print(os.getppid(), os.getpid(), file=file)\n"
+    build_wheel(pytester.path / "dist", "pkg", files={f"m{number:02}.py": code for number in range(100)})
+    pytester.makepyfile(test_a="def test_a(): pass\n")
+    ran = tell()
+    assert len([name for name in ran.only("PASSED") if name.startswith("import[")]) == 100
+    parents, children = zip(*(line.split() for line in notes.read_text("ascii").splitlines()), strict=True)
+    assert len(children) == len(set(children)) == 100
+    assert len(set(parents)) == 1
+
+
+def _system_library(name: str) -> Path | None:
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"):
+        for path in sorted(Path(folder).glob(f"{name}.so.*")):
+            if path.is_file():
+                return path
+    return None
+
+
+@needs_compiler
+def test_libraries_from_outside(pytester: pytest.Pytester, tell: Tell) -> None:
+    library = _system_library("libcrypto")
+    if library is None:
+        pytest.skip("needs a libcrypto of the system")
+    build = pytester.path / "build"
+    head = f'#include <dlfcn.h>\n#include <stdlib.h>\nstatic const char *name = "{library}";'
+    opened = "if (!dlopen(name, RTLD_NOW)) { PyErr_SetString(PyExc_ImportError, dlerror()); return -1; }"
+    modules = {
+        "linked": extension(build, "linked", flags=("-Wl,--no-as-needed", str(library))),
+        "opened": extension(build, "opened", head=head, body=opened),
+        "fine": extension(build, "fine", flags=("-Wl,--no-as-needed", "-lm", "-lpthread")),
+    }
+    files: dict[str, str | bytes] = {f"pkg/{name}{SUFFIX}": data for name, data in modules.items()}
+    files |= {
+        "pkg/__init__.py": "",
+        "secure.py": "import ssl, hashlib, sqlite3, ctypes\n",
+        "both.py": "import ssl\nfrom pkg import linked\n",
+    }
+    manylinux = LINUX_TAG.replace("linux_", "manylinux_2_28_")
+    build_wheel(pytester.path / "dist", "many", files=files, tags=[manylinux])
+    ran = tell()
+    assert ran.only("FAILED") == ["import[both]", "import[pkg.linked]", "import[pkg.opened]"]
+    assert ran.nodes["import[secure]"] == ran.nodes["import[pkg.fine]"] == "PASSED"
+    linked = section(ran, "import[pkg.linked]")
+    assert f"does not allow the library {library.name}" in linked
+    assert "manylinux_2_28_x86_64" in linked
+    assert f"needed by linked{SUFFIX}" in linked
+    assert library.name in section(ran, "import[pkg.opened]")
+    # A tag that promises nothing allows everything.
+    (path,) = (pytester.path / "dist").glob("*.whl")
+    path.unlink()
+    build_wheel(pytester.path / "dist", "many", files=files, tags=[LINUX_TAG])
+    assert tell().only("FAILED") == []
+
+
+def test_what_the_import_leaves_running_is_ended(pytester: pytest.Pytester, tell: Tell) -> None:
+    mark = f"600.{os.getpid()}"
+    build_wheel(
+        pytester.path / "dist",
+        "pkg",
+        files={"pkg.py": f"import subprocess\nsubprocess.Popen(['sleep', '{mark}'])\n"},
+    )
+    start = time.monotonic()
+    assert tell().nodes["import[pkg]"] == "PASSED"
+    assert time.monotonic() - start < 60
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path)]
+    assert not [words for words in running if mark.encode() in words]
+
+
+def _readable(path: Path) -> bool:
+    try:
+        return bool(path.read_bytes())
+    except OSError:
+        return False
+
+
+#: An extension module for the free-threaded CPython 3.14 without its headers, which published interpreters lack:
+#: the parts of Include/object.h and Include/moduleobject.h that it needs.
+_FREE_THREADED = """
+#include <stdint.h>
+typedef struct { uintptr_t tid; uint16_t flags; uint8_t mutex, bits; uint32_t local; intptr_t shared; void *type; }
+    Object;
+typedef struct { Object base; void *init; intptr_t index; void *copy; const char *name, *doc; intptr_t size;
+                 void *methods, *slots, *traverse, *clear, *free; } Definition;
+typedef struct { int slot; void *value; } Slot;
+void *PyModuleDef_Init(Definition *);
+static Slot slots[] = {%s {0, 0}};
+static Definition definition = {{0, 0, 0, 0, UINT32_MAX, 0, 0}, 0, 0, 0, "%s", 0, 0, 0, slots, 0, 0, 0};
+void *PyInit_%s(void) { return PyModuleDef_Init(&definition); }
+"""
+
+
+@needs_compiler
+@pytest.mark.network
+def test_the_gil(pytester: pytest.Pytester, tell: Tell) -> None:
+    python = _free_threaded()
+    files: dict[str, str | bytes] = {"pkg/__init__.py": ""}
+    for name, slot in (("stays", "{4, (void *) 1},"), ("switches", "")):
+        source = pytester.path / f"{name}.c"
+        source.write_text(_FREE_THREADED % (slot, name, name), "ascii")
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", source.with_suffix(".so"), source], check=True, timeout=60)
+        files[f"pkg/{name}.cpython-314t-x86_64-linux-gnu.so"] = source.with_suffix(".so").read_bytes()
+    files["pkg/by_the_way.py"] = ""
+    files["through.py"] = "from pkg import switches\n"
+    build_wheel(pytester.path / "dist", "pkg", files=files, tags=["cp314-cp314t-linux_x86_64"])
+    ran = tell(f"--wheel-python={python}")
+    assert ran.only("FAILED") == ["import[pkg.switches]", "import[through]"]
+    assert ran.nodes["import[pkg.stays]"] == ran.nodes["import[pkg]"] == "PASSED"
+    words = section(ran, "import[pkg.switches]")
+    assert "switched the GIL on in a free-threaded interpreter" in words
+    assert "gil_used = false" in words
+    assert "pkg.switches" in section(ran, "import[through]")
+
+
+def _free_threaded() -> Path:
+    provider = PublishedProvider(HostProvider())
+    answer = provider.offers(Request(platform=Platform(system="linux", architecture="x86_64", libc="glibc")))
+    for offer in answer.offers:
+        if offer.free_threaded and offer.version[:2] == (3, 14):
+            return provider.get(offer).python
+    pytest.skip(f"needs a free-threaded CPython 3.14: {answer.reason}")
+
+
+def test_the_witness_tells_its_pyo3(witness: Path, pytester: pytest.Pytester, run_wheels: Runner) -> None:
+    ran = seen(run_wheels("-v", "--wheel-select=WHL101", "--wheel", witness, "--junit-xml=j.xml"))
+    assert ran.only("FAILED") == []
+    imports = [name for name in ran.nodes if name.startswith("import[")]
+    assert imports[0] == "import[wheelcheck_witness]"
+    assert len(imports) == 2
+    report = (pytester.path / "j.xml").read_text("utf-8")
+    case = report.partition(f'name="{imports[1]}"')[2].partition("</testcase>")[0]
+    version = re.search(r'<property name="pyo3" value="([\d.]+)"', case)
+    lock = (Path(__file__).parent.parent / "native/Cargo.lock").read_text("utf-8")
+    wanted = re.search(r'name = "pyo3"\nversion = "([^"]+)"', lock)
+    assert version is not None
+    assert wanted is not None
+    assert version[1] == wanted[1]

@@ -1,0 +1,102 @@
+"""``install`` is a node: what cannot be installed fails there, in the installer's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+from nodes import Seen, seen
+
+Runner = Callable[..., pytest.RunResult]
+Tell = Callable[..., Seen]
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+@pytest.fixture
+def tell(run_wheels: Runner, pytester: pytest.Pytester) -> Tell:
+    def run(*args: str | Path) -> Seen:
+        return seen(run_wheels("-v", "--wheel-select=WHL101", *args))
+
+    return run
+
+
+def test_what_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Runner) -> None:
+    dist = pytester.path / "dist"
+    good = {"pkg/__init__.py": ""}
+    build_wheel(dist, "unmet", files=good, requires=["no-such-thing>=7"])
+    build_wheel(dist, "old", files=good, requires_python=">=3.2,<3.4")
+    build_wheel(dist, "new", files=good, requires_python=">=3.99")
+    build_wheel(dist, "renamed", files=good, metadata="Metadata-Version: 2.1\nName: another\nVersion: 1.0\n")
+    build_wheel(dist, "redated", files=good, metadata="Metadata-Version: 2.1\nName: redated\nVersion: 2.0\n")
+    build_wheel(dist, "at-odds", files=good, requires=["dep>1", "dep<1"])
+    build_wheel(dist, "unscripted", files=good, entry_points={"console_scripts": {"tool": "pkg"}})
+    build_wheel(dist, "fine", files=good, requires=["dep==1.0"])
+    build_wheel(pytester.path / "links", "dep", files={"dep.py": ""})
+    pytester.makepyfile(test_a="import dep, pkg\ndef test_a(): pass\n")
+    result = run_wheels(
+        *("-rA", "--wheel-select=WHL101", "--junit-xml=j.xml", "--wheel-offline", "--wheel-find-links=links"),
+        *("--wheel", "dist"),
+    )
+    assert result.ret == 1
+    report = pytester.path.joinpath("j.xml").read_text("utf-8")
+    failed = {
+        part.split(".", 1)[0]: part for part in report.split('<testcase classname="dist.')[1:] if "<failure" in part
+    }
+    words = {
+        "unmet-1": ["no-such-thing", "was not found in the cache", "--wheel-offline"],
+        "old-1": ["Requires-Python is &gt;=3.2,&lt;3.4"],
+        "new-1": ["3.99", "Python"],
+        "renamed-1": ["another", "renamed"],
+        "redated-1": ["2.0", "1.0"],
+        "unscripted-1": ["invalid console script"],
+        "at_odds-1": ["dep&gt;1", "dep&lt;1"],
+    }
+    assert sorted(failed) == sorted(words)
+    for name, wanted in words.items():
+        assert 'name="install"' in failed[name]
+        for word in wanted:
+            assert word in failed[name], (name, word, failed[name])
+    # A target that could not be installed has one failing leaf and no tests; the good one has both.
+    assert report.count('name="test_a"') == 1
+    assert "installed dep 1.0, fine 1.0" in result.stdout.str()
+
+
+def test_an_extra(pytester: pytest.Pytester, tell: Tell) -> None:
+    build_wheel(pytester.path / "links", "dep", files={"dep.py": ""})
+    build_wheel(
+        pytester.path / "dist",
+        "pkg",
+        files={"pkg.py": ""},
+        extras=["more", "other"],
+        requires=["dep; extra == 'more'", "no-such-thing; extra == 'other'"],
+    )
+    pytester.makepyfile(test_a="import dep\ndef test_a(): pass\n")
+    usual = ("--wheel-offline", "--wheel-find-links=links", "--wheel", "dist")
+    assert tell(*usual, "--wheel-extra=more").only("PASSED")[-1] == "test_a.py::test_a"
+    # Without it, the dependency is not there.
+    assert "test_a.py" in tell(*usual).only("FAILED")
+    wrong = tell(*usual, "--wheel-extra=absent")
+    assert wrong.only("FAILED") == ["install"]
+    assert "has no extra absent" in wrong.text
+    assert "more, other" in wrong.text
+
+
+def test_nothing_but_the_wheel_and_its_dependencies(pytester: pytest.Pytester, tell: Tell) -> None:
+    # Neither pip nor setuptools nor the test tools nor the host's packages are in reach of the import.
+    code = """
+import importlib.metadata, importlib.util, sys
+found = sorted(d.name for d in importlib.metadata.distributions())
+assert found == ["pkg"], found
+assert not [name for name in ("pip", "setuptools", "pytest", "virtualenv") if importlib.util.find_spec(name)]
+assert sys.flags.isolated and "_pytest" not in sys.modules
+"""
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg.py": code})
+    pytester.makepyfile(test_a="def test_a(): pass\n")
+    ran = tell("--wheel", "dist")
+    assert (ran.code, ran.only("FAILED"), ran.nodes["import[pkg]"]) == (0, [], "PASSED")
