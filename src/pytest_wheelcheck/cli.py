@@ -62,14 +62,27 @@ def test(args: Sequence[str]) -> int:
 
     from .host import Launch
 
-    root, ini, values = find_setup(args)
+    try:
+        root, ini, values = find_setup(args)
+    except pytest.UsageError as error:
+        sys.stderr.write(f"ERROR: {error}\n")
+        return 4
     merged = [*shlex.split(os.environ.pop("PYTEST_ADDOPTS", "")), *_addopts(values), *args]
     host_args, target_args = _divide_plugins(merged)
     quiet = (("-o", "addopts="), ("-o", "required_plugins="), ("-o", "filterwarnings="))
-    launch = Launch(
-        target_args=tuple(target_args), host_args=quiet, plugins_env=os.environ.pop("PYTEST_PLUGINS", "")
-    )
+    launch = Launch(target_args=tuple(target_args), host_args=quiet, plugins_env=os.environ.pop("PYTEST_PLUGINS", ""))
     given = [] if _has_option(merged, "--rootdir") else [f"--rootdir={root}"]
+    if not _has_option(merged, "--wheel"):
+        wheel = next((path for word in merged if (path := word.partition("::")[0]).endswith(".whl")), None)
+        if wheel is not None:
+            given.append(f"--wheel={wheel}")
+        elif not _has_option(merged, "-h", "--help", "-V", "--version", "--markers", "--fixtures"):
+            # Without wheels it would be an ordinary run, which imports the user's tests here.
+            sys.stderr.write(
+                "wheelcheck: no wheel is given\n"
+                "what to do: name built wheels, as in `wheelcheck test dist/*.whl` or `wheelcheck test --wheel=dist`\n"
+            )
+            return 4
     if not _has_option(merged, "-c", "--config-file"):
         given += ["-c", str(ini or os.devnull)]
     if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") or "--disable-plugin-autoload" in merged:
