@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import textwrap
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -206,3 +211,56 @@ def test_beside_the_tests(run: Callable[..., Seen]) -> None:
     # Once the end record is there, nothing more can turn the outcome.
     found = run(conftest="import atexit, os\natexit.register(os._exit, 7)\n")
     assert found.code == 0
+
+
+def test_interrupted_by_hand(pytester: pytest.Pytester) -> None:
+    """Ctrl-C ends the run at once, and with it a test that native code keeps busy, and what that started."""
+    wheel = build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": ""})
+    pytester.makepyfile(
+        test_busy="""
+        import ctypes, os, pathlib, signal, subprocess, sys
+        def test_busy():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+            pathlib.Path("new").write_text(f"{os.getpid()} {child.pid}")
+            os.rename("new", "pids")
+            ctypes.PyDLL(None).sleep(60)
+        """
+    )
+    words = [
+        "--wheel",
+        str(wheel),
+        f"--wheel-python={sys.executable}",
+        "--wheel-select=WHL101",
+        "-p",
+        "no:cacheprovider",
+    ]
+    with Path("said").open("wb") as said:
+        process = subprocess.Popen([sys.executable, "-m", "pytest", *words], stdout=said, stderr=said)
+        try:
+            wait_for(lambda: Path("pids").exists())
+            start = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == pytest.ExitCode.INTERRUPTED
+            assert time.monotonic() - start < 10
+        finally:
+            process.kill()
+    for pid in Path("pids").read_text().split():
+        wait_for(partial(gone, int(pid)))
+    assert "KeyboardInterrupt" in Path("said").read_text()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody reaps counts as ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

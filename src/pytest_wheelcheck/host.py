@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ SPLIT = pytest.StashKey[Split]()
 #: ini keys that name things which only the target has, or that speak of what the host does not do.
 _NEUTRAL = ("filterwarnings", "usefixtures")
 
+#: Libraries of ours whose logs would come between the live logs (``log_cli``) of the user's tests.
+_CHATTY = ("filelock", "python_discovery", "virtualenv")
+
 
 def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
     """Keep the user's conftests and tests out of this process, and divide the command line.
@@ -46,6 +50,8 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
         config.getini(key).clear()
     config.known_args_namespace.pythonwarnings = []
     _forget_filter_warnings(config)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     inner: Any = config
     if ini_file(config) is None:
         inner._inipath = None  # the null device stands for «no ini file», and is not one to show
