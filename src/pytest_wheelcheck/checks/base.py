@@ -125,8 +125,8 @@ class Contents:
         """Every file of the archive, unpacked once: damage, size and digests."""
         wanted: dict[str, set[str]] = {}
         if self._wheel is not None:
-            with_record = self._record_or_none()
-            for line in with_record.lines if with_record else ():
+            record = self._record_or_none()
+            for line in record.lines if record else ():
                 wanted.setdefault(line.path, set()).update({line.algorithm} & STRONG)
         return {
             entry.name: scan(self.archive, entry, {"sha256", *wanted.get(entry.name, ())})
@@ -191,17 +191,17 @@ class Contents:
 
 def _begin(function: Callable[..., Answer], *arguments: object) -> Future[Answer]:
     """Call a function in a thread of its own; what it raises is raised again for everyone who asks."""
-    with_thread: Future[Answer] = Future()
+    answer: Future[Answer] = Future()
 
     def work() -> None:
         try:
-            with_thread.set_result(function(*arguments))
+            answer.set_result(function(*arguments))
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            with_thread.set_exception(error)
+            answer.set_exception(error)
 
     # A daemon: a run that is stopped does not wait for it. The child's own deadline ends it.
     threading.Thread(target=work, name="wheelcheck-parser", daemon=True).start()
-    return with_thread
+    return answer
 
 
 #: Digests that RECORD may use (PEP 427: «sha256 or better»), of those that every Python has.

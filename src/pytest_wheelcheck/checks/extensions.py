@@ -35,6 +35,7 @@ def unreadable(contents: Contents) -> Iterator[str]:
     """Modules, libraries and programs that the format's own library cannot read."""
     scripts = f"{contents.data_folder}/scripts/"
     for binary in contents.binaries:
+        # Others only start like a native file, as test data may.
         if binary.broken and (_NATIVE_ENDING.fullmatch(binary.path) or binary.path.startswith(scripts)):
             yield f"{binary.path} is no readable {binary.format} file: {binary.broken}"
 

@@ -34,7 +34,7 @@ def bare_arm_tag(contents: Contents) -> Iterator[str]:
 
 def policy(contents: Contents) -> Iterator[str]:
     """Tags whose policy the content does not earn."""
-    # auditwheel has no bounds of its own, so it does not see a file on which our bounded reader gave up.
+    # auditwheel has no bounds of its own and dies of such files, so it does not see one that our reader gave up on.
     if broken := [binary for binary in contents.binaries if binary.format == "ELF" and binary.broken]:
         raise WheelError(f"auditwheel was not asked: {broken[0].path} cannot be read: {broken[0].broken}")
     verdicts = {(verdict.libc, verdict.architecture): verdict for verdict in contents.audit.verdicts}
