@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -84,8 +84,14 @@ class Fake:
     paths: dict[Path, Offer] = field(default_factory=dict)
     broken: bool = False
     made: list[Offer] = field(default_factory=list)
+    slow: bool = False
+    asked: int = 0
+
+    def costly(self, request: Request) -> bool:
+        return self.slow
 
     def offers(self, request: Request) -> Answer:
+        self.asked += 1
         if request.python is not None:
             if request.python not in self.paths:
                 return Answer(reason=f"there is no interpreter at {request.python}")
@@ -397,3 +403,26 @@ def test_with_the_real_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert all(target.runtime.python.is_file() for target in found)
     versions = [target.runtime.version for target in found]
     assert versions == sorted(versions)
+
+
+@pytest.mark.parametrize(
+    ("tag", "libc", "asked"),
+    [
+        ("cp311-cp311-manylinux_2_17_x86_64", (2, 36), 0),
+        ("cp311-cp311-manylinux_2_38_x86_64", (2, 36), 1),
+        ("cp312-cp312-manylinux_2_17_x86_64", (2, 36), 1),
+        ("cp311-abi3-manylinux_2_17_x86_64", (2, 36), 1),
+    ],
+)
+def test_a_costly_provider_is_asked_only_for_what_is_missing(tag: str, libc: tuple[int, int], asked: int) -> None:
+    quick = Fake(has=[an_offer("3.11", libc=libc)])
+    slow = Fake(has=[an_offer("3.12", provider="slow")], name="slow", slow=True)
+    targets.plan([a_wheel(tag)], ["auto"], [quick, slow], host=LINUX)
+    assert slow.asked == asked
+
+
+def test_the_lower_rank_is_taken_first() -> None:
+    one = Fake(has=[replace(an_offer("3.11", ARM, provider="one"), rank=1)], name="one")
+    other = Fake(has=[an_offer("3.11", ARM, provider="other")], name="other")
+    found, _ = targets.plan([a_wheel("cp311-cp311-manylinux_2_17_aarch64")], [], [one, other], host=LINUX)
+    assert [target.runtime.provider for target in found] == ["other"]

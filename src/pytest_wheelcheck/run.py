@@ -36,7 +36,7 @@ from .pipeline import (
 from .record import Record
 from .release import BadWheel, Release, Verdict, absolute, judge, open_release, shown_path
 from .reporting.terminal import summary_lines
-from .runtimes import providers
+from .runtimes import progress, providers
 from .settings import Settings
 from .targets import parse_specs, plan
 
@@ -425,11 +425,12 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
     targets: Sequence[Target] = ()
     missing: Sequence[NoTarget] = ()
     if not settings.static:
-        targets, missing = plan(
-            release.wheels,
-            settings.pythons,
-            providers(offline=settings.offline, index=settings.index, find_links=settings.find_links),
-        )
+        with progress.shown():
+            targets, missing = plan(
+                release.wheels,
+                settings.pythons,
+                providers(offline=settings.offline, index=settings.index, find_links=settings.find_links),
+            )
     if settings.strict:
         missing = [_strict(one, targets) for one in missing]
     root = settings.root

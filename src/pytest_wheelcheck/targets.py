@@ -22,7 +22,7 @@ from packaging.tags import Tag
 from .errors import UsageError, WheelcheckError
 from .model import NoTarget, Outcome, Runtime, Target, Wheel
 from .runtimes import base, tags
-from .runtimes.base import OLDEST, Offer, Platform, Provider, Request
+from .runtimes.base import OLDEST, Kind, Offer, Platform, Provider, Request
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,11 @@ class Interpreter:
     def kind(self) -> tuple[str, bool]:
         """Implementation and threading, without the version."""
         return self.implementation, self.free_threaded
+
+    @property
+    def whole(self) -> Kind:
+        """As providers are asked for it."""
+        return self.implementation, self.version, self.free_threaded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -319,7 +324,9 @@ class _Plan:
             return
         if any(choice.interpreter == asked and choice.offers[0].platform == group.platform for choice in self.chosen):
             return
-        offers, reasons = self.asking.ask(Request(platform=group.platform))
+        offers, reasons = self.asking.ask(
+            Request(platform=group.platform, wanted=frozenset({asked.whole}), least=group.least)
+        )
         same = tuple(offer for offer in offers if _interpreter(offer) == asked)
         fitting = tuple(filter(group.fits, same))
         if fitting:
@@ -333,11 +340,13 @@ class _Plan:
             self._problem(Outcome.ERROR, reason, self._name(group, asked))
 
     def _choose_range(self, group: _Group, *, everything: bool) -> None:
-        offers, reasons = self.asking.ask(Request(platform=group.platform))
+        admitted = self._admitted(group)
+        offers, reasons = self.asking.ask(
+            Request(platform=group.platform, wanted=self._enough(admitted, everything=everything), least=group.least)
+        )
         if not offers:
             self._no_platform(group, reasons)
             return
-        admitted = self._admitted(group)
         fitting = tuple(filter(group.fits, offers))
         if len(admitted) > 1:
             # With one interpreter only, its installation will fail there, and tell.
@@ -360,6 +369,15 @@ class _Plan:
                 picked = []
             for interpreter in dict.fromkeys(picked):
                 self._add(tuple(versions[interpreter]))
+
+    def _enough(self, admitted: Sequence[Interpreter], *, everything: bool) -> frozenset[Kind]:
+        """Say what of the admitted interpreters a run would take if all of them could be had."""
+        wanted: set[Kind] = set()
+        for kind in self.primary:
+            of_kind = [each for each in admitted if each.kind == kind and each.version >= OLDEST]
+            if of_kind:
+                wanted.update(each.whole for each in (of_kind if everything else (min(of_kind), max(of_kind))))
+        return frozenset(wanted)
 
     def _add(self, offers: tuple[Offer, ...]) -> None:
         choice = _Choice(offers=offers)

@@ -15,6 +15,7 @@ import platform
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -214,27 +215,39 @@ def survey(
 
 
 def _remembered(found: Archive, architecture: str, name: str, *, offline: bool, again: bool) -> Suite:
-    key = f"archives/{cache.digest(str(_GENERATION), repr(found), architecture, name)}"
-    file = cache.place(key).with_suffix(".json")
+    file = _file(found, architecture, name)
     kept = _kept(file)
     if kept is not None and not again and (offline or time.time() < kept[0]):
         return kept[1]
     if offline:
         return Suite(name=name, codename=name, problem="this run is offline, and the host's archive was never asked")
     try:
-        with cache.locked(key):
+        with cache.locked(f"archives/{file.stem}"):
             kept = _kept(file)
             if kept is None or time.time() >= kept[0] or again:
                 suite = _ask(found, architecture, name)
                 kept = time.time() + (_FAILED if suite.problem else FRESH), suite
-                with contextlib.suppress(OSError):
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    side = file.with_suffix(f".{os.getpid()}")
-                    side.write_text(json.dumps({"until": kept[0], "suite": asdict(suite)}), encoding="utf-8")
-                    side.replace(file)
+                text = json.dumps({"until": kept[0], "suite": asdict(suite)})
+                # A suite goes by several names: the answer holds for all of them.
+                for other in {name} if suite.problem else {name, suite.codename, suite.alias}:
+                    _keep(_file(found, architecture, other), text)
     except WheelcheckError as error:
         return Suite(name=name, codename=name, problem=error.what)
     return kept[1]
+
+
+def _file(found: Archive, architecture: str, name: str) -> Path:
+    key = cache.digest(str(_GENERATION), found.uri, found.signed_by, architecture, name)
+    return cache.root() / "archives" / f"{key}.json"
+
+
+def _keep(file: Path, text: str) -> None:
+    # Not being able to write costs time only.
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        side = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        side.write_text(text, encoding="utf-8")
+        side.replace(file)
 
 
 def _kept(file: Path) -> tuple[float, Suite] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ from .launcher import Launch
 from .progress import step
 
 #: Bump when the way in which the roots are made changes.
-_GENERATION = 1
+_GENERATION = 3
 
 #: Packages beside the interpreter's own that wheels may lean on: libraries of the manylinux policies (PEP 513, PEP 571,
 #: PEP 599) that an interpreter does not bring by itself.
@@ -39,6 +40,9 @@ _NOT_KEPT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/li
 
 #: What must work in a new root; each comes with libraries of its own.
 _SMOKE = "import bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
+
+#: The first glibc whose loader knows ``--argv0`` (glibc's NEWS for 2.33).
+_ARGV0_SINCE = (2, 33)
 
 #: The file with what was learnt of an interpreter when its root was made.
 _FACTS = "facts.json"
@@ -213,8 +217,32 @@ class DebianProvider:
                 ) from error
             (side / _ORIGIN).write_text(json.dumps(asdict(candidate)), encoding="utf-8")
             final = cache.place(candidate.key)
+            if emulator is None:
+                self._renew_loader(archive, candidate, architecture, side)
             tidy(side / "root", final / "root")
             finish(side, final, architecture, emulator, stand_in, stem=f"3.{candidate.minor}", smoke=_SMOKE)
+
+    def _renew_loader(
+        self, archive: apt.Archive, candidate: _Candidate, architecture: Architecture, side: Path
+    ) -> None:
+        """Take a newer C library where the suite's own loader cannot hand on the launcher's name."""
+        merge(side / "root")
+        (own,) = apt.survey(archive, architecture.debian, [candidate.suite])
+        if apt_version(own.packages.get("libc6", "")) >= _ARGV0_SINCE:
+            return
+        for batch in _batches(archive):
+            for suite in apt.survey(archive, architecture.debian, batch):
+                if apt_version(suite.packages.get("libc6", "")) >= _ARGV0_SINCE:
+                    newer = side / "libc"
+                    apt.fetch(
+                        archive, suite.codename, ["libc6"], newer, architecture=architecture.debian, dependencies=False
+                    )
+                    merge(newer)
+                    process.run(["cp", "-a", "--remove-destination", f"{newer}/usr/lib", side / "root/usr/"])
+                    if (newer / "usr/lib64").is_dir():
+                        process.run(["cp", "-a", "--remove-destination", f"{newer}/usr/lib64", side / "root/usr/"])
+                    shutil.rmtree(newer)
+                    return
 
 
 def of_host(host: HostProvider, version: tuple[int, int], *, free_threaded: bool = False) -> Path | None:
@@ -237,12 +265,17 @@ def tidy(root: Path, final: Path) -> None:
     :param root: where it is now.
     :param final: where it will be.
     """
-    for name in ("bin", "sbin", "lib", "lib64", "lib32"):
-        # From Debian 13 on, these links belong to a package that nothing here needs.
-        if not (root / name).exists() and (root / "usr" / name).is_dir():
-            (root / name).symlink_to(f"usr/{name}", target_is_directory=True)
+    merge(root)
     for name in _NOT_KEPT:
         shutil.rmtree(root / name, ignore_errors=True)
+    for parent, folders, files in os.walk(root):
+        for link in (Path(parent, name) for name in (*folders, *files)):
+            if link.is_symlink() and os.readlink(link).startswith("/"):
+                # Seen from the host, it would lead to the host's own files.
+                inside = root / os.readlink(link).lstrip("/")
+                if inside.exists():
+                    link.unlink()
+                    link.symlink_to(os.path.relpath(inside, parent))
     for file in root.glob("usr/lib/python3*/_sysconfigdata*.py"):
         if file.is_symlink():
             continue
@@ -251,6 +284,24 @@ def tidy(root: Path, final: Path) -> None:
         changed = re.sub(r"(['\"])/usr/share/python-wheels/?\1", repr(str(final / "usr/share/python-wheels")), text)
         if changed != text:
             file.write_text(changed, encoding="utf-8")
+
+
+def merge(root: Path) -> None:
+    """Make ``/lib`` and its kin links to those of ``/usr``, as on every Debian since 12 and Ubuntu since 20.04.
+
+    Older packages have files in both, and from Debian 13 on the links belong to a package that nothing here needs.
+    """
+    for name in ("bin", "sbin", "lib", "lib64", "lib32"):
+        old, new = root / name, root / "usr" / name
+        if old.is_dir() and not old.is_symlink():
+            for parent, folders, files in os.walk(old):
+                place = new / Path(parent).relative_to(old)
+                place.mkdir(parents=True, exist_ok=True)
+                for file in (*files, *(each for each in folders if (Path(parent) / each).is_symlink())):
+                    (Path(parent) / file).replace(place / file)
+            shutil.rmtree(old)
+        if not old.exists() and new.is_dir():
+            old.symlink_to(f"usr/{name}", target_is_directory=True)
 
 
 def finish(
