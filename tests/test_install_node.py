@@ -67,7 +67,7 @@ def test_what_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Runner)
     assert "installed dep 1.0, fine 1.0" in result.stdout.str()
 
 
-def test_an_extra(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_an_extra(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     build_wheel(pytester.path / "links", "dep", files={"dep.py": ""})
     build_wheel(
         pytester.path / "dist",
@@ -79,6 +79,10 @@ def test_an_extra(pytester: pytest.Pytester, tell: Tell) -> None:
     pytester.makepyfile(test_a="import dep\ndef test_a(): pass\n")
     usual = ("--wheel-offline", "--wheel-find-links=links", "--wheel", "dist")
     assert tell(*usual, "--wheel-extra=more").only("PASSED")[-1] == "test_a.py::test_a"
+    # pip's own variables reach the installer, too.
+    monkeypatch.setenv("PIP_FIND_LINKS", str(pytester.path / "links"))
+    assert "install" in tell("--wheel-offline", "--wheel", "dist", "--wheel-extra=more").only("PASSED")
+    monkeypatch.delenv("PIP_FIND_LINKS")
     # Without it, the dependency is not there.
     assert "test_a.py" in tell(*usual).only("FAILED")
     wrong = tell(*usual, "--wheel-extra=absent")

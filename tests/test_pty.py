@@ -97,6 +97,9 @@ def test_values(name): pass
 @pytest.mark.pty(False)
 def test_conpty_pty(): pass
 
+@pytest.mark.wheel_target(system="win32", pty=False)
+def test_there(wheel_target): assert wheel_target.system == "win32"
+
 @pytest.mark.parametrize("n", [pytest.param(1, marks=pytest.mark.pty), 2])
 def test_some(n): pass
 """
@@ -145,7 +148,7 @@ def test_a_target_without(pytester: pytest.Pytester, tell: Tell, monkeypatch: py
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
     ran = tell("tests")
     assert outcome_of(ran, "SKIPPED") == SKIPPED
-    assert outcome_of(ran, "PASSED") == RUN
+    assert outcome_of(ran, "PASSED") == {*RUN, "test_there"}
     # The wheel itself asks for what the target lacks: that is its fault. So is a module that exists nowhere.
     assert outcome_of(ran, "FAILED") == {"tests/test_module_c.py", "tests/test_module_d.py"}
     assert "needs a pseudo-terminal, which cp" in ran.text
@@ -159,7 +162,7 @@ def test_a_target_without(pytester: pytest.Pytester, tell: Tell, monkeypatch: py
 def test_a_target_with(pytester: pytest.Pytester, tell: Tell) -> None:
     project(pytester)
     ran = tell("tests", "--deselect=tests/test_module_d.py", "--ignore=tests/test_module_d.py")
-    assert (outcome_of(ran, "SKIPPED"), ran.only("FAILED")) == (set(), [])
+    assert (outcome_of(ran, "SKIPPED"), ran.only("FAILED")) == ({"test_there"}, [])
     assert SKIPPED - {"tests/test_module_a.py", "tests/test_module_b.py"} <= outcome_of(ran, "PASSED")
 
 
@@ -216,14 +219,15 @@ def test_an_ordinary_run_without_pseudo_terminals(pytester: pytest.Pytester, mon
     args = ("-p", "like_windows", "tests", *ignored)
     ran = ordinary(pytester, *args)
     # The marker acts, and so do failing imports; the names do only where the ini file says so.
-    assert set(ran.only("SKIPPED")) == {"test_marked", "test_in_it", "test_some[1]"}
+    assert set(ran.only("SKIPPED")) == {"test_marked", "test_in_it", "test_some[1]", "test_there"}
     assert "needs the module 'fcntl'" in ran.text
     assert re.search(r"tests/test_module_b\.py.*: needs the module 'termios'", ran.text)
     assert ran.nodes["test_whole_file"] == "PASSED"
     assert ran.nodes["test_pty_resize"] == "FAILED"
     pytester.makeini("[pytest]\nwheel_pty_patterns = pty\n")
     ran = ordinary(pytester, *args)
-    assert set(ran.only("SKIPPED")) == SKIPPED - {"tests/test_module_a.py", "tests/test_module_b.py"}
+    names = SKIPPED - {"tests/test_module_a.py", "tests/test_module_b.py"}
+    assert set(ran.only("SKIPPED")) == {*names, "test_there"}
     assert ran.code == 0
     # A module that is missing for other reasons stays an error.
     assert ordinary(pytester, "-p", "like_windows", "tests/test_module_d.py").code == 2
@@ -233,7 +237,7 @@ def test_an_ordinary_run_with_pseudo_terminals(pytester: pytest.Pytester) -> Non
     project(pytester)
     pytester.makeini("[pytest]\nwheel_pty_patterns = pty\n")
     ran = ordinary(pytester, "tests/test_marks.py", "tests/test_module_a.py", "--strict-markers")
-    assert (ran.code, ran.only("SKIPPED")) == (0, [])
+    assert (ran.code, ran.only("SKIPPED")) == (0, ["test_there"])
 
 
 def failing_import(source: str, file: str, name: str = "asker") -> ImportError:

@@ -65,11 +65,9 @@ def test_root_is_on_the_path():
 
 @pytest.mark.parametrize("more", [{}, {"env": {}}, {"env": {"PYTHONPATH": ROOT}}], ids=["as-is", "cleared", "path"])
 def test_subprocess(more):
-    assert run("-c", "import pkg; print(pkg.WHERE)", **more) == "wheel"
     assert run("-m", "pkg", **more) == "wheel"
-    code = "import importlib.metadata as m; print(m.version('pkg'), [e.value for e in m.entry_points(group='x')])"
-    assert run("-c", code, **more) == "1.0 ['pkg:new']"
-    assert run("-c", "import pytest; print(1)", **more) == "1"
+    code = "import importlib.metadata as m, pkg, pytest; e = [e.value for e in m.entry_points(group='x')]"
+    assert run("-c", code + "; print(pkg.WHERE, m.version('pkg'), e)", **more) == "wheel 1.0 ['pkg:new']"
 
 def test_spawn():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -197,6 +195,9 @@ def test_wheel():
 
 def test_file():
     print("THIS FILE", __file__)
+    import pytest
+    with pytest.raises(AssertionError, match="assert 1 == 2"):
+        assert 1 == int("2")
 
 def test_{name}():
     pass
@@ -302,6 +303,16 @@ def test_namespace_packages(pytester: pytest.Pytester, tell: Callable[..., Seen]
     assert ran.code == 0
 
 
+def test_doctests_are_those_of_the_wheel(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+    text = '"""Where.\n\n>>> WHERE\n\'wheel\'\n"""\n'
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": text + WHEEL, "pkg/mod.py": text + WHEEL})
+    write(pytester.path, {"src/pkg/__init__.py": text + SOURCE, "src/pkg/mod.py": text + SOURCE})
+    ran = tell("--doctest-modules", "src")
+    assert ran.only("FAILED") == []
+    assert len([name for name in ran.only("PASSED") if "src/pkg" in name]) == 2
+    assert ran.code == 0
+
+
 def test_what_cannot_be_prevented_is_found_out(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
     build_wheel(
         pytester.path / "dist",
@@ -396,11 +407,19 @@ def test_a_copy_loaded_by_a_test_module_or_conftest_is_found_out(
             "spec.loader.exec_module(module)\n"
             "def test_never(): pass\n",
             "tests/test_b.py": "def test_fine(): pass\n",
+            # A module that fails by itself, too, and keeps the blame.
+            "tests/test_c.py": "import sys, types\nsys.modules['pkg.more'] = module = types.ModuleType('pkg.more')\n"
+            "module.__file__ = '/elsewhere/pkg/more.py'\nraise ValueError('own fault')\n",
+            "tests/test_d.py": "def test_fine_too(): pass\n",
         },
     )
     ran = tell("tests")
     assert ran.nodes["tests/test_a.py"] == "FAILED"
     assert ran.nodes["tests/test_b.py::test_fine"] == "PASSED"
+    assert ran.nodes["tests/test_c.py"] == "FAILED"
+    assert ran.nodes["tests/test_d.py::test_fine_too"] == "PASSED"
+    assert "own fault" in ran.text
+    assert "pkg.more was imported from /elsewhere" in ran.text
     assert "pkg.mod was imported from" in ran.text
     assert ran.code == 1
 
