@@ -194,9 +194,13 @@ def test_bad_twice(bad_teardown):
 def test_exits():
     sys.exit(0)
 
-def test_properties(record_property):
+def test_properties(record_property, record_testsuite_property):
+    record_testsuite_property("of the run", "value")
     record_property("one", 1)
     record_property("two", "x::y")
+
+def test_attribute(record_xml_attribute):
+    record_xml_attribute("custom", "value")
 
 def test_warnings():
     warnings.warn(demo.DemoWarning(7, "of a class of the user's own"))
@@ -338,6 +342,9 @@ def test_same_as_plain_pytest(
     assert list(found) == ["install", "import[demo]", *expected]
     for name, told in expected.items():
         assert found[name] == told, name
+    assert "custom" in found["checks.test_rich::test_attribute"][0].attributes
+    [of_run] = ET.parse("ours.xml").getroot().iterfind("testsuite/properties/property")
+    assert of_run.attrib == {"name": "of the run", "value": "value"}
     assert len(expected) > 35
 
     assert counts(ours) == counts(plain)

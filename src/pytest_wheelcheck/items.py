@@ -18,6 +18,7 @@ from _pytest._code.code import (
     ReprTraceback,
     TerminalRepr,
 )
+from _pytest.junitxml import xml_key
 
 from . import categories
 from .model import NoTarget, Outcome, Target, Wheel
@@ -285,8 +286,20 @@ class RemoteItem(_Replayed):
                 replay_warning(self.config, message, self._prefix)
             elif kind == "text":
                 write_text(self.config, message["text"])
+            elif kind == "property":
+                self._add_to_junit(message)
         if result.crash is not None:
             yield from self._crash_reports(result.crash)
+
+    def _add_to_junit(self, message: Message) -> None:
+        xml: Any = self.config.stash.get(xml_key, None)
+        if xml is None:
+            # A worker of xdist, which has no JUnit report; the fixtures do nothing there in an ordinary run, too.
+            return
+        if message["id"]:
+            xml.node_reporter(self.nodeid).add_attribute(message["name"], message["value"])
+        else:
+            xml.add_global_property(message["name"], message["value"])
 
     def _crash_reports(self, crash: Crash) -> Iterator[pytest.TestReport]:
         yield self.report(crash.when, "failed", plain_text(self, crash.text), seconds=crash.seconds, sections=crash.sections)

@@ -519,6 +519,7 @@ class TargetRun:
             markers=list(settings.markers),
             timeout_scale=self._scale,
             width=settings.width,
+            junit=settings.junit,
             skip_modules=self._skipped_modules,
         )
 

@@ -523,6 +523,7 @@ def read_settings(config: pytest.Config) -> Settings:
         python_m=Path(sys.argv[0]).name == "__main__.py",
         keep="all" if option.wheel_keep else "failed" if option.wheel_keep_failed else "",
         width=shutil.get_terminal_size().columns,
+        junit=bool(option.xmlpath),
         pretend=os.environ.get("WHEELCHECK_PRETEND_PLATFORM", ""),
     )
 

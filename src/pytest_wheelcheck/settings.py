@@ -42,6 +42,7 @@ class Settings:
     :param python_m: pytest was started with ``python -m``, so the working directory is importable.
     :param keep: keep the environments: ``""``, ``"failed"`` or ``"all"``.
     :param width: columns of the terminal.
+    :param junit: a JUnit report is asked for.
     :param pretend: a platform that the workers shall report, for tests of ours; empty otherwise.
     """
 
@@ -75,4 +76,5 @@ class Settings:
     python_m: bool = False
     keep: str = ""
     width: int = 80
+    junit: bool = False
     pretend: str = field(default="", repr=False)

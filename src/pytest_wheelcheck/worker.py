@@ -34,6 +34,7 @@ From the worker:
 ``phase``     ``id``, ``when``: only for tests whose time-out does not count their fixtures
 ``report``    ``data``: a report as pytest's own ``pytest_report_to_serializable`` makes it
 ``warning``   one recorded warning, as text
+``property``  ``id``, ``name``, ``value``: for the JUnit report's entry of a test, or, without ``id``, of the whole run
 ``text``      what plugins wrote to the terminal
 ``expired``   ``seconds``, ``text``: pytest-timeout's thread ends the process now; what it says, with all stacks
 ``done``      ``id``: the test has ended and all its reports were sent; ``stop``: why the session is to stop, or ``""``;
@@ -1090,6 +1091,26 @@ class _Buffer:
         return text
 
 
+class _JUnit:
+    """Stands for the JUnit report, which the controller writes: what the fixtures of pytest add crosses the channel."""
+
+    def __init__(self, channel, family, nodeid=""):
+        self._channel = channel
+        self.family = family
+        self._nodeid = nodeid
+
+    def __bool__(self):
+        return False  # pytest has nothing to put away at the end.
+
+    def node_reporter(self, nodeid):
+        return _JUnit(self._channel, self.family, nodeid)
+
+    def add_attribute(self, name, value):
+        self._channel.send("property", id=self._nodeid, name=str(name), value=str(value))
+
+    add_global_property = add_attribute
+
+
 def _quiet_reporter(base):
     """Return a terminal reporter that counts, keeps its attributes for plugins, and prints nothing by itself."""
 
@@ -1150,6 +1171,10 @@ def _make_plugin(worker):
                 reporter.__class__ = _quiet_reporter(type(reporter))
                 config.pluginmanager.register(reporter, "terminalreporter")
             worker.watch_timeouts(config)
+            if worker.settings["junit"] and config.pluginmanager.hasplugin("junitxml"):
+                from _pytest.junitxml import xml_key
+
+                config.stash[xml_key] = _JUnit(channel, config.getini("junit_family"))
 
         def pytest_collectreport(self, report):
             if report.failed or report.skipped:
