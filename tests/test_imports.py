@@ -54,6 +54,8 @@ def test_every_top_level_and_what_fails(pytester: pytest.Pytester, tell: Tell) -
             "raises/deep.py": "def fail(value):\n    text = 'seven'\n    raise ValueError(f'{text} of {value}')\n\n"
             "try:\n    fail(1)\nexcept ValueError as error:\n    raise RuntimeError('on top') from error\n",
             "syntax.py": "def broken(:\n",
+            "recurs.py": "def call(n):\n    return call(n + 1)\ncall(0)\n",
+            "noted.py": "error = ValueError('low')\nerror.__notes__ = ['look it up']\nraise error\n",
             "leaves.py": "import os\nprint('last words', flush=True)\nos._exit(0)\n",
             "exits.py": "import sys\nsys.exit(0)\n",
             "hangs.py": "import time\ndef wait_for_ever():\n    time.sleep(600)\nwait_for_ever()\n",
@@ -81,10 +83,10 @@ def test_every_top_level_and_what_fails(pytester: pytest.Pytester, tell: Tell) -
         "single",
         "space",
     ]
-    assert sorted(name for name, outcome in imports.items() if outcome == "FAILED") == [
+    assert {name for name, outcome in imports.items() if outcome == "FAILED"} == {
         *("abandons", "exits", "hangs", "json", "lacks", "late", "leaves", "optional", "raises", "syntax", "time"),
-        *("tries", "undeclared"),
-    ]
+        *("recurs", "noted", "tries", "undeclared"),
+    }
     assert "must not be imported" not in ran.text
     assert ran.code == 1
 
@@ -103,7 +105,14 @@ def test_every_top_level_and_what_fails(pytester: pytest.Pytester, tell: Tell) -
     assert re.search(r"site-packages/raises/__init__\.py:1: in <module>$", raises, re.MULTILINE)
     assert raises.index("seven of 1") < raises.index("on top')")
 
-    assert "SyntaxError" in section(ran, "import[syntax]")
+    syntax = section(ran, "import[syntax]")
+    assert "E   SyntaxError: invalid syntax" in syntax
+    assert re.search(r"^FAILED .*import\[syntax\] - SyntaxError: invalid syntax", ran.text, re.MULTILINE)
+    assert re.search(r'^E     File ".*syntax\.py", line 1$', syntax, re.MULTILINE)
+    assert re.search(r"^E +\^$", syntax, re.MULTILINE)
+    assert section(ran, "import[recurs]").count("return call(n + 1)") < 130
+    assert "calls are left out here]" in section(ran, "import[recurs]")
+    assert "look it up" in section(ran, "import[noted]")
     assert "exit status 0 in the middle of the import" in section(ran, "import[leaves]")
     assert "last words" in section(ran, "import[leaves]")
     assert "SystemExit: 0" in section(ran, "import[exits]")

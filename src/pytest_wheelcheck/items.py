@@ -428,9 +428,10 @@ def _summary(error: RemoteError) -> str:
     return f"{error.type}: {error.message}" if error.message else error.type
 
 
-def _crash(error: RemoteError) -> ReprFileLocation | None:
+def _crash(error: RemoteError) -> ReprFileLocation:
     if not error.frames:
-        return None
+        # The importer itself raised it; the line of the short summary needs the message all the same.
+        return ReprFileLocation("<import>", 0, _summary(error))
     last = error.frames[-1]
     return ReprFileLocation(last.file, last.line, _summary(error))
 

@@ -628,8 +628,12 @@ def describe_error(raised):
             first = max(1, line - 3)
             context = [linecache.getline(code.co_filename, number).rstrip("\n") for number in range(first, line + 1)]
             frames.append([code.co_filename, line, code.co_name, context, line - first])
+        if len(frames) > 60:
+            # A recursion without end.
+            frames[30][3].insert(0, "[%d calls are left out here]" % (len(frames) - 60))
+            frames = [*frames[:30], frames[30], *frames[-29:]]
         try:
-            message = str(current)
+            message = "\n".join([str(current), *_more_words(current)])
         except Exception as broken:
             message = "<its str() raised %s>" % type(broken).__name__
         chain.append(
@@ -649,6 +653,22 @@ def describe_error(raised):
             break
     chain.reverse()
     return chain
+
+
+def _more_words(error):
+    """Return what belongs to an exception's message beside its text: place and caret, notes, parts of a group."""
+    import traceback
+
+    lines = []
+    if isinstance(error, SyntaxError):
+        shown = "".join(traceback.format_exception_only(type(error), error)).splitlines()
+        lines += [line for line in shown if line.startswith("  ")]
+    lines += [str(note) for note in getattr(error, "__notes__", ())]
+    parts = getattr(error, "exceptions", None)
+    if isinstance(parts, tuple) and hasattr(error, "split"):
+        for part in parts:
+            lines += ["  " + line for line in "".join(traceback.format_exception_only(type(part), part)).splitlines()]
+    return lines
 
 
 # --- mode `tests` ----------------------------------------------------------------------------------------------------
