@@ -321,7 +321,7 @@ class RemoteItem(_Replayed):
         context = words.get("_subtest.context")
         if context:
             # pytest describes a subtest's values when it is made, and would describe the descriptions again.
-            object.__setattr__(report.context, "kwargs", context["kwargs"])  # type: ignore[attr-defined]
+            object.__setattr__(report.context, "kwargs", context["kwargs"])
         return report
 
 
