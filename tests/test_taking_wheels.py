@@ -204,7 +204,10 @@ import pathlib
 
 def pytest_report_header():
     pathlib.Path("dist/aa-1.0-py3-none-any.whl").unlink(missing_ok=True)
-    pathlib.Path("dist/bb-1.0-py3-none-any.whl").write_bytes(b"half of a file")
+    sound = pathlib.Path("dist/bb-1.0-py3-none-any.whl")
+    if sound.stat().st_size > 20:
+        pathlib.Path("dist/zz-1.0-py3-none-any.whl").write_bytes(sound.read_bytes())
+        sound.write_bytes(b"half of a file")
 """
 
 
@@ -216,12 +219,15 @@ def test_what_happens_to_the_file_afterwards_does_not_matter(root: Path, run_whe
     (root / "tests" / "test_it.py").write_text(
         "import aa\n\ndef test_it():\n    assert aa.X == 'first'\n", encoding="utf-8"
     )
+    bad = "zz-1.0-py3-none-any.whl"
+    (root / "dist" / bad).write_bytes(b"not a zip archive")
     words = ("-p", "meddler", "--wheel-select=WHL101,WHL201,WHL125", "-rA", "--tb=line", "tests")
-    result = run_wheels(f"--wheel=dist/{A}", f"--wheel=dist/{B}", *words)
+    result = run_wheels(f"--wheel=dist/{A}", f"--wheel=dist/{B}", f"--wheel=dist/{bad}", *words)
     assert not (root / "dist" / A).exists()
     assert (root / "dist" / B).read_bytes() == b"half of a file"
     lines = [f"PASSED dist/{wheel}::{check}" for wheel in (A, B) for check in ("WHL101-zip", "WHL125-record-hashes")]
     lines += [f"PASSED dist/{A}::cp3*-*::tests/test_it.py::test_it", f"PASSED dist/{B}::cp3*-*::import?bb?"]
+    lines += [f"FAILED dist/{bad}::WHL101-zip*"]
     result.stdout.fnmatch_lines_random(lines)
 
 

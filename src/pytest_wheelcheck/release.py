@@ -21,11 +21,13 @@ class BadWheel:
 
     :param shown: its path for node ids.
     :param path: the user's file.
+    :param copy: our own copy of it; the user's file where it never came to a copy, since its name is wrong.
     :param record: why.
     """
 
     shown: str
     path: Path
+    copy: Path
     record: Record
 
 
@@ -138,13 +140,15 @@ def open_release(given: tuple[str, ...], *, cwd: Path, root: Path, store: Path) 
     """
     paths, others = find_files(given, cwd)
     files: list[Wheel | BadWheel] = []
-    for path in paths:
+    for number, path in enumerate(paths):
         shown = shown_path(path, root)
+        place = store / str(number)
         try:
-            files.append(open_wheel(path, shown=shown, store=store))
+            files.append(open_wheel(path, shown=shown, store=place))
         except WheelError as error:
             record = Record(name="open", outcome=Outcome.FAILED, text=str(error))
-            files.append(BadWheel(shown=shown, path=path, record=record))
+            copy = next(place.glob("*/*"), path)
+            files.append(BadWheel(shown=shown, path=path, copy=copy, record=record))
     return Release(files=tuple(files), others=tuple(others))
 
 
@@ -179,7 +183,7 @@ def judge(file: Wheel | BadWheel, release: Release, *, select: tuple[str, ...], 
     """
     if isinstance(file, BadWheel):
         try:
-            results = run_container_checks(file.path, select=select, ignore=ignore)
+            results = run_container_checks(file.copy, select=select, ignore=ignore)
         except OSError:
             results = []  # the record says why it cannot be opened
         return Verdict(records=(file.record, *map(_record, results)))
