@@ -85,10 +85,15 @@ def test_other_files_of_a_folder_are_named_and_not_tested(root: Path, run_wheels
 
 
 def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pytester) -> None:
-    (root / "conftest.py").write_text("print('loaded')\n", encoding="utf-8")
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "tests", "-s")
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["loaded", "*1 passed*"])
+    """Tests run here, and of ours next to nothing is imported."""
+    (root / "conftest.py").write_text(
+        "import sys\n\ndef pytest_unconfigure():\n"
+        "    print('imported', *sorted(name for name in sys.modules if name.startswith('pytest_wheelcheck')))\n",
+        encoding="utf-8",
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "tests")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["imported pytest_wheelcheck pytest_wheelcheck.options pytest_wheelcheck.plugin"])
 
 
 # --- usage errors ---------------------------------------------------------------------------------------------------

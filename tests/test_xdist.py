@@ -142,7 +142,7 @@ def test_outcomes_equal_those_of_a_run_without(project: Path, run_wheels: Run) -
 
 
 def test_ids_and_selection(project: Path, run_wheels: Run) -> None:
-    """`-n` in `addopts`, `-k`, `-x`, a pasted id, and a wheel outside the project."""
+    """`-n` in `addopts`, `-k`, a pasted id, and a wheel outside the project."""
     project.joinpath("sub").mkdir()
     project.joinpath("sub", "pytest.ini").write_text("[pytest]\naddopts = -n 2\n", encoding="utf-8")
     project.joinpath("tests").rename(project / "sub" / "tests")
