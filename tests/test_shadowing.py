@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -135,7 +136,7 @@ EVERY_TEST = [
 def test_a_flat_layout(flat: Path, tell: Callable[..., Seen], monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     if mode != "append":
         (flat / "tests/__init__.py").touch()
-    monkeypatch.setenv("PYTHONPATH", str(flat))
+    monkeypatch.setenv("PYTHONPATH", str(flat), prepend=os.pathsep)
     ran = tell(f"--import-mode={mode}", "tests")
     assert [name.rpartition("::")[2] for name in ran.only("PASSED") if name.startswith("tests/")] == EVERY_TEST
     assert ran.only("FAILED") == []
@@ -165,7 +166,7 @@ def test_a_src_layout(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> N
             "src/single.py": SOURCE,
             "src/pkg/tests/test_below.py": "import pkg\ndef test_below():\n    assert pkg.WHERE == 'wheel'\n",
             "src/pkg/tests/conftest.py": "import pkg\nassert pkg.WHERE == 'wheel'\n",
-            "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["src"]\nimport_mode = "importlib"\n',
+            "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["src"]\naddopts = "--import-mode=importlib"\n',
             "tests/test_a.py": "import pytest, pkg, single, sys\n"
             "def test_names():\n    assert (pkg.WHERE, single.WHERE) == ('wheel', 'wheel')\n"
             "def test_forgotten():\n"
