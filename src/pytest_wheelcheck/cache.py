@@ -35,7 +35,7 @@ def root() -> Path:
     """
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen).expanduser().absolute()
-    from platformdirs import user_cache_path  # noqa: PLC0415 — only where it is needed
+    from platformdirs import user_cache_path
 
     return user_cache_path("pytest-wheelcheck", appauthor=False)
 
@@ -75,7 +75,7 @@ def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
     :param timeout: seconds to wait.
     :raises WheelcheckError: the cache cannot be written, or another run holds the lock for longer than *timeout*.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 — only where it is needed
+    from filelock import FileLock, Timeout
 
     place(key)
     path = root() / "locks" / f"{digest(key)}.lock"

@@ -15,8 +15,16 @@ to nothing, because every such start pays for it.
 =============== ====================================================================
 """
 
+from __future__ import annotations
+
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # The module typing is not loaded in targets: every start there would pay for it.
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
 
 #: Components that name a test module or folder: these alone may come from the source tree below a name of the wheel.
 _TEST_PREFIXES = ("test_", "tests_")
@@ -24,7 +32,7 @@ _TEST_SUFFIXES = ("_test", "_tests")
 _TEST_NAMES = ("test", "tests", "conftest")
 
 
-def is_test_name(component):
+def is_test_name(component: str) -> bool:
     """Say whether one component of a dotted name is that of a test module or folder.
 
     :param component: such as ``test_api``, ``tests``, ``conftest``.
@@ -33,7 +41,7 @@ def is_test_name(component):
     return bare in _TEST_NAMES or bare.startswith(_TEST_PREFIXES) or bare.endswith(_TEST_SUFFIXES)
 
 
-def _real(path):
+def _real(path: str) -> str:
     return os.path.normcase(os.path.realpath(path))
 
 
@@ -44,21 +52,23 @@ class Guard:
     tree only where the missing component names a test (so that tests inside a package run against the wheel).
     """
 
-    def __init__(self, names, sites, roots, dist, overlays):
+    def __init__(
+        self, names: Iterable[str], sites: Iterable[str], roots: Iterable[str], dist: str, overlays: Iterable[str]
+    ) -> None:
         self.names = frozenset(names)
         self.sites = list(sites)
         self.roots = list(roots)
         self.dist = dist
         self.overlays = list(overlays)
         self._real_sites = tuple(_real(site) + os.sep for site in self.sites)
-        self._judged = {}
+        self._judged: dict[Any, Any] = {}
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str) -> Guard:
         """Read the file that ``WHEELCHECK_GUARD`` names."""
         with open(path, "rb") as file:
             entries = file.read().decode("utf-8", "surrogateescape").split("\0")
-        found = {"name": [], "site": [], "root": [], "dist": [], "overlay": []}
+        found: dict[str, list[str]] = {"name": [], "site": [], "root": [], "dist": [], "overlay": []}
         for entry in entries:
             key, equals, value = entry.partition("=")
             if equals and key in found:
@@ -67,18 +77,18 @@ class Guard:
         names = [name for name in found["name"] if not _is_standard(name)]
         return cls(names, found["site"], found["root"], "".join(found["dist"]), found["overlay"])
 
-    def first(self):
+    def first(self) -> None:
         """Stand before every other finder, whatever has been put there since."""
         if not sys.meta_path or sys.meta_path[0] is not self:
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             sys.meta_path.insert(0, self)
 
-    def is_inside(self, path):
+    def is_inside(self, path: str) -> bool:
         """Say whether a file lies in the environment's site-packages."""
         return _real(path).startswith(self._real_sites)
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
         """Find a module as :class:`importlib.abc.MetaPathFinder` does."""
         top, dot, _ = fullname.partition(".")
         if top not in self.names:
@@ -96,7 +106,7 @@ class Guard:
             spec.submodule_search_locations = list(spec.submodule_search_locations) + self._shared(fullname)
         return spec
 
-    def _shared(self, fullname):
+    def _shared(self, fullname: str) -> Any:
         """Return the parts of a namespace package that lie among the test tools, where others may share it."""
         folders = [os.path.join(folder, *fullname.split(".")) for folder in self.overlays]
         return [
@@ -105,7 +115,7 @@ class Guard:
             if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "__init__.py"))
         ]
 
-    def _search(self, fullname, folders):
+    def _search(self, fullname: str, folders: list[str] | None) -> Any:
         from importlib.machinery import PathFinder
 
         for finder in sys.meta_path:
@@ -116,7 +126,7 @@ class Guard:
                     return spec
         return PathFinder.find_spec(fullname, folders)
 
-    def _graft(self, fullname):
+    def _graft(self, fullname: str) -> Any:
         parent, _, component = fullname.rpartition(".")
         # Below a grafted folder, its own ``__path__`` has been searched already.
         if not is_test_name(component):
@@ -130,7 +140,7 @@ class Guard:
                     return spec
         return None
 
-    def find_distributions(self, context=None):
+    def find_distributions(self, context: Any = None) -> Iterator[Any]:
         """Offer the wheel's own metadata before any stale ``egg-info`` of the source tree."""
         from importlib.metadata import DistributionFinder, MetadataPathFinder
 
@@ -139,7 +149,7 @@ class Guard:
             wanted = DistributionFinder.Context(name=self.dist, path=self.sites)
             yield from MetadataPathFinder.find_distributions(wanted)
 
-    def foreign(self):
+    def foreign(self) -> list[tuple[str, str]]:
         """List the modules of the wheel that came from outside its environment.
 
         :returns: pairs of module name and file; grafted test modules are not among them.
@@ -155,7 +165,7 @@ class Guard:
                     found.append(key)
         return found
 
-    def is_foreign(self, name, file):
+    def is_foreign(self, name: str, file: str) -> bool:
         """Say whether a module is another copy of what belongs to the wheel: by its name, or by its place.
 
         :param name: the name that it was loaded under; ``src.pkg`` is no name of the wheel.
@@ -180,11 +190,11 @@ class Guard:
                     return True
         return False
 
-    def _has(self, relative):
+    def _has(self, relative: str) -> bool:
         return any(os.path.isfile(os.path.join(site, relative)) for site in self.sites)
 
 
-def _is_standard(name):
+def _is_standard(name: str) -> bool:
     known = getattr(sys, "stdlib_module_names", None)
     if known is not None:
         return name in known
@@ -193,7 +203,7 @@ def _is_standard(name):
     return name in sys.builtin_module_names or os.path.isfile(place + ".py") or os.path.isdir(place)
 
 
-def _file_of(module):
+def _file_of(module: object) -> str | None:
     # Not by getattr: a lazily loaded module would be loaded by it.
     try:
         file = object.__getattribute__(module, "__dict__").get("__file__")
@@ -202,13 +212,13 @@ def _file_of(module):
     return file if isinstance(file, str) else None
 
 
-def _normalise(name):
+def _normalise(name: str) -> str:
     import re
 
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def install():
+def install() -> Guard | None:
     """Install the guard that the environment asks for, once in a process.
 
     :returns: the guard, or ``None`` where there is none to install.

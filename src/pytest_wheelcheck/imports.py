@@ -80,7 +80,7 @@ def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
             f"{describe_status(result['status'])}"
         )
     if result["complete"]:
-        problems.extend(_origin(result, target.wheel, place))
+        problems.extend(_origin(result, place))
         if result["gil"]:
             problems.append(
                 f"importing {result['name']} switched the GIL on in a free-threaded interpreter\n"
@@ -187,7 +187,7 @@ def _inside(file: str, folders: Iterable[Path]) -> bool:
     return any(real.startswith(os.path.realpath(folder) + os.sep) for folder in folders)
 
 
-def _origin(result: Mapping[str, Any], wheel: Wheel, place: Place) -> Iterable[str]:
+def _origin(result: Mapping[str, Any], place: Place) -> Iterable[str]:
     file = str(result.get("file") or "")
     top = str(result["name"]).partition(".")[0]
     if result["kind"] == "import" and file and not _inside(file, place.sites):

@@ -81,7 +81,7 @@ def uv_command() -> Path:
 
     :raises InstallError: there is none.
     """
-    import uv  # noqa: PLC0415 — only where it is needed
+    import uv
 
     try:
         return Path(uv.find_uv_bin())

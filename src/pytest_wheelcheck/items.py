@@ -139,7 +139,7 @@ class _Replayed(pytest.Item):
         raise RuntimeError("outcomes of targets are replayed, not run here")
 
     @property
-    def location(self) -> tuple[str, int | None, str]:  # type: ignore[override]
+    def location(self) -> tuple[str, int | None, str]:
         """Where the user's file and line are."""
         return self.shown_location
 
@@ -169,7 +169,7 @@ class _Replayed(pytest.Item):
         return pytest.TestReport(
             nodeid=self.nodeid,
             location=self.location,
-            keywords=dict.fromkeys(self.keywords, 1),  # type: ignore[arg-type]
+            keywords=dict.fromkeys(self.keywords, 1),
             outcome=outcome,  # type: ignore[arg-type]
             longrepr=longrepr,  # type: ignore[arg-type]
             when=when,  # type: ignore[arg-type]

@@ -125,10 +125,14 @@ INI_KEYS = (
 
 #: The markers, as the ini key ``markers`` takes them; the targets' pytest gets them with its settings.
 MARKERS = (
-    "pty: the test needs a pseudo-terminal and is skipped on targets that have none (Windows); "
-    "pty(False) exempts a test that only sounds like one.",
-    "wheel_target(*, skip=False, reason='', **facts): run the test only on targets with these facts, or with skip=True "
-    "skip it there, e.g. wheel_target(libc='glibc') or wheel_target(skip=True, emulated=True).",
+    (
+        "pty: the test needs a pseudo-terminal and is skipped on targets that have none (Windows); "
+        "pty(False) exempts a test that only sounds like one."
+    ),
+    (
+        "wheel_target(*, skip=False, reason='', **facts): run the test only on targets with these facts, or with "
+        "skip=True skip it there, e.g. wheel_target(libc='glibc') or wheel_target(skip=True, emulated=True)."
+    ),
 )
 
 

@@ -10,7 +10,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,7 +178,7 @@ def lay_guard(
     site = environment.site_packages
     shutil.copy(guard.__file__, site / "_wheelcheck_guard.py")
     (site / "_wheelcheck_guard.pth").write_text(
-        f"import os; os.environ['WHEELCHECK_GUARD'] = {ascii(str(folder / 'guard'))}; "
+        f"import os; os.environ['WHEELCHECK_GUARD'] = {str(folder / 'guard')!a}; "
         "__import__('_wheelcheck_guard').install()\n",
         encoding="utf-8",
     )
@@ -425,9 +425,8 @@ class TargetRun:
         messages: list[Message] = []
         while True:
             self._boot()
-            current = ""
             try:
-                found, current = self._await_collected(messages)
+                found, _ = self._await_collected(messages)
             except _CollectCrashError as crash:
                 self.end()
                 crashes.append((crash.module, str(crash)))
@@ -701,72 +700,85 @@ class Queue:
     entries: list[tuple[int, str]] = field(default_factory=list)
 
 
-def run_side_by_side(
-    queues: Sequence[Queue], jobs: int, maxfail: int, on_summary: Callable[[TargetRun, str], None]
-) -> Iterator[tuple[int, ItemResult]]:
-    """Run the tests of several targets, one in flight in each of up to *jobs* targets.
+class SideBySide:
+    """Runs the tests of several targets, one in flight in each of a number of targets.
 
     :param maxfail: failures after which no further test is started; 0 for any number.
-    :returns: results as they come, with the caller's keys; the last of a target carries what its end brought.
+    :param on_summary: takes what a target's plugins say at the end; called from other threads.
     """
-    results: queue.Queue[tuple[int, ItemResult] | BaseException | None] = queue.Queue()
-    stop = threading.Event()
-    lock = threading.Lock()
-    failures = 0
 
-    def left() -> int:
-        return max(maxfail - failures, 1) if maxfail else 0
+    def __init__(self, queues: Sequence[Queue], maxfail: int, on_summary: Callable[[TargetRun, str], None]) -> None:
+        self._queues = queues
+        self._maxfail = maxfail
+        self._on_summary = on_summary
+        self._results: queue.Queue[tuple[int, ItemResult] | BaseException | None] = queue.Queue()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._failures = 0
 
-    def work(one: Queue) -> None:
-        nonlocal failures
+    def results(self, lanes: int) -> Generator[tuple[int, ItemResult], None, None]:
+        """Run everything.
+
+        :param lanes: targets whose tests run at the same time.
+        :returns: results as they come, with the caller's keys; the last of a target carries what its end brought.
+        """
+        with ThreadPoolExecutor(max_workers=max(1, lanes), thread_name_prefix="wheelcheck-target") as pool:
+            try:
+                futures = [pool.submit(self._work, one) for one in self._queues]
+                yield from self._as_they_come()
+            except GeneratorExit:
+                # The caller has seen enough (--stepwise); no one was interrupted.
+                self._stop.set()
+                wait(futures, GRACE)
+                raise
+            finally:
+                self._stop.set()
+                for one in self._queues:
+                    with contextlib.suppress(OSError):
+                        one.run.close()
+
+    def _as_they_come(self) -> Iterator[tuple[int, ItemResult]]:
+        running = len(self._queues)
+        while running:
+            # With a timeout, so that Ctrl-C is heard on Windows too.
+            try:
+                found = self._results.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            if found is None:
+                running -= 1
+            elif isinstance(found, BaseException):
+                raise found
+            else:
+                yield found
+
+    def _work(self, one: Queue) -> None:
+        """Run the tests of one target; in a thread of its own."""
         try:
             for position, (key, node_id) in enumerate(one.entries):
-                if stop.is_set():
+                if self._stop.is_set():
                     # Fixtures that are set up are torn down, as when an ordinary run stops early.
-                    _with_end(one.run, ItemResult(), on_summary)
+                    _with_end(one.run, ItemResult(), self._on_summary)
                     break
-                last = position + 1 == len(one.entries)
-                result = one.run.run(node_id, None if last else one.entries[position + 1][1], left())
-                if last or result.stop or (maxfail and result.failed and failures + 1 >= maxfail):
-                    result = _with_end(one.run, result, on_summary)
-                with lock:
-                    failures += result.failed
-                    if result.stop or (maxfail and failures >= maxfail):
-                        stop.set()
-                results.put((key, result))
+                following = one.entries[position + 1][1] if position + 1 < len(one.entries) else None
+                self._results.put((key, self._run_one(one.run, node_id, following)))
         except BaseException as error:  # noqa: BLE001  crosses to the caller's thread, where it is raised
-            if not stop.is_set():
-                results.put(error)
+            if not self._stop.is_set():
+                self._results.put(error)
         finally:
             one.run.close()
-            results.put(None)
+            self._results.put(None)
 
-    with ThreadPoolExecutor(max_workers=max(1, jobs), thread_name_prefix="wheelcheck-target") as pool:
-        try:
-            futures = [pool.submit(work, one) for one in queues]
-            running = len(queues)
-            while running:
-                # With a timeout, so that Ctrl-C is heard on Windows too.
-                try:
-                    found = results.get(timeout=1.0)
-                except queue.Empty:
-                    continue
-                if found is None:
-                    running -= 1
-                elif isinstance(found, BaseException):
-                    raise found
-                else:
-                    yield found
-        except GeneratorExit:
-            # The caller has seen enough (--stepwise); no one was interrupted.
-            stop.set()
-            wait(futures, GRACE)
-            raise
-        finally:
-            stop.set()
-            for one in queues:
-                with contextlib.suppress(OSError):
-                    one.run.close()
+    def _run_one(self, run: TargetRun, node_id: str, following: str | None) -> ItemResult:
+        left = max(self._maxfail - self._failures, 1) if self._maxfail else 0
+        result = run.run(node_id, following, left)
+        if following is None or result.stop or (left and result.failed and left == 1):
+            result = _with_end(run, result, self._on_summary)
+        with self._lock:
+            self._failures += result.failed
+            if result.stop or (self._maxfail and self._failures >= self._maxfail):
+                self._stop.set()
+        return result
 
 
 def _with_end(run: TargetRun, result: ItemResult, on_summary: Callable[[TargetRun, str], None]) -> ItemResult:

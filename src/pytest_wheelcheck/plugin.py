@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,8 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def wheel_target() -> Iterator[WheelTarget]:
+def wheel_target() -> WheelTarget:
     """Frozen facts of the target: wheel, interpreter, architecture, libc, machine, emulated or not."""
     from .worker import WheelTarget, local_facts
 
-    yield WheelTarget(local_facts())
+    return WheelTarget(local_facts())

@@ -100,7 +100,7 @@ def end_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
 
     :param grace: seconds between a polite request (SIGTERM) and the end (SIGKILL); 0 for no request.
     """
-    if os.name != "posix":
+    if sys.platform == "win32":
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run(
                 ["taskkill", "/T", "/F", "/PID", str(process.pid)],
@@ -117,7 +117,7 @@ def end_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace)
     # The group outlives its leader: children that a test left behind are ended even when the leader is gone.
-    _signal_group(process.pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+    _signal_group(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
 

@@ -29,9 +29,9 @@ from .pipeline import (
     ItemResult,
     Preparation,
     Queue,
+    SideBySide,
     TargetRun,
     prepare,
-    run_side_by_side,
 )
 from .record import Record
 from .release import BadWheel, Release, Verdict, absolute, judge, open_release, shown_path
@@ -241,8 +241,8 @@ class WheelRun:
             if isinstance(item, RemoteItem):
                 queues.setdefault(id(item.run), Queue(run=item.run)).entries.append((key, item.remote_id))
         maxfail = int(self.config.getvalue("maxfail") or 0)
-        outcomes = run_side_by_side(list(queues.values()), self.plan.settings.lanes, maxfail, self._remember_summary)
-        with contextlib.closing(outcomes):
+        side_by_side = SideBySide(list(queues.values()), maxfail, self._remember_summary)
+        with contextlib.closing(side_by_side.results(self.plan.settings.lanes)) as outcomes:
             self._replay_in_order(session, outcomes, maxfail)
         return True
 
@@ -258,12 +258,13 @@ class WheelRun:
             failures += result.failed
             stopped = stopped or bool(result.stop) or bool(maxfail and failures >= maxfail)
             position = self._replay_from(session, position, arrived)
-        for item, result in ((session.items[at], arrived.get(at)) for at in range(position, len(session.items))):
-            if isinstance(item, RemoteItem) and result is None:
-                if stopped:
-                    continue
-                result = ItemResult(crash=Crash(when="call", text="no result arrived from the target", seconds=0.0))
-            self._replay_one(session, item, result)
+        lost = ItemResult(crash=Crash(when="call", text="no result arrived from the target", seconds=0.0))
+        for at in range(position, len(session.items)):
+            item = session.items[at]
+            if not isinstance(item, RemoteItem):
+                self._replay_one(session, item, None)
+            elif at in arrived or not stopped:
+                self._replay_one(session, item, arrived.get(at, lost))
 
     def _replay_from(self, session: pytest.Session, position: int, arrived: dict[int, ItemResult]) -> int:
         """Replay from *position* on what has arrived, without a gap; return the first position that has not."""

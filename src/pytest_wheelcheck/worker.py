@@ -45,12 +45,20 @@ From the worker:
 ============= ========================================================================================================
 """
 
+from __future__ import annotations
+
 import _thread
 import json
 import os
 import struct
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # The module typing is not loaded in targets: every start there would pay for it.
+    from collections.abc import Callable, Generator, Iterable
+    from typing import Any, NoReturn
 
 PROTOCOL = 1
 
@@ -75,7 +83,7 @@ class ChildDoneError(BaseException):
 class Channel:
     """Framed JSON messages over two descriptors of our own."""
 
-    def __init__(self, read_fd, write_fd):
+    def __init__(self, read_fd: int, write_fd: int) -> None:
         self._in = read_fd
         self._out = write_fd
         self._pid = os.getpid()
@@ -83,7 +91,7 @@ class Channel:
         self._sending = _thread.allocate_lock()
         self.nonce = ""
 
-    def send(self, kind, /, **fields):
+    def send(self, kind: str, /, **fields: object) -> None:
         """Send one message; in a forked child of the worker, do nothing."""
         if os.getpid() != self._pid:
             return
@@ -99,7 +107,7 @@ class Channel:
                 except OSError as error:
                     raise ChannelClosedError(str(error)) from error
 
-    def receive(self):
+    def receive(self) -> dict[str, Any]:
         """Wait for one message.
 
         :raises ChannelClosedError: the controller closed its end.
@@ -110,9 +118,10 @@ class Channel:
         (length,) = struct.unpack(">I", self._exactly(4))
         if length > FRAME_LIMIT:
             raise ChannelClosedError("a frame of %d bytes" % length)
-        return json.loads(self._exactly(length).decode("ascii"))
+        message: dict[str, Any] = json.loads(self._exactly(length).decode("ascii"))
+        return message
 
-    def _exactly(self, count):
+    def _exactly(self, count: int) -> bytes:
         parts = []
         while count:
             try:
@@ -126,9 +135,9 @@ class Channel:
         return b"".join(parts)
 
 
-def open_channel():
+def open_channel() -> Channel:
     """Move the channel away from the standard descriptors, before anything else can print there."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
         for fd in (0, 1):
@@ -142,11 +151,11 @@ def open_channel():
     os.dup2(2, 1)
     sys.stdin = os.fdopen(os.dup(0), "r")
     sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.__stdout__ = sys.stdout
+    sys.__stdout__ = sys.stdout  # type: ignore[misc]
     return Channel(read_fd, write_fd)
 
 
-def _dup_high(fd):
+def _dup_high(fd: int) -> int:
     try:
         import fcntl
     except ImportError:
@@ -160,7 +169,7 @@ def _dup_high(fd):
 # --- facts -----------------------------------------------------------------------------------------------------------
 
 
-def can_open_pty():
+def can_open_pty() -> bool:
     """Say whether a pseudo-terminal can be opened here."""
     if not hasattr(os, "openpty"):
         return False
@@ -173,7 +182,7 @@ def can_open_pty():
     return True
 
 
-def page_size():
+def page_size() -> int:
     """Return the size of a memory page in bytes; 0 where the interpreter does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE")
@@ -181,7 +190,7 @@ def page_size():
         return 0
 
 
-def local_facts():
+def local_facts() -> dict[str, Any]:
     """Return the facts of the running interpreter, as the fixture ``wheel_target`` shows them."""
     import platform
 
@@ -212,9 +221,9 @@ def local_facts():
     }
 
 
-def _libc():
+def _libc() -> tuple[str, str]:
     try:
-        name, _, version = os.confstr("CS_GNU_LIBC_VERSION").partition(" ")
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     except (AttributeError, ValueError, OSError):
         return ("musl" if sys.platform == "linux" else ""), ""
     return name, version
@@ -231,13 +240,13 @@ class WheelTarget:
 
     __slots__ = ("_facts",)
 
-    def __init__(self, facts):
+    def __init__(self, facts: dict[str, Any]) -> None:
         object.__setattr__(self, "_facts", dict(facts))
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return WheelTarget, (self._facts,)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         try:
             return self._facts[name]
         except KeyError:
@@ -245,22 +254,22 @@ class WheelTarget:
                 "wheel_target has no fact %r; it has %s" % (name, ", ".join(sorted(self._facts)))
             ) from None
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("wheel_target is frozen")
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> None:
         raise AttributeError("wheel_target is frozen")
 
-    def __dir__(self):
+    def __dir__(self) -> list[str]:
         return sorted([*object.__dir__(self), *self._facts])
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, WheelTarget) and self._facts == other._facts
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(tuple(sorted(self._facts.items())))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "<wheel_target %s>" % " ".join("%s=%s" % pair for pair in sorted(self._facts.items()))
 
 
@@ -275,20 +284,20 @@ class TargetRules:
         ``snake_case`` or ``CamelCase`` name, never as a part of ``empty``.
     """
 
-    def __init__(self, facts, patterns):
+    def __init__(self, facts: dict[str, Any], patterns: Iterable[str]) -> None:
         import pytest
 
         self.pytest = pytest
         self.facts = facts
         self.target = WheelTarget(facts)
         self.patterns = tuple(pattern.lower() for pattern in patterns if pattern)
-        self._words = {}
+        self._words: dict[str, bool] = {}
 
-    def where(self):
+    def where(self) -> str:
         """Name the target in a reason."""
         return "%s on %s" % (self.facts["interpreter"], self.facts["system"])
 
-    def pytest_collection_modifyitems(self, items):
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         for item in items:
             self._apply_facts(item)
             if not self.facts["pty"] and self._needs_pty(item):
@@ -296,7 +305,7 @@ class TargetRules:
                     self.pytest.mark.skip(reason="needs a pseudo-terminal, which %s does not have" % self.where())
                 )
 
-    def _needs_pty(self, item):
+    def _needs_pty(self, item: Any) -> bool:
         mark = item.get_closest_marker("pty")
         if mark is not None:
             return not (mark.args and mark.args[0] is False)
@@ -309,7 +318,7 @@ class TargetRules:
             names.append(os.path.basename(node.name) if isinstance(node, self.pytest.Module) else node.name)
         return any(self._names_pty(name) for name in names)
 
-    def _names_pty(self, name):
+    def _names_pty(self, name: str) -> bool:
         bare = name.partition("[")[0]
         found = self._words.get(bare)
         if found is None:
@@ -322,7 +331,7 @@ class TargetRules:
             )
         return found
 
-    def _apply_facts(self, item):
+    def _apply_facts(self, item: Any) -> None:
         for mark in item.iter_markers("wheel_target"):
             wanted = dict(mark.kwargs)
             skip = bool(wanted.pop("skip", False))
@@ -342,11 +351,11 @@ class TargetRules:
                 )
                 item.add_marker(self.pytest.mark.skip(reason=why or reason))
 
-    def _holds(self, name, value):
+    def _holds(self, name: str, value: Any) -> bool:
         values = value if isinstance(value, (tuple, list, set, frozenset)) else (value,)
         return self.facts[name] in values
 
-    def skips_import(self, error, is_wheel_file):
+    def skips_import(self, error: ImportError, is_wheel_file: Callable[[str], bool]) -> str:
         """Say whether an import error of a test module means that the target lacks pseudo-terminals.
 
         :param error: the :class:`ImportError`.
@@ -371,7 +380,7 @@ class TargetRules:
         return "needs the module %r, which %s does not have" % (name, self.where())
 
 
-def split_words(name):
+def split_words(name: str) -> list[str]:
     """Split a ``snake_case`` or ``CamelCase`` name, or a file name, into lower-case words."""
     words = []
     current = ""
@@ -406,19 +415,19 @@ class Importer:
     the GIL afterwards), ``mapped`` (files mapped by the import), ``before`` (those mapped before), ``foreign``.
     """
 
-    def __init__(self, channel, settings):
+    def __init__(self, channel: Channel, settings: dict[str, Any]) -> None:
         self.channel = channel
         self.settings = settings
         self.timeout = settings["timeout"]
 
-    def run(self):
+    def run(self) -> None:
         """Import everything that the settings name, then send the end record."""
         for job in self.settings["jobs"]:
             result = self._fork(job) if hasattr(os, "fork") else self._spawn(job)
             self.channel.send("imported", **result)
         self.channel.send("finished", status=0, summary="")
 
-    def _fork(self, job):
+    def _fork(self, job: dict[str, str]) -> dict[str, Any]:
         import select
         import signal
         import tempfile
@@ -474,12 +483,12 @@ class Importer:
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
         return self._result(job, data, code, timed_out, output)
 
-    def _stacks(self, pid, signal):
+    def _stacks(self, pid: int, signal: Any) -> None:
         if hasattr(signal, "SIGUSR1"):
             os.kill(pid, signal.SIGUSR1)
             time.sleep(0.3)
 
-    def _child(self, job, write_fd):
+    def _child(self, job: dict[str, str], write_fd: int) -> NoReturn:
         import faulthandler
         import signal
 
@@ -500,7 +509,7 @@ class Importer:
         # An ordinary end, with atexit handlers and module teardown: a module may import and then crash on the way out.
         raise ChildDoneError
 
-    def _spawn(self, job):
+    def _spawn(self, job: dict[str, str]) -> dict[str, Any]:
         import subprocess
 
         settings = dict(self.settings, jobs=[job], single=True)
@@ -529,7 +538,7 @@ class Importer:
         return self._result(job, body, process.returncode, timed_out, err[-20000:].decode("utf-8", "backslashreplace"))
 
     @staticmethod
-    def _result(job, data, status, timed_out, output):
+    def _result(job: dict[str, str], data: bytes, status: int | None, timed_out: bool, output: str) -> dict[str, Any]:
         try:
             result = json.loads(data.decode("ascii")) if data else {}
         except ValueError:
@@ -545,7 +554,7 @@ class Importer:
         return result
 
 
-def import_one(job, settings):
+def import_one(job: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
     """Import one module (or load one entry point) here, and tell what came of it."""
     before = mapped_files()
     loaded = set(sys.modules)
@@ -588,7 +597,7 @@ def import_one(job, settings):
     }
 
 
-def mapped_files():
+def mapped_files() -> set[str]:
     """Return the files mapped into this process (Linux); elsewhere an empty set."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
@@ -603,7 +612,7 @@ def mapped_files():
     return found
 
 
-def describe_error(raised):
+def describe_error(raised: BaseException) -> list[dict[str, Any]]:
     """Describe an exception, without any library: its chain, outermost last.
 
     :returns: a list of ``{"type", "message", "name", "frames": [[file, line, function, [context lines], index]], "cause"}``,
@@ -618,7 +627,7 @@ def describe_error(raised):
     relation = ""
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        frames = []
+        frames: list[list[Any]] = []
         for frame, line in traceback.walk_tb(current.__traceback__):
             code = frame.f_code
             if code.co_filename.startswith("<frozen importlib") or code.co_filename == __file__:
@@ -655,7 +664,7 @@ def describe_error(raised):
     return chain
 
 
-def _more_words(error):
+def _more_words(error: BaseException) -> list[str]:
     """Return what belongs to an exception's message beside its text: place and caret, notes, parts of a group."""
     import traceback
 
@@ -674,7 +683,7 @@ def _more_words(error):
 # --- mode `tests` ----------------------------------------------------------------------------------------------------
 
 
-def run_tests(channel, settings):
+def run_tests(channel: Channel, settings: dict[str, Any]) -> None:
     """Load pytest, collect, serve ``run`` messages, and send the end record."""
     import faulthandler
 
@@ -705,7 +714,7 @@ def run_tests(channel, settings):
     if settings["pretend"] == "win32":
         facts.update(system="win32", pty=False)
         for name in UNIX_MODULES:
-            sys.modules[name] = None
+            sys.modules[name] = None  # type: ignore[assignment]
     session = WorkerSession(pytest, channel, settings, guard, facts, log)
     status = pytest.main(list(settings["args"]), plugins=session.plugins())
     channel.send("finished", status=int(status), summary=session.summary, conftest_failed=session.conftest_failed)
@@ -714,7 +723,9 @@ def run_tests(channel, settings):
 class WorkerSession:
     """The worker's half of a pytest run."""
 
-    def __init__(self, pytest, channel, settings, guard, facts, log):
+    def __init__(
+        self, pytest: Any, channel: Channel, settings: dict[str, Any], guard: Any, facts: dict[str, Any], log: Any
+    ) -> None:
         self.pytest = pytest
         self.log = log
         self.channel = channel
@@ -723,24 +734,24 @@ class WorkerSession:
         self.facts = facts
         self.rules = TargetRules(facts, settings["pty_patterns"])
         self.summary = ""
-        self.collect_reports = []
-        self.unknown = []
-        self.known_modules = None
-        self.loads = []
-        self.told = []
+        self.collect_reports: list[dict[str, Any]] = []
+        self.unknown: list[str] = []
+        self.known_modules: list[tuple[str, int]] | None = None
+        self.loads: list[tuple[str, str]] = []
+        self.told: list[tuple[str, str]] = []
         self.skipped_import = ""
-        self.terminal = None
-        self.config = None
+        self.terminal: _Buffer | None = None
+        self.config: Any = None
         self.collected = False
         self.conftest_failed = False
 
-    def plugins(self):
+    def plugins(self) -> list[object]:
         """Return the plugins to hand to :func:`pytest.main`."""
         return [_make_plugin(self), _make_fixtures(self.rules.target), self.rules]
 
     # -- options ------------------------------------------------------------------------------------------------
 
-    def select_args(self, args, parser):
+    def select_args(self, args: list[str], parser: Any) -> None:
         """Drop, in place, the host's options that this target does not know; what the user gave it alone stays."""
         known = _known_options(parser)
         kept = []
@@ -754,9 +765,11 @@ class WorkerSession:
 
     # -- imports ------------------------------------------------------------------------------------------------
 
-    def patch_import_path(self):
-        """Make pytest import test files below a package of the wheel through the import system, so that the guard
-        decides where each part comes from, in every import mode."""
+    def patch_import_path(self) -> None:
+        """Make pytest import test files below a package of the wheel through the import system, in every import mode.
+
+        So the guard decides where each part comes from.
+        """
         import importlib
 
         import _pytest.pathlib as pathlib
@@ -764,7 +777,7 @@ class WorkerSession:
         original = pathlib.import_path
         session = self
 
-        def import_path(path, *args, **kwargs):
+        def import_path(path: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             session.guard.first()
             try:
@@ -788,16 +801,16 @@ class WorkerSession:
 
         for name, module in list(sys.modules.items()):
             if name.startswith("_pytest.") and getattr(module, "import_path", None) is original:
-                module.import_path = import_path
+                module.__dict__["import_path"] = import_path
 
-    def watch_loaders(self):
+    def watch_loaders(self) -> None:
         """Notice modules of the wheel that are loaded by file name, also those that never reach ``sys.modules``."""
         import importlib.util
 
         original = importlib.util.module_from_spec
         session = self
 
-        def module_from_spec(spec):
+        def module_from_spec(spec: Any) -> Any:
             module = original(spec)
             if isinstance(spec.origin, str) and session.guard.is_foreign(spec.name, spec.origin):
                 session.loads.append((spec.name, spec.origin))
@@ -805,7 +818,7 @@ class WorkerSession:
 
         importlib.util.module_from_spec = module_from_spec
 
-    def dotted_below_wheel(self, path, mode=None):
+    def dotted_below_wheel(self, path: Any, mode: Any = None) -> str | None:
         """Return the dotted name of a file that lies in a package of the wheel's name, else ``None``.
 
         :param mode: pytest's import mode.
@@ -828,21 +841,21 @@ class WorkerSession:
         # would get its last name only, and importmode=importlib makes parents of every folder up to the root.
         importlib_mode = getattr(mode, "value", mode) == "importlib"
         for root in self.guard.roots:
-            above = os.path.relpath(current, root)
-            above = [] if above == os.curdir else above.split(os.sep)
+            relative = os.path.relpath(current, root)
+            above = [] if relative == os.curdir else relative.split(os.sep)
             dotted = [*above, *parts]
             if len(dotted) > 1 and dotted[0] in self.guard.names and all(part.isidentifier() for part in dotted):
                 if importlib_mode or (packaged and self.is_namespace(above)):
                     return ".".join(dotted)
         return None
 
-    def is_namespace(self, parts):
+    def is_namespace(self, parts: list[str]) -> bool:
         """Say whether a folder is a namespace package in the environment of the wheel."""
         folders = [os.path.join(site, *parts) for site in self.guard.sites]
         found = [folder for folder in folders if os.path.isdir(folder)]
         return bool(found) and not any(os.path.isfile(os.path.join(folder, "__init__.py")) for folder in found)
 
-    def foreign(self):
+    def foreign(self) -> str:
         """Tell which modules of the wheel's names came from elsewhere since it was last asked."""
         names = self.guard.names
         modules = [(name, id(module)) for name, module in list(sys.modules.items()) if name.partition(".")[0] in names]
@@ -872,7 +885,7 @@ class WorkerSession:
 
     # -- collection ---------------------------------------------------------------------------------------------
 
-    def describe_item(self, item):
+    def describe_item(self, item: Any) -> dict[str, Any]:
         """Tell the controller what it needs to make an item that behaves like this one."""
         chain = item.listchain()
         names = []
@@ -904,7 +917,7 @@ class WorkerSession:
             "func_only": func_only,
         }
 
-    def watch_timeouts(self, config):
+    def watch_timeouts(self, config: Any) -> None:
         """Let pytest-timeout's thread tell the controller what it would print before it ends the process."""
         plugin = config.pluginmanager.getplugin("timeout")
         original = getattr(plugin, "timeout_timer", None)
@@ -912,14 +925,17 @@ class WorkerSession:
             return
         terminal = self.terminal
 
-        def timeout_timer(item, settings):
-            terminal.flush = lambda: self.channel.send("expired", seconds=settings.timeout, text=terminal.take())
+        def timeout_timer(item: Any, settings: Any) -> None:
+            def tell() -> None:
+                self.channel.send("expired", seconds=settings.timeout, text=terminal.take())
+
+            terminal.__dict__["flush"] = tell
             original(item, settings)
-            del terminal.flush  # A debugger is at work.
+            del terminal.__dict__["flush"]  # A debugger is at work.
 
         plugin.timeout_timer = timeout_timer
 
-    def timeout_of(self, item):
+    def timeout_of(self, item: Any) -> tuple[float, bool]:
         """Return the test's own time-out in seconds, scaled, or 0, and whether it counts the function only."""
         plugin = item.config.pluginmanager.getplugin("timeout")
         find = getattr(plugin, "_get_item_settings", None)
@@ -931,7 +947,7 @@ class WorkerSession:
             return 0, False
         return (found.timeout or 0) * self.settings["timeout_scale"], bool(found.func_only)
 
-    def send_collected(self, session):
+    def send_collected(self, session: Any) -> None:
         """Send everything that collection found."""
         self.flush_terminal()
         self.channel.send(
@@ -943,7 +959,7 @@ class WorkerSession:
             pytest=self.pytest.__version__,
         )
 
-    def header(self, config):
+    def header(self, config: Any) -> list[str]:
         """Return the lines that the user's conftest and plugins add to the header."""
         caller = self._foreign_caller(config, "pytest_report_header")
         lines = []
@@ -952,7 +968,7 @@ class WorkerSession:
         return lines
 
     @staticmethod
-    def _foreign_caller(config, hook):
+    def _foreign_caller(config: Any, hook: str) -> Any:
         ours = []
         for implementation in getattr(config.pluginmanager.hook, hook).get_hookimpls():
             module = getattr(implementation.function, "__module__", "") or ""
@@ -962,9 +978,9 @@ class WorkerSession:
 
     # -- running ------------------------------------------------------------------------------------------------
 
-    def serve(self, session):
+    def serve(self, session: Any) -> None:
         """Run what the controller names, until it says ``finish``."""
-        items = {}
+        items: dict[str, list[Any]] = {}
         for item in session.items:
             items.setdefault(item.nodeid, []).append(item)
         while True:
@@ -984,7 +1000,7 @@ class WorkerSession:
             nextitem = following[0] if following else None
             self.run_one(session, item, nextitem, message)
 
-    def run_one(self, session, item, nextitem, message):
+    def run_one(self, session: Any, item: Any, nextitem: Any, message: dict[str, Any]) -> None:
         """Run one item with its fixtures, up to the common part with the next one."""
         import faulthandler
 
@@ -1018,14 +1034,14 @@ class WorkerSession:
         self.flush_terminal()
         self.channel.send("done", id=message["id"], stop=stop, fresh=fresh)
 
-    def show_failure(self, item, error):
+    def show_failure(self, item: Any, error: BaseException) -> str:
         """Show an exception as the item itself shows its failures."""
         try:
             return str(item.repr_failure(self.pytest.ExceptionInfo.from_exception(error)))
         except Exception:
             return render(error)
 
-    def send_failure(self, item, when, text):
+    def send_failure(self, item: Any, when: str, text: Any) -> None:
         """Send a failed report that pytest itself did not make."""
         now = time.time()
         report = self.pytest.TestReport(
@@ -1033,19 +1049,18 @@ class WorkerSession:
         )
         self.send_report(report, item.config)
 
-    def send_report(self, report, config):
+    def send_report(self, report: Any, config: Any) -> None:
         """Send a report as pytest serialises it."""
         # Some outcomes are settled only here (a test with failed subtests).
-        status = config.hook.pytest_report_teststatus(report=report, config=config)
+        config.hook.pytest_report_teststatus(report=report, config=config)
         # What was written before the report (--setup-show) stands before it.
         self.flush_terminal()
         self.channel.send(
             "report",
             data=config.hook.pytest_report_to_serializable(config=config, report=report),
         )
-        return status
 
-    def flush_terminal(self):
+    def flush_terminal(self) -> None:
         """Send what plugins wrote to the terminal since the last time."""
         if self.terminal is not None:
             text = self.terminal.take()
@@ -1053,31 +1068,31 @@ class WorkerSession:
                 self.channel.send("text", text=text)
 
 
-def render(error):
+def render(error: BaseException) -> str:
     """Return an exception's traceback as text."""
     import traceback
 
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
-def _is_directory(pytest, node):
+def _is_directory(pytest: Any, node: Any) -> bool:
     kind = getattr(pytest, "Directory", None)
     return kind is not None and isinstance(node, kind)
 
 
-def _relative(path, config):
+def _relative(path: Any, config: Any) -> str:
     try:
         return path.relative_to(config.rootpath).as_posix()
     except ValueError:
         return str(path)
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     """Keep what ``-m "device(serial=1)"`` can compare with; describe the rest."""
     return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
 
 
-def _known_options(parser):
+def _known_options(parser: Any) -> set[str]:
     """Return every option string that a pytest parser knows."""
     found = {"-" + letter for letter in "ckmorxqvlsphVhW"}
     groups = [parser._anonymous, *parser._groups]
@@ -1093,20 +1108,20 @@ class _Buffer:
 
     encoding = "utf-8"
 
-    def __init__(self):
-        self.parts = []
+    def __init__(self) -> None:
+        self.parts: list[str] = []
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         self.parts.append(text)
         return len(text)
 
-    def flush(self):
+    def flush(self) -> None:
         pass
 
-    def isatty(self):
+    def isatty(self) -> bool:
         return False
 
-    def take(self):
+    def take(self) -> str:
         text, self.parts = "".join(self.parts), []
         return text
 
@@ -1114,35 +1129,33 @@ class _Buffer:
 class _JUnit:
     """Stands for the JUnit report, which the controller writes: what the fixtures of pytest add crosses the channel."""
 
-    def __init__(self, channel, family, nodeid=""):
+    def __init__(self, channel: Channel, family: Any, nodeid: str = "") -> None:
         self._channel = channel
         self.family = family
         self._nodeid = nodeid
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return False  # pytest has nothing to put away at the end.
 
-    def node_reporter(self, nodeid):
+    def node_reporter(self, nodeid: str) -> Any:
         return _JUnit(self._channel, self.family, nodeid)
 
-    def add_attribute(self, name, value):
+    def add_attribute(self, name: str, value: object) -> None:
         self._channel.send("property", id=self._nodeid, name=str(name), value=str(value))
 
     add_global_property = add_attribute
 
 
-def _quiet_reporter(base):
+def _quiet_reporter(base: Any) -> Any:
     """Return a terminal reporter that counts, keeps its attributes for plugins, and prints nothing by itself."""
-
-    class QuietReporter(base):
-        pass
+    QuietReporter: Any = type("QuietReporter", (base,), {})
 
     keep = {"pytest_warning_recorded", "pytest_deselected"}
     for name in dir(base):
         if name.startswith("pytest_") and name not in keep:
             setattr(QuietReporter, name, None)
 
-    def pytest_runtest_logreport(self, report):
+    def pytest_runtest_logreport(self: Any, report: Any) -> None:
         found = self.config.hook.pytest_report_teststatus(report=report, config=self.config)
         if found:
             self.stats.setdefault(found[0], []).append(report)
@@ -1151,14 +1164,14 @@ def _quiet_reporter(base):
     return QuietReporter
 
 
-def _make_plugin(worker):
+def _make_plugin(worker: WorkerSession) -> object:
     """Make the plugin that turns pytest's hooks into messages."""
     pytest = worker.pytest
     channel = worker.channel
 
     class WorkerPlugin:
         @pytest.hookimpl(tryfirst=True)
-        def pytest_addoption(self, parser, pluginmanager):
+        def pytest_addoption(self, parser: Any, pluginmanager: Any) -> None:
             for name in worker.settings["ini_names"]:
                 parser.addini(name, "of pytest-wheelcheck, meant for the host")
             if pluginmanager.is_blocked("cacheprovider"):
@@ -1166,17 +1179,19 @@ def _make_plugin(worker):
                 parser.addini("cache_dir", "nothing to be cached")
 
         @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-        def pytest_load_initial_conftests(self, early_config, parser, args):
+        def pytest_load_initial_conftests(
+            self, early_config: Any, parser: Any, args: list[str]
+        ) -> Generator[None, Any, None]:
             worker.patch_import_path()
             worker.watch_loaders()
             worker.guard.first()
-            outcome = yield
+            outcome: Any = yield
             error = outcome.exception
             worker.conftest_failed = error is not None and not isinstance(error, pytest.UsageError)
             worker.select_args(args, parser)
 
         @pytest.hookimpl(trylast=True)
-        def pytest_configure(self, config):
+        def pytest_configure(self, config: Any) -> None:
             worker.guard.first()
             for line in worker.settings["markers"]:
                 config.addinivalue_line("markers", line)
@@ -1186,7 +1201,7 @@ def _make_plugin(worker):
 
                 worker.terminal = _Buffer()
                 config.pluginmanager.unregister(reporter)
-                reporter._tw = TerminalWriter(file=worker.terminal)
+                reporter._tw = TerminalWriter(file=worker.terminal)  # type: ignore[arg-type]
                 reporter._tw.fullwidth = worker.settings["width"]
                 reporter.__class__ = _quiet_reporter(type(reporter))
                 config.pluginmanager.register(reporter, "terminalreporter")
@@ -1196,22 +1211,22 @@ def _make_plugin(worker):
 
                 config.stash[xml_key] = _JUnit(channel, config.getini("junit_family"))
 
-        def pytest_collectreport(self, report):
+        def pytest_collectreport(self, report: Any) -> None:
             if report.failed or report.skipped:
                 data = worker.config.hook.pytest_report_to_serializable(config=worker.config, report=report)
                 data.pop("result", None)
                 worker.collect_reports.append(data)
 
-        def pytest_ignore_collect(self, collection_path, config):
+        def pytest_ignore_collect(self, collection_path: Any, config: Any) -> bool | None:
             # Modules whose collection ended the interpreter before; the controller has told of them.
             return True if _relative(collection_path, config) in worker.settings["skip_modules"] else None
 
         @pytest.hookimpl(hookwrapper=True)
-        def pytest_make_collect_report(self, collector):
+        def pytest_make_collect_report(self, collector: Any) -> Generator[None, Any, None]:
             worker.guard.first()
             if isinstance(collector, pytest.File):
                 channel.send("collecting", id=collector.nodeid)
-            outcome = yield
+            outcome: Any = yield
             if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
                 # Nobody is at a keyboard here: the module raised it. The others are collected as ever.
                 text = collector.repr_failure(pytest.ExceptionInfo.from_exception(outcome.exception))
@@ -1231,14 +1246,14 @@ def _make_plugin(worker):
                 report.result = []
 
         @pytest.hookimpl(tryfirst=True)
-        def pytest_sessionstart(self, session):
+        def pytest_sessionstart(self, session: Any) -> None:
             worker.config = session.config
 
-        def pytest_collection_finish(self):
+        def pytest_collection_finish(self) -> None:
             channel.send("collecting", id="")
 
         @pytest.hookimpl(tryfirst=True)
-        def pytest_runtestloop(self, session):
+        def pytest_runtestloop(self, session: Any) -> bool:
             # Modules that could not be collected are nodes of their own at the controller; the others run.
             session.testsfailed = 0
             worker.send_collected(session)
@@ -1247,10 +1262,10 @@ def _make_plugin(worker):
             return True
 
         @pytest.hookimpl(tryfirst=True)
-        def pytest_runtest_logreport(self, report):
+        def pytest_runtest_logreport(self, report: Any) -> None:
             worker.send_report(report, worker.config)
 
-        def pytest_warning_recorded(self, warning_message, when, nodeid, location):
+        def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str, location: Any) -> None:
             category = warning_message.category
             channel.send(
                 "warning",
@@ -1265,22 +1280,22 @@ def _make_plugin(worker):
             )
 
         @pytest.hookimpl(hookwrapper=True)
-        def pytest_runtest_setup(self, item):
+        def pytest_runtest_setup(self, item: Any) -> Generator[None, Any, None]:
             phase(item, "setup")
             yield
 
         @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-        def pytest_runtest_call(self, item):
+        def pytest_runtest_call(self, item: Any) -> Generator[None, Any, None]:
             phase(item, "call")
             yield
 
         @pytest.hookimpl(hookwrapper=True)
-        def pytest_runtest_teardown(self, item):
+        def pytest_runtest_teardown(self, item: Any) -> Generator[None, Any, None]:
             phase(item, "teardown")
             yield
 
         @pytest.hookimpl(tryfirst=True, optionalhook=True)
-        def pytest_timeout_set_timer(self, item, settings):
+        def pytest_timeout_set_timer(self, item: Any, settings: Any) -> Any:
             scale = worker.settings["timeout_scale"]
             if scale == 1 or getattr(settings, "_wheelcheck", False):
                 return None
@@ -1288,42 +1303,42 @@ def _make_plugin(worker):
             return plugin.pytest_timeout_set_timer(item, settings._replace(timeout=settings.timeout * scale))
 
         @pytest.hookimpl(trylast=True)
-        def pytest_sessionfinish(self, session, exitstatus):
+        def pytest_sessionfinish(self, session: Any, exitstatus: Any) -> None:
             reporter = session.config.pluginmanager.getplugin("terminalreporter")
             if reporter is None or not worker.collected:
                 return
             worker.flush_terminal()
             caller = worker._foreign_caller(session.config, "pytest_terminal_summary")
             caller(terminalreporter=reporter, exitstatus=exitstatus, config=session.config)
-            worker.summary = worker.terminal.take()
+            worker.summary = worker.terminal.take() if worker.terminal is not None else ""
 
-        def pytest_internalerror(self, excrepr):
+        def pytest_internalerror(self, excrepr: object) -> None:
             channel.send("fatal", text="INTERNALERROR in the target's pytest\n%s" % excrepr)
 
-    def phase(item, when):
+    def phase(item: Any, when: str) -> None:
         if worker.timeout_of(item)[1]:
             channel.send("phase", id=item.nodeid, when=when)
 
     return WorkerPlugin()
 
 
-def _make_fixtures(target):
+def _make_fixtures(target: Any) -> object:
     """Make the plugin that offers fixtures: a module, since pytest 9 wants no fixtures of instances."""
     import types
 
     import pytest
 
     @pytest.fixture(scope="session")
-    def wheel_target():
+    def wheel_target() -> Any:
         """Frozen facts of the target: wheel, interpreter, architecture, libc, machine, emulated or not."""
         return target
 
     fixtures = types.ModuleType("wheelcheck_fixtures")
-    fixtures.wheel_target = wheel_target
+    fixtures.__dict__["wheel_target"] = wheel_target
     return fixtures
 
 
-def main():
+def main() -> int:
     """Serve one controller."""
     channel = open_channel()
     try:
