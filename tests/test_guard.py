@@ -238,4 +238,4 @@ import guard
 print(*sorted(set(sys.modules) - before))
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["guard"]
+    assert done.stdout.split() == ["__future__", "guard"]
