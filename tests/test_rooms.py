@@ -19,7 +19,7 @@ LAYERS = {
     3: {"targets", "environment", "imports"},
     4: {"remote", "pipeline", "release"},
     5: {"reporting"},
-    6: {"options", "arguments", "host", "items", "categories", "run", "local", "plugin", "cli", "commands"},
+    6: {"options", "arguments", "host", "items", "categories", "account", "run", "local", "plugin", "cli", "commands"},
 }
 LEVEL = {room: level for level, rooms in LAYERS.items() for room in rooms}
 

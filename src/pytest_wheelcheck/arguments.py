@@ -158,6 +158,9 @@ def split(args: Sequence[str], actions: Mapping[str, Action]) -> Split:
                     tests.append(test)
                 everything = everything or (not test and not _CHECK.match(below))
             continue
+        if not found.option and path == "release" and colons:
+            selections.append(given)
+            continue
         if not found.option:
             paths.append(path)
             target.append((found.words, False))

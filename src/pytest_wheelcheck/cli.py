@@ -28,8 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("checks", help="list the static checks and what they mean").add_argument(
         "code", nargs="*", help="codes or prefixes to explain at length"
     )
+    merging = commands.add_parser("merge", help="join the reports of several hosts by the digests of the wheels")
+    merging.add_argument("report", nargs="+", help="files that --wheel-report NAME.json wrote")
+    merging.add_argument("--wheel-report", action="append", default=[], metavar="FILE", help="as in a run")
+    merging.add_argument("--wheel-expect", action="append", default=[], metavar="SPEC", help="as in a run")
+    merging.add_argument("--wheel-strict", action="store_true", help="a wheel that was run on none of the hosts fails")
     found = parser.parse_args(words)
     try:
+        if found.command == "merge":
+            return merge(found.report, paths=found.wheel_report, expected=found.wheel_expect, strict=found.wheel_strict)
         return checks(found.code)
     except WheelcheckError as error:
         sys.stderr.write(f"wheelcheck: {error}\n")
@@ -50,6 +57,42 @@ def checks(codes: Sequence[str]) -> int:
             f"  what:   {check.what}\n  why:    {check.why}\n  mend:   {check.mend}\n  source: {check.source}\n"
         )
     return 0
+
+
+def merge(given: Sequence[str], *, paths: Sequence[str], expected: Sequence[str], strict: bool) -> int:
+    """Join reports, show their coverage, and judge the whole.
+
+    :returns: 1 where something failed anywhere, or the release is not what is expected of it.
+    """
+    from dataclasses import replace
+
+    from . import account
+    from .reporting import matrix, report, terminal
+
+    outputs = [account.parse_report_path(path, Path.cwd()) for path in paths]
+    found = report.merge([report.from_json(_read(path), source=path) for path in given])
+    found = replace(found, expect=tuple(expected) or found.expect)
+    nodes = tuple(report.of_record(record) for record in account.release_records(found))
+    found = replace(found, release=nodes)
+    for line, _ in terminal.matrix_lines(matrix.rows(found, account.expectation(found).missing_cells)):
+        sys.stdout.write(f"{line}\n")
+    lines = report.problems(found, strict=strict)
+    for node in found.release:
+        lines += [line for line in node.text.splitlines()[1:] if node.outcome in report.BAD]
+        sys.stdout.writelines(f"warning: {text}\n" for text in node.warnings)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    for path in account.write_reports(outputs, found):
+        sys.stdout.write(f"report: {path}\n")
+    return 1 if lines else 0
+
+
+def _read(path: str) -> str:
+    from .errors import UsageError
+
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
 
 
 def test(args: Sequence[str]) -> int:

@@ -70,6 +70,7 @@ class Wheel:
         ``.data/platlib`` already moved to their place).
     :param scripts: file names below ``.data/scripts``.
     :param binaries: the subset of *scripts* that is a native executable (ELF, Mach-O, PE).
+    :param classifiers: ``Classifier`` of METADATA.
     """
 
     path: Path
@@ -91,6 +92,7 @@ class Wheel:
     binaries: tuple[str, ...]
     import_names: tuple[str, ...] = ()
     extension_modules: tuple[str, ...] = ()
+    classifiers: tuple[str, ...] = ()
 
     @property
     def top_levels(self) -> tuple[str, ...]:

@@ -78,6 +78,19 @@ OPTIONS = (
     Option("--wheel-offline", "Use no network: what is cached or lies in --wheel-find-links must do."),
     Option("--wheel-select", "Run only the static checks with these codes or prefixes.", "CODES", repeat=True),
     Option("--wheel-ignore", "Leave out the static checks with these codes or prefixes.", "CODES", repeat=True),
+    Option(
+        "--wheel-expect",
+        "What the release must cover, such as `cp312-cp314: manylinux_x86_64 macosx_arm64 win_amd64; cp39-abi3: "
+        "win_arm64; sdist`. Every missing and every unexpected wheel is named. Comes in the place of the ini key.",
+        "SPEC",
+        repeat=True,
+    ),
+    Option(
+        "--wheel-report",
+        "Write a report to this file, whose ending tells its form: .json, .md or .html.",
+        "FILE",
+        repeat=True,
+    ),
     Option("--wheel-static", "Run the static checks only: install, import and run nothing."),
     Option("--wheel-strict", "A wheel that could not be run anywhere fails instead of being skipped."),
     Option(
@@ -117,6 +130,18 @@ INI_KEYS = (
         "(default: pty). Where the key is set, it also holds in ordinary runs without --wheel.",
         "args",
         None,
+    ),
+    IniKey(
+        "wheel_max_size",
+        "Size of a file above which WHL807 warns: bytes, or a number with kB, MB, KiB, MiB or GiB.",
+        "string",
+        "100MiB",
+    ),
+    IniKey(
+        "wheel_expect",
+        "What the release must cover, one clause a line: `INTERPRETERS: PLATFORMS`, or `sdist`.",
+        "linelist",
+        [],
     ),
     IniKey("wheel_select", "Static checks to run: codes or prefixes.", "args", []),
     IniKey("wheel_ignore", "Static checks to leave out: codes or prefixes.", "args", []),
@@ -172,6 +197,23 @@ def parse_executables(lines: Sequence[str]) -> tuple[tuple[str, tuple[str, ...] 
             raise ValueError(f"{line!r} is not of the form `NAME: ARGUMENTS` or `NAME: off`")
         found.append((name.strip(), None if rest.strip() == "off" else tuple(shlex.split(rest))))
     return (*found, ("*", ("--version",)))
+
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+
+
+def parse_size(text: str) -> int:
+    """Read a size such as ``250MiB``.
+
+    :returns: bytes.
+    :raises ValueError: it is no size.
+    """
+    number = text.strip().rstrip("bBkKmMgGiI ")
+    unit = text.strip()[len(number) :].strip().lower()
+    size = float(number)
+    if unit not in _UNITS or not 0 < size < float("inf"):
+        raise ValueError(text)
+    return int(size * _UNITS[unit])
 
 
 def default_jobs() -> int:

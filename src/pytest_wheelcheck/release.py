@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .checks import CheckResult, run_checks, run_container_checks
+from .checks.base import MAX_SIZE
 from .errors import UsageError, WheelError
 from .model import Outcome, Severity, Wheel
 from .record import Record
@@ -175,10 +176,18 @@ class Verdict:
         return cls(records=tuple(map(Record.from_json, data["records"])), stopped_by=tuple(data["stopped_by"]))
 
 
-def judge(file: Wheel | BadWheel, release: Release, *, select: tuple[str, ...], ignore: tuple[str, ...]) -> Verdict:
+def judge(
+    file: Wheel | BadWheel,
+    release: Release,
+    *,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    max_size: int = MAX_SIZE,
+) -> Verdict:
     """Run the static checks on one file.
 
     :param select: codes or prefixes; empty for all.
+    :param max_size: bytes that a wheel may have without a warning.
     :raises UsageError: a code or prefix fits no check.
     """
     if isinstance(file, BadWheel):
@@ -187,7 +196,7 @@ def judge(file: Wheel | BadWheel, release: Release, *, select: tuple[str, ...], 
         except OSError:
             results = []  # the record says why it cannot be opened
         return Verdict(records=(file.record, *map(_record, results)))
-    results = run_checks(file, select=select, ignore=ignore, release=release.wheels)
+    results = run_checks(file, select=select, ignore=ignore, release=release.wheels, max_size=max_size)
     return Verdict(
         records=tuple(map(_record, results)),
         stopped_by=tuple(result.check.name for result in results if result.stops_install),
@@ -204,7 +213,7 @@ def _record(result: CheckResult) -> Record:
     return Record(
         name=check.name,
         outcome=result.outcome,
-        text="\n".join(lines),
+        text="\n".join(lines) or result.skipped,
         warnings=tuple(
             f"{check.code}: {finding.message} (how to mend it: {check.mend})"
             for finding in result.findings

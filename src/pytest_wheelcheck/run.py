@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from . import host, items, options
+from . import account, host, items, options
 from .checks import select_checks
 from .errors import UsageError
 from .items import ReadyTarget, RecordItem, RemoteItem, WheelNode, replay
@@ -35,6 +35,7 @@ from .pipeline import (
 )
 from .record import Record
 from .release import BadWheel, Release, Verdict, absolute, judge, open_release, shown_path
+from .reporting import expect
 from .reporting.terminal import summary_lines
 from .runtimes import progress, providers
 from .settings import Settings
@@ -85,6 +86,15 @@ class WheelRun:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        notes = account.Account(
+            config,
+            found.release,
+            found.targets,
+            found.missing,
+            expected=found.settings.expect,
+            paths=found.settings.reports,
+        )
+        config.pluginmanager.register(notes, "wheelcheck-account")
         return cls(config, found, token="0")
 
     # -- what is tested -----------------------------------------------------------------------------------------------
@@ -129,6 +139,10 @@ class WheelRun:
                 children = items.wheel_children(file, self._ready, self.plan.missing, checks)
                 path = file.source
             yield WheelNode.from_parent(session, path=path, shown=file.shown, children=children)
+        release = account.describe(self.plan.release, expected=self.plan.settings.expect)
+        if records := account.release_records(release):
+            path = self.config.rootpath / account.RELEASE
+            yield WheelNode.from_parent(session, path=path, shown=account.RELEASE, children=records)
 
     def _shared(self, name: str, make: Callable[[], str]) -> str:
         """Return a text that workers of xdist share: the first one makes it."""
@@ -144,7 +158,13 @@ class WheelRun:
         plan = self.plan
         text = self._shared(
             f"checks-{number}",
-            lambda: judge(file, plan.release, select=plan.settings.select, ignore=plan.settings.ignore).to_json(),
+            lambda: judge(
+                file,
+                plan.release,
+                select=plan.settings.select,
+                ignore=plan.settings.ignore,
+                max_size=plan.settings.max_size,
+            ).to_json(),
         )
         return Verdict.from_json(text)
 
@@ -459,6 +479,8 @@ def _strict(one: NoTarget, targets: Sequence[Target]) -> NoTarget:
 
 def _normal(selection: str, cwd: Path, root: Path) -> str:
     path, _, rest = selection.partition("::")
+    if path == account.RELEASE:
+        return selection
     return f"{shown_path(absolute(path, cwd), root)}::{rest}"
 
 
@@ -488,6 +510,13 @@ def read_settings(config: pytest.Config) -> Settings:
         executables = options.parse_executables(config.getini("wheel_executables"))
     except ValueError as error:
         raise UsageError(f"wheel_executables: {error}") from None
+    size = config.getini("wheel_max_size")
+    try:
+        max_size = options.parse_size(size)
+    except ValueError:
+        raise UsageError(f"wheel_max_size = {size}: not a size", advice="write 250MB, 100MiB or bytes") from None
+    clauses = tuple(option.wheel_expect or config.getini("wheel_expect"))
+    expect.parse(clauses)
     return Settings(
         cwd=config.invocation_params.dir,
         root=config.rootpath,
@@ -508,6 +537,9 @@ def read_settings(config: pytest.Config) -> Settings:
         lanes=option.wheel_jobs or 1,
         select=options.split_codes([*config.getini("wheel_select"), *option.wheel_select]),
         ignore=options.split_codes([*config.getini("wheel_ignore"), *option.wheel_ignore]),
+        max_size=max_size,
+        expect=clauses,
+        reports=tuple(account.parse_report_path(text, config.invocation_params.dir) for text in option.wheel_report),
         import_ignore=tuple(config.getini("wheel_import_ignore")),
         executables=executables,
         entry_timeout=_number(config, "wheel_entry_timeout"),

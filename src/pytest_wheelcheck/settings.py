@@ -27,6 +27,9 @@ class Settings:
         meet in the source tree, on a port or in a file of fixed name fail for reasons that are not the wheel's.
     :param select: codes or prefixes of checks to run; empty for all.
     :param ignore: codes or prefixes of checks to leave out.
+    :param max_size: bytes that a wheel may have without a warning.
+    :param expect: clauses that say what the release must cover.
+    :param reports: files to write reports to.
     :param import_ignore: patterns of modules that are not meant to be imported.
     :param executables: patterns of installed executables and their arguments, ``None`` for not to be started.
     :param entry_timeout: seconds that an executable may take to start.
@@ -62,6 +65,9 @@ class Settings:
     lanes: int = 1
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    max_size: int = 100 << 20
+    expect: tuple[str, ...] = ()
+    reports: tuple[Path, ...] = ()
     import_ignore: tuple[str, ...] = ()
     executables: tuple[tuple[str, tuple[str, ...] | None], ...] = (("*", ("--version",)),)
     entry_timeout: float = 60.0

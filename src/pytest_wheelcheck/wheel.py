@@ -88,6 +88,7 @@ def open_wheel(path: Path, *, shown: str, store: Path) -> Wheel:
         binaries=tuple(sorted(name for name, entry in scripts.items() if is_executable(archive.head(entry, 4)))),
         import_names=find_import_names(installed, modules),
         extension_modules=modules,
+        classifiers=tuple(metadata.get("classifiers", ())),
     )
 
 

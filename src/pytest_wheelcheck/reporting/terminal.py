@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..model import NoTarget, Target
+from .matrix import COLUMNS, Row
 
 #: Categories of pytest's terminal, in the order in which they are told, and how they are coloured.
 _CATEGORIES = (
@@ -34,7 +35,9 @@ def summary_lines(
     :param stats: reports by category, as pytest's terminal reporter keeps them.
     :returns: lines with their markup.
     """
-    reports = [(kind, report.nodeid) for kind, _ in _CATEGORIES for report in stats.get(kind, ()) if hasattr(report, "nodeid")]
+    reports = [
+        (kind, report.nodeid) for kind, _ in _CATEGORIES for report in stats.get(kind, ()) if hasattr(report, "nodeid")
+    ]
     lines: list[tuple[str, dict[str, bool]]] = []
     width = max((len(target.name) for target in targets), default=0)
     for file in files:
@@ -62,3 +65,25 @@ def _counts(kinds: Sequence[str]) -> str:
 
 def _markup(kinds: Sequence[str]) -> dict[str, bool]:
     return next((dict(markup) for kind, markup in _CATEGORIES if kind in kinds), {"yellow": True})
+
+
+def matrix_lines(found: Sequence[Row]) -> list[tuple[str, dict[str, bool]]]:
+    """Show the coverage matrix as lines with their markup. Columns in which nothing stands are left out."""
+    used = [at for at in range(len(COLUMNS)) if any(row.marks[at].text for row in found)]
+    heads = ["platform", "interpreter", *(COLUMNS[at] for at in used)]
+    table = [[row.platform, row.interpreter, *(row.marks[at].text or "-" for at in used)] for row in found]
+    for lower, above in zip(table[:0:-1], table[-2::-1], strict=True):
+        if lower[0] == above[0]:
+            lower[0] = ""
+    widths = [max(map(len, column)) for column in zip(heads, *table, strict=True)]
+    lines: list[tuple[str, dict[str, bool]]] = [(_joined(heads, widths), {"bold": True})]
+    for cells, row in zip(table, found, strict=True):
+        states = {mark.state for mark in row.marks}
+        tested = states & {"passed", "imported"} and any(mark.text for mark in row.marks[2:5])
+        markup = {"red": True} if states & {"failed", "missing"} else {"green": True} if tested else {"yellow": True}
+        lines.append((_joined(cells, widths), markup))
+    return lines if found else []
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
