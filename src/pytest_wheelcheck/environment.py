@@ -204,10 +204,9 @@ _UV_GLIBC = (17, 28, *range(31, 41))
 def uv_platform(runtime: Runtime) -> str | None:
     """Say a runtime's platform as uv does (``--python-platform``); ``None`` where uv has no word for it.
 
-    uv 0.13 knows none for armv7l and i686 and for musl on other architectures than these two, and does not install for
-    a free-threaded interpreter by way of another one.
+    uv 0.13 knows none for armv7l and i686, and for musl on other architectures than these two.
     """
-    if runtime.system != "linux" or runtime.free_threaded or runtime.implementation != "cpython":
+    if runtime.system != "linux" or runtime.implementation != "cpython":
         return None
     architecture = runtime.architecture
     if runtime.libc == "musl":

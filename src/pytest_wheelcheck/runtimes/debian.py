@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pytest_wheelcheck import cache, process
@@ -33,7 +33,7 @@ _GENERATION = 3
 
 #: Packages beside the interpreter's own that wheels may lean on: libraries of the manylinux policies (PEP 513, PEP 571,
 #: PEP 599) that an interpreter does not bring by itself.
-_LIBRARIES = ("libstdc++6", "libgcc-s1", "libatomic1", "zlib1g", "libexpat1")
+LIBRARIES = ("libstdc++6", "libgcc-s1", "libatomic1", "zlib1g", "libexpat1")
 
 #: What nobody reads here.
 _NOT_KEPT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/lintian", "usr/share/bash-completion")
@@ -129,7 +129,7 @@ class DebianProvider:
         problems: dict[str, None] = {}
         seen: set[str] = set()
         empty = True
-        for batch in _batches(archive):
+        for batch in batches(archive):
             suites = apt.survey(
                 archive, architecture.debian, [name for name in batch if name not in seen], offline=self._offline
             )
@@ -209,7 +209,7 @@ class DebianProvider:
                     [f"{python}-minimal", f"lib{python}-stdlib"],
                     side / "root",
                     architecture=architecture.debian,
-                    optional=(*_LIBRARIES, f"{python}-venv"),
+                    optional=(*LIBRARIES, f"{python}-venv"),
                 )
             except ProcessError as error:
                 raise RuntimeUnavailableError(
@@ -230,7 +230,7 @@ class DebianProvider:
         (own,) = apt.survey(archive, architecture.debian, [candidate.suite])
         if apt_version(own.packages.get("libc6", "")) >= _ARGV0_SINCE:
             return
-        for batch in _batches(archive):
+        for batch in batches(archive):
             for suite in apt.survey(archive, architecture.debian, batch):
                 if apt_version(suite.packages.get("libc6", "")) >= _ARGV0_SINCE:
                     newer = side / "libc"
@@ -270,9 +270,9 @@ def tidy(root: Path, final: Path) -> None:
         shutil.rmtree(root / name, ignore_errors=True)
     for parent, folders, files in os.walk(root):
         for link in (Path(parent, name) for name in (*folders, *files)):
-            if link.is_symlink() and os.readlink(link).startswith("/"):
+            if link.is_symlink() and str(link.readlink()).startswith("/"):
                 # Seen from the host, it would lead to the host's own files.
-                inside = root / os.readlink(link).lstrip("/")
+                inside = root / str(link.readlink()).lstrip("/")
                 if inside.exists():
                     link.unlink()
                     link.symlink_to(os.path.relpath(inside, parent))
@@ -346,6 +346,11 @@ def finish(
             cause="it needs a newer kernel or emulator than this host has, or a library is missing",
             details=f"{error.what}\n{error.details}".strip(),
         ) from error
+    if facts.libc == "musl" and emulator is not None:
+        # The interpreter cannot run its loader, which tells the version (PEP 656): the host's kernel would have to.
+        loader = next((side / "root/lib").glob("ld-musl-*.so.1"))
+        said = process.run([emulator, loader], check=False).stderr
+        facts = replace(facts, libc_version=apt_version(said.partition("Version ")[2]))
     shutil.rmtree(home)
     (side / _FACTS).write_text(facts_to_json(facts), encoding="utf-8")
 
@@ -425,7 +430,7 @@ def accepted(facts: Facts, architecture: Architecture) -> tuple[str, ...]:
     )
 
 
-def _batches(archive: apt.Archive) -> Iterator[list[str]]:
+def batches(archive: apt.Archive) -> Iterator[list[str]]:
     """Order the suites: the host's own and the newest released, then the older ones, then those in the making."""
     late = [name for name in archive.suites if name in {"unstable", "testing", "devel"}]
     released = [name for name in archive.suites if name not in late and name != archive.codename]

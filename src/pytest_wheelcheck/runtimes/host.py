@@ -56,8 +56,11 @@ if sys.platform.startswith("linux"):
             libc = "musl"
         if loader:
             import subprocess
-            said = subprocess.Popen([loader], stderr=subprocess.PIPE).communicate()[1].decode("ascii", "replace")
-            libc_version = said.partition("Version ")[2].split()[0]
+            try:
+                said = subprocess.Popen([loader], stderr=subprocess.PIPE).communicate()[1].decode("ascii", "replace")
+                libc_version = said.partition("Version ")[2].split()[0]
+            except Exception:
+                pass
 print("wheelcheck:" + json.dumps({
     "implementation": sys.implementation.name,
     "version": list(sys.version_info),

@@ -12,6 +12,7 @@ installation in the cache, without tkinter:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -23,16 +24,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_wheelcheck import cache, process
-from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
+from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.model import Runtime
 
-from . import apt, console, tags
+from . import apt, console, debian, qemu, tags
+from .architectures import ARCHITECTURES, Architecture, native, runs_natively
 from .base import Answer, Offer, Platform, Request, fits, glibc, here
 from .host import Facts, HostProvider, judge
+from .progress import step
 from .published_wheels import DISTRIBUTION, PUBLISHED, VERSION, Published
 
 #: Bump when the way in which the installations are made changes.
-_GENERATION = 2
+_GENERATION = 3
 
 #: Seconds for pip to download one wheel of 15 MB.
 _DOWNLOAD_DEADLINE = 900.0
@@ -69,7 +72,7 @@ _MUSL = (1, 2)
 
 
 class PublishedProvider:
-    """Offers the interpreters of published wheels that can run natively on this host (x86-64 Linux for now).
+    """Offers the interpreters of published wheels: natively, and through QEMU beside a C library of the host's archive.
 
     :param host: asked for a standard library of the same minor version.
     :param offline: only what is in the cache already is offered.
@@ -99,13 +102,13 @@ class PublishedProvider:
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
         at = here()
-        if request.python is not None or at.system != "linux" or at.architecture != "x86_64":
+        if request.python is not None or at.system != "linux" or native() is None:
             return Answer()
         found: list[Offer] = []
         reasons: dict[str, None] = {}
         for published in PUBLISHED:
             platform = Platform(system="linux", architecture=published.architecture, libc=published.libc)
-            if published.architecture != at.architecture or not fits(platform, request.platform):
+            if not fits(platform, request.platform):
                 continue
             if reason := self._hindrance(published, at):
                 reasons[reason] = None
@@ -118,6 +121,8 @@ class PublishedProvider:
         """See :meth:`.base.Provider.get`."""
         published = next(each for each in PUBLISHED if each.sha256 == offer.key)
         key = _key(published)
+        if _emulated(published):
+            return self._get_emulated(published, offer)
         folder = cache.provision(key, lambda side: self._make(published, side))
         python = folder / "bin" / f"python{_stem(published)}"
         try:
@@ -140,12 +145,86 @@ class PublishedProvider:
             how=offer.how,
         ).runtime(python)
 
+    def _get_emulated(self, published: Published, offer: Offer) -> Runtime:
+        architecture = ARCHITECTURES[published.architecture]
+        emulator = qemu.find(architecture, offline=self._offline).path
+        stand_in = self._stand_in(published)
+        folder = cache.provision(
+            _key(published), lambda side: self._make_emulated(published, architecture, emulator, stand_in, side)
+        )
+        return debian.runtime(
+            folder,
+            architecture,
+            offer,
+            emulator,
+            stand_in,
+            program=f"bin/python{_stem(published)}",
+            library="lib",
+            stem=_stem(published),
+        )
+
+    def _stand_in(self, published: Published) -> Path | None:
+        """Give a native interpreter of the same minor version and ABI: the host's, else that of the table."""
+        if found := debian.of_host(self._host, published.version[:2], free_threaded=published.free_threaded):
+            return found
+        for each in PUBLISHED:
+            if each.abi == published.abi and each.libc == "glibc" and not _emulated(each):
+                platform = Platform(system="linux", architecture=each.architecture, libc="glibc")
+                with contextlib.suppress(WheelcheckError):
+                    if not self._hindrance(each, here()):
+                        return self.get(self._offer(each, platform)).python
+        return None
+
+    def _make_emulated(
+        self,
+        published: Published,
+        architecture: Architecture,
+        emulator: Path,
+        stand_in: Path | None,
+        side: Path,
+    ) -> None:
+        archive = apt.archive()
+        if archive is None or self._offline:
+            raise RuntimeUnavailableError(
+                f"CPython {_stem(published)} for {architecture.name} is not in the cache, and cannot be fetched here"
+            )
+        final = cache.place(_key(published))
+        named = f"CPython {_stem(published)} for {architecture.name}{' (musl)' if published.libc == 'musl' else ''}"
+        with (
+            step(f"{named} of {DISTRIBUTION} {VERSION}", side),
+            tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch,
+        ):
+            self._lay(published, side, Path(scratch), final, loader=None)
+            try:
+                _c_library(archive, published, architecture, side / "root")
+            except ProcessError as error:
+                raise RuntimeUnavailableError(
+                    f"the C library for {architecture.name} could not be fetched",
+                    cause=error.what,
+                    details=error.details,
+                ) from error
+            debian.tidy(side / "root", final / "root")
+            debian.finish(
+                side,
+                final,
+                architecture,
+                emulator,
+                stand_in,
+                stem=_stem(published),
+                smoke=_SMOKE,
+                program=f"bin/python{_stem(published)}",
+                library="lib",
+            )
+
     def _offer(self, published: Published, platform: Platform) -> Offer:
-        if published.libc == "glibc":
+        emulated = _emulated(published)
+        if published.libc == "musl":
+            libc_version = _MUSL
+        elif emulated:
+            libc_version = self._glibc_of(ARCHITECTURES[published.architecture]) or (2, 17)
+        else:
             major, _, minor = glibc().partition(" ")[2].partition(".")
             libc_version = (int(major or 2), int(minor.partition(".")[0] or 17))
-        else:
-            libc_version = _MUSL
         return Offer(
             provider=self.name,
             implementation="cpython",
@@ -162,9 +241,20 @@ class PublishedProvider:
                 libc=published.libc,
                 libc_version=libc_version,
             ),
-            how=f"inside the published wheel {DISTRIBUTION} {VERSION} ({published.abi}-{published.platform_tag})",
+            how=f"inside the published wheel {DISTRIBUTION} {VERSION} ({published.abi}-{published.platform_tag})"
+            + (", emulated by QEMU" if emulated else ""),
             key=published.sha256,
+            emulated=emulated,
+            rank=1 if emulated else 0,
         )
+
+    def _glibc_of(self, architecture: Architecture) -> tuple[int, int] | None:
+        """Tell the version of the C library that the archive has for an architecture; ``None`` for none."""
+        archive = apt.archive()
+        if archive is None:
+            return None
+        found = _suite_with("libc6", archive, architecture, offline=self._offline)
+        return debian.apt_version(found.packages["libc6"]) if found else None
 
     def _hindrance(self, published: Published, at: Platform) -> str:
         """Say why an interpreter cannot be given here, or nothing."""
@@ -172,12 +262,32 @@ class PublishedProvider:
             return ""
         if self._offline:
             return "not in the cache, and this run is offline"
+        if _emulated(published):
+            architecture = ARCHITECTURES[published.architecture]
+            if apt.archive() is None:
+                return (
+                    f"a C library for {architecture.name} comes from an archive of Debian or Ubuntu, and there is none"
+                )
+            if self._glibc_of(architecture) is None:
+                return f"the host's archive has no C library for {architecture.debian}"
+            return self._no_library(published)
         if published.libc == "glibc" and at.libc != "glibc":
             return "needs glibc"
         if published.libc == "musl" and apt.archive() is None:
             return "musl and a standard library come from the archive of Debian or Ubuntu, which this host is not"
-        if self._library_of_host(published.version[:2]) is None and apt.archive() is None:
-            number = ".".join(map(str, published.version[:2]))
+        return self._no_library(published)
+
+    def _no_library(self, published: Published) -> str:
+        """Say why there is no pure-Python library for an interpreter, or nothing."""
+        number = ".".join(map(str, published.version[:2]))
+        if self._library_of_host(published.version[:2]) is not None:
+            return ""
+        archive, at = apt.archive(), native()
+        if (
+            archive is None
+            or at is None
+            or _suite_with(f"python{number}-minimal", archive, at, offline=self._offline) is None
+        ):
             return f"{number} needs a standard library: install any CPython {number}"
         return ""
 
@@ -191,19 +301,15 @@ class PublishedProvider:
     def _make(self, published: Published, side: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
             work = Path(scratch)
-            wheel = self._download(published, work / "wheel")
-            library = side / "lib" / f"python{_stem(published)}"
-            self._standard_library(published, library, work)
-            _take(wheel, published, side, library)
+            final = cache.place(_key(published))
+            loader = final / "lib" / _musl_loader(published) if published.libc == "musl" else None
+            self._lay(published, side, work, final, loader=loader)
             if published.libc == "musl":
-                _musl(side, work)
-        (library / "site-packages").mkdir()
-        name = f"_sysconfigdata_{'t' if published.free_threaded else ''}_linux_{_multiarch(published)}.py"
-        (library / name).write_text(_sysconfig(published, _pip(side)), encoding="utf-8")
+                _musl(side / "lib", published, work)
         python = [side / "bin" / f"python{_stem(published)}"]
         if published.libc == "musl":
             # The program names its loader by the final path, where it is not yet.
-            python = [side / "lib" / "ld-musl-x86_64.so.1", python[0]]
+            python = [side / "lib" / _musl_loader(published), python[0]]
         try:
             process.run([*python, "-I", "-c", _SMOKE])
         except ProcessError as error:
@@ -213,7 +319,18 @@ class PublishedProvider:
                 advice="the last line tells which; installing zlib's library (libz.so.1) mends the most likely one",
                 details=error.details,
             ) from error
+        library = side / "lib" / f"python{_stem(published)}"
         process.run([*python, "-I", "-m", "compileall", "-q", library], check=False)
+
+    def _lay(self, published: Published, side: Path, work: Path, final: Path, *, loader: Path | None) -> None:
+        """Lay interpreter and library into an installation; its C library comes later."""
+        wheel = self._download(published, work / "wheel")
+        library = side / "lib" / f"python{_stem(published)}"
+        self._standard_library(published, library, work)
+        _take(wheel, published, side, library, loader)
+        (library / "site-packages").mkdir()
+        name = f"_sysconfigdata_{'t' if published.free_threaded else ''}_linux_{_multiarch(published)}.py"
+        (library / name).write_text(_sysconfig(published, final, _pip(side)), encoding="utf-8")
 
     def _download(self, published: Published, folder: Path) -> Path:
         folder.mkdir()
@@ -282,7 +399,8 @@ def _key(published: Published) -> str:
 
 
 def _multiarch(published: Published) -> str:
-    return f"{published.architecture}-linux-{'musl' if published.libc == 'musl' else 'gnu'}"
+    name = ARCHITECTURES[published.architecture].multiarch
+    return name.replace("-gnu", "-musl") if published.libc == "musl" else name
 
 
 def _pip_command() -> list[str | Path]:
@@ -311,16 +429,13 @@ def _pip(side: Path) -> Path | None:
     return folder
 
 
-def _take(wheel: Path, published: Published, side: Path, library: Path) -> None:
+def _take(wheel: Path, published: Published, side: Path, library: Path, loader: Path | None) -> None:
     """Unpack the parts of the wheel that are wanted."""
     dynload = library / "lib-dynload"
     libraries = side / "lib" / "freeze_core.libs"
     programs = side / "bin"
     for folder in (dynload, libraries, programs):
         folder.mkdir(parents=True, exist_ok=True)
-    loader = None
-    if published.libc == "musl":
-        loader = cache.place(_key(published)) / "lib" / "ld-musl-x86_64.so.1"
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             folder_name, _, base = name.rpartition("/")
@@ -356,15 +471,46 @@ def _with_certificates(library: bytes) -> bytes:
     return re.sub(rb"/opt/_internal/openssl-[0-9.]+/cert\.pem\0", shortened, library)
 
 
-def _musl(side: Path, work: Path) -> None:
-    """Lay musl's C library and a zlib that it can load into an installation."""
+def _emulated(published: Published) -> bool:
+    return not runs_natively(published.architecture)
+
+
+def _suite_with(package: str, archive: apt.Archive, architecture: Architecture, *, offline: bool) -> apt.Suite | None:
+    """Find the suite to take a package from: the host's own or a released one first."""
+    for batch in debian.batches(archive):
+        for suite in apt.survey(archive, architecture.debian, batch, offline=offline):
+            if package in suite.packages:
+                return suite
+    return None
+
+
+def _c_library(archive: apt.Archive, published: Published, architecture: Architecture, root: Path) -> None:
+    """Lay the C library of another architecture into *root*, with what wheels may lean on."""
+    if published.libc == "musl":
+        with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
+            (root / "usr" / "lib").mkdir(parents=True)
+            _musl(root / "usr" / "lib", published, Path(scratch))
+        return
+    suite = _suite_with("libc6", archive, architecture, offline=False)
+    name = suite.codename if suite else archive.codename
+    apt.fetch(archive, name, ["libc6"], root, architecture=architecture.debian, optional=debian.LIBRARIES)
+
+
+def _musl_loader(published: Published) -> str:
+    """Name musl's loader (musl's ``configure``, LDSO_PATHNAME)."""
+    return f"ld-musl-{published.architecture}.so.1"
+
+
+def _musl(folder: Path, published: Published, work: Path) -> None:
+    """Lay musl's C library and a zlib that it can load into *folder*."""
     root = work / "musl"
-    apt.unpack(["musl", "zlib1g"], root, work=work / "apt-musl")
+    debian_name = ARCHITECTURES[published.architecture].debian
+    apt.unpack(["musl", "zlib1g"], root, work=work / "apt-musl", architecture=debian_name)
     (loader,) = root.glob("usr/lib/*-linux-musl/libc.so")
-    shutil.copy2(loader, side / "lib" / "ld-musl-x86_64.so.1")
-    (side / "lib" / "libc.musl-x86_64.so.1").symlink_to("ld-musl-x86_64.so.1")
+    shutil.copy2(loader, folder / _musl_loader(published))
+    (folder / f"libc.musl-{published.architecture}.so.1").symlink_to(_musl_loader(published))
     zlib = next(path for path in root.glob("usr/lib/*-linux-gnu/libz.so.1.*") if path.is_file())
-    (side / "lib" / "libz.so.1").write_bytes(_for_musl(zlib.read_bytes()))
+    (folder / "libz.so.1").write_bytes(_for_musl(zlib.read_bytes()))
 
 
 def _for_musl(zlib: bytes) -> bytes:
@@ -376,16 +522,16 @@ def _for_musl(zlib: bytes) -> bytes:
     """
     for name in (b"__snprintf_chk", b"__vsnprintf_chk"):
         zlib = zlib.replace(b"\0" + name + b"\0", b"\0abort".ljust(len(name) + 1, b"\0") + b"\0")
-    return zlib
+    # On some machines the guard of the stack is glibc's loader's; musl has it in the one library there is.
+    return re.sub(rb"\0ld-linux-[a-z0-9-]+\.so\.\d\0", lambda found: b"\0libc.so.6".ljust(len(found[0]), b"\0"), zlib)
 
 
-def _sysconfig(published: Published, wheels: Path | None) -> str:
+def _sysconfig(published: Published, root: Path, wheels: Path | None) -> str:
     """Write the variables that the build would have recorded, as far as they are true here."""
     major, minor, _ = published.version
     threading = "t" if published.free_threaded else ""
     multiarch = _multiarch(published)
     soabi = f"cpython-{major}{minor}{threading}-{multiarch}"
-    root = cache.place(_key(published))
     include = root / "include" / f"python{_stem(published)}"
     values: dict[str, str | int] = {
         "ABIFLAGS": threading,
