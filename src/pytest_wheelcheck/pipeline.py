@@ -110,9 +110,9 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
             properties=(("interpreter", f"{target.runtime.implementation} {target.runtime.version_text}"),),
         )
     ]
-    records.extend(check_imports(target, environment, settings, folder))
-    records.extend(start_executables(target, environment, settings, folder))
     notes: list[str] = []
+    records.extend(check_imports(target, environment, settings, folder, notes))
+    records.extend(start_executables(target, environment, settings, folder))
     try:
         tools = overlay(
             environment,
@@ -209,8 +209,13 @@ def inside(prepared_scripts: str, prepared_root: str, **extra: str) -> dict[str,
 # --- imports and executables -------------------------------------------------------------------------------------------
 
 
-def check_imports(target: Target, environment: Environment, settings: Settings, folder: Path) -> Iterator[Record]:
-    """Import everything that the wheel offers, each in a process of its own."""
+def check_imports(
+    target: Target, environment: Environment, settings: Settings, folder: Path, notes: list[str]
+) -> Iterator[Record]:
+    """Import everything that the wheel offers, each in a process of its own.
+
+    :param notes: takes what the user should know beside the records.
+    """
     jobs = imports.jobs(target.wheel, settings.import_ignore)
     if not jobs:
         return
@@ -252,6 +257,9 @@ def check_imports(target: Target, environment: Environment, settings: Settings, 
         yield Record(name="import", outcome=Outcome.ERROR, text=str(error))
     finally:
         process_.end()
+        left = process_.left_behind()
+        if left:
+            notes.append(f"{target.node_id}: importing it started processes that stayed and were ended, {left}")
 
 
 def _library_folders(target: Target) -> Iterator[Path]:
@@ -399,6 +407,8 @@ class TargetRun:
     :param prepared: what :func:`prepare` made.
     :param folder: the target's own folder.
     :param token: a word that keeps the files of several such runs in one folder apart.
+
+    Attribute ``left_behind``: number and command lines of processes that its tests left running, one text a worker.
     """
 
     def __init__(
@@ -414,6 +424,7 @@ class TargetRun:
         self._boots = 0
         self._failed_boots = 0
         self._skipped_modules: list[str] = []
+        self.left_behind: list[str] = []
         self._timeouts: dict[str, tuple[float, bool]] = {}
         self._scale = settings.timeout_scale if target.runtime.emulated else 1.0
 
@@ -486,13 +497,15 @@ class TargetRun:
         settings, prepared = self._settings, self.prepared
         self._boots += 1
         temporary = self._folder / f"t{self._token}"
-        temporary.mkdir(exist_ok=True)
+        (temporary / "tmp").mkdir(parents=True, exist_ok=True)
         self._worker = Worker(
             [prepared.python, self._folder / "wheelcheck_worker.py"],
             env=inside(
                 prepared.scripts,
                 prepared.root,
                 WHEELCHECK_GUARD=str(self._folder / "guard"),
+                # What one target's tests leave there is not found by another's, and goes with the run.
+                **({} if os.name == "nt" else {"TMPDIR": str(temporary / "tmp")}),
                 **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
             ),
             cwd=settings.cwd,
@@ -520,6 +533,7 @@ class TargetRun:
             width=settings.width,
             junit=settings.junit,
             skip_modules=self._skipped_modules,
+            output=str(self._folder.parent / "output"),
         )
 
     def facts(self) -> dict[str, Any]:
@@ -652,6 +666,9 @@ class TargetRun:
         running, self._worker = self._worker, None
         if running is not None:
             running.end()
+            left = running.left_behind()
+            if left:
+                self.left_behind.append(left)
 
     def close(self) -> None:
         """End the worker and start no other."""

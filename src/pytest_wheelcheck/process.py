@@ -122,6 +122,12 @@ def end_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
         process.wait(10)
 
 
+def end_group(pid: int) -> None:
+    """End the process group of *pid*, where there is such a thing. Not there is well."""
+    if sys.platform != "win32":
+        _signal_group(pid, signal.SIGKILL)
+
+
 def _signal_group(pid: int, number: signal.Signals) -> None:
     if sys.platform != "win32":
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -14,6 +14,7 @@ import secrets
 import signal
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import IO, Any
 
 from . import process
 from .errors import WorkerError
-from .worker import CHANNEL_GONE, FRAME_LIMIT, PROTOCOL
+from .worker import CHANNEL_GONE, FRAME_LIMIT, LEFT_BEHIND, PROTOCOL
 
 #: One message of the protocol.
 Message = dict[str, Any]
@@ -32,6 +33,9 @@ POLL = 0.1
 
 #: Seconds that a dead worker's last messages may take to arrive.
 DRAIN = 0.5
+
+#: Seconds that the keeper of a worker has for ending it and what it left running.
+KEEPER_GRACE = 5.0
 
 #: How much of a worker's log goes into a report, in bytes.
 LOG_TAIL = 20_000
@@ -134,8 +138,23 @@ class Worker:
         if grace > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
-        process.end_tree(self._process)
+        kept = sys.platform == "linux" and self._process.poll() is None
+        process.end_tree(self._process, grace=KEEPER_GRACE if kept else 0.0)
+        if kept and self._process.returncode == -signal.SIGKILL and isinstance(self._pid, int):
+            # The keeper itself was killed, by code under test or because it did not manage.
+            process.end_group(self._pid)
         return self._process.returncode
+
+    def left_behind(self) -> str:
+        """Name the processes that the keeper ended after the worker; empty where there were none. Ask after the end."""
+        begin = f"{LEFT_BEHIND}{self._nonce} ".encode("ascii")
+        try:
+            with self._log.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
+                lines = file.read().splitlines()
+        except OSError:
+            return ""
+        return next((line[len(begin) :].decode("utf-8", "replace") for line in lines if line.startswith(begin)), "")
 
     def mark(self) -> None:
         """Remember this place of the log: what follows belongs to the next test."""
@@ -158,6 +177,7 @@ class Worker:
                 text = file.read().decode("utf-8", "backslashreplace")
         except OSError:
             return ""
+        text = text.replace(f"{LEFT_BEHIND}{self._nonce} ", "[what was left running, and was ended] ")
         cut = f"[{start - self._mark} bytes before this are in {self._log}]\n" if start > self._mark else ""
         return cut + text
 

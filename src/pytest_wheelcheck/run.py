@@ -64,6 +64,7 @@ class WheelRun:
         self._owner = token == "0"
         self._ready: list[ReadyTarget] = []
         self._summaries: dict[str, str] = {}
+        self._left_by_workers: list[str] = []
         self._header_shown = False
 
     @classmethod
@@ -357,6 +358,7 @@ class WheelRun:
         output = getattr(node, "workeroutput", {})
         for name, text in output.get("wheelcheck_summaries", {}).items():
             self._summaries[f"{name}, {node.gateway.id}"] = text
+        self._left_by_workers += output.get("wheelcheck_left", [])
         if "wheelcheck_usage" in output:
             raise pytest.UsageError(output["wheelcheck_usage"])
 
@@ -382,6 +384,7 @@ class WheelRun:
         output = getattr(self.config, "workeroutput", None)
         if output is not None:
             output["wheelcheck_summaries"] = self._summaries
+            output["wheelcheck_left"] = self._left_behind()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show what the targets' plugins say at the end, and the table of targets."""
@@ -393,9 +396,23 @@ class WheelRun:
             terminalreporter.section("wheels")
             for line, markup in lines:
                 terminalreporter.write_line(line, **markup)
+        for line in self._left_behind():
+            terminalreporter.write_line(line, yellow=True)
+        if (self.plan.folder / "output").is_dir():
+            terminalreporter.write_line(f"long output of failed tests is kept in {self.plan.folder / 'output'}")
         kept = self._kept()
         if kept:
             terminalreporter.write_line(f"environments are kept in {self.plan.folder}: {', '.join(kept)}")
+
+    def _left_behind(self) -> list[str]:
+        """Say what tests left running."""
+        own = [
+            f"{ready.target.node_id}: tests left processes running, which were ended, {text}"
+            for ready in self._ready
+            if ready.run is not None
+            for text in ready.run.left_behind
+        ]
+        return [*own, *self._left_by_workers]
 
     def _kept(self) -> list[str]:
         """Name the targets whose folders stay."""
@@ -419,6 +436,8 @@ class WheelRun:
         if not self._owner:
             return
         kept = {name.partition("/")[0] for name in self._kept()}
+        if (self.plan.folder / "output").is_dir():
+            kept.add("output")
         if not kept:
             shutil.rmtree(self.plan.folder, ignore_errors=True)
             return
