@@ -84,7 +84,8 @@ def test_rpds_has_the_outcomes_of_plain_pytest(
         install = [uv, "pip", "install", "-q", "--python", str(inside), str(wheel), "pytest"]
         subprocess.run(install, check=True, timeout=300)
         report = folder / f"plain{number}.xml"
-        subprocess.run([str(inside), "-m", "pytest", "-q", "tests", f"--junit-xml={report}"], cwd=project, timeout=120)
+        plainly = [str(inside), "-m", "pytest", "-q", "tests", f"--junit-xml={report}"]
+        subprocess.run(plainly, cwd=project, check=False, timeout=120)
         plain[number] = outcomes(report)
     assert plain, "no interpreter of this machine is supported by the project"
 
