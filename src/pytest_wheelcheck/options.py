@@ -66,6 +66,13 @@ OPTIONS = (
         repeat=True,
     ),
     Option(
+        "--wheel-machine",
+        "Pretend to be this hardware, in an emulator: rpi3, rpi4, rpi5, graviton2, graviton3, graviton4, x86-64-v1 to "
+        "x86-64-v4, host, or cpu=MODEL,page=SIZE with QEMU's name of the model. Several give a target each.",
+        "NAME",
+        repeat=True,
+    ),
+    Option(
         "--wheel-requires",
         "What the tests need: a requirement, or the path of a file of requirements.",
         "REQUIREMENT",

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from .record import Record
 from .release import BadWheel, Release, Verdict, absolute, judge, open_release, shown_path
 from .reporting import expect
 from .reporting.terminal import summary_lines
-from .runtimes import progress, providers
+from .runtimes import machines, progress, providers
 from .settings import Settings
 from .targets import parse_specs, plan
 
@@ -460,6 +461,7 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
     """
     settings = read_settings(config)
     parse_specs(settings.pythons)
+    profiles = machines.parse(settings.machines)
     select_checks(select=settings.select, ignore=settings.ignore)
     release = open_release(settings.wheels, cwd=settings.cwd, root=settings.root, store=folder / "wheels")
     targets: Sequence[Target] = ()
@@ -470,6 +472,8 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
                 release.wheels,
                 settings.pythons,
                 providers(offline=settings.offline, index=settings.index, find_links=settings.find_links),
+                profiles=profiles,
+                equip=partial(machines.equip, offline=settings.offline),
             )
     if settings.strict:
         missing = [_strict(one, targets) for one in missing]
@@ -541,6 +545,7 @@ def read_settings(config: pytest.Config) -> Settings:
         root=config.rootpath,
         wheels=(*option.wheel, *found.wheels),
         pythons=tuple(option.wheel_python) or ("auto",),
+        machines=tuple(option.wheel_machine),
         requires=tuple(
             _requirement(text, config.invocation_params.dir)
             for text in (*config.getini("wheel_requires"), *option.wheel_requires)

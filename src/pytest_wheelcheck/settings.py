@@ -14,6 +14,7 @@ class Settings:
     :param root: pytest's root folder, absolute.
     :param wheels: the wheels as given: files, folders, globs.
     :param pythons: the specifications of ``--wheel-python``.
+    :param machines: the values of ``--wheel-machine``.
     :param requires: what the tests need: requirement strings, and ``-r FILE``.
     :param groups: PEP 735 dependency groups of the project.
     :param extras: extras of the wheels.
@@ -53,6 +54,7 @@ class Settings:
     root: Path
     wheels: tuple[str, ...]
     pythons: tuple[str, ...] = ("auto",)
+    machines: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()

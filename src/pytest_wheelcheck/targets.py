@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -21,8 +21,9 @@ from packaging.tags import Tag
 
 from .errors import UsageError, WheelcheckError
 from .model import NoTarget, Outcome, Runtime, Target, Wheel
-from .runtimes import base, tags
+from .runtimes import base, machines, tags
 from .runtimes.base import OLDEST, Kind, Offer, Platform, Provider, Request
+from .runtimes.machines import Profile
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,8 @@ def plan(
     providers: Sequence[Provider],
     *,
     host: Platform | None = None,
+    profiles: Sequence[Profile] = (),
+    equip: Callable[[Runtime, Profile], Runtime] = machines.equip,
 ) -> tuple[list[Target], list[NoTarget]]:
     """Decide the targets of all wheels and have their interpreters made.
 
@@ -128,6 +131,8 @@ def plan(
     :param specs: the values of ``--wheel-python``; none means ``auto``.
     :param providers: in the order in which they are preferred.
     :param host: what ``any`` and ``linux_*`` stand for; ``None`` for the running interpreter's platform.
+    :param profiles: machines to pretend to be: a target of their architecture becomes one for each.
+    :param equip: makes a runtime that pretends to be a machine.
     :returns: the targets, by wheel and then by version; and what got none, by wheel.
     :raises UsageError: a spec cannot be read.
     """
@@ -144,8 +149,15 @@ def plan(
     targets: list[Target] = []
     without: list[NoTarget] = []
     for each in plans:
-        targets.extend(each.targets(runtimes))
+        plain = each.targets(runtimes)
+        targets.extend(each.multiply(plain, profiles, equip))
         without.extend(each.problems)
+    for profile in profiles:
+        if plans and profile is not machines.HOST and all(profile.name not in each.machines for each in plans):
+            where = f" ({profile.architecture})" if profile.architecture else ""
+            reason = f"the machine {profile.name}{where} was asked for, and no wheel of this run has a target there"
+            name = f"no-target+{profile.name}"
+            without.append(NoTarget(wheel=plans[0].wheel, outcome=Outcome.ERROR, reason=reason, name=name))
     return targets, without
 
 
@@ -265,6 +277,7 @@ class _Plan:
         self.primary = _primary_kinds(wheel.tags)
         self.chosen: list[_Choice] = []
         self.problems: list[NoTarget] = []
+        self.machines: set[str] = set()
         self._refused: list[str] = []
         self._foreign: list[_Group] = []
 
@@ -305,6 +318,26 @@ class _Plan:
             found.values(), key=lambda runtime: (runtime.version, runtime.implementation, runtime.free_threaded)
         )
         return [Target(wheel=self.wheel, runtime=runtime) for runtime in _labelled(ordered)]
+
+    def multiply(
+        self, plain: Sequence[Target], profiles: Sequence[Profile], equip: Callable[[Runtime, Profile], Runtime]
+    ) -> list[Target]:
+        """Make of each target one for every machine of its architecture; one that none fits stays as it is."""
+        result: list[Target] = []
+        for target in plain:
+            fitting = [profile for profile in profiles if machines.fits(profile, target.runtime)]
+            if not fitting:
+                result.append(target)
+            for profile in fitting:
+                self.machines.add(profile.name)
+                try:
+                    runtime = equip(target.runtime, profile)
+                except WheelcheckError as error:
+                    name = replace(target, machine=profile.machine).name
+                    self._problem(Outcome.ERROR, str(error), name)
+                else:
+                    result.append(replace(target, runtime=runtime, machine=profile.machine))
+        return result
 
     def _choose_path(self, group: _Group, path: Path) -> None:
         offers, reasons = self.asking.ask(Request(platform=group.platform, python=path))

@@ -83,6 +83,18 @@ def provision(launch: Launch, program: Path, library: Path, *, name: str, stem: 
     return folder / "bin" / f"python{stem}"
 
 
+def program_of(python: Path) -> Path:
+    """Tell which program a launcher starts."""
+    line = python.read_text(encoding="utf-8").splitlines()[1]
+    return Path(shlex.split(line)[-2])
+
+
+def present(launch: Launch, program: Path, library: Path) -> bool:
+    """Tell whether :func:`provision` has made this launcher before."""
+    ending = cache.digest(launch.text(program), str(library))
+    return any(cache.present(f"launchers/{each.name}") for each in (cache.root() / "launchers").glob(f"*-{ending}"))
+
+
 def write(folder: Path, text: str, stem: str) -> Path:
     """Write a launcher with its usual other names."""
     folder.mkdir(parents=True, exist_ok=True)
