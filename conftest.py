@@ -31,7 +31,8 @@ def _lasting_caches(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     # The many runs of pytest share their byte-code, whatever the outer environment says.
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "pycache"))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    for name in ("PYTEST_ADDOPTS", "CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

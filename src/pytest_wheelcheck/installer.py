@@ -336,6 +336,8 @@ def uv_environment(environ: Mapping[str, str], config: Mapping[str, str]) -> dic
         env.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     # Interpreters come from the runtimes, never from here.
     env["UV_PYTHON_DOWNLOADS"] = "never"
+    # uv would break its sentences at the terminal's width; they are shown, and looked at, as they are.
+    env.pop("COLUMNS", None)
     return env
 
 
