@@ -33,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     merging.add_argument("--wheel-report", action="append", default=[], metavar="FILE", help="as in a run")
     merging.add_argument("--wheel-expect", action="append", default=[], metavar="SPEC", help="as in a run")
     merging.add_argument("--wheel-strict", action="store_true", help="a wheel that was run on none of the hosts fails")
-    found = parser.parse_args(words)
+    try:
+        found = parser.parse_args(words)
+    except SystemExit as leave:  # argparse has told why, or shown help
+        return 4 if leave.code == 2 else int(leave.code or 0)
     try:
         if found.command == "merge":
             return merge(found.report, paths=found.wheel_report, expected=found.wheel_expect, strict=found.wheel_strict)

@@ -233,6 +233,9 @@ class WheelRun:
         for ready in self._ready:
             lines += [f"{ready.target.name}: {line}" for line in ready.collected.header]
             lines += ready.preparation.notes
+        unknown = [" ".join(words) for words, host in self.plan.settings.occurrences if not host]
+        if unknown and not any(ready.run is not None for ready in self._ready):
+            lines.append(f"not looked at, since there is no target that could tell: {', '.join(unknown)}")
         return lines
 
     @pytest.hookimpl(tryfirst=True)
