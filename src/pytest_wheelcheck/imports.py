@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 from .model import Outcome, Runtime, Target, Wheel
 from .process import describe_status
 from .record import Record, RemoteError
+from .runtimes import machines
 from .wheel import pyo3_version
 
 #: Bytes of an extension module that are searched for the version of PyO3.
@@ -70,7 +71,7 @@ def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
     if result["timed_out"]:
         problems.append("it did not end in time and was killed; the stacks of its threads are below")
     elif not result["complete"]:
-        problems.append(_died(result))
+        problems.append(_died(result, target))
     elif result["error"]:
         trace = RemoteError.chain(result["error"])
         problems.extend(_explain(trace, target.wheel))
@@ -132,12 +133,14 @@ def built_with_pyo3(file: str, place: Place) -> str | None:
     return None
 
 
-def _died(result: Mapping[str, Any]) -> str:
+def _died(result: Mapping[str, Any], target: Target) -> str:
     status = result["status"]
     if status == 0:
         return "the process ended with exit status 0 in the middle of the import (os._exit, or exit in native code)"
     advice = ""
-    if status == -4:
+    if status == -4 and (known := machines.explain(str(result["output"]), target.runtime, target.machine)):
+        advice = f"\n{known}"
+    elif status == -4:
         advice = "\nlikely cause: the module was compiled for a newer CPU than this one (-C target-cpu=native, -march)"
     return f"the process was ended by the import: {describe_status(status)}{advice}"
 

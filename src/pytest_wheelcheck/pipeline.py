@@ -26,6 +26,7 @@ from .installer import InstallSettings
 from .model import Outcome, Target
 from .record import Record
 from .remote import Message, Worker
+from .runtimes import machines
 from .settings import Settings
 
 #: Seconds beyond a test's own time-out after which the controller ends it from outside.
@@ -243,6 +244,7 @@ def check_imports(
         names=list(target.wheel.top_levels),
         sites=[str(path) for path in sites(environment)],
         free_threaded=target.runtime.free_threaded,
+        machine="" if target.machine.name == "host" else target.machine.name,
         timeout=timeout,
         argv=argv,
     )
@@ -633,6 +635,9 @@ class TargetRun:
         phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
         when = "setup" if "setup" not in phases else "call" if "call" not in phases else "teardown"
         sections = (("What the interpreter wrote", said),) if said.strip() else ()
+        if "SIGILL" in text:
+            known = machines.explain(said, self.target.runtime, self.target.machine)
+            text = f"{text.partition(chr(10))[0]}\n{known}" if known else text
         crash = Crash(when=when, text=text, seconds=time.monotonic() - start, sections=sections)
         return ItemResult(messages=tuple(messages), crash=crash)
 

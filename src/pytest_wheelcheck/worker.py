@@ -716,6 +716,8 @@ class Importer:
         os.setsid()
         faulthandler.enable(file=2)
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
+        if self.settings.get("machine"):
+            tell_illegal_instructions(2)
         pid = os.getpid()
         result = import_one(job, self.settings)
         if os.getpid() != pid:
@@ -901,6 +903,53 @@ def _more_words(error: BaseException) -> list[str]:
     return lines
 
 
+#: Keeps what :func:`tell_illegal_instructions` made alive.
+_HANDLERS: list[Any] = []
+
+
+def tell_illegal_instructions(log: int) -> None:
+    """On an illegal instruction, write its bytes and its module to *log* before the process dies of it.
+
+    For 64-bit x86 and Arm, whose ``struct sigaction`` and ``siginfo_t`` are the same in glibc and musl (``bits/sigaction.h``,
+    ``bits/types/siginfo_t.h``).
+    """
+    import ctypes
+    import faulthandler
+    import signal
+
+    class Action(ctypes.Structure):
+        _fields_ = [
+            ("handler", ctypes.c_void_p),
+            ("mask", ctypes.c_ulong * 16),
+            ("flags", ctypes.c_int),
+            ("restorer", ctypes.c_void_p),
+        ]
+
+    def tell(number: int, info: int, _context: int) -> None:
+        # Back to the default: on return, the same instruction ends the process.
+        libc.sigaction(number, ctypes.byref(Action()), None)
+        address = ctypes.c_void_p.from_address(info + 16).value or 0
+        where = "memory that no file stands behind"
+        with open("/proc/self/maps") as maps:
+            for line in maps:
+                words = line.split()
+                start, _, end = words[0].partition("-")
+                if int(start, 16) <= address < int(end, 16) and len(words) > 5:
+                    where = "%s at 0x%x" % (words[5], address - int(start, 16) + int(words[2], 16))
+        code = ctypes.string_at(address, 8).hex()
+        os.write(log, ("wheelcheck: illegal instruction %s in %s\n" % (code, where)).encode())
+        faulthandler.dump_traceback(file=log, all_threads=True)
+
+    try:
+        libc = ctypes.CDLL(None)
+        handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(tell)
+        action = Action(handler=ctypes.cast(handler, ctypes.c_void_p).value, flags=4)  # SA_SIGINFO
+        libc.sigaction(int(signal.SIGILL), ctypes.byref(action), None)
+        _HANDLERS.append(handler)
+    except (OSError, AttributeError, TypeError):
+        pass  # Without it, the death itself is still told.
+
+
 # --- mode `tests` ----------------------------------------------------------------------------------------------------
 
 
@@ -917,6 +966,8 @@ def run_tests(channel: Channel, settings: dict[str, Any]) -> None:
         faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
     except (ImportError, AttributeError):
         pass  # Windows: the watchdog of each test writes the stacks.
+    if settings["facts"].get("machine", "host") != "host":
+        tell_illegal_instructions(log)
     # The folder of this file is ours: its other contents are not to be imported.
     own = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [folder for folder in sys.path if folder != own]

@@ -290,3 +290,67 @@ def _try(launch: Launch, program: Path, library: Path, stem: str, profile: Profi
             cause="the interpreter, or its C library, was built for more than this machine has, or QEMU lacks the model",
             details=f"{error.what}\n{error.details}".strip(),
         ) from error
+
+
+# --- illegal instructions ----------------------------------------------------------------------------------------------
+
+_TOLD = re.compile(r"wheelcheck: illegal instruction ([0-9a-f]+) in (.+)")
+
+#: Mask, value and feature of A64 instructions (Arm Architecture Reference Manual, C4.1 «A64 instruction set encoding»).
+_A64 = (
+    (0x1E000000, 0x04000000, "SVE"),
+    (0x3B200C00, 0x38200000, "LSE atomics (Armv8.1)"),
+    (0x3FA07C00, 0x08A07C00, "LSE atomics (Armv8.1)"),
+    (0xBFA0FC00, 0x0820FC00, "LSE atomics (Armv8.1)"),
+    (0x9FE0FC00, 0x0E809400, "dot product (Armv8.2)"),
+    (0x9F00F400, 0x0F00E000, "dot product (Armv8.2)"),
+    (0xBFE0FC00, 0x0E80A400, "matrix multiplication of integers (i8mm)"),
+    (0xFFFFFC00, 0x4E285800, "AES"),
+)
+
+
+def feature(architecture: str, code: bytes) -> str:
+    """Name the extension that an instruction belongs to; an empty string where it cannot be told.
+
+    :param architecture: ``aarch64`` or ``x86_64``.
+    :param code: the instruction's first eight bytes, as they lie in memory.
+    """
+    if architecture == "aarch64":
+        word = int.from_bytes(code[:4], "little")
+        return next((name for mask, value, name in _A64 if word & mask == value), "")
+    if architecture == "x86_64":
+        # Intel's manual, volume 2, 2.3 «VEX» and 2.7 «EVEX»; legacy prefixes come first.
+        rest = code.lstrip(b"\x66\xf2\xf3")
+        if code[:1] == b"\x62":
+            return "AVX-512"
+        if code[:1] in {b"\xc4", b"\xc5"}:
+            return "AVX, AVX2, FMA or BMI"
+        rest = rest[1:] if rest[:1] and rest[0] & 0xF0 == 0x40 else rest
+        if rest[:2] == b"\x0f\xb8":
+            return "POPCNT"
+        if rest[:3] in {b"\x0f\x38\xf0", b"\x0f\x38\xf1"}:
+            return "SSE4.2 or MOVBE"
+        if rest[:2] in {b"\x0f\x38", b"\x0f\x3a"}:
+            return "SSSE3 or SSE4"
+    return ""
+
+
+def explain(said: str, runtime: Runtime, machine: Machine) -> str:
+    """Say of an illegal instruction what is known of it: machine, module, bytes, missing feature.
+
+    :param said: what the interpreter wrote before it died.
+    """
+    if machine.name == HOST.name:
+        return ""
+    profile = PROFILES.get(machine.name)
+    hardware = f" ({profile.hardware})" if profile else ""
+    lines = [f"the machine {machine.name}{hardware} does not have an instruction that the code uses"]
+    if match := _TOLD.search(said):
+        code = bytes.fromhex(match[1])
+        shown = f"0x{int.from_bytes(code[:4], 'little'):08x}" if runtime.architecture == "aarch64" else code.hex(" ")
+        name = feature(runtime.architecture, code)
+        lines.append(f"the instruction {shown}{f', of {name},' if name else ''} stands in {match[2]}")
+    lines.append(
+        "likely cause: built with -C target-cpu or -march for newer hardware, or chosen at run time without a test for it"
+    )
+    return "\n".join(lines)
