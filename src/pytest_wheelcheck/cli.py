@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from .errors import WheelcheckError
+from .errors import RuntimeUnavailableError, WheelcheckError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["test"]:
         return test(words[1:])
+    from . import commands as more
+
     parser = argparse.ArgumentParser(prog="wheelcheck", description="Prove that built wheels work.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("test", help="pytest --wheel, with all of pytest's arguments", add_help=False)
@@ -33,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     merging.add_argument("--wheel-report", action="append", default=[], metavar="FILE", help="as in a run")
     merging.add_argument("--wheel-expect", action="append", default=[], metavar="SPEC", help="as in a run")
     merging.add_argument("--wheel-strict", action="store_true", help="a wheel that was run on none of the hosts fails")
+    more.declare(commands)
     try:
         found = parser.parse_args(words)
     except SystemExit as leave:  # argparse has told why, or shown help
@@ -40,7 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if found.command == "merge":
             return merge(found.report, paths=found.wheel_report, expected=found.wheel_expect, strict=found.wheel_strict)
+        if found.command in more.NAMES:
+            return more.run(found)
         return checks(found.code)
+    except RuntimeUnavailableError as error:
+        sys.stderr.write(f"wheelcheck: {error}\n")
+        return 1
     except WheelcheckError as error:
         sys.stderr.write(f"wheelcheck: {error}\n")
         return 4
