@@ -165,6 +165,7 @@ def make_macho(
     *,
     machine: str = "arm64",
     exports: Sequence[str] = (),
+    anywhere: Sequence[str] = (),
     needed: Sequence[str] = ("/usr/lib/libSystem.B.dylib",),
     weak: Sequence[str] = (),
     name: str = "",
@@ -174,7 +175,10 @@ def make_macho(
     old_style: bool = False,
     kind: int = 8,
 ) -> bytes:
-    """One slice: a bundle, or with *kind* 6 a library, with 2 a program. Exports get their underscore here."""
+    """One slice: a bundle, or with *kind* 6 a library, with 2 a program. Exports get their underscore here.
+
+    *anywhere* are symbols that it needs from no library in particular.
+    """
     wide = machine != "i386"
 
     def text_command(number: int, text: str, *numbers: int) -> bytes:
@@ -199,8 +203,11 @@ def make_macho(
     for export in exports:
         symbols += struct.pack("<I2BHQ" if wide else "<I2BHI", len(strings), 0x0F, 1, 0, 0x10)
         strings += b"_" + export.encode() + b"\0"
+    for name_ in anywhere:
+        symbols += struct.pack("<I2BHQ" if wide else "<I2BHI", len(strings), 0x01, 0, 0xFE00, 0)
+        strings += b"_" + name_.encode() + b"\0"
     size = (32 if wide else 28) + sum(map(len, commands)) + 24
-    commands.append(struct.pack("<6I", 2, 24, size, len(exports), size + len(symbols), len(strings)))
+    commands.append(struct.pack("<6I", 2, 24, size, len(exports) + len(anywhere), size + len(symbols), len(strings)))
     header = struct.pack(
         "<7I", 0xFEEDFACF if wide else 0xFEEDFACE, MACHO_MACHINES[machine], 0, kind, len(commands), size, 0x85
     )

@@ -305,6 +305,7 @@ FAULTS: dict[str, Fault] = {
     "WHL215": Fault(make=metadata_of("Metadata-Version: 2.4\nName: pkg\nVersion: 1.0\nLicense-File: LICENSE\n")),
     "WHL216": Fault(make=lambda folder: pure(folder, {"other-1.0.data/data/x": ""})),
     "WHL217": Fault(make=lambda folder: linux(folder, tag="cp311-cp311-manylinux_2_17")),
+    "WHL218": Fault(make=metadata_of("Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n\nTitle\n==\n\n.. nothing::\n")),
     "WHL301": Fault(make=lambda folder: linux(folder, versions=(("libc.so.6", "GLIBC_2.34"),))),
     "WHL302": Fault(make=lambda folder: linux(folder, tag="cp311-cp311-linux_x86_64")),
     "WHL303": Fault(
@@ -348,6 +349,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "WHL607": Fault(make=lambda folder: abi3(folder, imports=("PyObject_Vectorcall", "PyLong_FromLong"))),
     "WHL608": Fault(make=lambda folder: abi3(folder, imports=("_PyLong_AsByteArray", "PyLong_FromLong"))),
+    "WHL609": Fault(make=lambda folder: linux(folder, imports=("PyLong_FromLong", "pow", "lost_function"))),
     "WHL701": Fault(make=lambda folder: linux_of(folder, "aarch64", "aarch64-linux-gnu", alignment=0x1000)),
     "WHL702": Fault(make=lambda folder: linux(folder, stack=7)),
     "WHL703": Fault(make=lambda folder: linux(folder, text_relocations=True)),

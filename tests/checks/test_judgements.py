@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import build_wheel
@@ -215,6 +216,7 @@ def test_elf_of_every_machine(machine: str) -> None:
         versions=(("libc.so.6", "GLIBC_2.2.5"),),
         init_functions=("PyInit_a",),
         python_symbols=("PyInit_b",),
+        undefined=("malloc",),
         alignment=0x10000,
     )
 
@@ -640,3 +642,70 @@ def test_the_systems_of_a_wheel(tmp_path: Path) -> None:
 def test_collisions_matter_only_where_case_does_not_count(tmp_path: Path) -> None:
     assert messages(linux(tmp_path / "a", {"pkg/x": "", "pkg/X": "", "pkg/aux": ""}), tmp_path, "WHL105") == []
     assert messages(linux(tmp_path / "b", {"pkg/aux.h": ""}), tmp_path, "WHL112") == []
+
+
+# Symbols that are found nowhere ---------------------------------------------------------------------------------------
+
+
+def needing(folder: Path, *imports: str, **more: Any) -> Path:
+    return linux(folder, more.pop("files", {}), imports=imports, **more)
+
+
+def test_symbols_of_bundled_libraries_are_found(tmp_path: Path) -> None:
+    files = {"pkg.libs/libfoo-1.so": make_elf(exports=("foo",), needed=("libbar-1.so",), soname="libfoo-1.so")}
+    files["pkg.libs/libbar-1.so"] = make_elf(imports=("lost",), soname="libbar-1.so")
+    path = needing(tmp_path / "dist", "foo", "bar", needed=("libfoo-1.so", "libc.so.6"), files=files)
+    assert messages(path, tmp_path, "WHL609") == [
+        f"pkg/_native{LINUX_SUFFIX} (x86_64) needs bar, which nothing that it is linked against has",
+        "pkg.libs/libbar-1.so (x86_64) needs lost, which nothing that it is linked against has",
+    ]
+
+
+def test_many_lost_symbols_are_told_in_few_words(tmp_path: Path) -> None:
+    (message,) = messages(needing(tmp_path / "dist", *(f"lost{n}" for n in range(9))), tmp_path, "WHL609")
+    assert "lost0, lost1, lost2, lost3, lost4 and 4 more" in message
+
+
+@pytest.mark.parametrize("library", ["libz.so.1", "libX11.so.6", "libtorch.so"])
+def test_nothing_is_told_where_a_library_without_versions_may_have_a_symbol(tmp_path: Path, library: str) -> None:
+    path = needing(tmp_path / "dist", "inflate", needed=(library, "libc.so.6"))
+    assert messages(path, tmp_path, "WHL609") == []
+
+
+def test_nothing_is_told_of_symbols_of_musl_which_has_no_versions(tmp_path: Path) -> None:
+    assert messages(musl(tmp_path / "dist", imports=("malloc",)), tmp_path, "WHL609") == []
+
+
+def test_an_underlinked_mathematical_function_is_found_in_the_interpreter_s_libraries(tmp_path: Path) -> None:
+    assert messages(needing(tmp_path / "dist", "pow", "malloc", "PyLong_FromLong"), tmp_path, "WHL609") == []
+
+
+def test_symbols_of_macos_that_may_come_from_anywhere(tmp_path: Path) -> None:
+    path = macos(tmp_path / "dist", anywhere=("lost", "PyLong_FromLong"))
+    assert messages(path, tmp_path, "WHL609") == [
+        "pkg/_native.cpython-311-darwin.so (arm64) needs lost, which nothing that it is linked against has"
+    ]
+    files: dict[str, bytes | str] = {"pkg/.dylibs/libfoo.dylib": make_macho(kind=6, exports=("lost",))}
+    assert messages(macos(tmp_path / "more", files, anywhere=("lost",)), tmp_path, "WHL609") == []
+
+
+# Descriptions ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "wrong"),
+    [
+        ("", "Title\n=====\n\nfine\n", ""),
+        ("", "Title\n==\n", ""),
+        ("text/x-rst; charset=UTF-8", ":no-such-role:`x`\n", "line 1: (ERROR/3) Unknown interpreted text role"),
+        ("text/markdown", "Title\n==\n\n.. nothing::\n", ""),
+        ("text/plain", ".. nothing::\n", ""),
+        ("", ".. code-block:: no-such-language\n\n    x\n", ""),
+        ("", "", ""),
+    ],
+)
+def test_descriptions_as_an_index_renders_them(tmp_path: Path, kind: str, text: str, wrong: str) -> None:
+    extra = f"Description-Content-Type: {kind}" if kind else ""
+    found = messages(pure(tmp_path / "dist", metadata_extra=extra, description=text), tmp_path, "WHL218")
+    assert bool(found) == bool(wrong)
+    assert all(wrong in message for message in found)

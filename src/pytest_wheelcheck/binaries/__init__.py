@@ -6,7 +6,9 @@ for ever. So nothing here is called in the process of a run: :mod:`pytest_wheelc
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from importlib import resources
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +30,8 @@ class Binary:
     :param init_functions: exported functions that an import of it would look for.
     :param python_symbols: functions and data of the interpreter (``Py…``, ``_Py…``) that it needs; those that may be
         missing (weak ones) are left out.
+    :param undefined: other symbols that it needs and that are tied to no library: in ELF those without a version, in
+        Mach-O those to be looked up anywhere (a flat namespace within the two levels).
     :param alignment: the smallest alignment of a loaded segment in bytes; 0 where there is none.
     :param executable_stack: the file asks for one, or is taken to (ELF).
     :param text_relocations: the loader must write into its code.
@@ -49,6 +53,7 @@ class Binary:
     versions: tuple[tuple[str, str], ...] = ()
     init_functions: tuple[str, ...] = ()
     python_symbols: tuple[str, ...] = ()
+    undefined: tuple[str, ...] = ()
     alignment: int = 0
     executable_stack: bool = False
     text_relocations: bool = False
@@ -94,3 +99,27 @@ def read(path: str, data: bytes) -> tuple[Binary, ...]:
 
         return (read_pe(path, data),)
     return ()
+
+
+def exports(data: bytes, wanted: frozenset[str]) -> set[str]:
+    """Tell which of the wanted symbols a native file defines for others.
+
+    :raises Exception: as :func:`read`.
+    """
+    kind = format_of(data[:8])
+    if kind == "ELF":
+        from .elf import exports_of_elf
+
+        return exports_of_elf(data, wanted)
+    if kind == "Mach-O":
+        from .macho import exports_of_macho
+
+        return exports_of_macho(data, wanted)
+    return set()
+
+
+@functools.cache
+def glibc_symbols() -> frozenset[str]:
+    """List the names that the C library of every Python on Linux exports, from ``glibc_symbols.txt``."""
+    text = resources.files(__package__).joinpath("glibc_symbols.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))

@@ -28,6 +28,7 @@ _MACHINES = {
 }
 #: Machines where glibc takes a missing PT_GNU_STACK for a request (``sysdeps/*/stackinfo.h``, DEFAULT_STACK_PERMS).
 _STACK_BY_DEFAULT = frozenset({"x86_64", "i686", "armv7l", "s390x", "ppc64le"})
+_RELATED = ("Py", "_Py", "_cf")
 _INIT = ("PyInit_", "PyInitU_", "PyModExport_", "_cffi_pypyinit_")
 #: Entries of a dynamic section that are read; a real one has about 40, the libraries of large projects 300.
 _MAX_TAGS = 10_000
@@ -36,6 +37,8 @@ _MAX_NAME = 4096
 #: Dynamic symbols that are read; the largest published libraries have about a million.
 _MAX_SYMBOLS = 20_000_000
 _WEAK = 2
+#: The version number of a symbol that has none (VER_NDX_GLOBAL).
+_GLOBAL = 1
 _DF_TEXTREL, _DF_STATIC_TLS = 0x4, 0x10
 
 
@@ -52,7 +55,8 @@ def read_elf(path: str, data: bytes) -> Binary:
     stack = [segment for segment in segments if segment["p_type"] == "PT_GNU_STACK"]
     loaded = [segment["p_align"] for segment in segments if segment["p_type"] == "PT_LOAD"]
     kind = _kind(elf, tags, segments)
-    symbols = sorted(set(_symbols(elf, tags, data)))
+    found = set(_symbols(elf, tags, data))
+    symbols = sorted((name, defined) for name, defined in found if name.startswith(_RELATED))
     return Binary(
         path=path,
         format="ELF",
@@ -64,6 +68,7 @@ def read_elf(path: str, data: bytes) -> Binary:
         versions=tuple(_versions(elf, tags, data)),
         init_functions=tuple(name for name, defined in symbols if defined and name.startswith(_INIT)),
         python_symbols=tuple(name for name, defined in symbols if not defined and not name.startswith("_cf")),
+        undefined=tuple(sorted(name for name, _ in found if not name.startswith(_RELATED))),
         alignment=min(loaded, default=0),
         executable_stack=bool(stack[0]["p_flags"] & 1 if stack else _machine(elf) in _STACK_BY_DEFAULT),
         text_relocations="DT_TEXTREL" in names or bool(flags & _DF_TEXTREL),
@@ -161,10 +166,40 @@ def _string(data: bytes, place: int) -> str:
 
 
 def _symbols(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, bool]]:
-    """Yield the dynamic symbols whose names have to do with Python, and whether the file defines them.
+    """Yield dynamic symbols, and whether the file defines them.
 
-    Weak symbols that are not defined may be missing, and are left out. Read by hand, since pyelftools takes seconds for
-    the symbols of a large library.
+    Of those that it defines, only the ones whose names have to do with Python; of those that it needs, also the ones
+    without a version. Weak symbols that are not defined may be missing, and are left out.
+    """
+    related = tuple(name.encode() for name in _RELATED)
+    versions = _offset(elf, tags, "DT_VERSYM")
+    order = "<" if elf.little_endian else ">"
+    for number, (place, info, section) in enumerate(_entries(elf, tags, data)):
+        if section or not number:
+            if number and data.startswith(related, place):
+                yield _string(data, place), True
+        elif info >> 4 != _WEAK and (
+            versions is None
+            or data.startswith(related, place)
+            or struct.unpack_from(f"{order}H", data, versions + 2 * number)[0] & 0x7FFF <= _GLOBAL
+        ):
+            yield _string(data, place), False
+
+
+def exports_of_elf(data: bytes, wanted: frozenset[str]) -> set[str]:
+    """Tell which of the wanted symbols an ELF file defines.
+
+    :raises Exception: whatever pyelftools raises on a malformed file.
+    """
+    elf: Any = ELFFile(io.BytesIO(data))
+    found = (_string(data, place) for place, _, section in _entries(elf, list(_dynamic(elf)), data) if section)
+    return set(wanted.intersection(found))
+
+
+def _entries(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield place of the name, binding and type, and section of every dynamic symbol.
+
+    Read by hand, since pyelftools takes seconds for the symbols of a large library.
     """
     strings, table = (_offset(elf, tags, name) for name in ("DT_STRTAB", "DT_SYMTAB"))
     if strings is None or table is None:
@@ -178,10 +213,7 @@ def _symbols(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, bool
     entries = data[table : table + count * form.size]
     for entry in form.iter_unpack(entries[: len(entries) - len(entries) % form.size]):
         name, info, section = (entry[0], entry[1], entry[3]) if wide else (entry[0], entry[3], entry[5])
-        place = strings + name
-        related = data.startswith((b"Py", b"_Py", b"_cf"), place)
-        if related and (section or info >> 4 != _WEAK):
-            yield _string(data, place), bool(section)
+        yield strings + name, info, section
 
 
 def _count_symbols(elf: Any, tags: list[Any], data: bytes, order: str) -> int:

@@ -27,6 +27,8 @@ _LOADS = {
 }
 _INIT = ("PyInit_", "PyInitU_", "PyModExport_")
 _N_EXT, _N_TYPE, _N_STAB, _N_WEAK_REF = 0x01, 0x0E, 0xE0, 0x40
+#: The library number of a symbol that may come from anywhere (DYNAMIC_LOOKUP_ORDINAL).
+_DYNAMIC_LOOKUP = 0xFE
 #: Bytes of the name of a symbol.
 _MAX_NAME = 4096
 _LC_BUILD_VERSION = 0x32
@@ -38,6 +40,10 @@ def read_macho(path: str, data: bytes) -> tuple[Binary, ...]:
 
     :raises Exception: whatever macholib raises on a malformed file.
     """
+    return tuple(_slice(path, header, data) for header in _headers(data))
+
+
+def _headers(data: bytes) -> list[Any]:
     # macholib reads from a path only.
     with tempfile.NamedTemporaryFile(delete=False) as file:
         file.write(data)
@@ -45,12 +51,13 @@ def read_macho(path: str, data: bytes) -> tuple[Binary, ...]:
         found: Any = MachO(file.name, allow_unknown_load_commands=True)
     finally:
         Path(file.name).unlink()
-    return tuple(_slice(path, header, data) for header in found.headers)
+    return list(found.headers)
 
 
 def _slice(path: str, header: Any, data: bytes) -> Binary:
     needed, weak, search, name, minimum, signed, debug = [], [], [], "", "", False, False
     symbols: list[tuple[str, bool]] = []
+    undefined: list[str] = []
     for load, command, rest in header.commands:
         kind = load.cmd
         if kind in _LOADS:
@@ -69,7 +76,9 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         elif kind == mach_o.LC_CODE_SIGNATURE:
             signed = True
         elif kind == mach_o.LC_SYMTAB:
-            symbols = sorted(set(_symbols(command, header, data)))
+            found = set(_symbols(command, header, data))
+            symbols = sorted((name, defined) for name, defined in found if name.startswith(("Py", "_Py")))
+            undefined = sorted(name for name, defined in found if not defined and not name.startswith(("Py", "_Py")))
         elif kind in {mach_o.LC_SEGMENT, mach_o.LC_SEGMENT_64}:
             debug = debug or bytes(command.segname).rstrip(b"\0") == b"__DWARF"
     file_type = int(header.header.filetype)
@@ -84,6 +93,7 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         search=tuple(search),
         init_functions=tuple(name for name, defined in symbols if defined and name.startswith(_INIT)),
         python_symbols=tuple(name for name, defined in symbols if not defined),
+        undefined=tuple(undefined),
         minimum_os=minimum,
         signed=signed,
         debug=debug,
@@ -108,7 +118,35 @@ def _build_version(command: Any, rest: Any, endian: str) -> tuple[int, int]:
 
 
 def _symbols(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, bool]]:
-    """Yield the external symbols whose names have to do with Python, and whether the file defines them (nlist.h)."""
+    """Yield external symbols, and whether the file defines them (nlist.h).
+
+    Those whose names have to do with Python, and those that are needed from no library in particular.
+    """
+    two_levels = int(header.header.flags) & mach_o.MH_TWOLEVEL
+    for name, kind, flags in _entries(command, header, data):
+        defined = bool(kind & _N_TYPE)
+        anywhere = bool(two_levels) and not defined and flags >> 8 & 0xFF == _DYNAMIC_LOOKUP
+        if (anywhere or name.startswith(("Py", "_Py"))) and (defined or not flags & _N_WEAK_REF):
+            yield name, defined
+
+
+def exports_of_macho(data: bytes, wanted: frozenset[str]) -> set[str]:
+    """Tell which of the wanted symbols some slice of a Mach-O file defines.
+
+    :raises Exception: whatever macholib raises on a malformed file.
+    """
+    return {
+        name
+        for header in _headers(data)
+        for load, command, _ in header.commands
+        if load.cmd == mach_o.LC_SYMTAB
+        for name, kind, _ in _entries(command, header, data)
+        if kind & _N_TYPE and name in wanted
+    }
+
+
+def _entries(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, int, int]]:
+    """Yield name without its underscore, type and flags of the external symbols."""
     start = header.offset + int(command.stroff)
     strings = data[start : start + int(command.strsize)]
     wide = header.MH_MAGIC in {mach_o.MH_MAGIC_64, mach_o.MH_CIGAM_64}
@@ -116,8 +154,7 @@ def _symbols(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, bool
     place = header.offset + int(command.symoff)
     table = data[place : place + int(command.nsyms) * form.size]
     for name, kind, _, flags, _ in form.iter_unpack(table[: len(table) - len(table) % form.size]):
-        if not strings.startswith((b"_Py", b"__Py"), name) or not kind & _N_EXT or kind & _N_STAB:
+        if not kind & _N_EXT or kind & _N_STAB or not strings.startswith(b"_", name):
             continue
-        if kind & _N_TYPE or not flags & _N_WEAK_REF:
-            end = strings.find(b"\0", name, name + _MAX_NAME)
-            yield strings[name + 1 : max(end, name + 1)].decode("utf-8", "replace"), bool(kind & _N_TYPE)
+        end = strings.find(b"\0", name, name + _MAX_NAME)
+        yield strings[name + 1 : max(end, name + 1)].decode("utf-8", "replace"), kind, flags

@@ -26,7 +26,7 @@ from pytest_wheelcheck.model import Finding, Outcome, Severity, Wheel
 from pytest_wheelcheck.wheel import MAX_TEXT, installed_files
 
 from .audit import Audit, platform_parts
-from .child import ImpossibleHereError, read_audit, read_binaries
+from .child import ImpossibleHereError, read_audit, read_binaries, read_rendering
 from .record import Record, parse_record
 
 if TYPE_CHECKING:
@@ -183,6 +183,14 @@ class Contents:
         :raises WheelcheckError: auditwheel raised, died or outlived its deadline, or is not installed.
         """
         return self._audit.result()
+
+    @functools.cached_property
+    def rendering(self) -> str:
+        """Say why an index cannot render the description as reStructuredText; an empty string where it can.
+
+        :raises WheelcheckError: the renderer died or outlived its deadline, or is not installed.
+        """
+        return read_rendering(self.path)
 
     @functools.cached_property
     def _audit(self) -> Future[Audit]:

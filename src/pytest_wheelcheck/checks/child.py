@@ -56,6 +56,15 @@ def read_audit(path: Path, wheel: Wheel) -> Audit:
     return Audit(verdicts=tuple(_verdict(item) for item in _ask("audit", path, *wanted)))
 
 
+def read_rendering(path: Path) -> str:
+    """Render the description of a wheel as reStructuredText, in a child process.
+
+    :returns: why it cannot be rendered; an empty string where it can.
+    :raises ProcessError: the renderer died or outlived its deadline.
+    """
+    return str(_ask("rendering", path)[0])
+
+
 def _verdict(item: dict[str, Any]) -> Verdict:
     policies = tuple(
         Policy(

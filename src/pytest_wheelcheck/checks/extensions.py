@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from packaging.tags import Tag
 
@@ -27,6 +27,12 @@ _TRIPLETS = {
 }
 _NATIVE_ENDING = re.compile(r".*\.(so|pyd|dll|dylib)(\.\d+)*")
 _STABLE = frozenset({"abi3", "abi3t"})
+_GLIBC = re.compile(r"libc\.so\.6(\.1)?")
+#: Libraries of the system all of whose symbols have versions.
+_VERSIONED = re.compile(
+    r"(libc|libm|libdl|librt|libpthread|libutil|libgcc_s|libstdc\+\+|libatomic|libmvec|libresolv|libcrypt)\.so\.[\d.]+"
+    r"|ld(-linux|64)?[\w-]*\.so\.\d"
+)
 #: Machines in the words of ELF for an architecture of a Linux tag.
 _MACHINES = {"armv6l": "armv7l"}
 
@@ -169,6 +175,46 @@ def _stable_modules(contents: Contents) -> Iterator[Binary]:
         place = places.get(binary.path, "")
         if module_name(place) in modules and not re.search(r"\.(cpython-|cp)\d+t?-", place) and not binary.broken:
             yield binary
+
+
+def undefined_symbols(contents: Contents) -> Iterator[str]:
+    """Symbols that modules, or bundled libraries that they need, find nowhere.
+
+    The linker writes the version of each symbol that a library of glibc's kind gave it, and on macOS the library itself.
+    What has neither must come from the interpreter or from a file of the wheel. Where a library of the system without
+    versions is needed (zlib's, those of X11), or one that another wheel must bring, nothing can be told.
+    """
+    places = {entry.name: name for name, entry in contents.installed.items()}
+    modules = set(contents.wheel.extension_modules)
+    for kind in ("ELF", "Mach-O"):
+        files = native(contents.binaries, kind)
+        known: dict[str, list[Binary]] = defaultdict(list)
+        for binary in files:
+            for name in {binary.name.rpartition("/")[2], binary.path.rpartition("/")[2]}:
+                known[name].append(binary)
+        for module in files:
+            if module_name(places.get(module.path, "")) not in modules:
+                continue
+            every, foreign = _closure(module, known)
+            if kind == "ELF" and (foreign or not any(_GLIBC.fullmatch(one) for part in every for one in part.needed)):
+                continue
+            for binary in every:
+                if binary.undefined:
+                    names = ", ".join(binary.undefined[:5])
+                    more = f" and {len(binary.undefined) - 5} more" if len(binary.undefined) > 5 else ""
+                    yield f"{binary.path} ({binary.machine}) needs {names}{more}, which nothing that it is linked against has"
+
+
+def _closure(module: Binary, known: Mapping[str, Sequence[Binary]]) -> tuple[list[Binary], bool]:
+    """List a module and all files of the wheel that it needs, and tell whether other libraries without versions are."""
+    waiting, found, foreign = [module], {module.path: module}, False
+    while waiting:
+        for library in waiting.pop().needed:
+            own = [one for one in known.get(library.rpartition("/")[2], ()) if one.machine == module.machine]
+            foreign = foreign or not (own or _VERSIONED.fullmatch(library))
+            waiting += [one for one in own if one.path not in found]
+            found.update((one.path, one) for one in own)
+    return list(found.values()), foreign
 
 
 def machine(contents: Contents) -> Iterator[str]:

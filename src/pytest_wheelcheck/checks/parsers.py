@@ -1,6 +1,7 @@
 """The parsers of others as a program, which :mod:`~pytest_wheelcheck.checks.child` runs.
 
 ``python -m pytest_wheelcheck.checks.parsers binaries WHEEL ANSWER``
+``python -m pytest_wheelcheck.checks.parsers rendering WHEEL ANSWER``
 ``python -m pytest_wheelcheck.checks.parsers audit WHEEL ANSWER LIBC:ARCHITECTURE…``
 """
 
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.archive import Archive, Entry, inspect
-from pytest_wheelcheck.binaries import Binary, format_of, read
+from pytest_wheelcheck.binaries import Binary, exports, format_of, glibc_symbols, read
 from pytest_wheelcheck.errors import WheelError
+from pytest_wheelcheck.wheel import MAX_TEXT
 
 from .child import NOT_INSTALLED
 
@@ -45,13 +47,31 @@ def answer(what: str, wheel: str, place: str, *more: str) -> int:
     archive = inspect(Path(wheel))
     bound_memory(MEMORY + MEMORY_PER_BYTE * sum(entry.size for entry in archive.entries))
     if what == "binaries":
-        said: list[Any] = [dataclasses.asdict(binary) for binary in find_binaries(archive)]
+        said: list[Any] = [dataclasses.asdict(binary) for binary in resolve(archive, list(find_binaries(archive)))]
+    elif what == "rendering":
+        said = [_render(archive)]
     else:
         said = [_audit(Path(wheel), *pair.split(":")) for pair in more]
     side = Path(place).with_suffix(".part")
     side.write_text(json.dumps(said), "utf-8")
     side.replace(place)
     return 0
+
+
+def _render(archive: Archive) -> str:
+    """Render a description as the package index does, and tell what the renderer complains of."""
+    import io
+
+    from packaging.metadata import parse_email
+    from readme_renderer import rst
+
+    entry = next(entry for entry in archive.files if entry.name.endswith(".dist-info/METADATA"))
+    text = parse_email(archive.read(entry, limit=MAX_TEXT))[0].get("description", "")
+    said = io.StringIO()
+    if rst.render(text, stream=said) is not None:
+        return ""
+    lines = [line.removeprefix("<string>:") for line in said.getvalue().splitlines() if line.startswith("<string>:")]
+    return "the description cannot be rendered" + "".join(f"; line {line}" for line in lines[:5])
 
 
 def bound_memory(limit: int) -> None:
@@ -71,6 +91,33 @@ def find_binaries(archive: Archive) -> Iterator[Binary]:
         head = archive.head(entry, 8)
         if kind := format_of(head):
             yield from _read(archive, entry, kind)
+
+
+def resolve(archive: Archive, binaries: list[Binary]) -> Iterator[Binary]:
+    """Take out of each file's undefined symbols those that the C library or another file of the wheel defines."""
+    own = {"ELF": glibc_symbols(), "Mach-O": frozenset[str](), "PE": frozenset[str]()}
+    left = {name for binary in binaries for name in binary.undefined if name not in own[binary.format]}
+    defined: set[str] = set()
+    # Libraries that a repair tool bundled come first: they hold nearly all.
+    paths = sorted(
+        {binary.path for binary in binaries if not binary.broken}, key=lambda path: (not _bundled(path), path)
+    )
+    for path in paths:
+        entry = archive.find(path)
+        if not left:
+            break
+        if entry is not None:
+            found = exports(archive.read(entry, limit=_MAX_BINARY), frozenset(left))
+            defined |= found
+            left -= found
+    for binary in binaries:
+        known = own[binary.format]
+        names = tuple(name for name in binary.undefined if name not in known and name not in defined)
+        yield dataclasses.replace(binary, undefined=names)
+
+
+def _bundled(path: str) -> bool:
+    return any(part.endswith(".libs") or part == ".dylibs" for part in path.split("/"))
 
 
 def _read(archive: Archive, entry: Entry, kind: str) -> Iterable[Binary]:

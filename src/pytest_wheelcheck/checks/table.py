@@ -479,6 +479,17 @@ CHECKS: tuple[Check, ...] = (
         source="packaging specification «Platform compatibility tags»",
         function=metadata.known_tags,
     ),
+    Check(
+        code="WHL218",
+        slug="description",
+        title="the description renders",
+        what="The long description is reStructuredText with errors.",
+        why="The package index renders it, and refuses the upload where it cannot.",
+        mend='look at it with `python -m readme_renderer README.rst`, or set readme = "README.md" in pyproject.toml if '
+        "it is Markdown",
+        source="core metadata specification, «Description-Content-Type»; readme_renderer",
+        function=metadata.description,
+    ),
     # Family 3: tags of Linux
     Check(
         code="WHL301",
@@ -731,6 +742,19 @@ CHECKS: tuple[Check, ...] = (
         function=extensions.abi3_unknown,
         severity=Severity.WARNING,
         applies=with_stable_abi,
+    ),
+    Check(
+        code="WHL609",
+        slug="undefined-symbols",
+        title="every symbol that a module needs is somewhere",
+        what="A module, or a library in the wheel that it needs, uses a symbol that neither the libraries that it is "
+        "linked against, nor the wheel, nor the interpreter has.",
+        why="The import fails with «undefined symbol», or on macOS «symbol not found in flat namespace».",
+        mend="link against the library that has the symbol, and have the linker complain: -Wl,-z,defs, or on macOS leave "
+        "out -undefined dynamic_lookup but for the interpreter's symbols",
+        source="System V ABI, «Symbol Table»; LSB, «Symbol Versioning»; mach-o/nlist.h, GET_LIBRARY_ORDINAL",
+        function=extensions.undefined_symbols,
+        applies=with_modules,
     ),
     # Family 7: real hardware
     Check(
