@@ -29,8 +29,13 @@ class Seen:
 
 def seen(result: pytest.RunResult) -> Seen:
     """Read the lines of a run with ``-v``."""
+    return read(int(result.ret), result.stdout.str(), result.stderr.str())
+
+
+def read(code: int, out: str, err: str = "") -> Seen:
+    """Read what a run with ``-v`` said."""
     nodes: dict[str, str] = {}
-    for line in result.outlines:
+    for line in out.splitlines():
         match = _LINE.match(line)
         if match is not None:
             name = match["id"].partition(".whl::")[2].partition("::")[2]
@@ -38,4 +43,4 @@ def seen(result: pytest.RunResult) -> Seen:
                 # Told twice where the test passed and its teardown did not.
                 assert nodes.get(name, "PASSED") == "PASSED", line
                 nodes[name] = match["outcome"]
-    return Seen(code=int(result.ret), nodes=nodes, text=result.stdout.str() + result.stderr.str())
+    return Seen(code=code, nodes=nodes, text=out + err)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from . import process
 from .errors import WheelcheckError
 
 #: Names a folder to use in the place of the user's cache folder.
@@ -81,11 +82,16 @@ def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
     path = root() / "locks" / f"{digest(key)}.lock"
     with _explained():
         path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=timeout, thread_local=False)
-    try:
-        with _explained():
-            lock.acquire()
-    except Timeout:
+    lock = FileLock(path, thread_local=False)
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            with _explained():
+                lock.acquire(timeout=min(1.0, max(0.0, end - time.monotonic())))
+            break
+        except Timeout:
+            if time.monotonic() < end and not process.stopping():
+                continue
         raise WheelcheckError(
             f"{key} is locked in the cache, and was for {timeout:g} seconds",
             cause="another run is making it, or hangs while doing so",

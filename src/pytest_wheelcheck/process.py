@@ -13,7 +13,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,16 @@ log = logging.getLogger(__name__)
 
 #: Seconds that an ordinary helper program (an installer, a query) may take.
 DEFAULT_DEADLINE = 600.0
+
+#: Seconds that all programs together have for ending when the run is stopped.
+STOP_GRACE = 2.0
+
+
+#: Set while the run is being stopped: nothing is started any more.
+_stopping = threading.Event()
+
+#: What was started and may still run.
+_started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +87,11 @@ def spawn(
     """
     words = [os.fspath(word) for word in argv]
     log.debug("$ %s", shlex.join(words))
+    if _stopping.is_set():
+        raise ProcessError(f"{words[0]} was not started: the run is being stopped")
     flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     try:
-        return subprocess.Popen(  # argv list, no shell
+        process = subprocess.Popen(  # argv list, no shell
             words,
             env=None if env is None else dict(env),
             cwd=cwd,
@@ -93,6 +107,32 @@ def spawn(
             cause="the program is missing, is not executable, or was built for another machine",
             advice=f"try it by hand: {shlex.join(words)}",
         ) from error
+    _started.add(process)
+    return process
+
+
+def stop_all() -> None:
+    """End every program that runs, and start no other until :func:`resume`: threads that wait for one go on."""
+    _stopping.set()
+    running = [process for process in list(_started) if process.poll() is None]
+    if sys.platform != "win32":
+        for process in running:
+            _signal_group(process.pid, signal.SIGTERM)
+    end = time.monotonic() + STOP_GRACE
+    for process in running:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, end - time.monotonic()))
+        end_tree(process)
+
+
+def resume() -> None:
+    """Let programs be started again."""
+    _stopping.clear()
+
+
+def stopping() -> bool:
+    """Say whether the run is being stopped."""
+    return _stopping.is_set()
 
 
 def end_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import secrets
 import signal
 import struct
@@ -33,6 +34,11 @@ POLL = 0.1
 
 #: Seconds that a dead worker's last messages may take to arrive.
 DRAIN = 0.5
+
+#: Lines of faulthandler's stacks that are ours and pytest's; nobody looks for a fault there.
+_OWN_FRAMES = re.compile(
+    r'^  File "[^"\n]*(?:[/\\](?:_pytest|pluggy)[/\\][^"\n]*|wheelcheck_worker\.py)", line .*\n', re.MULTILINE
+)
 
 #: Seconds that the keeper of a worker has for ending it and what it left running.
 KEEPER_GRACE = 5.0
@@ -140,7 +146,7 @@ class Worker:
                 self._process.wait(grace)
         kept = sys.platform == "linux" and self._process.poll() is None
         process.end_tree(self._process, grace=KEEPER_GRACE if kept else 0.0)
-        if kept and self._process.returncode == -signal.SIGKILL and isinstance(self._pid, int):
+        if sys.platform == "linux" and self._process.returncode == -signal.SIGKILL and isinstance(self._pid, int):
             # The keeper itself was killed, by code under test or because it did not manage.
             process.end_group(self._pid)
         return self._process.returncode
@@ -177,6 +183,7 @@ class Worker:
                 text = file.read().decode("utf-8", "backslashreplace")
         except OSError:
             return ""
+        text = _OWN_FRAMES.sub("", text)
         text = text.replace(f"{LEFT_BEHIND}{self._nonce} ", "[what was left running, and was ended] ")
         cut = f"[{start - self._mark} bytes before this are in {self._log}]\n" if start > self._mark else ""
         return cut + text

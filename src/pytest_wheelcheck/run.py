@@ -7,19 +7,21 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import sys
-import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import pytest
 from filelock import FileLock
 
-from . import account, host, items, options
+from . import account, host, items, options, process, scratch
 from .checks import select_checks
 from .errors import UsageError
 from .items import ReadyTarget, RecordItem, RemoteItem, WheelNode, replay
@@ -67,6 +69,13 @@ class WheelRun:
         self._summaries: dict[str, str] = {}
         self._left_by_workers: list[str] = []
         self._header_shown = False
+        process.resume()
+        # SIGTERM ends the run as Ctrl-C does: with a summary of what is known, and with nothing left behind.
+        self._hears_sigterm = (
+            threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        )
+        if self._hears_sigterm:
+            signal.signal(signal.SIGTERM, _interrupt)
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> WheelRun:
@@ -79,14 +88,14 @@ class WheelRun:
             # Our own file in our own temporary folder, written by the controller of this run.
             found = pickle.loads(Path(given["wheelcheck_plan"]).read_bytes())  # noqa: S301
             return cls(config, found, token=given["workerid"])
-        folder = Path(tempfile.mkdtemp(prefix="wheelcheck-")).resolve()
+        folder = scratch.make()
         try:
             found = make_plan(config, folder)
         except UsageError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            scratch.remove(folder)
             raise pytest.UsageError(str(error)) from None
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            scratch.remove(folder)
             raise
         notes = account.Account(
             config,
@@ -128,9 +137,15 @@ class WheelRun:
         files = self.plan.release.files
         numbers = range(len(self.plan.targets))
         with ThreadPoolExecutor(max_workers=self.plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
-            verdicts = dict(zip(files, pool.map(self._judge, range(len(files)), files), strict=True))
-            stopped = [verdicts[target.wheel].stopped_by for target in self.plan.targets]
-            self._ready = list(pool.map(self._get_one_ready, numbers, self.plan.targets, stopped))
+            try:
+                verdicts = dict(zip(files, pool.map(self._judge, range(len(files)), files), strict=True))
+                stopped = [verdicts[target.wheel].stopped_by for target in self.plan.targets]
+                self._ready = list(pool.map(self._get_one_ready, numbers, self.plan.targets, stopped))
+            except BaseException:
+                # Ctrl-C: the pool waits for its threads, and these for installers and workers.
+                process.stop_all()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         self._raise_usage_errors()
         for file in files:
             checks = verdicts[file].records
@@ -442,12 +457,13 @@ class WheelRun:
         kept = {name.partition("/")[0] for name in self._kept()}
         if (self.plan.folder / "output").is_dir():
             kept.add("output")
-        if not kept:
-            shutil.rmtree(self.plan.folder, ignore_errors=True)
-            return
-        for path in self.plan.folder.iterdir():
-            if path.name not in kept:
-                (shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink())
+        scratch.remove(self.plan.folder, but=frozenset(kept))
+        if self._hears_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _selects(selection: str, node_id: str) -> bool:
@@ -474,7 +490,12 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
             targets, missing = plan(
                 release.wheels,
                 settings.pythons,
-                providers(offline=settings.offline, index=settings.index, find_links=settings.find_links),
+                providers(
+                    offline=settings.offline,
+                    index=settings.index,
+                    find_links=settings.find_links,
+                    apt_source=settings.apt_source,
+                ),
                 profiles=profiles,
                 equip=partial(machines.equip, offline=settings.offline),
             )
@@ -549,6 +570,7 @@ def read_settings(config: pytest.Config) -> Settings:
         wheels=(*option.wheel, *found.wheels),
         pythons=tuple(option.wheel_python) or ("auto",),
         machines=tuple(option.wheel_machine),
+        apt_source=str(config.getini("wheel_apt_source")),
         requires=tuple(
             _requirement(text, config.invocation_params.dir)
             for text in (*config.getini("wheel_requires"), *option.wheel_requires)

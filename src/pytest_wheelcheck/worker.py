@@ -133,6 +133,11 @@ class Channel:
         message: dict[str, Any] = json.loads(self._exactly(length).decode("ascii"))
         return message
 
+    def close(self) -> None:
+        """Put the channel out of the reach of what runs in a forked child."""
+        os.close(self._in)
+        os.close(self._out)
+
     def _exactly(self, count: int) -> bytes:
         parts = []
         while count:
@@ -693,16 +698,23 @@ class Importer:
                 data += part
                 pipe_open = bool(part)
             os.close(read_fd)
-            # What the module started and left running is in the child's session.
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except OSError:
-                pass
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - 20000))
-            output = log.read().decode("utf-8", "backslashreplace")
+            output = self._clean_up(pid, log, signal)
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        # The module may have written on every descriptor that it found.
+        _, told, data = data.rpartition(self.channel.nonce.encode("ascii"))
+        data = data if told else b""
         return self._result(job, data, code, timed_out, output)
+
+    @staticmethod
+    def _clean_up(pid: int, log: Any, signal: Any) -> str:
+        """End what the module started and left running in the child's session; return what was printed."""
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except OSError:
+            pass
+        log.seek(0, os.SEEK_END)
+        log.seek(max(0, log.tell() - 20000))
+        return str(log.read().decode("utf-8", "backslashreplace"))
 
     def _stacks(self, pid: int, signal: Any) -> None:
         if hasattr(signal, "SIGUSR1"):
@@ -714,6 +726,7 @@ class Importer:
         import signal
 
         os.setsid()
+        self.channel.close()
         faulthandler.enable(file=2)
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
         if self.settings.get("machine"):
@@ -724,7 +737,9 @@ class Importer:
             # The module forked, and this is the copy: it has nothing to tell.
             os._exit(0)
         try:
-            os.write(write_fd, json.dumps(result, default=repr).encode("ascii"))
+            data = memoryview((self.channel.nonce + json.dumps(result, default=repr)).encode("ascii"))
+            while data:
+                data = data[os.write(write_fd, data) :]
             sys.stdout.flush()
             sys.stderr.flush()
         finally:

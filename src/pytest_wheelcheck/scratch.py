@@ -1,0 +1,83 @@
+"""The temporary folder of a run: known to be in use while the run lives, and removed also where the run was killed.
+
+A run that is killed cannot remove its folder. Each folder holds a file that its run keeps locked; the system frees the
+lock when the process dies, and the next run removes what nobody holds. A folder that is to stay has no such file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_PREFIX = "wheelcheck-"
+_HELD = "in-use"
+
+#: Descriptors of the locks that this process holds, by folder.
+_locks: dict[Path, int] = {}
+
+
+def make() -> Path:
+    """Make a folder for a run, and remove those of runs that were killed.
+
+    :raises OSError: there is no folder for temporary files that can be written.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    if os.name == "posix":
+        import fcntl
+
+        _sweep(folder.parent)
+        # Locked before it has the name by which others look for it.
+        side = folder / "locking"
+        held = os.open(side, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        side.rename(folder / _HELD)
+        _locks[folder] = held
+    return folder
+
+
+def remove(folder: Path, *, but: frozenset[str] = frozenset()) -> None:
+    """Remove a run's folder.
+
+    :param but: names of what is to stay in it, for the user to look at.
+    """
+    if but:
+        for path in folder.iterdir():
+            if path.name not in but:
+                _remove(path)
+    else:
+        _remove(folder)
+    held = _locks.pop(folder, None)
+    if held is not None:
+        os.close(held)
+
+
+def _sweep(parent: Path) -> None:
+    import fcntl
+
+    for path in parent.glob(f"{_PREFIX}*/{_HELD}"):
+        with contextlib.suppress(OSError):
+            if path.parent.is_symlink() or path.lstat().st_uid != os.getuid():
+                continue
+            held = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path.parent)
+            finally:
+                os.close(held)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a tree, also one in which tests took away the rights to do so."""
+    with contextlib.suppress(OSError):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+            return
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            for parent, _, _ in os.walk(path):
+                with contextlib.suppress(OSError):
+                    Path(parent).chmod(0o700)
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,136 @@
+"""Ctrl-C, SIGTERM and SIGKILL, of the run itself: it ends soon, tells what is known, and leaves nobody behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ground import Ground, wait_for
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+
+BUSY = """
+import os, pathlib, signal, subprocess
+import wheelcheck_witness as witness
+
+def test_before(): pass
+def test_fails(): assert False, "known already"
+
+def test_busy():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    subprocess.Popen(["sleep", "9000"], start_new_session=True)
+    pathlib.Path("new").write_text(str(os.getpid()))
+    os.rename("new", "pid")
+    witness.misbehave("hang")
+"""
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM]], ids=str)
+def test_interrupted(ground: Ground, signals: list[signal.Signals]) -> None:
+    ground.write(test_busy=BUSY)
+    with ground.started() as process:
+        wait_for((ground.path / "pid").exists)
+        start = time.monotonic()
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.05)
+        code = process.wait(20)
+        taken = time.monotonic() - start
+    ground.nothing_left(files=len(signals) == 1)
+    said = ground.said()
+    print(said)
+    assert code == pytest.ExitCode.INTERRUPTED
+    assert taken < 5
+    if len(signals) == 1:
+        assert "known already" in said
+        assert "1 failed" in said.splitlines()[-1]
+        assert "Traceback" not in said
+
+
+def test_killed(ground: Ground) -> None:
+    """`kill -9` of the run: the worker, which listens to nothing, and what it started, end by the keeper's hand."""
+    ground.write(test_busy=BUSY)
+    with ground.started() as process:
+        wait_for((ground.path / "pid").exists)
+        process.kill()
+        start = time.monotonic()
+        wait_for(lambda: not ground.processes(), 10)
+        assert time.monotonic() - start < 4
+    # The folder is left; the next run removes it.
+    assert len(list(ground.temp.glob("wheelcheck-*"))) == 1
+    ground.write(test_busy="def test_quick(): pass\n")
+    assert ground.run().code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_while_preparing(ground: Ground, number: signal.Signals) -> None:
+    """An index that accepts connections and never answers: the installer waits, the run does not."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/simple"
+        ground.write(test_one="def test_one(): pass\n")
+        words = (f"--wheel-index={url}", "--wheel-requires=no-such-distribution-anywhere")
+        with ground.started(*words) as process:
+            wait_for(lambda: any("pip compile" in words for words in ground.processes().values()))
+            start = time.monotonic()
+            process.send_signal(number)
+            code = process.wait(20)
+            assert time.monotonic() - start < 5
+    # The installer of a run that was killed ends when the index does.
+    ground.nothing_left(files=number != signal.SIGKILL, seconds=30)
+    if number != signal.SIGKILL:
+        assert code == pytest.ExitCode.INTERRUPTED
+
+
+def test_worker_of_xdist_killed(ground: Ground) -> None:
+    ground.write(
+        test_busy="""
+        import os, pathlib, signal, time
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_before(number): pass
+
+        def test_kills_its_controller():
+            parent = int(pathlib.Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1])
+            os.kill(parent, signal.SIGKILL)
+            time.sleep(60)
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_after(number): pass
+        """
+    )
+    found = ground.run("-n2", bound=60)
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert "1 failed" in found.text.splitlines()[-1]
+    assert "test_kills_its_controller" in found.text.splitlines()[-2]
+    assert "crashed while running" in found.text
+    for name in ("before", "after"):
+        for number in range(4):
+            assert any("PASSED" in line and f"test_{name}[{number}]" in line for line in found.text.splitlines()), (
+                name,
+                number,
+            )
+
+
+def test_nothing_of_a_run_is_in_the_way_of_the_next(ground: Ground) -> None:
+    """Folders of runs that live, or that are to be kept, stay; those of runs that were killed go."""
+    ground.write(test_one="def test_one(): pass\n")
+    found = ground.run("--wheel-keep", kept=True)
+    (kept,) = ground.temp.glob("wheelcheck-*")
+    assert str(kept) in found.text
+    with ground.started() as process:
+        wait_for(lambda: len(list(ground.temp.glob("wheelcheck-*"))) > 1)
+        process.kill()
+        process.wait()
+    ground.nothing_left(files=False)
+    assert len(list(ground.temp.glob("wheelcheck-*"))) == 2
+    ground.run(kept=True)
+    assert list(ground.temp.glob("wheelcheck-*")) == [kept]
+    assert Path(os.fspath(kept), "0").is_dir()

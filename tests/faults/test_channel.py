@@ -1,0 +1,182 @@
+"""Whatever tests do to descriptors, streams, folder, locale, variables, signals, threads and children: results arrive."""
+
+from __future__ import annotations
+
+import pytest
+from ground import Ground
+
+TESTS = r"""
+import ctypes, json, locale, os, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
+import pytest
+import wheelcheck_witness as witness
+
+LIBC = ctypes.CDLL(None)
+
+def test_print():
+    witness.misbehave("print")
+
+def test_junk():
+    for fd in (1, 2):
+        os.write(fd, bytes(range(256)) * 4096)
+    LIBC.puts(b"by C")
+    LIBC.fflush(None)
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_megabytes(fails):
+    for _ in range(50):
+        os.write(1, b"x" * 99_999 + b"\n")
+        print("y" * 99_999)
+    assert not fails, "long"
+
+def test_close_fds():
+    witness.misbehave("close-fds")
+
+def test_dup2():
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+
+def test_dup2_over_all(tmp_path):
+    # Everything that is open becomes a file: the channel, too.
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    for other in range(256):
+        if other != fd:
+            os.dup2(fd, other)
+
+def test_after_dup2(): print("captured")
+
+def test_forged():
+    # A message in the format of the channel, on every descriptor that there is, the channel's own included.
+    data = json.dumps({"type": "done", "id": "forged", "stop": "forged", "fresh": False, "nonce": "0", "pid": os.getpid()})
+    frame = struct.pack(">I", len(data)) + data.encode()
+    for fd in range(3, 256):
+        try:
+            if os.get_inheritable(fd) or fd >= 200:
+                os.write(fd, frame)
+        except OSError:
+            pass
+
+def test_garbage():
+    for fd in range(200, 256):
+        try:
+            os.write(fd, b"\xff" * 4096)
+        except OSError:
+            pass
+
+def test_after_garbage(): pass
+
+def test_folder_changed():
+    os.chdir("/")
+
+def test_folder_deleted():
+    os.chdir(tempfile.mkdtemp())
+    os.rmdir(os.getcwd())
+
+def test_after_folder(): assert not os.path.exists("/proc/self/cwd/x")
+
+def test_temporary_deleted():
+    shutil.rmtree(tempfile.gettempdir())
+
+def test_after_temporary(tmp_path): pass
+
+def test_locale():
+    for name in ("C", "de_DE.UTF-8", "tr_TR.UTF-8"):
+        try:
+            locale.setlocale(locale.LC_ALL, name)
+        except locale.Error:
+            pass
+    LIBC.setlocale(6, b"C")
+
+def test_environment():
+    os.environ.clear()
+
+def test_after_environment():
+    assert subprocess.run([sys.executable, "-c", "import wheelcheck_witness"]).returncode == 0
+
+def test_signals():
+    for number in range(1, 65):
+        try:
+            signal.signal(number, signal.SIG_IGN)
+        except (OSError, ValueError):
+            pass
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+
+def test_streams():
+    sys.stdin = sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = None
+
+def test_builtins(monkeypatch):
+    json.dumps = json.loads = struct.pack = os.read = time.monotonic = time.time = None
+
+def test_after_builtins(): pass
+
+def test_fork_runs_on():
+    os.fork()
+
+def test_fork_raises():
+    if os.fork() == 0:
+        raise SystemExit(3)
+
+def test_fork_once():
+    with open("once", "a") as file:
+        file.write("x")
+
+def test_threads():
+    def chatter():
+        while True:
+            os.write(1, b"chatter\n")
+            print("chatter")
+            time.sleep(0.01)
+    for _ in range(4):
+        threading.Thread(target=chatter, daemon=True).start()
+    threading.Thread(target=threading.Event().wait).start()
+
+def test_limits():
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+
+def test_after_limits(): pass
+
+def test_recursion():
+    sys.setrecursionlimit(60)
+
+def test_collector():
+    import gc
+    gc.disable()
+    sys.settrace(lambda *_: None)
+    threading.settrace(lambda *_: None)
+
+def test_frozen_clock(monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 1e9)
+    monkeypatch.setattr(time, "perf_counter", lambda: -1.0)
+
+def test_last(): pass
+"""
+
+
+def test_results_arrive(ground: Ground) -> None:
+    ground.ini("wheel_test_timeout = 10")
+    ground.write(test_channel=TESTS)
+    found = ground.run(bound=90, kept=True)
+    names = [line.partition("(")[0].removeprefix("def ") for line in TESTS.splitlines() if line.startswith("def test_")]
+    outcomes = {name.partition("::")[2]: outcome for name, outcome in found.nodes.items() if "::" in name}
+    assert {name.partition("[")[0] for name in outcomes} == set(names)
+    print({name: outcome for name, outcome in outcomes.items() if outcome != "PASSED"})
+    # These broke what they were run with; the test that did it is the one that failed.
+    assert {name for name, outcome in outcomes.items() if outcome != "PASSED"} == {
+        "test_megabytes[True]",
+        "test_dup2_over_all",
+        "test_garbage",
+        "test_builtins",
+    }
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert (ground.path / "once").read_text() == "x"
+    # Too long for a report: its ends are shown, and all of it is in a file.
+    assert len(found.text) < 1_000_000
+    (kept,) = ground.temp.glob("wheelcheck-*")
+    (folder,) = kept.iterdir()
+    assert f"long output of failed tests is kept in {folder}" in found.text
+    files = list(folder.iterdir())
+    assert all(f"all of it is in {path}]" in found.text for path in files)
+    assert sorted(path.stat().st_size for path in files) == [10_000_000]

@@ -1,0 +1,160 @@
+"""Whatever ends, hangs or blocks the interpreter is one failure with a name, and the neighbours have their results."""
+
+from __future__ import annotations
+
+import pytest
+from builders import build_wheel
+from ground import Ground
+
+TESTS = """
+import os, sys, threading, time
+import pytest
+import wheelcheck_witness as witness
+
+{tests}
+
+def raises():
+    raise ValueError("of a thread")
+
+def test_thread():
+    thread = threading.Thread(target=raises)
+    thread.start()
+    thread.join()
+
+def test_sys_exit(): sys.exit(3)
+def test_after_sys_exit(): pass
+def test_interrupt(): raise KeyboardInterrupt
+def test_after_interrupt(): pass
+def test_kill_group(): os.killpg(0, 9)
+def test_after_kill_group(): pass
+
+@pytest.fixture
+def crash():
+    witness.misbehave("segfault")
+
+def test_setup(crash): pass
+def test_after_setup(): pass
+
+@pytest.fixture
+def late():
+    yield
+    witness.misbehave("abort")
+
+def test_teardown(late): pass
+def test_last(): pass
+"""
+
+#: What the report on each misbehaviour of the witness says.
+ENDS = {
+    "segfault": "killed by SIGSEGV",
+    "abort": "killed by SIGABRT",
+    "illegal": "killed by SIGILL",
+    "bus": "killed by SIGBUS",
+    "fpe": "killed by SIGFPE",
+    "stack": "killed by SIGSEGV",
+    "exit0": "the interpreter died: exit status 0",
+    "exit5": "the interpreter died: exit status 5",
+    "kill": "killed by SIGKILL",
+    "memory": "MemoryError",
+    "panic": "PanicException: the witness was asked to panic",
+    "hang": "Timeout: the test did not end within 2 s (wheel_test_timeout) and was ended from outside",
+    "hang-detached": "Timeout: the test did not end within 2 s",
+}
+
+#: These leave a test its outcome; what they prepare for the interpreter's end must not matter.
+HARMLESS = ("print", "atexit-hang", "atexit-abort")
+
+ONE = """
+def test_{name}(): witness.misbehave("{kind}")
+def test_after_{name}(): pass
+"""
+
+
+def test_in_tests(ground: Ground) -> None:
+    ground.ini("wheel_test_timeout = 2")
+    kinds = (*ENDS, *HARMLESS)
+    tests = "".join(ONE.format(name=kind.replace("-", "_"), kind=kind) for kind in kinds)
+    ground.write(test_ends=TESTS.format(tests=tests))
+    found = ground.run(bound=90)
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    names = {name.partition("::test_")[2]: outcome for name, outcome in found.nodes.items() if "::" in name}
+    failed = {kind.replace("-", "_") for kind in ENDS} | {"sys_exit", "interrupt", "kill_group"}
+    assert {name for name, outcome in names.items() if outcome == "FAILED"} == failed
+    assert {name for name, outcome in names.items() if outcome == "ERROR"} == {"setup", "teardown"}
+    assert len(names) == 2 * len(kinds) + 11
+    told = {part.partition(" __")[0].rpartition("::test_")[2]: f"{part}\n" for part in found.text.split("\n______")[1:]}
+    for kind, text in ENDS.items():
+        assert text in told[kind.replace("-", "_")], kind
+    for kind in ("segfault", "abort", "illegal", "bus", "fpe", "hang", "hang-detached"):
+        assert f"in test_{kind.replace('-', '_')}\n" in told[kind.replace("-", "_")], kind
+    assert "ERROR at setup of" in found.text
+    assert "ERROR at teardown of" in found.text
+    assert "PytestUnhandledThreadExceptionWarning" in found.text
+    assert "left processes running" not in found.text
+
+
+@pytest.mark.parametrize("kind", ["segfault", "exit0"])
+def test_at_the_import(ground: Ground, kind: str) -> None:
+    """The witness misbehaves wherever it is imported: in the check of imports and in the module of tests."""
+    ground.ini("wheel_test_timeout = 2")
+    ground.write(test_one="import wheelcheck_witness\ndef test_one(): pass\n", test_two="def test_two(): pass\n")
+    found = ground.run(env={"WHEELCHECK_WITNESS_IMPORT": kind}, bound=40)
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.only("FAILED") == [
+        "entry[wheelcheck-witness]",
+        "import[wheelcheck_witness._native]",
+        "import[wheelcheck_witness]",
+        "tests/test_one.py",
+    ]
+    assert found.only("PASSED") == ["install", "tests/test_two.py::test_two"]
+
+
+#: Modules that are no friends of their process, and whether their import counts as failed.
+MODULES = {
+    "thread_raises": ("import threading\nthreading.Thread(target=lambda: 1 / 0).start()\n", False),
+    "thread_runs_on": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
+        False,
+    ),
+    "thread_blocks": ("import threading\nthreading.Thread(target=threading.Event().wait).start()\n", True),
+    "sys_exit": ("raise SystemExit(0)\n", True),
+    "interrupt": ("raise KeyboardInterrupt\n", True),
+    "fork": ("import os, time\nif os.fork() == 0: time.sleep(60)\n", False),
+    "fork_and_exit": ("import os, time\nif os.fork() == 0: os._exit(0)\n", False),
+    "daemon": (
+        (
+            "import os\nif os.fork() == 0:\n"
+            "    os.setsid()\n    if os.fork() == 0: os.execvp('sleep', ['sleep', '61'])\n    os._exit(0)\n"
+        ),
+        False,
+    ),
+    "close": ("import os\nfor fd in (0, 1, 2): os.close(fd)\n", False),
+    "close_all": ("import os\nos.closerange(0, 4096)\n", True),
+    "forge": (
+        "import os\nfor fd in range(256):\n  try: os.write(fd, b'{\"ok\": true}')\n  except OSError: pass\nos._exit(0)\n",
+        True,
+    ),
+}
+
+
+def test_many_imports(ground: Ground) -> None:
+    """Modules of one wheel that end the process in every way; the others import well."""
+    ground.ini("wheel_test_timeout = 2")
+    files = {f"good_{number}.py": "" for number in range(len(ENDS) + len(HARMLESS) + len(MODULES))}
+    expected = dict.fromkeys((name.removesuffix(".py") for name in files), "PASSED")
+    for kind in (*ENDS, *HARMLESS):
+        name = f"bad_{kind.replace('-', '_')}"
+        files[f"{name}.py"] = f"import wheelcheck_witness as w\nw.misbehave({kind!r})\n"
+        expected[name] = "PASSED" if kind == "print" else "FAILED"
+    for name, (text, fails) in MODULES.items():
+        files[f"bad_{name}.py"] = text
+        expected[f"bad_{name}"] = "FAILED" if fails else "PASSED"
+    wheel = build_wheel(ground.path / "dist", "zoo", files={**files}, requires=["wheelcheck-witness"])
+    ground.write(test_one="import good_1\ndef test_one(): pass\n")
+    found = ground.run(f"--wheel={wheel}", f"--wheel-find-links={ground.wheel.parent}", "--wheel-offline", bound=90)
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    outcomes = {name[7:-1]: outcome for name, outcome in found.nodes.items() if name.startswith("import[")}
+    assert outcomes == expected
+    assert found.nodes["tests/test_one.py::test_one"] == "PASSED"
+    assert "importing it started processes that stayed and were ended, 1: " in found.text
+    assert " sleep 61" in found.text
