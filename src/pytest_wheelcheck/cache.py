@@ -121,7 +121,7 @@ def provision(key: str, make: Callable[[Path], None]) -> Path:
         side = final.with_name(f".making-{final.name}")
         with _explained():
             # Only the holder of this lock uses this name: what lies there was left by a run that died.
-            _remove(side)
+            _put_away(side, final)
             side.mkdir(parents=True)
         try:
             make(side)
@@ -149,6 +149,16 @@ def discard(key: str) -> None:
         # The mark goes first: from then on the thing counts as absent.
         (folder / _MARK).unlink(missing_ok=True)
         _remove(folder)
+
+
+def _put_away(side: Path, final: Path) -> None:
+    """Remove what runs that died left, also while a program that outlived its run still writes into it."""
+    if side.exists():
+        side.rename(side.with_name(f".gone-{final.name}-{os.getpid()}-{time.monotonic_ns()}"))
+    for gone in final.parent.glob(f".gone-{final.name}-*"):
+        # What cannot be removed now is, by the next run.
+        with contextlib.suppress(OSError):
+            _remove(gone)
 
 
 def _remove(folder: Path) -> None:

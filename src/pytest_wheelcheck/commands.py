@@ -23,7 +23,7 @@ from .runtimes.base import Offer, Platform, Request, ask, here
 if TYPE_CHECKING:
     from .targets import Interpreter
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 — argparse has no other name for it
 
 #: The commands that are run here.
 NAMES = frozenset({"runtime", "exec", "doctor"})
@@ -51,7 +51,9 @@ def declare(commands: Subparsers) -> None:
     running = commands.add_parser("exec", help="run a program inside a runtime: exec aarch64 3.13 -- python -c …")
     _declare_interpreter(running, several=False)
     running.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM …", help="`python` if left out")
-    examining = commands.add_parser("doctor", help="what this host can run, through which provider, and why not the rest")
+    examining = commands.add_parser(
+        "doctor", help="what this host can run, through which provider, and why not the rest"
+    )
     examining.add_argument("--json", action="store_true", help="as JSON")
     examining.add_argument("--offline", action="store_true", help="tell only what the cache holds and what is known")
 
@@ -120,7 +122,7 @@ def obtain(platform: Platform, wanted: Interpreter, *, offline: bool = False, ap
     for offer in (each for each in offers if _is(each, wanted)):
         try:
             return next(each for each in having if each.name == offer.provider).get(offer)
-        except RuntimeUnavailableError as error:
+        except RuntimeUnavailableError as error:  # noqa: PERF203 — the next provider is tried
             problem = error
     if problem is not None:
         raise problem
@@ -141,10 +143,9 @@ def _is(offer: Offer, wanted: Interpreter) -> bool:
 def install(architecture: str, versions: Sequence[str], *, apt_source: str = "", as_json: bool = False) -> int:
     """Make interpreters ready, and QEMU with them."""
     platform = platform_of(architecture)
-    made = []
+    texts = versions or ["{}.{}".format(*sys.version_info[:2])]
     with progress.shown():
-        for version in versions or ["{}.{}".format(*sys.version_info[:2])]:
-            made.append(obtain(platform, _interpreter(version), apt_source=apt_source))
+        made = [obtain(platform, _interpreter(text), apt_source=apt_source) for text in texts]
     _print([_described(each) for each in made], [str(each.python) for each in made], as_json=as_json)
     return 0
 
@@ -234,7 +235,9 @@ def list_kept(*, as_json: bool = False) -> int:
         lines.append(f"{sum(each.size for each in found) / 1e6:6.0f} MB in {cache.root()}")
     else:
         lines.append(f"nothing yet in {cache.root()}")
-    data = [{"name": each.name, "kind": each.key.partition("/")[0], "bytes": each.size, "age": each.age} for each in found]
+    data = [
+        {"name": each.name, "kind": each.key.partition("/")[0], "bytes": each.size, "age": each.age} for each in found
+    ]
     _print(data, lines, as_json=as_json)
     return 0
 

@@ -150,6 +150,11 @@ INI_KEYS = (
         "linelist",
         [],
     ),
+    IniKey(
+        "wheel_apt_source",
+        "An archive of packages that interpreters of other architectures are fetched from in the place of the host's, as "
+        "a line of sources.list: deb [signed-by=FILE] URI SUITE main.",
+    ),
     IniKey("wheel_select", "Static checks to run: codes or prefixes.", "args", []),
     IniKey("wheel_ignore", "Static checks to leave out: codes or prefixes.", "args", []),
 )

@@ -15,6 +15,7 @@ class Settings:
     :param wheels: the wheels as given: files, folders, globs.
     :param pythons: the specifications of ``--wheel-python``.
     :param machines: the values of ``--wheel-machine``.
+    :param apt_source: an archive of packages in the place of the host's; empty for the host's.
     :param requires: what the tests need: requirement strings, and ``-r FILE``.
     :param groups: PEP 735 dependency groups of the project.
     :param extras: extras of the wheels.
@@ -55,6 +56,7 @@ class Settings:
     wheels: tuple[str, ...]
     pythons: tuple[str, ...] = ("auto",)
     machines: tuple[str, ...] = ()
+    apt_source: str = ""
     requires: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -152,12 +153,17 @@ class DebianProvider:
         """See :meth:`.base.Provider.get`."""
         candidate = _Candidate(**json.loads(offer.key))
         architecture = ARCHITECTURES[candidate.architecture]
-        emulator = None if runs_natively(architecture.name) else self.emulator(architecture)
-        stand_in = None if emulator is None else self.stand_in((3, candidate.minor))
-        root = cache.provision(
-            candidate.key, lambda side: self._make(candidate, architecture, emulator, stand_in, side)
-        )
-        return runtime(root, architecture, offer, emulator, stand_in)
+        if runs_natively(architecture.name):
+            root = cache.provision(candidate.key, lambda side: self._make(candidate, architecture, None, None, side))
+            return runtime(root, architecture, offer, None, None)
+        stand_in = self.stand_in((3, candidate.minor))
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # The emulator is fetched while the packages are: it is needed only in the end.
+            emulator = pool.submit(self.emulator, architecture)
+            root = cache.provision(
+                candidate.key, lambda side: self._make(candidate, architecture, emulator, stand_in, side)
+            )
+        return runtime(root, architecture, offer, emulator.result(), stand_in)
 
     def emulator(self, architecture: Architecture) -> Path:
         """Give QEMU for an architecture.
@@ -187,7 +193,7 @@ class DebianProvider:
         self,
         candidate: _Candidate,
         architecture: Architecture,
-        emulator: Path | None,
+        emulator: Future[Path] | None,
         stand_in: Path | None,
         side: Path,
     ) -> None:
@@ -220,7 +226,8 @@ class DebianProvider:
             if emulator is None:
                 self._renew_loader(archive, candidate, architecture, side)
             tidy(side / "root", final / "root")
-            finish(side, final, architecture, emulator, stand_in, stem=f"3.{candidate.minor}", smoke=_SMOKE)
+            qemu_path = None if emulator is None else emulator.result()
+            finish(side, final, architecture, qemu_path, stand_in, stem=f"3.{candidate.minor}", smoke=_SMOKE)
 
     def _renew_loader(
         self, archive: apt.Archive, candidate: _Candidate, architecture: Architecture, side: Path

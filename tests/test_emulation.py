@@ -1,0 +1,334 @@
+"""Wheels of another architecture, from a host that has nothing prepared to the last test: for real."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import builders
+import pytest
+
+from pytest_wheelcheck import cache, targets
+from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.runtimes import apt, providers
+from pytest_wheelcheck.runtimes.base import Platform, Request
+from pytest_wheelcheck.runtimes.debian import DebianProvider
+from pytest_wheelcheck.runtimes.host import HostProvider
+
+pytestmark = [
+    pytest.mark.network,
+    pytest.mark.skipif(
+        sys.platform != "linux" or platform.machine() != "x86_64" or apt.archive() is None,
+        reason="emulates on x86-64 Linux, with interpreters of the archive of Debian",
+    ),
+]
+
+ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
+
+TESTS = """
+import concurrent.futures, multiprocessing, os, pathlib, platform, shutil, subprocess, sys, sysconfig
+import tool
+
+def square(number):
+    return number * number, sys.prefix, platform.machine()
+
+def said(*words, **more):
+    return subprocess.run(words, capture_output=True, text=True, check=True, **more).stdout.strip()
+
+def test_where_we_are():
+    assert platform.machine() == "aarch64"
+    assert sys.prefix != sys.base_prefix
+    assert pathlib.Path(sys.executable).parent == pathlib.Path(sys.prefix, "bin")
+    assert pathlib.Path(tool.__file__).is_relative_to(sys.prefix)
+    assert pathlib.Path(sysconfig.get_path("purelib")).is_relative_to(sys.prefix)
+
+def test_subprocess():
+    assert said(sys.executable, "-c", "import sys, tool; print(sys.prefix, sys.executable)") == (
+        f"{sys.prefix} {sys.executable}")
+
+def test_spawn():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(square, [7]) == [(49, sys.prefix, "aarch64")]
+
+def test_console_script():
+    assert said("tool-hello") == f"hello from {sys.prefix}"
+
+def test_executable_of_the_wheel():
+    assert pathlib.Path(shutil.which("tool-native")).parent == pathlib.Path(sys.prefix, "bin")
+    assert "GLIBC" in said("tool-native", "--version")
+
+def test_a_program_of_the_host():
+    assert said("/bin/echo", "hello") == "hello"
+
+def test_environment_inside(tmp_path):
+    said(sys.executable, "-m", "venv", "--without-pip", tmp_path / "inner")
+    inner = tmp_path / "inner"
+    assert said(inner / "bin" / "python", "-c", "import sys; print(sys.prefix)") == str(inner)
+
+def test_pty():
+    here, there = os.openpty()
+    os.write(there, b"x")
+    assert os.read(here, 1) == b"x"
+"""
+
+
+def _get(provider: DebianProvider, where: Platform, version: tuple[int, int]) -> Runtime:
+    request = Request(platform=where, wanted=frozenset({("cpython", version, False)}))
+    answer = provider.offers(request)
+    for offer in answer.offers:
+        if offer.version[:2] == version:
+            return provider.get(offer)
+    pytest.skip(f"not to be had here: {answer.reason}")
+
+
+@pytest.fixture(scope="session")
+def version() -> tuple[int, int]:
+    # Of the host's own release: its index is the only one that is asked.
+    found = apt.archive()
+    assert found is not None
+    (suite,) = apt.survey(found, "arm64", [found.codename])
+    for package in suite.packages:
+        if package.startswith("python3.") and package.endswith("-minimal"):
+            return (3, int(package.removeprefix("python3.").removesuffix("-minimal")))
+    pytest.skip(suite.problem or "the archive of this host does not carry arm64")
+
+
+@pytest.fixture(scope="session")
+def arm(version: tuple[int, int]) -> Runtime:
+    return _get(DebianProvider(HostProvider()), ARM, version)
+
+
+@pytest.fixture
+def tool(tmp_path: Path, arm: Runtime) -> Path:
+    """A wheel for aarch64 with a console script and an executable: the root's loader is a program of its own."""
+    root = Path(arm.launch[0][arm.launch[0].index("-L") + 1])
+    program = (root / "lib/ld-linux-aarch64.so.1").resolve().read_bytes()
+    return builders.build_wheel(
+        tmp_path / "dist",
+        "tool",
+        files={
+            "tool/__init__.py": "import sys\ndef main():\n    print('hello from', sys.prefix)\n",
+            "tool-1.0.data/scripts/tool-native": program,
+        },
+        tags=["py3-none-manylinux_2_17_aarch64"],
+        entry_points={"console_scripts": {"tool-hello": "tool:main"}},
+        modes={"tool-1.0.data/scripts/tool-native": 0o100755},
+    )
+
+
+def test_a_whole_run(
+    tool: Path, version: tuple[int, int], pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
+) -> None:
+    (pytester.path / "test_tool.py").write_text(TESTS, encoding="utf-8")
+    number = ".".join(map(str, version))
+    words = ("-v", "--wheel", tool, f"--wheel-python={number}", "--wheel-select=WHL101", "test_tool.py")
+    first = run_wheels(*words, timeout=600)
+    first.assert_outcomes(passed=TESTS.count("def test_") + 5)
+    name = f"cp{version[0]}{version[1]}-linux-aarch64"
+    first.stdout.fnmatch_lines([f"*::{name}::run?tool-native? PASSED*", f"*::{name}::test_tool.py::test_spawn PASSED*"])
+    # What the first run fetched is enough for a second one without the network.
+    run_wheels(*words, "--wheel-offline", timeout=600).assert_outcomes(passed=TESTS.count("def test_") + 5)
+
+
+def test_offline_with_an_empty_cache_says_how_to_fill_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    wheel = builders.build_wheel(tmp_path / "dist", "tool", tags=["cp311-cp311-manylinux_2_17_aarch64"])
+    from pytest_wheelcheck.wheel import open_wheel
+
+    opened = open_wheel(wheel, shown="tool.whl", store=tmp_path / "store")
+    found, without = targets.plan([opened], ["auto"], providers(offline=True))
+    assert found == []
+    assert "offline" in without[0].reason
+
+
+PROVISION = """
+import sys
+from pytest_wheelcheck.runtimes import progress
+from pytest_wheelcheck.runtimes.base import Platform, Request
+from pytest_wheelcheck.runtimes.debian import DebianProvider
+from pytest_wheelcheck.runtimes.host import HostProvider
+version = tuple(map(int, sys.argv[1].split(".")))
+platform = Platform(system="linux", architecture=sys.argv[2], libc="glibc")
+provider = DebianProvider(HostProvider())
+request = Request(platform=platform, wanted=frozenset({("cpython", version, False)}))
+with progress.shown(sys.stdout):
+    offer = next(o for o in provider.offers(request).offers if o.version[:2] == version)
+    print(provider.get(offer).python)
+"""
+
+
+def _start(version: tuple[int, int], folder: Path, architecture: str = "i686") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROVISION, ".".join(map(str, version)), architecture],
+        env={**os.environ, cache.VARIABLE: str(folder), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Path]:
+    """A cache of its own that knows what the archive has."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copytree(cache.root() / "archives", folder / "archives")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_two_at_once_make_it_once(version: tuple[int, int], fresh: Path) -> None:
+    both = [_start(version, fresh) for _ in range(2)]
+    said = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("fetching" in text for text in said) == 1
+    assert said[0].splitlines()[-1] == said[1].splitlines()[-1]
+
+
+def test_an_interrupted_one_heals(version: tuple[int, int], fresh: Path) -> None:
+    process = _start(version, fresh)
+    end = time.monotonic() + 120
+    while not list(fresh.glob("runtimes/.making-*/root/usr")) and time.monotonic() < end:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list(fresh.glob("runtimes/.making-*"))
+    assert not list(fresh.glob("runtimes/debian-*"))
+    again = _start(version, fresh)
+    said = again.communicate(timeout=300)[0]
+    assert again.returncode == 0, said
+    assert not list(fresh.glob("runtimes/.making-*"))
+    python = said.splitlines()[-1]
+    told = subprocess.check_output([python, "-c", "import platform; print(platform.machine())"], text=True)
+    assert told == "i686\n"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become somebody else")
+def test_an_unprivileged_user_with_a_fresh_home(version: tuple[int, int], tmp_path: Path) -> None:
+    system = Path("/usr/bin/python3")
+    if not system.is_file() or not shutil.which("setpriv"):
+        pytest.skip("needs an interpreter that everybody can read, and setpriv")
+    import uv
+
+    folder = Path("/tmp") / f"wheelcheck-nobody-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    try:
+        home = folder / "home"
+        home.mkdir()
+        os.chown(home, 65534, 65534)
+        environment = folder / "env"
+        subprocess.run([uv.find_uv_bin(), "-q", "venv", "--python", system, environment], check=True)
+        project = Path(__file__).parent.parent
+        install = [
+            uv.find_uv_bin(),
+            "-q",
+            "pip",
+            "install",
+            "--link-mode",
+            "copy",
+            "--python",
+            environment / "bin/python",
+        ]
+        subprocess.run([*install, project], check=True)
+        clean = {key: value for key, value in os.environ.items() if key.startswith(("SSL_", "PIP_CERT", "REQUESTS_"))}
+        told = subprocess.run(
+            [
+                *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+                *(environment / "bin/python", "-I", "-c", PROVISION, ".".join(map(str, version)), "i686"),
+            ],
+            env={**clean, "HOME": str(home), "PATH": os.defpath},
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
+        assert told.stdout.splitlines()[-1].startswith(str(home))
+    finally:
+        shutil.rmtree(folder)
+
+
+def _archive_without_arm(folder: Path) -> str:
+    """Make a signed archive that carries amd64 only; give its line for apt."""
+    gpg = ["gpg", "--homedir", str(folder / "gpg"), "--batch", "--quiet", "--passphrase", ""]
+    (folder / "gpg").mkdir(mode=0o700)
+    subprocess.run([*gpg, "--quick-generate-key", "test", "rsa2048", "sign", "never"], check=True, capture_output=True)
+    (folder / "key.gpg").write_bytes(subprocess.run([*gpg, "--export"], check=True, capture_output=True).stdout)
+    suite = folder / "archive" / "dists" / "suite"
+    index = suite / "main" / "binary-amd64" / "Packages"
+    index.parent.mkdir(parents=True)
+    index.write_text("Package: python3.11-minimal\nArchitecture: amd64\nVersion: 3.11.2-6\nFilename: none\n\n")
+    import hashlib
+
+    digest = hashlib.sha256(index.read_bytes()).hexdigest()
+    (suite / "Release").write_text(
+        "Suite: suite\nCodename: suite\nArchitectures: amd64\nComponents: main\n"
+        "Date: Sat, 01 Aug 2026 00:00:00 UTC\n"
+        f"SHA256:\n {digest} {index.stat().st_size} main/binary-amd64/Packages\n"
+    )
+    subprocess.run([*gpg, "--clearsign", "-o", suite / "InRelease", suite / "Release"], check=True)
+    return f"deb [signed-by={folder / 'key.gpg'}] file:{folder / 'archive'} suite main"
+
+
+@pytest.mark.skipif(not shutil.which("gpg"), reason="makes an archive of its own, which gpg signs")
+def test_an_archive_without_the_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    provider = DebianProvider(HostProvider(), source=_archive_without_arm(tmp_path))
+    answer = provider.offers(Request(platform=ARM))
+    assert answer.offers == ()
+    assert answer.reason == "the host's archive does not carry the architecture arm64"
+    native = provider.offers(Request(platform=Platform(system="linux", architecture="x86_64", libc="glibc")))
+    assert [offer.version for offer in native.offers] == [(3, 11, 2)]
+
+
+def test_machines(
+    tool: Path, version: tuple[int, int], pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
+) -> None:
+    (pytester.path / "test_page.py").write_text(
+        "import mmap\ndef test_page(wheel_target):\n"
+        "    assert mmap.PAGESIZE == {'rpi4': 4096, 'rpi5': 16384}[wheel_target.machine]\n",
+        encoding="utf-8",
+    )
+    number = ".".join(map(str, version))
+    machines = "--wheel-machine=rpi4,rpi5,cpu=neoverse-n2,page=64k"
+    words = ("-v", "--wheel", tool, f"--wheel-python={number}", "--wheel-select=WHL101", machines, "test_page.py")
+    result = run_wheels(*words, timeout=900)
+    result.stdout.fnmatch_lines(
+        [
+            "*-linux-aarch64+rpi4::test_page.py::test_page PASSED*",
+            "*-linux-aarch64+rpi5::test_page.py::test_page PASSED*",
+            "*could not be checked: *",
+        ]
+    )
+    assert result.ret == 1
+
+
+def test_the_command(arm: Runtime, version: tuple[int, int]) -> None:
+    number = ".".join(map(str, version))
+
+    def wheelcheck(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest_wheelcheck", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert wheelcheck("runtime", "path", "aarch64", number).stdout.strip() == str(arm.python)
+    told = wheelcheck("exec", "aarch64", number, "--", "python", "-c", "import platform; print(platform.machine())")
+    assert told.stdout == "aarch64\n"
+    kept = json.loads(wheelcheck("runtime", "list", "--json").stdout)
+    assert any(f"cp3{version[1]}-linux-aarch64" in each["name"] and each["bytes"] > 10_000_000 for each in kept)
+    assert wheelcheck("runtime", "path", "aarch64", "3.8").returncode == 1
+    assert wheelcheck("runtime", "path", "vax", "3.8").returncode == 4
+    rows = {row["platform"]: row for row in json.loads(wheelcheck("doctor", "--offline", "--json").stdout)}
+    found = {each["interpreter"]: each for each in rows["linux-aarch64"]["interpreters"]}
+    assert found[f"cp3{version[1]}"]["emulated"]
+    assert rows["linux-s390x"]["interpreters"] or rows["linux-s390x"]["reasons"]
