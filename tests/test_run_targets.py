@@ -105,7 +105,9 @@ def test_oldest_and_newest_are_the_default(pytester: pytest.Pytester, run_wheels
     assert chosen["auto"] == list(dict.fromkeys((plain[0], plain[-1])))
 
 
-def test_what_no_target_could_tell_is_said(run_wheels: Callable[..., pytest.RunResult], pytester: pytest.Pytester) -> None:
+def test_what_no_target_could_tell_is_said(
+    run_wheels: Callable[..., pytest.RunResult], pytester: pytest.Pytester
+) -> None:
     build_wheel(pytester.path / "dist", "demo", "1.0", {"demo.py": ""}, tags=["cp311-cp311-macosx_11_0_arm64"])
     result = run_wheels("--wheel=dist", "--rnslow", "tests/nowhere.py", "--wheel-ignore=WHL")
     result.stdout.fnmatch_lines(["not looked at, since there is no target that could tell: --rnslow, tests/nowhere.py"])

@@ -87,7 +87,7 @@ class Fake:
     slow: bool = False
     asked: int = 0
 
-    def costly(self, request: Request) -> bool:
+    def costly(self, request: Request) -> bool:  # noqa: ARG002
         return self.slow
 
     def offers(self, request: Request) -> Answer:
