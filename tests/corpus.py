@@ -5,7 +5,9 @@
 Fetches the wheels that ``corpus.toml`` lists, by name, version and sha256, through pip, into the cache folder; runs every
 check on each; asks the other tools about those that they know. Prints each difference. Ends with 1 where a check finds an
 error that the list does not explain, or does not find one that it does; where a check breaks; or where another tool's
-answer differs from ours and the list does not say why. With names, only the wheels of these projects.
+answer differs from ours and the list does not say why. Since published wheels are good as a rule, each is also given the
+best tag that the other tool finds right, and the next better one, which is wrong: the line must be the same.
+With names, only the wheels of these projects.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from typing import Any
 from pytest_wheelcheck import cache
 from pytest_wheelcheck.checks import CheckResult, run_checks
 from pytest_wheelcheck.checks.audit import platform_parts
-from pytest_wheelcheck.model import Severity, Wheel
+from pytest_wheelcheck.checks.child import read_audit
+from pytest_wheelcheck.model import Outcome, Severity, Wheel
 from pytest_wheelcheck.reporting.expect import families, parse_platform
 from pytest_wheelcheck.wheel import open_wheel
 
@@ -95,15 +98,18 @@ def is_there(one: Listed, folder: Path) -> bool:
 
 def auditwheel(wheel: Wheel) -> bool | None:
     """Whether auditwheel finds the tag of a Linux wheel earned; ``None`` where it has no answer."""
+    earned = earned_policy(wheel)
+    # Of several tags, an installer may take any.
+    return version_of(earned) <= min(map(version_of, wheel.platforms)) if earned else None
+
+
+def earned_policy(wheel: Wheel) -> str:
+    """The best tag that auditwheel finds earned; an empty string where it has no answer."""
     if not any(map(platform_parts, wheel.platforms)):
-        return None
+        return ""
     # Not as this project asks it, but its own command, which is what people run.
     done = run("auditwheel", "show", "--json", "--ldpaths", "", str(wheel.path))
-    if done.returncode:
-        return None
-    earned = version_of(json.loads(done.stdout)["overall_tag"])
-    # Of several tags, an installer may take any.
-    return earned <= min(map(version_of, wheel.platforms))
+    return "" if done.returncode else str(json.loads(done.stdout)["overall_tag"])
 
 
 def version_of(platform: str) -> tuple[int, int]:
@@ -112,19 +118,49 @@ def version_of(platform: str) -> tuple[int, int]:
     return found[1] if found else (99, 99)
 
 
+def at_the_edge_of_auditwheel(wheel: Wheel) -> Iterator[tuple[str, bool]]:
+    """The tag that auditwheel finds earned, and its next stricter one, which is not."""
+    earned = earned_policy(wheel)
+    if not earned.startswith("manylinux"):
+        return
+    yield earned, True
+    verdict = next(one for one in read_audit(wheel.path, wheel).verdicts if one.libc == "glibc")
+    names = sorted((one.priority, one.name) for one in verdict.policies)
+    at = [name for _, name in names].index(earned)
+    if at + 1 < len(names):
+        yield names[at + 1][1], False
+
+
 def delocate(wheel: Wheel) -> bool | None:
     """Whether delocate would let a macOS wheel keep the versions in its name."""
-    if not any(one.startswith("macosx") for one in wheel.platforms):
+    if not wheel.platforms[0].startswith("macosx"):
         return None
+    promised = oldest_macos(wheel.platforms)
+    return all(version <= promised[arch] for arch, version in needed_macos(wheel).items())
+
+
+def needed_macos(wheel: Wheel) -> dict[str, tuple[int, int]]:
+    """The oldest macOS that delocate finds right, for each processor."""
     from delocate.delocating import _calculate_minimum_wheel_name
 
     with tempfile.TemporaryDirectory() as name:
         with zipfile.ZipFile(wheel.path) as archive:
             archive.extractall(name)
         proposed, _ = _calculate_minimum_wheel_name(wheel.path.name, Path(name), None)
-    promised = oldest_macos(wheel.platforms)
-    needed = oldest_macos(proposed.removesuffix(".whl").rpartition("-")[2].split("."))
-    return all(version <= promised[arch] for arch, version in needed.items())
+    return oldest_macos(proposed.removesuffix(".whl").rpartition("-")[2].split("."))
+
+
+def at_the_edge_of_delocate(wheel: Wheel) -> Iterator[tuple[str, bool]]:
+    """The oldest macOS that delocate finds right, and the one before it, where an interpreter knows such a tag."""
+    if not wheel.platforms[0].startswith("macosx"):
+        return
+    for arch, (major, minor) in needed_macos(wheel).items():
+        if len(oldest_macos(wheel.platforms)) > 1:
+            continue  # universal2 has one version for both
+        yield f"macosx_{major}_{minor}_{arch}", True
+        before = (major, minor - 1) if minor else (major - 1, 0) if major > 11 else (10, 15)
+        if arch != "arm64" or before >= (11, 0):
+            yield f"macosx_{before[0]}_{before[1]}_{arch}", False
 
 
 def oldest_macos(platforms: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -144,8 +180,24 @@ def abi3audit(wheel: Wheel) -> bool | None:
     """Whether abi3audit finds nothing in an abi3 wheel."""
     if not any(tag.abi == "abi3" for tag in wheel.tags) or not wheel.extension_modules:
         return None
-    done = run(sys.executable, "-m", "abi3audit", "--strict", str(wheel.path))
-    return done.returncode == 0
+    return run(sys.executable, "-m", "abi3audit", "--strict", str(wheel.path)).returncode == 0
+
+
+def at_the_edge_of_abi3audit(wheel: Wheel) -> Iterator[tuple[str, bool]]:
+    """The oldest interpreter that abi3audit finds right, and the one before it."""
+    if abi3audit(wheel) is None:
+        return
+    with tempfile.TemporaryDirectory(dir=wheel.path.parent) as folder:
+        # It starts counting at the tag's version.
+        stem, _, abi, platform = wheel.path.name.rsplit("-", 3)
+        copy = Path(folder, f"{stem}-cp32-{abi}-{platform}")
+        copy.hardlink_to(wheel.path)
+        report = json.loads(run(sys.executable, "-m", "abi3audit", "--report", str(copy)).stdout)
+    (answer,) = report["specs"].values()
+    computed = max(tuple(map(int, one["result"]["computed"].split("."))) for one in answer["wheel"])
+    yield f"cp{computed[0]}{computed[1]}", True
+    if computed > (3, 2):
+        yield f"cp{computed[0]}{computed[1] - 1}", False
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -158,6 +210,12 @@ TOOLS = {
     "auditwheel": (auditwheel, ("WHL301",)),
     "delocate": (delocate, ("WHL401",)),
     "abi3audit": (abi3audit, ("WHL607", "WHL608")),
+}
+#: A tool to what it finds just right and just wrong: a platform, or an interpreter; and the code that must say the same.
+EDGES = {
+    "auditwheel": (at_the_edge_of_auditwheel, "WHL301"),
+    "delocate": (at_the_edge_of_delocate, "WHL401"),
+    "abi3audit": (at_the_edge_of_abi3audit, "WHL607"),
 }
 
 
@@ -200,6 +258,25 @@ def judge(one: Listed, path: Path, store: Path) -> Iterator[tuple[str, str]]:
             yield "difference", f"{one.file}: {tool}: {one.differs[tool]}"
 
 
+def judge_edges(one: Listed, path: Path, store: Path) -> Iterator[tuple[str, str]]:
+    """Give a wheel the tags that another tool finds just right and just wrong: the checks must draw the same line."""
+    wheel = open_wheel(path, shown=one.file, store=store)
+    for tool, (edges, code) in EDGES.items():
+        for word, good in edges(wheel):
+            stem, python, abi, platform = one.file.removesuffix(".whl").rsplit("-", 3)
+            renamed = f"{stem}-{word}-{abi}-{platform}.whl" if word[:2] == "cp" else f"{stem}-{python}-{abi}-{word}.whl"
+            with tempfile.TemporaryDirectory(dir=store) as folder:
+                copy = Path(folder, renamed)
+                copy.hardlink_to(wheel.path)
+                (result,) = run_checks(open_wheel(copy, shown=renamed, store=Path(folder)), select=[code])
+            same = result.outcome is (Outcome.PASSED if good else Outcome.FAILED)
+            yield (f"edge {'right' if good else 'wrong'}" if same else "edge differs"), tool
+            if not same and f"{tool} {word}" not in one.differs:
+                yield "wrong", f"{renamed}: {tool} says {'good' if good else 'bad'}, {code} {result.outcome.value}"
+            elif not same:
+                yield "difference", f"{renamed}: {tool}: {one.differs[f'{tool} {word}']}"
+
+
 def found(results: list[CheckResult]) -> list[Any]:
     return [finding for result in results for finding in result.findings]
 
@@ -219,7 +296,12 @@ def main() -> int:
         sys.exit("not there, or with another sha256: " + ", ".join(missing))
     told: dict[str, list[str]] = collections.defaultdict(list)
     with tempfile.TemporaryDirectory() as store, ThreadPoolExecutor(os.cpu_count()) as pool:
-        work = pool.map(lambda one: list(judge(one, folder / one.file, Path(store))), listed)
+
+        def work_on(one: Listed) -> list[tuple[str, str]]:
+            path = folder / one.file
+            return [*judge(one, path, Path(store)), *judge_edges(one, path, Path(store))]
+
+        work = pool.map(work_on, listed)
         for answers in work:
             for kind, text in answers:
                 told[kind].append(text)
@@ -231,7 +313,9 @@ def main() -> int:
         codes = collections.Counter(re.findall(r"WHL\d+", " ".join(text.partition(": ")[2] for text in told[kind])))
         print(f"{kind}: {len(told[kind])} {dict(sorted(codes.items())) or ''}")
     for tool in TOOLS:
-        print(f"{tool}: agrees on {told['agrees'].count(tool)}, differs on {told['differs'].count(tool)}")
+        print(f"{tool}: agrees on {told['agrees'].count(tool)} wheels, differs on {told['differs'].count(tool)}")
+        right, wrong, differs = (told[f"edge {kind}"].count(tool) for kind in ("right", "wrong", "differs"))
+        print(f"  given its best tag {right} pass, given the next better {wrong} fail; {differs} differ")
     print(f"wrong: {len(told['wrong'])}")
     return int(bool(told["wrong"]))
 

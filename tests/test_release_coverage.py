@@ -18,7 +18,11 @@ Run = Callable[..., pytest.RunResult]
 
 def windows(folder: Path, minor: int, **more: Any) -> Path:
     module = make_pe(exports=("PyInit__native",), needed=(f"python3{minor}.dll", "KERNEL32.dll"))
-    files = {"pkg/__init__.py": "", "pkg/py.typed": "", f"pkg/_native.cp3{minor}-win_amd64.pyd": module}
+    files: dict[str, bytes | str] = {
+        "pkg/__init__.py": "",
+        "pkg/py.typed": "",
+        f"pkg/_native.cp3{minor}-win_amd64.pyd": module,
+    }
     return build_wheel(folder, "pkg", files=files, tags=(f"cp3{minor}-cp3{minor}-win_amd64",), **more)
 
 
@@ -110,7 +114,11 @@ def test_a_check_that_is_impossible_here_is_a_skipped_node(
     pytester.makepyfile(other=f"import pytest_wheelcheck.checks.child\n{plugin}")
     tags = ("cp312-cp312-manylinux_2_17_x86_64",)
     module = make_elf(exports=("PyInit__native",))
-    files = {"pkg/__init__.py": "", "pkg/py.typed": "", "pkg/_native.cpython-312-x86_64-linux-gnu.so": module}
+    files: dict[str, bytes | str] = {
+        "pkg/__init__.py": "",
+        "pkg/py.typed": "",
+        "pkg/_native.cpython-312-x86_64-linux-gnu.so": module,
+    }
     build_wheel(root / "linux", "pkg", files=files, tags=tags)
     result = run_wheels("-p", "other", "--wheel=linux", "--wheel-static", "--wheel-select=WHL301", "-rs", "-v")
     result.stdout.fnmatch_lines(

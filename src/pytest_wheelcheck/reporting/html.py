@@ -27,6 +27,7 @@ tbody tr { border-top: 1px solid var(--line); } tbody th { font-weight: 600; whi
 tbody tr.same { border-top-color: transparent; } td { font-variant-numeric: tabular-nums; }
 code, pre { font: .86em/1.45 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; }
 .mark { display: inline-block; padding: .05rem .5rem; border-radius: .35rem; white-space: nowrap; }
+td .mark { white-space: normal; min-width: 5rem; }
 .passed, .yes { color: var(--good); background: var(--good-back); } .yes { background: none; padding-left: 0; }
 .failed, .error, .missing { color: var(--bad); background: var(--bad-back); font-weight: 600; }
 .imported, .skipped, .warning { color: var(--some); background: var(--some-back); } .no { color: var(--soft); }
@@ -90,7 +91,8 @@ def _file(file: File) -> Iterator[str]:
     failed = failed or any(one.outcome in BAD for one in file.untested)
     yield f"<details{' open' * failed}><summary><code>{escape(file.file)}</code>"
     yield _mark(
-        "failed" if bad else "passed" if file.checks else "no", f"{len(file.checks)} checks" if file.checks else ""
+        "failed" if bad else "passed" if file.checks else "no",
+        f"{len(file.checks)} check{'s' * (len(file.checks) != 1)}" if file.checks else "",
     )
     yield _mark("warning", f"{len(warned)} warning{'s' * (len(warned) != 1)}" if warned else "")
     for place in file.places:
