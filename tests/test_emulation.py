@@ -229,17 +229,8 @@ def test_an_unprivileged_user_with_a_fresh_home(version: tuple[int, int], tmp_pa
         environment = folder / "env"
         subprocess.run([uv.find_uv_bin(), "-q", "venv", "--python", system, environment], check=True)
         project = Path(__file__).parent.parent
-        install = [
-            uv.find_uv_bin(),
-            "-q",
-            "pip",
-            "install",
-            "--link-mode",
-            "copy",
-            "--python",
-            environment / "bin/python",
-        ]
-        subprocess.run([*install, project], check=True)
+        words = [uv.find_uv_bin(), "-q", "pip", "install", "--link-mode", "copy", "--python"]
+        subprocess.run([*words, environment / "bin/python", project], check=True)
         clean = {key: value for key, value in os.environ.items() if key.startswith(("SSL_", "PIP_CERT", "REQUESTS_"))}
         told = subprocess.run(
             [

@@ -299,13 +299,15 @@ _TOLD = re.compile(r"wheelcheck: illegal instruction ([0-9a-f]+) in (.+)")
 #: Mask, value and feature of A64 instructions (Arm Architecture Reference Manual, C4.1 «A64 instruction set encoding»).
 _A64 = (
     (0x1E000000, 0x04000000, "SVE"),
+    (0x3FFFFC00, 0x38BFC000, "RCpc loads (Armv8.3)"),
     (0x3B200C00, 0x38200000, "LSE atomics (Armv8.1)"),
     (0x3FA07C00, 0x08A07C00, "LSE atomics (Armv8.1)"),
     (0xBFA0FC00, 0x0820FC00, "LSE atomics (Armv8.1)"),
     (0x9FE0FC00, 0x0E809400, "dot product (Armv8.2)"),
     (0x9F00F400, 0x0F00E000, "dot product (Armv8.2)"),
+    (0xBFE0FC00, 0x0E809C00, "matrix multiplication of integers (i8mm)"),
     (0xBFE0FC00, 0x0E80A400, "matrix multiplication of integers (i8mm)"),
-    (0xFFFFFC00, 0x4E285800, "AES"),
+    (0xFFFFCC00, 0x4E284800, "AES"),
 )
 
 

@@ -1,0 +1,266 @@
+"""What is made of an archive, of launchers and of hardware profiles, without fetching anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_wheelcheck import environment, targets
+from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
+from pytest_wheelcheck.model import Machine, Outcome, Runtime
+from pytest_wheelcheck.runtimes import apt, debian, machines, qemu, tags
+from pytest_wheelcheck.runtimes.architectures import ARCHITECTURES, native, runs_natively
+from pytest_wheelcheck.runtimes.launcher import Launch
+from pytest_wheelcheck.runtimes.machines import HOST, PROFILES, Profile
+
+posix = pytest.mark.skipif(os.name != "posix", reason="launchers are shell scripts")
+
+
+def a_runtime(architecture: str = "aarch64", libc: str = "glibc", version: tuple[int, int] = (2, 36)) -> Runtime:
+    return Runtime(
+        python=Path("/launchers/bin/python3.11"),
+        implementation="cpython",
+        version=(3, 11, 2),
+        free_threaded=False,
+        system="linux",
+        architecture=architecture,
+        libc=libc,
+        libc_version=version,
+        tags=(),
+        provider="debian",
+        how="made up",
+        emulated=True,
+        native=Path("/usr/bin/python3.11"),
+    )
+
+
+# --- the archive -------------------------------------------------------------------------------------------------------
+
+
+def test_a_source_that_was_given() -> None:
+    found = apt.named("deb [arch=arm64 signed-by=/keys/one.gpg] file:/mirror suite main")
+    assert (found.uri, found.signed_by, found.codename) == ("file:/mirror", "/keys/one.gpg", "suite")
+    assert found.suites[-1] == "suite"
+    with pytest.raises(RuntimeUnavailableError, match="no source of packages"):
+        apt.named("the one next door")
+
+
+def test_interpreters_of_a_suite() -> None:
+    suite = apt.Suite(
+        name="stable",
+        codename="fourteen",
+        packages={
+            "libc6": "2.41-12+deb13u4",
+            "python3.13-minimal": "3.13.5-2+deb13u5",
+            "python3.14-minimal": "3.14.0~rc2-1",
+            "python3.8-minimal": "3.8.2-1",
+            "qemu-user": "1:10.0.13+ds-0+deb13u1",
+        },
+    )
+    (offer,) = debian._in_suite(suite, ARCHITECTURES["s390x"], "debian")
+    assert offer.version == (3, 13, 5)
+    assert offer.libc_version == (2, 41)
+    assert "cp313-cp313-manylinux_2_41_s390x" in offer.tags
+    assert offer.emulated is not runs_natively("s390x")
+
+
+def test_suites_are_asked_in_the_order_of_their_age() -> None:
+    found = apt.Archive(uri="file:/mirror", signed_by="", distribution="debian", codename="twelve")
+    batches = list(debian.batches(found))
+    assert batches[0] == ["twelve"]
+    assert batches[1] == ["stable"]
+    assert batches[-1] == ["testing", "unstable"]
+
+
+def test_versions() -> None:
+    assert qemu.parse("1:7.2+dfsg-7+deb12u18+b3") == (7, 2)
+    assert qemu.parse("qemu-aarch64 version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)") == (10, 0)
+    assert qemu.parse("") is None
+    assert debian.apt_version("2.36-9+deb12u14") == (2, 36)
+
+
+@posix
+def test_a_root_leads_nowhere_else(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for folder in ("lib/machine", "usr/lib/machine", "usr/lib/python3.11", "usr/lib64", "usr/share/doc"):
+        (root / folder).mkdir(parents=True)
+    (root / "lib/machine/libc.so.6").write_text("own")
+    (root / "lib64").mkdir()
+    (root / "lib64/ld.so").symlink_to("/lib/machine/libc.so.6")
+    (root / "usr/lib/outside").symlink_to("/etc/nothing-of-ours")
+    data = root / "usr/lib/python3.11/_sysconfigdata__machine.py"
+    data.write_text("build_time_vars = {'WHEEL_PKG_DIR': '/usr/share/python-wheels/'}")
+    debian.tidy(root, Path("/final/root"))
+    assert (root / "lib").is_symlink()
+    assert (root / "lib64/ld.so").read_text() == "own"
+    assert not (root / "lib64/ld.so").readlink().is_absolute()
+    assert (root / "usr/lib/outside").readlink() == Path("/etc/nothing-of-ours")
+    assert "/final/root/usr/share/python-wheels" in data.read_text()
+    assert not (root / "usr/share/doc").exists()
+
+
+# --- launchers and environments ----------------------------------------------------------------------------------------
+
+
+@posix
+def test_a_launcher_hands_on_its_name_and_its_words(tmp_path: Path) -> None:
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    program = folder / "program"
+    program.write_text("the program itself")
+    stand_in = [sys.executable, "-c", "import sys; print(sys.argv[1:])", "-0"]
+    script = folder / "launcher"
+    script.write_text(Launch(before=tuple(stand_in), after=("--after",)).text(program))
+    script.chmod(0o755)
+    said = subprocess.check_output([script, "a b", "$HOME", ""], text=True)
+    assert said.strip() == str(["-0", str(script), "--after", str(program), "a b", "$HOME", ""])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "libc", "version", "expected"),
+    [
+        ("aarch64", "glibc", (2, 36), "aarch64-manylinux_2_36"),
+        ("aarch64", "glibc", (2, 43), "aarch64-manylinux_2_40"),
+        ("s390x", "glibc", (2, 30), "s390x-manylinux_2_28"),
+        ("riscv64", "glibc", (2, 41), "riscv64-unknown-linux"),
+        ("riscv64", "glibc", (2, 36), None),
+        ("aarch64", "musl", (1, 2), "aarch64-unknown-linux-musl"),
+        ("ppc64le", "musl", (1, 2), None),
+        ("armv7l", "glibc", (2, 36), None),
+        ("i686", "glibc", (2, 36), None),
+    ],
+)
+def test_platforms_as_uv_calls_them(
+    architecture: str, libc: str, version: tuple[int, int], expected: str | None
+) -> None:
+    assert environment.uv_platform(a_runtime(architecture, libc, version)) == expected
+
+
+# --- machines ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_machines() -> None:
+    for name, profile in PROFILES.items():
+        assert profile.name == name
+        assert profile.source
+        assert profile.hardware
+        assert profile.architecture in ARCHITECTURES
+        assert profile.page & (profile.page - 1) == 0
+
+
+def test_reading_machines() -> None:
+    found = machines.parse(["rpi4,host", "cpu=neoverse-n1,page=64k,page=16384,graviton2", "cpu=cortex-a55"])
+    assert [profile.name for profile in found] == [
+        "rpi4",
+        "host",
+        "neoverse-n1-64k",
+        "16k",
+        "graviton2",
+        "cortex-a55",
+    ]
+    assert found[2].page == 65536
+    assert found[3].cpu == ""
+    for wrong in ("rpi17", "page=1000", "cpu=a b", "speed=1", "page=x"):
+        with pytest.raises(UsageError, match="--wheel-machine"):
+            machines.parse([wrong])
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "expected"),
+    [
+        ("rpi4", (7, 2), True),
+        ("rpi4", (10, 0), True),
+        ("rpi5", (7, 2), True),
+        ("rpi5", (10, 0), False),
+        ("graviton3", (7, 2), False),
+        ("graviton3", (10, 0), True),
+    ],
+)
+def test_which_qemu_can_be_a_machine(name: str, version: tuple[int, int], expected: bool) -> None:
+    assert PROFILES[name].accepts(version) is expected
+
+
+def test_what_no_qemu_can_be() -> None:
+    with pytest.raises(RuntimeUnavailableError, match=r"could not be checked: x86-64-v4 .* AVX-512"):
+        machines.equip(a_runtime("x86_64"), PROFILES["x86-64-v4"])
+
+
+@pytest.mark.parametrize(
+    ("architecture", "code", "expected"),
+    [
+        ("aarch64", "000021b8", "LSE atomics (Armv8.1)"),  # ldadd w1, w0, [x0]
+        ("aarch64", "00fc9f88", ""),  # stlr w0, [x0]
+        ("aarch64", "007c5f88", ""),  # ldxr w0, [x0]
+        ("aarch64", "82fc6048", "LSE atomics (Armv8.1)"),  # caspal x0, x1, x2, x3, [x4]
+        ("aarch64", "20c0bfb8", "RCpc loads (Armv8.3)"),  # ldapr w0, [x1]
+        ("aarch64", "20e0a26f", "dot product (Armv8.2)"),  # udot v0.4s, v1.16b, v2.4b[1]
+        ("aarch64", "20a4824e", "matrix multiplication of integers (i8mm)"),  # smmla v0.4s, v1.16b, v2.16b
+        ("aarch64", "2048284e", "AES"),  # aese v0.16b, v1.16b
+        ("aarch64", "20d4224e", ""),  # fadd v0.4s, v1.4s, v2.4s
+        ("aarch64", "41fce288", "LSE atomics (Armv8.1)"),  # casal w2, w1, [x2]
+        ("aarch64", "2094824e", "dot product (Armv8.2)"),  # sdot v0.4s, v1.16b, v2.16b
+        ("aarch64", "e0e31825", "SVE"),  # ptrue p0.b
+        ("x86_64", "c5f5fed0", "AVX, AVX2, FMA or BMI"),  # vpaddd
+        ("x86_64", "62f17c48", "AVX-512"),
+        ("x86_64", "f3480fb8c0", "POPCNT"),
+        ("x86_64", "660f3817c0", "SSSE3 or SSE4"),  # ptest
+        ("x86_64", "0f0b", ""),  # ud2
+    ],
+)
+def test_the_feature_of_an_instruction(architecture: str, code: str, expected: str) -> None:
+    assert machines.feature(architecture, bytes.fromhex(code)) == expected
+
+
+def test_an_illegal_instruction_is_explained() -> None:
+    said = "noise\nwheelcheck: illegal instruction 000021b8c0035fd6 in /site/pkg/_native.so at 0x250\nmore"
+    told = machines.explain(said, a_runtime(), Machine(name="rpi4"))
+    assert "rpi4" in told
+    assert "0xb8210000, of LSE atomics (Armv8.1), stands in /site/pkg/_native.so at 0x250" in told
+    assert machines.explain(said, a_runtime(), Machine()) == ""
+
+
+def test_machines_multiply_targets(a_plan: Callable[..., tuple[list[str], list[tuple[Outcome, str, str]]]]) -> None:
+    def equip(runtime: Runtime, profile: Profile) -> Runtime:
+        if profile.name == "rpi5":
+            raise RuntimeUnavailableError("could not be checked: no QEMU")
+        return replace(runtime, emulated=True)
+
+    names, without = a_plan([HOST, PROFILES["rpi4"], PROFILES["rpi5"], PROFILES["x86-64-v3"]], equip)
+    assert names == ["cp311-linux-aarch64", "cp311-linux-aarch64+rpi4"]
+    assert [each[:2] for each in without] == [
+        (Outcome.ERROR, "cp311-linux-aarch64+rpi5"),
+        (Outcome.ERROR, "no-target+x86-64-v3"),
+    ]
+
+
+@pytest.fixture
+def a_plan() -> Callable[..., tuple[list[str], list[tuple[Outcome, str, str]]]]:
+    from test_targets import ARM, LINUX, Fake, a_wheel, an_offer
+
+    def plan(
+        profiles: list[Profile], equip: Callable[[Runtime, Profile], Runtime]
+    ) -> tuple[list[str], list[tuple[Outcome, str, str]]]:
+        found, without = targets.plan(
+            [a_wheel("cp311-cp311-manylinux_2_17_aarch64")],
+            [],
+            [Fake(has=[an_offer("3.11", ARM)])],
+            host=LINUX,
+            profiles=profiles,
+            equip=equip,
+        )
+        return [target.name for target in found], [(each.outcome, each.name, each.reason) for each in without]
+
+    return plan
+
+
+def test_the_host_runs_its_own() -> None:
+    at = native()
+    assert at is None or runs_natively(at.name)
+    assert not runs_natively("s390x") or (at is not None and at.name == "s390x")
+    assert tags.manylinux_floor("aarch64") == 17
