@@ -82,7 +82,8 @@ def fetch(listed: list[Listed], folder: Path) -> None:
             first = python.split(".")[0]
             words = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
             words += ["--disable-pip-version-check", "--require-hashes", "--dest", str(folder)]
-            words += [f"--implementation={first[:2]}", f"--python-version={first[2:]}"]
+            # A wheel for any Python 3 may still refuse the oldest ones.
+            words += [f"--implementation={first[:2]}", f"--python-version={'3.13' if first[:2] == 'py' else first[2:]}"]
             words += [f"--abi={one}" for one in abi.split(".")]
             words += [f"--platform={one}" for one in platform.split(".")]
             subprocess.run([*words, "-r", str(requirements)], check=True, timeout=900)

@@ -7,6 +7,7 @@ error of the run, never a pass.
 
 from __future__ import annotations
 
+import contextlib
 import email.message
 import email.parser
 import email.policy
@@ -19,6 +20,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import packaging.metadata
 
 from pytest_wheelcheck.archive import Archive, Entry, inspect
 from pytest_wheelcheck.errors import WheelError
@@ -163,6 +166,9 @@ class Contents:
         _ = self._binaries
         if any(platform_parts(platform) for platform in self.wheel.platforms):
             _ = self._audit
+        with contextlib.suppress(WheelError):  # the check that reads it tells it
+            if self.restructured:
+                _ = self._rendering
 
     @property
     def binaries(self) -> tuple[Binary, ...]:
@@ -185,12 +191,23 @@ class Contents:
         return self._audit.result()
 
     @functools.cached_property
+    def restructured(self) -> bool:
+        """Whether METADATA has a description that an index takes for reStructuredText, which is the default."""
+        raw = packaging.metadata.parse_email(self.text("METADATA") or "")[0]
+        kind = raw.get("description_content_type", "").partition(";")[0].strip().lower()
+        return kind in {"", "text/x-rst"} and bool(raw.get("description", "").strip())
+
+    @property
     def rendering(self) -> str:
         """Say why an index cannot render the description as reStructuredText; an empty string where it can.
 
         :raises WheelcheckError: the renderer died or outlived its deadline, or is not installed.
         """
-        return read_rendering(self.path)
+        return self._rendering.result()
+
+    @functools.cached_property
+    def _rendering(self) -> Future[str]:
+        return _begin(read_rendering, self.path)
 
     @functools.cached_property
     def _audit(self) -> Future[Audit]:

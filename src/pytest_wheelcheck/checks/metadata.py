@@ -6,7 +6,7 @@ import configparser
 import re
 from collections.abc import Iterator
 
-from packaging.metadata import Metadata, parse_email
+from packaging.metadata import Metadata
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, parse_tag
 from packaging.utils import canonicalize_name, canonicalize_version
@@ -178,15 +178,8 @@ def requires_python(contents: Contents) -> Iterator[str]:
 
 def description(contents: Contents) -> Iterator[str]:
     """Descriptions that an index cannot render. Any text is Markdown, so only reStructuredText can be wrong."""
-    if is_restructured(contents.text("METADATA") or "") and (reason := contents.rendering):
+    if contents.restructured and (reason := contents.rendering):
         yield reason
-
-
-def is_restructured(text: str) -> bool:
-    """Whether METADATA has a description that an index takes for reStructuredText: it is the default."""
-    raw = parse_email(text)[0]
-    kind = raw.get("description_content_type", "").partition(";")[0].strip().lower()
-    return kind in {"", "text/x-rst"} and bool(raw.get("description", "").strip())
 
 
 def entry_points(contents: Contents) -> Iterator[str]:

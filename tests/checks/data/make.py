@@ -108,8 +108,7 @@ def facts(path: Path) -> list[dict[str, object]]:
     for one in found:
         # Start-up code of the toolchain's own may use other functions of the C library from version to version.
         one["versions"] = sorted({library for library, _ in one["versions"]})
-        one.pop("undefined", None)
-        one.pop("defined", None)
+        one.pop("undefined")
     return found
 
 
