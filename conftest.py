@@ -10,6 +10,7 @@ from pathlib import Path
 
 import platformdirs
 import pytest
+from filelock import FileLock
 
 pytest_plugins = ["pytester"]
 
@@ -56,12 +57,15 @@ def witness(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The witness, built by maturin into a release wheel; built once in a session."""
     native = Path(__file__).parent / "native"
     folder = tmp_path_factory.mktemp("witness")
-    subprocess.run(
-        [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--out", str(folder)],
-        cwd=native,
-        check=True,
-        stdin=subprocess.DEVNULL,
-        timeout=900,
-    )
+    (native / "target").mkdir(exist_ok=True)
+    # maturin moves the library about in its folder: several workers of xdist build one after the other.
+    with FileLock(native / "target" / "witness.lock"):
+        subprocess.run(
+            [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--out", str(folder)],
+            cwd=native,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            timeout=900,
+        )
     (wheel,) = folder.glob("*.whl")
     return wheel

@@ -31,6 +31,8 @@ class Ground:
     """A folder with a wheel and tests, and runs on them that are watched.
 
     :param temp: the folder for temporary files of all runs here; empty after each.
+
+    Attribute ``prefix``: words before the command line.
     """
 
     def __init__(self, path: Path, temp: Path, wheel: Path) -> None:
@@ -39,6 +41,7 @@ class Ground:
         self.wheel = wheel
         self._mark = secrets.token_hex(8)
         temp.mkdir()
+        self.prefix: list[str] = []
         self.env = {**os.environ, "TMPDIR": str(temp), MARKER: self._mark}
 
     def write(self, **files: str) -> None:
@@ -58,6 +61,7 @@ class Ground:
             [] if any(word.startswith("--wheel-python=") for word in words) else [f"--wheel-python={sys.executable}"]
         )
         return [
+            *self.prefix,
             sys.executable,
             "-m",
             "pytest",

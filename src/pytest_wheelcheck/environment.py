@@ -40,7 +40,7 @@ else:  # pytest depends on it there
 TOOLS = ("pytest>=8.4", "pytest-timeout")
 
 #: Bump to have every cached overlay made again.
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -458,11 +458,37 @@ def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, 
     name = f"{runtime.interpreter}-{runtime.platform}"
     compiled = "plain" if compiler is None else "compiled"
     key = cache.digest(str(_LAYOUT), pins, name, runtime.version_text, installer.uv_version(), compiled)
-    made = cache.provision(
-        f"overlays/{name}-{key}", lambda side: _target(side / "site", runtime, pins, settings, compiler)
-    )
+
+    def make(side: Path) -> None:
+        _target(side / "site", runtime, pins, settings, compiler)
+        (side / "listing").write_text(_listing(side / "site"), encoding="utf-8")
+
+    place = f"overlays/{name}-{key}"
+    made = cache.provision(place, make)
+    if not _is_whole(made):
+        # A cleaner of old files, a full disk or a test reached into it.
+        cache.discard(place)
+        made = cache.provision(place, make)
     # copytree keeps the times, by which the interpreter knows that byte-code is fresh.
     shutil.copytree(made / "site", folder, symlinks=True, dirs_exist_ok=True)
+
+
+def _is_whole(made: Path) -> bool:
+    try:
+        return (made / "listing").read_text(encoding="utf-8") == _listing(made / "site")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _listing(site: Path) -> str:
+    """Digest the names, sizes and times of a tree's files: quickly made, and different after every damage."""
+    found = []
+    for folder, _, names in os.walk(site):
+        for name in names:
+            path = os.path.join(folder, name)  # noqa: PTH118  called for a thousand files
+            status = os.lstat(path)
+            found.append(f"{path[len(os.fspath(site)) :]}\0{status.st_size}\0{status.st_mtime_ns}")
+    return cache.digest(*sorted(found))
 
 
 def _names_contents(pins: str) -> bool:

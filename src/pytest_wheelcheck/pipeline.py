@@ -88,6 +88,24 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
 
     :param folder: an empty folder of the target's own.
     """
+    records: list[Record] = []
+    try:
+        return _prepare(target, settings, folder, records)
+    except OSError as error:
+        name = "tools" if records else "install"
+        text = (
+            f"the target cannot be prepared: {_reason(error)}\nlikely cause: the folder for temporary files, {folder}"
+        )
+        return Preparation(records=(*records, Record(name=name, outcome=Outcome.ERROR, text=text)))
+
+
+def _reason(error: OSError) -> str:
+    """Say in one line what is wrong; copying a tree collects one reason for each file."""
+    found = error.args[0] if isinstance(error, shutil.Error) and error.args else None
+    return str(found[-1][-1]) if isinstance(found, list) and found else str(error)
+
+
+def _prepare(target: Target, settings: Settings, folder: Path, records: list[Record]) -> Preparation:
     installing = InstallSettings(
         offline=settings.offline, find_links=settings.find_links, index=settings.index, extra_index=()
     )
@@ -102,7 +120,7 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
         return Preparation(records=(record,))
     seconds = time.monotonic() - start
     distributions = ", ".join(f"{name} {version}" for name, version in installed.distributions)
-    records = [
+    records.append(
         Record(
             name="install",
             outcome=Outcome.PASSED,
@@ -110,7 +128,7 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
             text=f"installed {distributions}",
             properties=(("interpreter", f"{target.runtime.implementation} {target.runtime.version_text}"),),
         )
-    ]
+    )
     notes: list[str] = []
     records.extend(check_imports(target, environment, settings, folder, notes))
     records.extend(start_executables(target, environment, settings, folder))
@@ -437,9 +455,12 @@ class TargetRun:
         crashes: list[tuple[str, str]] = []
         messages: list[Message] = []
         while True:
-            self._boot()
             try:
+                self._boot()
                 found, _ = self._await_collected(messages)
+            except _NoWorkerError as error:
+                crashes.append(("", str(error)))
+                return Collected(crashes=tuple(crashes), messages=tuple(messages))
             except _CollectCrashError as crash:
                 self.end()
                 crashes.append((crash.module, str(crash)))
@@ -495,7 +516,15 @@ class TargetRun:
 
     def _boot(self) -> None:
         if self._closed:
-            raise WorkerError("the run was stopped")
+            raise _NoWorkerError("the run was stopped")
+        try:
+            self._start()
+        except (OSError, ProcessError) as error:
+            # The disk is full, or code under test removed its interpreter.
+            text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            raise _NoWorkerError("no worker can be started in the target", details=text) from error
+
+    def _start(self) -> None:
         settings, prepared = self._settings, self.prepared
         self._boots += 1
         temporary = self._folder / f"t{self._token}"
@@ -612,14 +641,19 @@ class TargetRun:
         """Make sure that there is a worker; return why there cannot be one."""
         if self._worker is not None:
             return ""
+        last = ""
         while self._failed_boots < BOOT_TRIES:
-            self._boot()
             try:
+                self._boot()
                 found, _ = self._await_collected([])
             except _CollectCrashError as crash:
                 self.end()
                 self._failed_boots += 1
                 last = str(crash)
+                continue
+            except _NoWorkerError as error:
+                self._failed_boots += 1
+                last = str(error)
                 continue
             if found["type"] == "collected":
                 self._failed_boots = 0
@@ -679,6 +713,10 @@ class TargetRun:
         """End the worker and start no other."""
         self._closed = True
         self.end()
+
+
+class _NoWorkerError(WorkerError):
+    pass
 
 
 class _CollectCrashError(WheelcheckError):

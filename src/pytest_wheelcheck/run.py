@@ -21,9 +21,9 @@ from typing import Any, NoReturn
 import pytest
 from filelock import FileLock
 
-from . import account, host, items, options, process, scratch
+from . import account, cache, host, items, options, process, scratch, tree
 from .checks import select_checks
-from .errors import UsageError
+from .errors import UsageError, WheelcheckError
 from .items import ReadyTarget, RecordItem, RemoteItem, WheelNode, replay
 from .model import NoTarget, Outcome, Target, Wheel
 from .pipeline import (
@@ -69,6 +69,8 @@ class WheelRun:
         self._summaries: dict[str, str] = {}
         self._left_by_workers: list[str] = []
         self._header_shown = False
+        self._tree = tree.listing(config.rootpath, but=(found.folder, cache.root())) if self._owner else None
+        self._changed: list[str] = []
         process.resume()
         # SIGTERM ends the run as Ctrl-C does: with a summary of what is known, and with nothing left behind.
         self._hears_sigterm = (
@@ -88,12 +90,18 @@ class WheelRun:
             # Our own file in our own temporary folder, written by the controller of this run.
             found = pickle.loads(Path(given["wheelcheck_plan"]).read_bytes())  # noqa: S301
             return cls(config, found, token=given["workerid"])
-        folder = scratch.make()
+        try:
+            folder = scratch.make()
+        except OSError as error:
+            raise pytest.UsageError(f"no temporary folder can be made: {error}") from error
         try:
             found = make_plan(config, folder)
-        except UsageError as error:
+        except WheelcheckError as error:
             scratch.remove(folder)
             raise pytest.UsageError(str(error)) from None
+        except OSError as error:
+            scratch.remove(folder)
+            raise pytest.UsageError(f"the wheels cannot be taken: {error}") from error
         except BaseException:
             scratch.remove(folder)
             raise
@@ -163,6 +171,8 @@ class WheelRun:
 
     def _shared(self, name: str, make: Callable[[], str]) -> str:
         """Return a text that workers of xdist share: the first one makes it."""
+        if self._owner:
+            return make()
         done = self.plan.folder / f"{name}.json"
         with FileLock(f"{done}.lock"):
             if not done.exists():
@@ -400,6 +410,11 @@ class WheelRun:
         for ready in self._ready:
             if ready.run is not None:
                 ready.run.close()
+        if self._owner and self._tree is not None:
+            after = tree.listing(self.config.rootpath, but=(self.plan.folder, cache.root()))
+            written = [getattr(self.config.option, name, None) for name in ("log_file", "xmlpath")]
+            but = [os.path.relpath(path, self.config.rootpath) for path in written if path]
+            self._changed = [] if after is None else tree.changes(self._tree, after, but=but)
         output = getattr(self.config, "workeroutput", None)
         if output is not None:
             output["wheelcheck_summaries"] = self._summaries
@@ -417,6 +432,12 @@ class WheelRun:
                 terminalreporter.write_line(line, **markup)
         for line in self._left_behind():
             terminalreporter.write_line(line, yellow=True)
+        if self._changed:
+            more = f" and {len(self._changed) - 10} more" if len(self._changed) > 10 else ""
+            names = ", ".join(self._changed[:10])
+            terminalreporter.write_line(
+                f"the source tree is not what it was before the run: {names}{more}", yellow=True
+            )
         if (self.plan.folder / "output").is_dir():
             terminalreporter.write_line(f"long output of failed tests is kept in {self.plan.folder / 'output'}")
         kept = self._kept()
@@ -605,7 +626,7 @@ def read_settings(config: pytest.Config) -> Settings:
         python_m=Path(sys.argv[0]).name == "__main__.py",
         keep="all" if option.wheel_keep else "failed" if option.wheel_keep_failed else "",
         width=shutil.get_terminal_size().columns,
-        junit=bool(option.xmlpath),
+        junit=bool(getattr(option, "xmlpath", None)),
         pretend=os.environ.get("WHEELCHECK_PRETEND_PLATFORM", ""),
     )
 
