@@ -207,7 +207,10 @@ def parse_executables(lines: Sequence[str]) -> tuple[tuple[str, tuple[str, ...] 
         name, colon, rest = line.partition(":")
         if not colon or not name.strip():
             raise ValueError(f"{line!r} is not of the form `NAME: ARGUMENTS` or `NAME: off`")
-        found.append((name.strip(), None if rest.strip() == "off" else tuple(shlex.split(rest))))
+        try:
+            found.append((name.strip(), None if rest.strip() == "off" else tuple(shlex.split(rest))))
+        except ValueError as error:
+            raise ValueError(f"{line!r}: {str(error).lower()}") from None
     return (*found, ("*", ("--version",)))
 
 

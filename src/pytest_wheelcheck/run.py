@@ -637,7 +637,7 @@ def _number(config: pytest.Config, name: str) -> float:
         number = float(text)
     except ValueError:
         number = -1.0
-    if number < 0:
+    if not 0 <= number < float("inf"):
         raise UsageError(f"{name} = {text}: not a number of seconds or a factor, 0 or more")
     return number
 

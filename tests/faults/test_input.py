@@ -1,0 +1,130 @@
+"""Bad input is answered in one readable message: options, ini values, wheels, requirements, paths, interpreters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+from ground import Ground
+
+OPTIONS = [
+    (["--wheel=none.whl"], "none.whl"),
+    (["--wheel="], "--wheel"),
+    (["--wheel=tests/test_one.py"], "test_one.py"),
+    (["--wheel=dist/*.zip"], "dist/*.zip"),
+    (["--wheel=empty"], "empty"),
+    (["tests/none.py"], "tests/none.py"),
+    (["tests/test_one.py::test_none"], "test_none"),
+    (["--wheel-python=2.7.x"], "2.7.x"),
+    (["--wheel-python=/none/python"], "/none/python"),
+    (["--wheel-python=/etc/passwd"], "/etc/passwd"),
+    (["--wheel-python=/bin/true"], "/bin/true"),
+    (["--wheel-python=9.99"], "9.99"),
+    (["--wheel-machine=pdp11"], "pdp11"),
+    (["--wheel-machine=page=abc"], "page"),
+    (["--wheel-jobs=0"], "--wheel-jobs"),
+    (["--wheel-jobs=many"], "many"),
+    (["--wheel-select=NONE1"], "NONE1"),
+    (["--wheel-ignore=NONE1"], "NONE1"),
+    (["--wheel-requires=not a requirement!"], "not a requirement!"),
+    (["--wheel-requires=-r none.txt"], "none.txt"),
+    (["--wheel-requires=demo==9.9"], "demo==9.9"),
+    (["--wheel-extra=none"], "none"),
+    (["--wheel-group=none"], "none"),
+    (["--wheel-find-links=none"], "none"),
+    (["--wheel-index=nonsense://x"], "pytest and the test requirements cannot be resolved"),
+    (["--wheel-report=none.doc"], "none.doc"),
+    (["--wheel-expect=nowhere"], "nowhere"),
+    (["--wheel-none"], "--wheel-none"),
+    (["-k", "("], "("),
+    (["-m", "("], "("),
+    (["--pdb"], "--pdb"),
+    (["-c", "none.ini"], "none.ini"),
+    (["--rootdir=none"], "none"),
+    (["-p", "no_such_plugin"], "no_such_plugin"),
+    (["-o", "wheel_test_timeout=soon"], "soon"),
+    (["-o", "wheel_timeout_scale=-1"], "-1"),
+    (["-o", "wheel_entry_timeout=nan"], "nan"),
+    (["-o", "wheel_executables=nonsense"], "nonsense"),
+    (["-o", "wheel_executables=x: 'open"], "open"),
+    (["-o", "wheel_select=NONE1"], "NONE1"),
+]
+
+
+@pytest.mark.parametrize(("words", "named"), OPTIONS, ids=lambda one: " ".join(one) if isinstance(one, list) else None)
+def test_command_lines(demo: Ground, words: list[str], named: str) -> None:
+    (demo.path / "empty").mkdir()
+    found = demo.run("--wheel-offline", *words)
+    assert found.code in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED}
+    assert named in found.text
+    assert "Traceback (most recent call last)" not in found.text
+    assert "pytest_wheelcheck/" not in found.text.replace(os.fspath(Path(sys.executable)), "")
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"no zip at all", b"PK\5\6" + bytes(18), None], ids=repr)
+def test_files_that_are_no_wheels(demo: Ground, data: bytes | None) -> None:
+    """Beside a good wheel: it has its results, the bad file is one failure."""
+    bad = demo.path / "dist" / "bad-1.0-py3-none-any.whl"
+    bad.write_bytes(demo.wheel.read_bytes()[:300] if data is None else data)
+    found = demo.run("--wheel=dist", "--wheel-select=")
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.nodes["tests/test_one.py::test_one"] == "PASSED"
+    assert "bad-1.0-py3-none-any.whl" in found.text
+    assert "Traceback (most recent call last)" not in found.text
+
+
+@pytest.mark.parametrize(
+    "name", ["demo.whl", "demo-1.0.whl", "demo-1.0-py3-none.whl", "de mo-x-py3-none-any.whl", "-.whl"]
+)
+def test_names_that_are_none(demo: Ground, name: str) -> None:
+    demo.wheel.rename(demo.wheel.with_name(name))
+    found = demo.run(f"--wheel=dist/{name}")
+    assert found.code != 0
+    assert "Traceback (most recent call last)" not in found.text
+
+
+@pytest.mark.parametrize("requires", ["no such requirement!", "demo[", "x @ nonsense", "other; python_version ~ '3'"])
+def test_requirements_of_the_wheel(demo: Ground, requires: str) -> None:
+    wheel = build_wheel(demo.path / "dist", "needy", files={"needy/__init__.py": ""}, requires=[requires])
+    found = demo.run(f"--wheel={wheel}", "--wheel-offline")
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.nodes["install"] in {"FAILED", "ERROR"}
+    assert "Traceback (most recent call last)" not in found.text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nonsense"],
+        ["checks", "NONE1"],
+        ["test"],
+        ["test", "none.whl"],
+        ["runtime", "path", "nonsense"],
+        ["runtime", "remove", "nonsense"],
+        ["runtime", "install", "nonsense"],
+        ["exec", "nonsense", "true"],
+        ["merge", "none.json"],
+        ["cache", "nonsense"],
+        ["cache", "prune", "--days=soon"],
+    ],
+    ids=" ".join,
+)
+def test_the_command(demo: Ground, words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_wheelcheck", *words],
+        cwd=demo.path,
+        env=demo.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode not in {0, -1}, said
+    assert "Traceback" not in said
+    assert said.strip()
