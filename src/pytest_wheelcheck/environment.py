@@ -29,6 +29,7 @@ from . import cache, installer, process
 from .errors import InstallError, ProcessError, RuntimeUnavailableError
 from .installer import InstallSettings
 from .model import Runtime, Wheel
+from .runtimes import wine_environment
 from .runtimes.launcher import Launch
 
 if sys.version_info >= (3, 11):
@@ -120,6 +121,8 @@ def create(runtime: Runtime, folder: Path) -> Environment:
     :param folder: need not exist; its parents are made.
     :raises RuntimeUnavailableError: no environment can be made of this interpreter.
     """
+    if runtime.under:
+        return _create_for_windows(runtime, folder)
     if runtime.emulated:
         return _create_by_hand(runtime, folder)
     from virtualenv import session_via_cli
@@ -187,6 +190,24 @@ def _create_by_hand(runtime: Runtime, folder: Path) -> Environment:
     )
 
 
+def _create_for_windows(runtime: Runtime, folder: Path) -> Environment:
+    try:
+        wine_environment.lay(runtime, folder)
+    except OSError as error:
+        raise RuntimeUnavailableError(
+            f"no virtual environment can be made in {folder}: {error.strerror or error}"
+        ) from error
+    site_packages = folder / "Lib" / "site-packages"
+    return Environment(
+        root=folder,
+        python=folder / "Scripts" / "python",
+        site_packages=site_packages,
+        platlib=site_packages,
+        scripts=folder / "Scripts",
+        runtime=runtime,
+    )
+
+
 def _point(folder: Path, python: Path, version: str) -> None:
     """Make *python* the interpreter of an environment made by hand."""
     link = folder / "bin" / "python"
@@ -206,6 +227,8 @@ def uv_platform(runtime: Runtime) -> str | None:
 
     uv 0.13 knows none for armv7l and i686, and for musl on other architectures than these two.
     """
+    if runtime.under:
+        return wine_environment.UV_PLATFORM
     if runtime.system != "linux" or runtime.implementation != "cpython":
         return None
     architecture = runtime.architecture
@@ -224,14 +247,15 @@ def uv_platform(runtime: Runtime) -> str | None:
 def _foreign_words(runtime: Runtime) -> list[str | Path] | None:
     """Give uv's words for working on behalf of a runtime through its native stand-in; ``None`` to do it directly."""
     platform = uv_platform(runtime)
-    if not runtime.emulated or runtime.native is None or platform is None:
+    stand_in = runtime.emulated and runtime.native is not None
+    if platform is None or not (stand_in or runtime.under):
         return None
     return ["--python-platform", platform, "--python-version", runtime.version_text]
 
 
 def _interpreter_words(runtime: Runtime) -> list[str | Path]:
     words = _foreign_words(runtime)
-    return ["--python", runtime.python] if words is None else ["--python", runtime.native or "", *words]
+    return ["--python", runtime.python] if words is None else ["--python", runtime.native or sys.executable, *words]
 
 
 def _install_into(
@@ -247,6 +271,13 @@ def _install_into(
     command: list[str | Path] = ["install", "--python", environment.python, "--link-mode", "copy"]
     if runtime is None or foreign is None:
         done = installer.run_uv([*command, *words], settings, project=project)
+    elif runtime.under:
+
+        def run(python: Path) -> process.Completed:
+            own = ["install", "--python", python, "--link-mode", "copy"]
+            return installer.run_uv([*own, *foreign, *words], settings, project=project)
+
+        return wine_environment.install(environment.root, runtime, run)
     else:
         _point(environment.root, runtime.native or runtime.python, runtime.version_text)
         try:
@@ -403,7 +434,7 @@ def overlay(
         done = _install_into(
             second,
             [
-                *([] if runtime.emulated else ["--compile-bytecode"]),
+                *([] if runtime.emulated or runtime.under else ["--compile-bytecode"]),
                 *(word for path in files for word in ("-r", path)),
                 *words,
             ],
@@ -534,7 +565,7 @@ def _compiler(runtime: Runtime) -> Path | None:
 
     The format is the minor version's, whatever the architecture (``importlib.util.MAGIC_NUMBER``).
     """
-    if not runtime.emulated:
+    if not runtime.emulated and not runtime.under:
         return runtime.python
     if runtime.native is not None:
         return runtime.native

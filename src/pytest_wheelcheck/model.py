@@ -126,6 +126,8 @@ class Runtime:
     :param launch: what starts a program of the runtime's architecture: the words before the name that it gets, and
         those between the name and the program's path. Empty where the kernel starts it.
     :param label: tells it from another runtime of the same interpreter and platform in one run; ends its name.
+    :param under: what stands in for another system: ``wine``; empty where there is no such thing. Its paths are then
+        those of that system (:mod:`pytest_wheelcheck.runtimes.wine_paths`).
     """
 
     python: Path
@@ -143,6 +145,7 @@ class Runtime:
     native: Path | None = None
     launch: tuple[tuple[str, ...], ...] = ()
     label: str = ""
+    under: str = ""
 
     @property
     def interpreter(self) -> str:

@@ -26,7 +26,7 @@ from .installer import InstallSettings
 from .model import Outcome, Target
 from .record import Record
 from .remote import Message, Worker
-from .runtimes import machines
+from .runtimes import machines, wine_paths
 from .settings import Settings
 
 #: Seconds beyond a test's own time-out after which the controller ends it from outside.
@@ -194,10 +194,11 @@ def lay_guard(
     environment: Environment, target: Target, settings: Settings, overlays: Sequence[str], folder: Path
 ) -> None:
     """Put the guard into an environment, for every process there: a test may clear the variables of its children."""
+    told = wine_paths.to_windows if target.runtime.under else str
     site = environment.site_packages
     shutil.copy(guard.__file__, site / "_wheelcheck_guard.py")
     (site / "_wheelcheck_guard.pth").write_text(
-        f"import os; os.environ['WHEELCHECK_GUARD'] = {str(folder / 'guard')!a}; "
+        f"import os; os.environ['WHEELCHECK_GUARD'] = {told(folder / 'guard')!a}; "
         "__import__('_wheelcheck_guard').install()\n",
         encoding="utf-8",
     )
@@ -205,9 +206,9 @@ def lay_guard(
     roots = [settings.root, settings.root / "src", settings.root / "python", settings.cwd]
     entries = [
         *(f"name={name}" for name in names),
-        *(f"site={path}" for path in sites(environment)),
-        *(f"root={path}" for path in dict.fromkeys(roots)),
-        *(f"overlay={path}" for path in overlays),
+        *(f"site={told(path)}" for path in sites(environment)),
+        *(f"root={told(path)}" for path in dict.fromkeys(roots)),
+        *(f"overlay={told(path)}" for path in overlays),
         f"dist={canonicalize_name(target.wheel.name)}",
     ]
     (folder / "guard").write_bytes("\0".join(entries).encode("utf-8", "surrogateescape"))
@@ -255,6 +256,7 @@ def check_imports(
         env=inside(str(environment.scripts), str(environment.root)),
         cwd=empty,
         log=folder / "import.log",
+        windows=bool(target.runtime.under),
     )
     process_.start(
         mode="imports",
@@ -541,6 +543,7 @@ class TargetRun:
             ),
             cwd=settings.cwd,
             log=self._folder / f"worker{self._token}.log",
+            windows=bool(self.target.runtime.under),
         )
         fixed = [
             *settings.fixed_args,

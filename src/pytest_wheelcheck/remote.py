@@ -24,6 +24,7 @@ from typing import IO, Any
 
 from . import process
 from .errors import WorkerError
+from .runtimes import wine_paths
 from .worker import CHANNEL_GONE, FRAME_LIMIT, LEFT_BEHIND, PROTOCOL
 
 #: One message of the protocol.
@@ -54,10 +55,14 @@ class Worker:
     :param env: the process's whole environment.
     :param cwd: its working directory.
     :param log: file that takes its standard error, and whatever is printed there.
+    :param windows: it says paths as Windows does, although it runs here.
     """
 
-    def __init__(self, argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path, windows: bool = False
+    ) -> None:
         self._log = log
+        self._windows = windows
         self._nonce = secrets.token_hex(16)
         self._messages: queue.Queue[Message | None] = queue.Queue()
         self._nonsense = ""
@@ -79,7 +84,8 @@ class Worker:
 
     def start(self, **settings: object) -> None:
         """Send the first message."""
-        self.send("start", protocol=PROTOCOL, nonce=self._nonce, **settings)
+        told = wine_paths.going_in(settings) if self._windows else settings
+        self.send("start", protocol=PROTOCOL, nonce=self._nonce, **told)
 
     def receive(self, timeout: float | None) -> Message | None:
         """Wait for one message.
@@ -122,7 +128,7 @@ class Worker:
 
         On Windows nothing can be asked; there the watchdog that every test arms writes them.
         """
-        if hasattr(signal, "SIGUSR1"):
+        if hasattr(signal, "SIGUSR1") and not self._windows:
             before = self._size()
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self._process.pid, signal.SIGUSR1)
@@ -146,7 +152,9 @@ class Worker:
                 self._process.wait(grace)
         kept = sys.platform == "linux" and self._process.poll() is None
         process.end_tree(self._process, grace=KEEPER_GRACE if kept else 0.0)
-        if sys.platform == "linux" and self._process.returncode == -signal.SIGKILL and isinstance(self._pid, int):
+        killed = sys.platform == "linux" and self._process.returncode == -signal.SIGKILL
+        # The number of a Windows process is not one of this system's.
+        if killed and isinstance(self._pid, int) and not self._windows:
             # The keeper itself was killed, by code under test or because it did not manage.
             process.end_group(self._pid)
         return self._process.returncode
@@ -183,7 +191,7 @@ class Worker:
                 text = file.read().decode("utf-8", "backslashreplace")
         except OSError:
             return ""
-        text = _OWN_FRAMES.sub("", text)
+        text = _OWN_FRAMES.sub("", wine_paths.from_windows(text) if self._windows else text)
         text = text.replace(f"{LEFT_BEHIND}{self._nonce} ", "[what was left running, and was ended] ")
         cut = f"[{start - self._mark} bytes before this are in {self._log}]\n" if start > self._mark else ""
         return cut + text
@@ -232,7 +240,7 @@ class Worker:
                 # A forked child of a test, or a forgery: not the worker that was asked.
                 if message.get("nonce") != self._nonce or message.get("pid") != self._worker_pid(message):
                     continue
-                self._messages.put(message)
+                self._messages.put(wine_paths.coming_out(message) if self._windows else message)
         except (ValueError, OSError) as error:
             self._nonsense = str(error)
         finally:

@@ -20,7 +20,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
 
 from .errors import UsageError, WheelcheckError
-from .model import NoTarget, Outcome, Runtime, Target, Wheel
+from .model import Machine, NoTarget, Outcome, Runtime, Target, Wheel
 from .runtimes import base, machines, tags
 from .runtimes.base import OLDEST, Kind, Offer, Platform, Provider, Request
 from .runtimes.machines import Profile
@@ -317,7 +317,10 @@ class _Plan:
         ordered = sorted(
             found.values(), key=lambda runtime: (runtime.version, runtime.implementation, runtime.free_threaded)
         )
-        return [Target(wheel=self.wheel, runtime=runtime) for runtime in _labelled(ordered)]
+        return [
+            Target(wheel=self.wheel, runtime=runtime, machine=Machine(name=runtime.under or "host"))
+            for runtime in _labelled(ordered)
+        ]
 
     def multiply(
         self, plain: Sequence[Target], profiles: Sequence[Profile], equip: Callable[[Runtime, Profile], Runtime]

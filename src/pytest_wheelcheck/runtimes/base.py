@@ -118,6 +118,7 @@ class Offer:
     :param how: one line for people.
     :param key: the provider's own handle.
     :param rank: where several providers offer the same, the lowest is taken first.
+    :param under: see :class:`~pytest_wheelcheck.model.Runtime`.
     """
 
     provider: str
@@ -131,6 +132,7 @@ class Offer:
     key: str = ""
     emulated: bool = False
     rank: int = 0
+    under: str = ""
 
     @property
     def identity(self) -> tuple[str, tuple[int, int], bool, Platform]:
@@ -158,6 +160,7 @@ class Offer:
             emulated=self.emulated,
             native=native,
             launch=launch,
+            under=self.under,
         )
 
 

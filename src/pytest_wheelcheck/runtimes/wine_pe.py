@@ -1,0 +1,251 @@
+"""Writing the small Windows files that published wheels do not carry: ``python.exe``, ``python3.dll`` and one of Windows' own.
+
+A table-driven writer of portable executables for x86-64 (PE32+, one section), so that no compiler is needed. Source of
+all offsets and constants: the specification «PE Format» of Microsoft, and for instructions the processor's manual.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+#: Where the only section begins in memory, and in the file.
+_RVA = 0x1000
+_RAW = 0x400
+
+#: Preferred address of programs and libraries (defaults of link.exe).
+_BASES = {False: 0x140000000, True: 0x180000000}
+
+#: Bytes of stack of CPython's own ``python.exe`` (``PCbuild/python.vcxproj``, StackReserveSize).
+_STACK = 4_194_304
+
+#: What a Windows program says of itself, as CPython's own does (``PC/python.manifest``).
+_MANIFEST = b"""<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<assembly xmlns="urn:schemas-microsoft-com:asm.v1" manifestVersion="1.0">
+<compatibility xmlns="urn:schemas-microsoft-com:compatibility.v1"><application>
+<supportedOS Id="{8e0f7a12-bfb3-4fe8-b9a5-48fd50a15a9a}"/>
+</application></compatibility>
+<application xmlns="urn:schemas-microsoft-com:asm.v3"><windowsSettings>
+<longPathAware xmlns="http://schemas.microsoft.com/SMI/2016/WindowsSettings">true</longPathAware>
+</windowsSettings></application>
+</assembly>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of an imported function, between two pieces of machine code."""
+
+    function: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """A program or library to be written.
+
+    :param name: of a library, its file name; empty for a program.
+    :param imports: functions by the library that has them.
+    :param code: the machine code, which begins with the entry point of a program, or the only function of a library.
+    :param function: the name of a library's only function of its own.
+    :param forwards: exported names and the ``library.name`` that each stands for.
+    :param manifest: what a program says of itself.
+    """
+
+    name: str = ""
+    imports: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    code: Sequence[bytes | Call] = ()
+    function: str = ""
+    forwards: Mapping[str, str] = field(default_factory=dict)
+    manifest: bytes = b""
+
+
+def write(image: Image) -> bytes:
+    """Write an image as a file."""
+    body = bytearray(sum(6 if isinstance(part, Call) else len(part) for part in image.code))
+    directories = [(0, 0)] * 16
+    slots = _write_imports(image.imports, body, directories)
+    if image.name:
+        directories[0] = _write_exports(image, body)
+    if image.manifest:
+        directories[2] = _write_manifest(image.manifest, body)
+    at = 0
+    for part in image.code:
+        # call qword ptr [rip + distance]
+        piece = part if isinstance(part, bytes) else b"\xff\x15" + struct.pack("<i", slots[part.function] - (at + 6))
+        body[at : at + len(piece)] = piece
+        at += len(piece)
+    return _headers(bool(image.name), bool(image.code), len(body), directories).ljust(_RAW, b"\0") + bytes(
+        body.ljust(_up(len(body), 0x200), b"\0")
+    )
+
+
+def _up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+def _aligned(body: bytearray, step: int = 8) -> int:
+    body.extend(b"\0" * (-len(body) % step))
+    return len(body)
+
+
+def _write_imports(
+    imports: Mapping[str, Sequence[str]], body: bytearray, directories: list[tuple[int, int]]
+) -> dict[str, int]:
+    """Append the import tables (directories 1 and 12); tell where each function's address will stand."""
+    if not imports:
+        return {}
+    names: dict[str, int] = {}
+    for word in (*imports, *(name for functions in imports.values() for name in functions)):
+        names[word] = _aligned(body, 2)
+        # A function's name stands behind a hint.
+        body += (b"" if word in imports else b"\0\0") + word.encode() + b"\0"
+    tables = []
+    for _ in range(2):
+        begin = _aligned(body)
+        places = {}
+        for library, functions in imports.items():
+            places[library] = len(body)
+            for name in functions:
+                body += struct.pack("<Q", _RVA + names[name])
+            body += bytes(8)
+        tables.append((begin, places, len(body) - begin))
+    (_, lookup, _), (begin, addresses, size) = tables
+    directory = _aligned(body)
+    for library in imports:
+        body += struct.pack("<5I", _RVA + lookup[library], 0, 0, _RVA + names[library], _RVA + addresses[library])
+    body += bytes(20)
+    directories[1] = (_RVA + directory, len(body) - directory)
+    directories[12] = (_RVA + begin, size)
+    return {
+        name: addresses[library] + 8 * number
+        for library, functions in imports.items()
+        for number, name in enumerate(functions)
+    }
+
+
+def _write_exports(image: Image, body: bytearray) -> tuple[int, int]:
+    """Append the export table. A forward is an address inside the table's own bounds, of a ``library.name``."""
+    named = sorted({**image.forwards, **({image.function: ""} if image.function else {})})
+    begin = _aligned(body)
+    body += bytes(40)
+    functions = len(body)
+    body += bytes(4 * len(named))
+    strings = len(body)
+    body += bytes(4 * len(named))
+    for number in range(len(named)):
+        body += struct.pack("<H", number)
+    own = len(body)
+    body += image.name.encode() + b"\0"
+    for number, name in enumerate(named):
+        struct.pack_into("<I", body, strings + 4 * number, _RVA + len(body))
+        body += name.encode() + b"\0"
+        forward = image.forwards.get(name)
+        struct.pack_into("<I", body, functions + 4 * number, _RVA + (len(body) if forward else 0))
+        if forward:
+            body += forward.encode() + b"\0"
+    count = len(named)
+    words = (0, 0, 0, _RVA + own, 1, count, count, _RVA + functions, _RVA + strings, _RVA + strings + 4 * count)
+    struct.pack_into("<10I", body, begin, *words)
+    return _RVA + begin, len(body) - begin
+
+
+def _write_manifest(manifest: bytes, body: bytearray) -> tuple[int, int]:
+    """Append a resource directory with one entry: type 24 (RT_MANIFEST), number 1, language 1033."""
+    begin = _aligned(body)
+    for level, number in enumerate((24, 1, 1033)):
+        at = 24 * (level + 1)
+        body += struct.pack("<IIHHHH", 0, 0, 0, 0, 0, 1)
+        body += struct.pack("<II", number, at if level == 2 else at | 0x80000000)
+    body += struct.pack("<IIII", _RVA + begin + 88, len(manifest), 0, 0)
+    body += manifest
+    return _RVA + begin, len(body) - begin
+
+
+def _headers(library: bool, entry: bool, size: int, directories: Iterable[tuple[int, int]]) -> bytes:  # noqa: FBT001
+    dos = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64)
+    # Machine x86-64, one section; 0x22: executable, large addresses; 0x2000: a library.
+    coff = struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x22 | (0x2000 if library else 0))
+    raw = _up(size, 0x200)
+    optional = struct.pack("<HBBIIIII", 0x20B, 14, 0, raw, 0, 0, _RVA if entry and not library else 0, _RVA)
+    optional += struct.pack(
+        "<QIIHHHHHHIIIIHH",
+        *(_BASES[library], 0x1000, 0x200, 6, 0, 0, 0, 6, 0, 0, _RVA + _up(size, 0x1000), _RAW, 0),
+        # Console program; addresses are relative, data is never executed.
+        *(3, 0x0100 | (0 if library else 0x8000)),
+    )
+    optional += struct.pack("<QQQQII", _STACK, 0x1000, 0x100000, 0x1000, 0, 16)
+    for pair in directories:
+        optional += struct.pack("<II", *pair)
+    # Code and data that is read, written and executed.
+    section = struct.pack("<8sIIIIIIHHI", b".text", size, _RVA, raw, _RAW, 0, 0, 0, 0, 0xE0000060)
+    return dos + b"PE\0\0" + coff + optional + section
+
+
+def python(library: str) -> bytes:
+    """Write ``python.exe``: what CPython's ``Programs/python.c`` is, ``return Py_Main(argc, argv)``.
+
+    :param library: the interpreter's library, such as ``python313.dll``.
+    """
+    return write(
+        Image(
+            imports={
+                "ucrtbase.dll": (
+                    "_configure_wide_argv",
+                    "_initialize_wide_environment",
+                    "__p___wargv",
+                    "__p___argc",
+                    "exit",
+                ),
+                library: ("Py_Main",),
+            },
+            code=(
+                b"\x48\x83\xec\x28",  # sub rsp, 40
+                b"\xb9\x01\x00\x00\x00",  # mov ecx, 1: wildcards are not expanded
+                Call("_configure_wide_argv"),
+                Call("_initialize_wide_environment"),
+                Call("__p___wargv"),
+                b"\x48\x8b\x18",  # mov rbx, [rax]
+                Call("__p___argc"),
+                b"\x8b\x08",  # mov ecx, [rax]
+                b"\x48\x89\xda",  # mov rdx, rbx
+                Call("Py_Main"),
+                b"\x89\xc1",  # mov ecx, eax
+                Call("exit"),
+                b"\xcc",
+            ),
+            manifest=_MANIFEST,
+        )
+    )
+
+
+def stable_abi(library: str, names: Iterable[str]) -> bytes:
+    """Write ``python3.dll``, through which extension modules of the stable ABI reach any interpreter.
+
+    :param library: the interpreter's library, such as ``python313.dll``.
+    :param names: of the stable ABI.
+    """
+    stem = library.removesuffix(".dll")
+    return write(Image(name="python3.dll", forwards={name: f"{stem}.{name}" for name in names}))
+
+
+def random_numbers() -> bytes:
+    """Write ``bcryptprimitives.dll``, which programs made by a recent Rust load, and an older Wine lacks.
+
+    Its one documented function ``ProcessPrng(buffer, size)`` fills a buffer with random numbers and always succeeds;
+    here it is ``RtlGenRandom``, whose exported name is ``SystemFunction036``.
+    """
+    return write(
+        Image(
+            name="bcryptprimitives.dll",
+            function="ProcessPrng",
+            imports={"advapi32.dll": ("SystemFunction036",)},
+            code=(
+                b"\x48\x83\xec\x28",  # sub rsp, 40
+                Call("SystemFunction036"),
+                b"\x0f\xb6\xc0",  # movzx eax, al
+                b"\x48\x83\xc4\x28",  # add rsp, 40
+                b"\xc3",  # ret
+            ),
+        )
+    )

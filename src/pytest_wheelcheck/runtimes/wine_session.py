@@ -1,0 +1,239 @@
+"""Starts one Windows program under Wine, and leaves nothing behind. Runs by itself: ``python -I -S wine_session.py``.
+
+Every start is a session of its own, with a fresh copy of the pristine prefix, so a server of Wine's own. What it starts
+is below it in the tree of processes (a subreaper, prctl(2)), and is ended with it: the programs, Wine's services, the
+server. So two sessions never meet, and none outlives the one who asked for it.
+
+This is also the edge at which a command line and a few variables change from the paths of this system to those of
+Windows, where ``Z:`` stands for the root folder.
+
+Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``graft``), the path by which the
+launcher was called, the program, its arguments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: Variables that name a file or folder and are meant for the program.
+PATHS = ("VIRTUAL_ENV", "WHEELCHECK_GUARD")
+
+#: Variables of a desktop that a test has no business with, and those of another Wine.
+DROPPED = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_", "DBUS_", "WINE")
+
+#: Nothing is written into menus; no .NET and no browser is offered for installation.
+OVERRIDES = "winemenubuilder.exe=d;mscoree=d;mshtml=d"
+
+#: Begins a line on standard error that names what the program left running.
+LEFT = "wheelcheck wine left running: "
+
+#: Seconds between two looks at whether whoever started this session is still there.
+LOOK = 0.5
+
+
+def to_windows(path: str) -> str:
+    """Say an absolute path as Windows does."""
+    return "Z:" + path.replace("/", "\\")
+
+
+def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]:
+    """Make the variables of a program under Wine."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
+    for name in PATHS:
+        if env.get(name, "").startswith("/"):
+            env[name] = to_windows(env[name])
+    env.update(
+        WINEPREFIX=prefix,
+        WINEDEBUG="-all",
+        WINEDLLOVERRIDES=OVERRIDES,
+        WINEPATH=to_windows(os.path.dirname(program)),
+        # Wine would link folders of the user's home.
+        HOME=prefix,
+        # File names are UTF-8, the language is English; else the C locale would garble them.
+        LC_ALL="C.UTF-8",
+    )
+    # Windows programs look at TEMP, see :func:`copy_prefix`; Debian's Wine 10 dies where this is set.
+    env.pop("TMPDIR", None)
+    if wine["libraries"]:
+        env["LD_LIBRARY_PATH"] = wine["libraries"]
+    return env
+
+
+def main(argv: list[str]) -> int:
+    """Run a program; return its exit status as a shell tells it."""
+    description, name, program = argv[:3]
+    with open(description, encoding="utf-8") as file:
+        wine = json.load(file)
+    environment = os.path.dirname(os.path.dirname(os.path.abspath(name)))
+    inside = environment if os.path.isfile(os.path.join(environment, "pyvenv.cfg")) else None
+    parent = os.getppid()
+    prefix = tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=inside)
+    try:
+        copy_prefix(wine["prefix"], prefix, os.environ.get("TMPDIR", ""))
+        words = [to_windows(word) if word.startswith("/") and os.path.exists(word) else word for word in argv[3:]]
+        become_subreaper()
+        watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
+        signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+        pid = os.fork()
+        if pid == 0:
+            start(wine["wine"], [to_windows(program), *words], variables(wine, prefix, program), watched)
+        # The channel is the program's own: where it closes that, the other end is to notice.
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        status = wait(pid, parent, watched)
+        sweep(prefix)
+    finally:
+        remove(prefix)
+    if os.WIFSIGNALED(status):
+        # Not by the same signal: SIGKILL would mean that this process, which has ended everything, was itself killed.
+        return 128 + os.WTERMSIG(status)
+    return os.waitstatus_to_exitcode(status)
+
+
+def copy_prefix(pristine: str, prefix: str, temporary: str) -> None:
+    """Make a prefix: the registry and the user's folders are its own, what Windows is made of is linked.
+
+    :param temporary: the folder for temporary files; empty for that of the prefix.
+    """
+    for name in os.listdir(pristine):
+        source, target = os.path.join(pristine, name), os.path.join(prefix, name)
+        if not os.path.isdir(source):
+            shutil.copyfile(source, target)
+        elif name == "dosdevices":
+            shutil.copytree(source, target, symlinks=True)
+        else:
+            os.mkdir(target)
+            for inner in os.listdir(source):
+                if inner == "users":
+                    shutil.copytree(os.path.join(source, inner), os.path.join(target, inner), symlinks=True)
+                elif inner == "windows":
+                    link_entries(os.path.join(source, inner), os.path.join(target, inner))
+                else:
+                    os.symlink(os.path.join(source, inner), os.path.join(target, inner))
+    if temporary:
+        text = to_windows(temporary).replace("\\", "\\\\")
+        with open(os.path.join(prefix, "user.reg"), "a", encoding="utf-8") as file:
+            file.write('\n[Environment]\n"TEMP"="%s"\n"TMP"="%s"\n' % (text, text))
+
+
+def link_entries(source: str, target: str) -> None:
+    """Link everything in a folder but for ``temp``."""
+    os.mkdir(target)
+    for name in os.listdir(source):
+        if name.lower() == "temp":
+            os.mkdir(os.path.join(target, name))
+        else:
+            os.symlink(os.path.join(source, name), os.path.join(target, name))
+
+
+def start(wine: str, words: list[str], env: dict[str, str], watched: set[signal.Signals]) -> None:
+    """Become Wine, in the child."""
+    try:
+        os.setsid()
+        prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
+        os.execve(wine, [wine, *words], env)
+    except OSError as error:
+        os.write(2, ("%s cannot be started: %s\n" % (wine, error)).encode("utf-8", "backslashreplace"))
+    os._exit(127)
+
+
+def wait(pid: int, parent: int, watched: set[signal.Signals]) -> int:
+    """Wait for the end of the program, and bring it about where it is asked for or nobody is left to ask."""
+    while True:
+        while True:
+            done, status = os.waitpid(-1, os.WNOHANG)
+            if done == pid:
+                return status
+            if done == 0:
+                break
+        found = signal.sigtimedwait(watched, LOOK)
+        asked = found is not None and found.si_signo in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        if asked or os.getppid() != parent:
+            os.kill(pid, signal.SIGKILL)
+
+
+def sweep(prefix: str) -> None:
+    """End everything that is left, and tell of what is not Wine's own."""
+    told = False
+    end = time.monotonic() + 5.0
+    while time.monotonic() < end:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            break
+        found = descendants()
+        strange = [line for line in found.values() if line and not is_own(line, prefix)]
+        if strange and not told:
+            told = True
+            os.write(2, ("\n%s%s\n" % (LEFT, "; ".join(strange[:5]))).encode("utf-8", "backslashreplace"))
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def is_own(line: str, prefix: str) -> bool:
+    """Say whether a command line is of a part of Wine."""
+    return line.lower().startswith("c:\\windows\\system32\\") or "wineserver" in line or prefix in line
+
+
+def descendants() -> dict[int, str]:
+    """Return the living processes below this one and their command lines."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, ValueError), open("/proc/%s/stat" % name, "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split()[:2]
+                if state not in (b"Z", b"X"):
+                    parents[int(name)] = int(parent)
+    found: dict[int, str] = {}
+    level = {os.getpid()}
+    while level:
+        level = {pid for pid, parent in parents.items() if parent in level and pid not in found}
+        for pid in level:
+            found[pid] = ""
+            with contextlib.suppress(OSError), open("/proc/%d/cmdline" % pid, "rb") as file:
+                words = file.read(500).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "backslashreplace")
+                found[pid] = " ".join(words.split())[:200]
+    return found
+
+
+def remove(prefix: str) -> None:
+    """Remove the prefix, and the folder where its server had its socket (``server/request.c`` of Wine)."""
+    with contextlib.suppress(OSError):
+        about = os.stat(prefix)
+        folder = "/tmp/.wine-%d/server-%x-%x" % (os.getuid(), about.st_dev, about.st_ino)  # noqa: S108
+        # The folder around it stays: another session may be about to use it.
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(prefix, ignore_errors=True)
+
+
+def become_subreaper() -> None:
+    """Have orphans below this process become its children (Linux)."""
+    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
+def prctl(option: int, value: int) -> None:
+    """Tell the kernel something of this process, see prctl(2)."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
