@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from zipfile import ZipFile
 
 import pytest
 from builders import build_wheel
@@ -26,7 +29,7 @@ from pytest_wheelcheck.checks.extensions import suffixes
 from pytest_wheelcheck.checks.linux import judge
 from pytest_wheelcheck.checks.metadata import admitted_versions, same_version
 from pytest_wheelcheck.checks.record import parse_record
-from pytest_wheelcheck.errors import UsageError, WheelError
+from pytest_wheelcheck.errors import ProcessError, UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.wheel import open_wheel
 
@@ -709,3 +712,39 @@ def test_descriptions_as_an_index_renders_them(tmp_path: Path, kind: str, text: 
     found = messages(pure(tmp_path / "dist", metadata_extra=extra, description=text), tmp_path, "WHL218")
     assert bool(found) == bool(wrong)
     assert all(wrong in message for message in found)
+
+
+# Digests of native files, which are unpacked where they are read -------------------------------------------------------
+
+
+def test_a_native_file_that_was_changed_is_told(tmp_path: Path) -> None:
+    sound = linux(tmp_path / "sound")
+    with ZipFile(sound) as archive:
+        record = archive.read("pkg-1.0.dist-info/RECORD").decode()
+    module = make_elf(exports=INIT, soname="changed")
+    path = native(tmp_path / "dist", module, LINUX_SUFFIX, "cp311-cp311-manylinux_2_17_x86_64", record=record)
+    found = {result.check.code: result for result in run(path, tmp_path)}
+    name = f"pkg/_native{LINUX_SUFFIX}"
+    assert [one.message for one in found["WHL125"].findings] == [f"{name} has another sha256 than RECORD says"]
+
+
+def test_a_stronger_digest_of_a_native_file_is_looked_at(tmp_path: Path) -> None:
+    module = make_elf(exports=INIT)
+    name = f"pkg/_native{LINUX_SUFFIX}"
+    for number, data in enumerate((module, b"other")):
+        digest = base64.urlsafe_b64encode(hashlib.sha512(data).digest()).rstrip(b"=").decode()
+        record = f"{name},sha512={digest},{len(module)}\n"
+        tag = "cp311-cp311-manylinux_2_17_x86_64"
+        path = native(tmp_path / str(number), module, LINUX_SUFFIX, tag, record=record)
+        found = {result.check.code: result for result in run(path, tmp_path)}
+        assert bool(found["WHL125"].findings) is bool(number)
+
+
+def test_digests_do_not_depend_on_the_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dead(path: Path) -> NoReturn:
+        raise ProcessError("the reader ended")
+
+    monkeypatch.setattr("pytest_wheelcheck.checks.base.read_binaries", dead)
+    found = {result.check.code: result for result in run(linux(tmp_path / "dist"), tmp_path)}
+    assert found["WHL125"].outcome is found["WHL113"].outcome is Outcome.PASSED
+    assert found["WHL601"].outcome is Outcome.ERROR

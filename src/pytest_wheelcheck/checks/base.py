@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, TypeVar
 import packaging.metadata
 
 from pytest_wheelcheck.archive import Archive, Entry, inspect
-from pytest_wheelcheck.errors import WheelError
+from pytest_wheelcheck.errors import WheelcheckError, WheelError
 from pytest_wheelcheck.model import Finding, Outcome, Severity, Wheel
 from pytest_wheelcheck.wheel import MAX_TEXT, installed_files
 
 from .audit import Audit, platform_parts
-from .child import ImpossibleHereError, read_audit, read_binaries, read_rendering
+from .child import ImpossibleHereError, may_be_native, read_audit, read_binaries, read_rendering
 from .record import Record, parse_record
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Contents:
         self._wheel = wheel
         self.release = tuple(release)
         self.max_size = max_size
+        self._started = False
 
     @property
     def wheel(self) -> Wheel:
@@ -131,10 +132,30 @@ class Contents:
             record = self._record_or_none()
             for line in record.lines if record else ():
                 wanted.setdefault(line.path, set()).update({line.algorithm} & STRONG)
-        return {
-            entry.name: scan(self.archive, entry, {"sha256", *wanted.get(entry.name, ())})
-            for entry in self.archive.files
+        algorithms = {name: {"sha256", *some} for name, some in wanted.items()}
+        files = self.archive.files
+        # What no reader of native files looks at comes first, since that reader is at work by now.
+        done = {
+            entry.name: scan(self.archive, entry, algorithms.get(entry.name, {"sha256"}))
+            for entry in files
+            if not (self._started and may_be_native(entry))
         }
+        read = self._digests()
+        for entry in files:
+            if entry.name in read and algorithms.get(entry.name, {"sha256"}) == {"sha256"}:
+                done[entry.name] = Scanned(size=entry.size, digests={"sha256": read[entry.name]})
+            elif entry.name not in done:
+                done[entry.name] = scan(self.archive, entry, algorithms.get(entry.name, {"sha256"}))
+        return {entry.name: done[entry.name] for entry in files}
+
+    def _digests(self) -> Mapping[str, bytes]:
+        """Return the digests of the files that the reader of native files has unpacked anyway."""
+        if not self._started:
+            return {}
+        try:
+            return self._binaries.result()[1]
+        except WheelcheckError:
+            return {}  # the checks that need what it reads tell it
 
     def _record_or_none(self) -> Record | None:
         try:
@@ -163,6 +184,7 @@ class Contents:
 
     def start(self) -> None:
         """Begin with what runs in processes of its own, so that it is done when a check asks for it."""
+        self._started = True
         _ = self._binaries
         if any(platform_parts(platform) for platform in self.wheel.platforms):
             _ = self._audit
@@ -176,10 +198,10 @@ class Contents:
 
         :raises WheelcheckError: the reader died or outlived its deadline.
         """
-        return self._binaries.result()
+        return self._binaries.result()[0]
 
     @functools.cached_property
-    def _binaries(self) -> Future[tuple[Binary, ...]]:
+    def _binaries(self) -> Future[tuple[tuple[Binary, ...], dict[str, bytes]]]:
         return _begin(read_binaries, self.path)
 
     @property

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck import process
+from pytest_wheelcheck.archive import Entry
 from pytest_wheelcheck.binaries import Binary
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError
 from pytest_wheelcheck.model import Wheel
@@ -24,6 +25,11 @@ from .audit import Audit, Policy, Verdict, platform_parts
 
 #: Seconds that a parser may take for any wheel, and for each MiB of it on top.
 DEADLINE, DEADLINE_PER_MIB = 60.0, 3.0
+#: Files with these endings are never native, and are not looked into.
+_TEXT = (
+    *(".py", ".pyi", ".pyc", ".pyx", ".pxd", ".c", ".cpp", ".h", ".hpp", ".hxx", ".cuh"),
+    *(".txt", ".md", ".rst", ".json", ".html", ".css", ".js", ".svg", ".xml"),
+)
 #: Exit status of the child where a library that it needs is not installed.
 NOT_INSTALLED = 3
 
@@ -32,12 +38,20 @@ class ImpossibleHereError(WheelcheckError):
     """A check that this host cannot make by nature."""
 
 
-def read_binaries(path: Path) -> tuple[Binary, ...]:
+def may_be_native(entry: Entry) -> bool:
+    """Whether a member is looked into by :func:`read_binaries`."""
+    return entry.size >= 16 and not entry.name.endswith(_TEXT)
+
+
+def read_binaries(path: Path) -> tuple[tuple[Binary, ...], dict[str, bytes]]:
     """Read every native file of a wheel, in a child process.
 
+    :returns: one value for each slice; and the sha256 of each file that could be unpacked whole, by its name.
     :raises ProcessError: the reader died or outlived its deadline.
     """
-    return tuple(Binary(**{key: _frozen(value) for key, value in item.items()}) for item in _ask("binaries", path))
+    items, digests = _ask("binaries", path)
+    binaries = tuple(Binary(**{key: _frozen(value) for key, value in item.items()}) for item in items)
+    return binaries, {name: bytes.fromhex(digest) for name, digest in digests.items()}
 
 
 def read_audit(path: Path, wheel: Wheel) -> Audit:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,15 +21,10 @@ from pytest_wheelcheck.binaries import Binary, exports, format_of, glibc_symbols
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.wheel import MAX_TEXT
 
-from .child import NOT_INSTALLED
+from .child import NOT_INSTALLED, may_be_native
 
 #: Bytes of memory that the parsers may take for any wheel, and for each unpacked byte of it on top.
 MEMORY, MEMORY_PER_BYTE = 2 << 30, 3
-#: Files with these endings are never native, and are not looked into.
-_TEXT = (
-    *(".py", ".pyi", ".pyc", ".pyx", ".pxd", ".c", ".cpp", ".h", ".hpp", ".hxx", ".cuh"),
-    *(".txt", ".md", ".rst", ".json", ".html", ".css", ".js", ".svg", ".xml"),
-)
 #: Bytes of one native file that are read.
 _MAX_BINARY = 4 << 30
 
@@ -47,7 +43,9 @@ def answer(what: str, wheel: str, place: str, *more: str) -> int:
     archive = inspect(Path(wheel))
     bound_memory(MEMORY + MEMORY_PER_BYTE * sum(entry.size for entry in archive.entries))
     if what == "binaries":
-        said: list[Any] = [dataclasses.asdict(binary) for binary in resolve(archive, list(find_binaries(archive)))]
+        digests: dict[str, str] = {}
+        found = resolve(archive, list(find_binaries(archive, digests)))
+        said: list[Any] = [[dataclasses.asdict(binary) for binary in found], digests]
     elif what == "rendering":
         said = [_render(archive)]
     else:
@@ -83,14 +81,17 @@ def bound_memory(limit: int) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def find_binaries(archive: Archive) -> Iterator[Binary]:
-    """Read every native file; what a library raises becomes part of that file's value."""
+def find_binaries(archive: Archive, digests: dict[str, str]) -> Iterator[Binary]:
+    """Read every native file; what a library raises becomes part of that file's value.
+
+    :param digests: gets the sha256 of each that could be unpacked, hexadecimal, so that nobody need unpack it again.
+    """
     for entry in archive.files:
-        if entry.name.endswith(_TEXT) or entry.size < 16:
+        if not may_be_native(entry):
             continue
         head = archive.head(entry, 8)
         if kind := format_of(head):
-            yield from _read(archive, entry, kind)
+            yield from _read(archive, entry, kind, digests)
 
 
 def resolve(archive: Archive, binaries: list[Binary]) -> Iterator[Binary]:
@@ -120,9 +121,11 @@ def _bundled(path: str) -> bool:
     return any(part.endswith(".libs") or part == ".dylibs" for part in path.split("/"))
 
 
-def _read(archive: Archive, entry: Entry, kind: str) -> Iterable[Binary]:
+def _read(archive: Archive, entry: Entry, kind: str, digests: dict[str, str]) -> Iterable[Binary]:
     try:
-        return read(entry.name, archive.read(entry, limit=_MAX_BINARY))
+        data = archive.read(entry, limit=_MAX_BINARY)
+        digests[entry.name] = hashlib.sha256(data).hexdigest()
+        return read(entry.name, data)
     except WheelError as error:
         reason = error.what
     except ImportError:
