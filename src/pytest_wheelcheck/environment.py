@@ -274,7 +274,7 @@ def _install_into(
     elif runtime.under:
 
         def run(python: Path) -> process.Completed:
-            own = ["install", "--python", python, "--link-mode", "copy"]
+            own: list[str | Path] = ["install", "--python", python, "--link-mode", "copy"]
             return installer.run_uv([*own, *foreign, *words], settings, project=project)
 
         return wine_environment.install(environment.root, runtime, run)

@@ -228,7 +228,7 @@ def become_subreaper() -> None:
 
 
 def prctl(option: int, value: int) -> None:
-    """Tell the kernel something of this process, see prctl(2)."""
+    """Tell the kernel something of this process: the system call of that name."""
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):

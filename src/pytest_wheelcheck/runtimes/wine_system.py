@@ -24,6 +24,7 @@ from .progress import step
 
 #: Bump when the way in which Wine or the prefix is made changes.
 _GENERATION = 1
+_PREFIX_GENERATION = 2
 
 #: Seconds for making a prefix: 8 on an idle machine.
 _DEADLINE = 300.0
@@ -112,7 +113,7 @@ def describe(wine: Wine) -> Path:
 
     :raises RuntimeUnavailableError: Wine does not work here.
     """
-    stamp = f"{wine.program}\0{wine.version}\0{_GENERATION}"
+    stamp = f"{wine.program}\0{wine.version}\0{_PREFIX_GENERATION}"
     key = f"wine/prefix-{cache.digest(stamp)}"
     final = cache.place(key)
 
@@ -222,7 +223,12 @@ def _with_loader(program: bytes, loader: Path) -> bytes:
 
 
 def _make_prefix(wine: Wine, prefix: Path) -> None:
-    prefix.mkdir()
+    system = prefix / "drive_c/windows/system32"
+    system.mkdir(parents=True)
+    zlib = (wine.windows or Path()) / "zlib1.dll"
+    if zlib.is_file():
+        # Not a part of Wine, so it is found in the place of Windows' own libraries only.
+        (system / "zlib1.dll").symlink_to(zlib)
     config = prefix.parent / "making.json"
     words = {"wine": str(wine.program), "prefix": str(prefix), "libraries": str(wine.libraries or "")}
     config.write_text(json.dumps(words), encoding="utf-8")
@@ -236,12 +242,11 @@ def _make_prefix(wine: Wine, prefix: Path) -> None:
     config.unlink()
     for left in prefix.glob(".wine-*"):
         shutil.rmtree(left, ignore_errors=True)
-    if not (prefix / "drive_c/windows/system32/kernel32.dll").exists():
+    if not (system / "kernel32.dll").exists():
         raise RuntimeUnavailableError(f"{wine.version} made no usable prefix", advice=ADVICE)
     _slim(prefix, wine.windows)
-    system = prefix / "drive_c/windows/system32/bcryptprimitives.dll"
-    if not system.exists():
-        system.write_bytes(wine_pe.random_numbers())
+    if not (system / "bcryptprimitives.dll").exists():
+        (system / "bcryptprimitives.dll").write_bytes(wine_pe.random_numbers())
     _tame(prefix)
 
 
