@@ -111,7 +111,6 @@ class Ground:
                 pytest.fail(f"not ended within {bound:g} s:\n{self.said()}")
         self.nothing_left(files=not kept)
         text = self.said()
-        print(text)
         assert "INTERNALERROR>" not in text
         return read(code, text)
 

@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import process
@@ -26,6 +27,9 @@ VARIABLE = "WHEELCHECK_CACHE"
 LOCK_TIMEOUT = 1200.0
 
 _MARK = ".complete"
+
+#: Seconds for which a use is not told again.
+_FRESH = 3600.0
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
 
 
@@ -66,7 +70,16 @@ def place(key: str) -> Path:
 def present(key: str) -> Path | None:
     """Give the folder of a thing that :func:`provision` has completed, else ``None``. Takes no lock."""
     folder = place(key)
-    return folder if (folder / _MARK).is_file() else None
+    mark = folder / _MARK
+    try:
+        status = mark.stat()
+    except OSError:
+        return None
+    if time.time() - status.st_atime > _FRESH:
+        # When it was last used; when it was made stays.
+        with contextlib.suppress(OSError):
+            os.utime(mark, ns=(time.time_ns(), status.st_mtime_ns))
+    return folder
 
 
 @contextlib.contextmanager
@@ -149,6 +162,67 @@ def discard(key: str) -> None:
         # The mark goes first: from then on the thing counts as absent.
         (folder / _MARK).unlink(missing_ok=True)
         _remove(folder)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thing:
+    """Something in the cache.
+
+    :param key: its name; of what a run that died left half made, the name that it was to have.
+    :param folder: where it is.
+    :param size: in bytes.
+    :param unused: seconds since it was last used.
+    :param whole: whether it was completed.
+    """
+
+    key: str
+    folder: Path
+    size: int
+    unused: float
+    whole: bool
+
+
+def things() -> list[Thing]:
+    """List what is in the cache, by name."""
+    found = []
+    for folder in sorted(root().glob("*/*")):
+        kind, name = folder.parent.name, folder.name
+        if kind == "locks" or not _KEY.fullmatch(re.sub(r"^\.(making|gone)-", "", name)):
+            continue
+        mark = folder / _MARK
+        whole = mark.is_file()
+        if not whole and not name.startswith((".making-", ".gone-")):
+            continue  # a library's own: virtualenv's answers of interpreters, downloads
+        with contextlib.suppress(OSError):
+            unused = time.time() - (mark if whole else folder).stat().st_atime
+            key = f"{kind}/{re.sub('^[.](making|gone)-', '', name)}"
+            found.append(Thing(key=key, folder=folder, size=_size(folder), unused=unused, whole=whole))
+    return found
+
+
+def prune(seconds: float) -> list[Thing]:
+    """Remove what was not used for some time, and what runs that died left half made.
+
+    :returns: what was removed; what another run is making just now stays.
+    """
+    removed = []
+    for thing in things():
+        if thing.whole and thing.unused < seconds:
+            continue
+        with contextlib.suppress(WheelcheckError), locked(thing.key, timeout=0.0), _explained():
+            (thing.folder / _MARK).unlink(missing_ok=True)
+            _remove(thing.folder)
+            removed.append(thing)
+    return removed
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(parent, name).lstat().st_size
+    return total
 
 
 def _put_away(side: Path, final: Path) -> None:

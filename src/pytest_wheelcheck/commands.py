@@ -1,4 +1,4 @@
-"""The parts of the command ``wheelcheck`` that are about interpreters: ``runtime``, ``exec`` and ``doctor``."""
+"""The parts of the command ``wheelcheck`` about interpreters and the cache: ``runtime``, ``exec``, ``doctor``, ``cache``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 — argparse has no other name for it
 
 #: The commands that are run here.
-NAMES = frozenset({"runtime", "exec", "doctor"})
+NAMES = frozenset({"runtime", "exec", "doctor", "cache"})
 
 _PLATFORM = "an architecture such as aarch64, with musllinux- before it for musl"
 
@@ -57,6 +57,12 @@ def declare(commands: Subparsers) -> None:
     examining.add_argument("--json", action="store_true", help="as JSON")
     examining.add_argument("--offline", action="store_true", help="tell only what the cache holds and what is known")
 
+    caching = commands.add_parser("cache", help="where the cache is and how large")
+    pruning = caching.add_subparsers(dest="action", metavar="prune").add_parser(
+        "prune", help="remove what was not used for a while, and what was left half made"
+    )
+    pruning.add_argument("--days", type=float, default=30.0, help="unused for this long; 0 for all; 30 if left out")
+
 
 def _declare_interpreter(parser: argparse.ArgumentParser, *, several: bool) -> None:
     parser.add_argument("architecture", help=_PLATFORM)
@@ -69,6 +75,8 @@ def run(found: argparse.Namespace) -> int:
     :returns: the exit status: 0, or 1 where what was asked for is not there.
     :raises WheelcheckError: it could not be done.
     """
+    if found.command == "cache":
+        return prune(found.days) if found.action == "prune" else show_cache()
     if found.command == "doctor":
         return doctor(offline=found.offline, as_json=found.json)
     if found.command == "exec":
@@ -276,6 +284,29 @@ def _leads(launcher: Path) -> bool:
     words = shlex.split(launcher.read_text(encoding="utf-8"), comments=True)
     inside = [word for word in words if word.startswith(str(cache.root())) and ":" not in word]
     return all(Path(word).exists() for word in inside)
+
+
+def show_cache() -> int:
+    """Print where the cache is, and how much there is of what."""
+    kinds: dict[str, list[cache.Thing]] = {}
+    for thing in cache.things():
+        kinds.setdefault(thing.key.partition("/")[0] if thing.whole else "half made", []).append(thing)
+    for kind, found in sorted(kinds.items()):
+        sys.stdout.write(f"{sum(each.size for each in found) / 1e6:6.0f} MB  {len(found):4} {kind}\n")
+    total = sum(each.size for found in kinds.values() for each in found)
+    sys.stdout.write(f"{total / 1e6:6.0f} MB in {cache.root()}\n")
+    return 0
+
+
+def prune(days: float) -> int:
+    """Remove from the cache what was not used for some days."""
+    if not 0 <= days < float("inf"):
+        raise UsageError(f"--days {days:g}: not a number of days, 0 or more")
+    removed = cache.prune(days * 86400)
+    for thing in removed:
+        sys.stdout.write(f"{thing.size / 1e6:6.0f} MB  {thing.key}{'' if thing.whole else ' (half made)'}\n")
+    sys.stdout.write(f"{sum(each.size for each in removed) / 1e6:6.0f} MB removed from {cache.root()}\n")
+    return 0
 
 
 # --- doctor ------------------------------------------------------------------------------------------------------------
