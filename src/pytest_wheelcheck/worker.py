@@ -19,7 +19,8 @@ From the controller:
 ========== ===========================================================================================================
 ``start``  ``protocol``, ``nonce``, ``mode`` (``imports`` or ``tests``) and that mode's settings
 ``run``    ``id``: the node id to run; ``next``: the one after it or ``null``; ``left``: failures until the run stops, or 0;
-           ``watchdog``: seconds after which the process ends itself (the controller may be gone)
+           ``watchdog``: seconds after which the process writes its stacks and, if ``leave``, ends itself (the controller
+           may be gone)
 ``finish`` end the session: tear down, tell the summary, exit
 ========== ===========================================================================================================
 
@@ -364,10 +365,12 @@ def _descendants() -> dict[int, str]:
         for pid in level:
             try:
                 with open("/proc/%d/cmdline" % pid, "rb") as file:
-                    words = file.read(500).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "backslashreplace")
+                    words = file.read(4000).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "backslashreplace")
             except OSError:
                 words = ""
-            found[pid] = " ".join(words.split())[:200]
+            words = " ".join(words.split())
+            # An emulator's own words come first, the program's last.
+            found[pid] = words if len(words) < 200 else "%s ... %s" % (words[:60], words[-140:])
     return found
 
 
@@ -1293,7 +1296,7 @@ class WorkerSession:
 
         self.guard.first()
         if message["watchdog"]:
-            faulthandler.dump_traceback_later(message["watchdog"], exit=True, file=self.log)
+            faulthandler.dump_traceback_later(message["watchdog"], exit=message.get("leave", True), file=self.log)
         # pytest stops in the middle of an item (subtests) where the run is to stop at this failure.
         if message["left"]:
             session.config.option.maxfail = session.testsfailed + message["left"]
