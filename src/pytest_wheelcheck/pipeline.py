@@ -443,6 +443,7 @@ class TargetRun:
         self._token = token
         self._worker: Worker | None = None
         self._closed = False
+        self._lock = threading.Lock()
         self._boots = 0
         self._failed_boots = 0
         self._skipped_modules: list[str] = []
@@ -531,7 +532,7 @@ class TargetRun:
         self._boots += 1
         temporary = self._folder / f"t{self._token}"
         (temporary / "tmp").mkdir(parents=True, exist_ok=True)
-        self._worker = Worker(
+        running = Worker(
             [prepared.python, self._folder / "wheelcheck_worker.py"],
             env=inside(
                 prepared.scripts,
@@ -545,13 +546,20 @@ class TargetRun:
             log=self._folder / f"worker{self._token}.log",
             windows=bool(self.target.runtime.under),
         )
+        with self._lock:
+            if not self._closed:
+                self._worker = running
+        if self._closed:
+            # The run was stopped while it was started.
+            running.end()
+            raise _NoWorkerError("the run was stopped")
         fixed = [
             *settings.fixed_args,
             f"--basetemp={temporary / f'b{self._boots}'}",
             "-o",
             f"cache_dir={temporary / 'cache'}",
         ]
-        self._worker.start(
+        running.start(
             mode="tests",
             args=[*fixed, *(word for words, _ in settings.occurrences for word in words)],
             fixed_args=fixed,
@@ -705,7 +713,8 @@ class TargetRun:
 
     def end(self) -> None:
         """End the worker, if there is one, and what its tests left running."""
-        running, self._worker = self._worker, None
+        with self._lock:
+            running, self._worker = self._worker, None
         if running is not None:
             running.end()
             left = running.left_behind()
@@ -714,7 +723,8 @@ class TargetRun:
 
     def close(self) -> None:
         """End the worker and start no other."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self.end()
 
 
