@@ -786,6 +786,7 @@ class SideBySide:
         self._on_summary = on_summary
         self._results: queue.Queue[tuple[int, ItemResult] | BaseException | None] = queue.Queue()
         self._stop = threading.Event()
+        self._abandoned = False
         self._lock = threading.Lock()
         self._failures = 0
 
@@ -800,15 +801,20 @@ class SideBySide:
                 futures = [pool.submit(self._work, one) for one in self._queues]
                 yield from self._as_they_come()
             except GeneratorExit:
-                # The caller has seen enough (--stepwise); no one was interrupted.
+                # The caller has seen enough (--stepwise), or Ctrl-C came while it told outcomes.
                 self._stop.set()
-                wait(futures, GRACE)
+                if not self._abandoned:
+                    wait(futures, GRACE)
                 raise
             finally:
                 self._stop.set()
                 for one in self._queues:
                     with contextlib.suppress(OSError):
                         one.run.close()
+
+    def abandon(self) -> None:
+        """Do not wait for tests that run when the results are closed."""
+        self._abandoned = True
 
     def _as_they_come(self) -> Iterator[tuple[int, ItemResult]]:
         running = len(self._queues)
