@@ -293,7 +293,12 @@ class WheelRun:
         maxfail = int(self.config.getvalue("maxfail") or 0)
         side_by_side = SideBySide(list(queues.values()), maxfail, self._remember_summary)
         with contextlib.closing(side_by_side.results(self.plan.settings.lanes)) as outcomes:
-            self._replay_in_order(session, outcomes, maxfail)
+            try:
+                self._replay_in_order(session, outcomes, maxfail)
+            except KeyboardInterrupt as interrupt:
+                if not isinstance(interrupt, session.Interrupted):
+                    side_by_side.abandon()
+                raise
         return True
 
     def _replay_in_order(
