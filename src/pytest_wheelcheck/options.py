@@ -107,6 +107,7 @@ OPTIONS = (
         "N",
         type=int,
     ),
+    Option("--wheel-no-wine", "Run no Windows wheels under Wine; they are then skipped where this is not Windows."),
     Option("--wheel-keep", "Keep the environments of the targets and say where they are."),
     Option("--wheel-keep-failed", "Keep the environments of targets in which something failed."),
 )
@@ -130,6 +131,7 @@ INI_KEYS = (
         "string",
         "600",
     ),
+    IniKey("wheel_wine", "Whether Windows wheels run under Wine on Linux.", "bool", True),
     IniKey("wheel_timeout_scale", "Factor for all time-outs on emulated targets.", "string", "10"),
     IniKey(
         "wheel_pty_patterns",

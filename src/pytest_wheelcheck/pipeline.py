@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from .installer import InstallSettings
 from .model import Outcome, Target
 from .record import Record
 from .remote import Message, Worker
-from .runtimes import machines, wine_paths
+from .runtimes import machines, wine_paths, wine_words
 from .settings import Settings
 
 #: Seconds beyond a test's own time-out after which the controller ends it from outside.
@@ -274,7 +274,11 @@ def check_imports(
             if message is None:
                 raise WorkerError("the import check went silent", details=process_.said())
             if job is not None:
-                yield imports.judge(message, target, place)
+                record = imports.judge(message, target, place)
+                stub = wine_words.stub(str(message["output"])) if target.runtime.under else ""
+                if stub and record.outcome is Outcome.FAILED:
+                    record = replace(record, outcome=Outcome.ERROR, text=wine_words.blame(stub), trace=())
+                yield record
     except WorkerError as error:
         yield Record(name="import", outcome=Outcome.ERROR, text=str(error))
     finally:
@@ -608,6 +612,8 @@ class TargetRun:
         assert running is not None  # noqa: S101  _ready() made it
         own, func_only = self._timeouts.get(node_id, (0.0, False))
         usual = self._settings.test_timeout * self._scale
+        # There nobody can ask for stacks, so they are written just before the end; a session of Wine keeps itself.
+        windows = bool(self.target.runtime.under)
         limit = own + GRACE * self._scale if own and not func_only else usual
         start = time.monotonic()
         end = start + limit if limit else None
@@ -617,7 +623,8 @@ class TargetRun:
             id=node_id,
             next=following,
             left=left,
-            watchdog=limit + 30.0 if limit else 0,
+            watchdog=(max(limit - 0.5, limit * 0.9) if windows else limit + 30.0) if limit else 0,
+            leave=not windows,
         )
         messages: list[Message] = []
         expired: Message | None = None
@@ -637,6 +644,8 @@ class TargetRun:
                 elif kind == "done":
                     if message["fresh"]:
                         self.end()
+                    if self.target.runtime.under:
+                        messages = wine_words.judged(messages)
                     return ItemResult(messages=tuple(messages), stop=message["stop"])
                 elif kind == "finished":
                     return self._ended(messages, "the target's pytest ended in the middle of this test", "", start)
@@ -680,6 +689,10 @@ class TargetRun:
         phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
         when = "setup" if "setup" not in phases else "call" if "call" not in phases else "teardown"
         sections = (("What the interpreter wrote", said),) if said.strip() else ()
+        if self.target.runtime.under and (stub := wine_words.stub(said)):
+            # An error and no failure: nothing is known to be wrong with the wheel.
+            when, text = "setup", wine_words.blame(stub)
+            messages = [message for message in messages if message["type"] != "report"]
         if "SIGILL" in text:
             known = machines.explain(said, self.target.runtime, self.target.machine)
             text = f"{text.partition(chr(10))[0]}\n{known}" if known else text

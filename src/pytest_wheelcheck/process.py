@@ -39,6 +39,20 @@ _stopping = threading.Event()
 _started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 
+#: What ends a Windows process (``ntstatus.h``).
+_EXCEPTIONS = {
+    0x80000100: "a function that Wine does not have",
+    0xC0000005: "access violation",
+    0xC000001D: "illegal instruction",
+    0xC0000094: "integer division by zero",
+    0xC00000FD: "stack overflow",
+    0xC0000135: "a library was not found",
+    0xC0000139: "a function was not found in a library",
+    0xC0000374: "heap corruption",
+    0xC0000409: "__fastfail",
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Completed:
     """A program that ended.
@@ -63,12 +77,14 @@ def describe_status(code: int) -> str:
     :param code: as :attr:`subprocess.Popen.returncode` has it. Values above 128 are read as a shell's way to tell a
         signal only where the number names one.
     """
-    number = -code if code < 0 else code - 128 if code > 128 and sys.platform != "win32" else 0
+    number = -code if code < 0 else code - 128 if 256 > code > 128 and sys.platform != "win32" else 0
     if number > 0:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(number).name}"
-    if sys.platform == "win32" and code & 0xC0000000 == 0xC0000000:
-        return f"ended by exception 0x{code & 0xFFFFFFFF:08X}"
+    if code > 0 and code & 0x80000000:
+        # Of a Windows process; no other system has statuses as large.
+        name = _EXCEPTIONS.get(code, "")
+        return f"ended by exception 0x{code:08X}{f' ({name})' if name else ''}"
     return f"exit status {code}"
 
 

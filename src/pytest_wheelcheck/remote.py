@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from . import process
 from .errors import WorkerError
-from .runtimes import wine_paths
+from .runtimes import wine_paths, wine_words
 from .worker import CHANNEL_GONE, FRAME_LIMIT, LEFT_BEHIND, PROTOCOL
 
 #: One message of the protocol.
@@ -219,6 +219,8 @@ class Worker:
                 if code >= 0
                 else "a crash in native code"
             )
+            if self._windows and (known := wine_words.death(self.said())):
+                what, cause = f"the interpreter died: {known}", "a crash in native code"
         return WorkerError(what, cause=cause, details=self.said())
 
     def _read(self) -> None:

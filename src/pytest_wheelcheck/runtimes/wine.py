@@ -38,6 +38,9 @@ _DOWNLOAD_DEADLINE = 1800.0
 #: The platform of these interpreters.
 PLATFORM = Platform(system="win32", architecture="amd64")
 
+#: What asks for all of them.
+REQUEST = Request(platform=PLATFORM)
+
 #: Parts of a standard library that are not taken: another system's, tests, other programs.
 _NOT_TAKEN = (
     "site-packages",

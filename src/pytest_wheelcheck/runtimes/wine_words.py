@@ -1,0 +1,62 @@
+"""What is told when a program under Wine ends or fails: in Windows' terms, and what is Wine's fault rather than its own."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+#: Wine's own words for a function that it has as a name only (``dlls/winecrt0/stub.c``, ``dlls/kernelbase/debug.c``).
+_STUB = re.compile(r"unimplemented function (?P<name>[\w.-]+?\.(?:dll|drv|sys|exe|ocx|cpl|acm)\.[^\s,]+)", re.IGNORECASE)
+
+#: What faulthandler writes (``Modules/faulthandler.c``), and what Wine says of an exception that nobody handled.
+_FATAL = re.compile(r"^Windows fatal exception: (?P<what>.+?)\s*$", re.MULTILINE)
+_ABORTED = re.compile(r"^Fatal Python error: (?P<what>.+?)\s*$", re.MULTILINE)
+_UNHANDLED = re.compile(r"^wine: Unhandled (?P<what>.+?) (?:at address|in thread|\()", re.MULTILINE)
+
+#: Exceptions by number that faulthandler has no words for (``winnt.h``, ``ntstatus.h``).
+_NUMBERS = {
+    "code 0xc0000409": "__fastfail (0xC0000409), by which Rust and the C library abort",
+    "code 0xc0000374": "heap corruption (0xC0000374)",
+    "code 0xc000001d": "illegal instruction (0xC000001D)",
+    "code 0x80000100": "a function that Wine does not have (0x80000100)",
+}
+
+
+def stub(said: str) -> str:
+    """Name the function that Wine does not have and the program called; empty where it says of none."""
+    found = _STUB.search(said)
+    return found["name"] if found else ""
+
+
+def blame(name: str) -> str:
+    """Say that an outcome is Wine's."""
+    return (
+        f"could not be checked: Wine does not implement {name}, which was called here\n"
+        "what to do: nothing is known to be wrong with the wheel; test it on Windows, or with a newer Wine"
+    )
+
+
+def death(said: str) -> str:
+    """Say of what the interpreter died; empty where nothing is known."""
+    for pattern in (_FATAL, _UNHANDLED, _ABORTED):
+        if found := pattern.search(said):
+            what = found["what"]
+            return _NUMBERS.get(what.lower(), what)
+    return ""
+
+
+def judged(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Turn the failure of a test that met a function which Wine does not have into «could not be checked».
+
+    :param messages: of one test. pytest counts a failure before the call as an error.
+    """
+    for message in messages:
+        data = message.get("data", {})
+        if message["type"] != "report" or data.get("outcome") != "failed":
+            continue
+        name = next(filter(None, (stub(text) for _, text in data.get("sections", ()))), "")
+        if name:
+            told = {**data, "when": "setup", "longrepr": blame(name)}
+            others = [each for each in messages if each["type"] != "report"]
+            return [*others, {**message, "data": told}]
+    return messages
