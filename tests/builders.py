@@ -140,6 +140,7 @@ class Raw:
     data: bytes = b""
     method: int = 0
     flags: int = 0
+    needs: int = 20
     mode: int = 0o100644
     system: int = 3
     extra: bytes = b""
@@ -222,7 +223,7 @@ def write_zip(
                 b"PK\1\2",
                 20,
                 entry.system,
-                20,
+                entry.needs,
                 entry.flags,
                 entry.method,
                 0,

@@ -42,6 +42,8 @@ MAX_MESSAGE = 500
 MAX_TOLD = 20
 
 STORED, DEFLATED = 0, 8
+#: The newest version of the format, times ten (APPNOTE 4.4.3). Readers refuse the whole archive for a later one.
+_NEWEST = 63
 _METHODS = {STORED: "stored", DEFLATED: "deflated"}
 
 _END, _END64, _LOCATOR64 = b"PK\5\6", b"PK\6\6", b"PK\6\7"
@@ -395,8 +397,13 @@ class _Reader:
         return records
 
     def central(self, raw: bytes, extra: bytes, fields: tuple[int, ...]) -> _Central:
-        _, _made_by, _, flags, method, _, _, crc, packed, size, _, _, _, disk, _, attributes, offset = fields
+        _, _made_by, needs, flags, method, _, _, crc, packed, size, _, _, _, disk, _, attributes, offset = fields
         name = self.decode(raw, flags)
+        if needs & 0xFF > _NEWEST:
+            self.say(
+                Fault.METHOD,
+                f"{name} is said to need version {(needs & 0xFF) / 10} of the format; there is none above 6.3",
+            )
         if disk not in (0, _FULL16):
             self.say(Fault.HEADERS, f"{name} is said to lie on another disk")
         size, packed, offset = self.widen(name, extra, [size, packed, offset])

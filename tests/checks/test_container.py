@@ -202,6 +202,7 @@ def test_zip64_end_records(tmp_path: Path, shift: int, full: bool, fault: Fault 
         (Raw(name=b"a", flags=0x41), Fault.ENCRYPTED),
         (Raw(name=b"a", flags=0x2000), Fault.ENCRYPTED),
         (Raw(name=b"a", method=12), Fault.METHOD),
+        (Raw(name=b"a", needs=64), Fault.METHOD),
         (Raw(name=b"a", mode=0o120777), Fault.SPECIAL),
         (Raw(name=b"a", mode=0o010644), Fault.SPECIAL),
         (Raw(name=b"a", mode=0o020644), Fault.SPECIAL),
