@@ -25,6 +25,7 @@ from typing import IO, Any
 from . import process
 from .errors import WorkerError
 from .runtimes import wine_paths, wine_words
+from .runtimes.wine_session import LEFT
 from .worker import CHANNEL_GONE, FRAME_LIMIT, LEFT_BEHIND, PROTOCOL
 
 #: One message of the protocol.
@@ -161,7 +162,7 @@ class Worker:
 
     def left_behind(self) -> str:
         """Name the processes that the keeper ended after the worker; empty where there were none. Ask after the end."""
-        begin = f"{LEFT_BEHIND}{self._nonce} ".encode("ascii")
+        begin = (LEFT if self._windows else f"{LEFT_BEHIND}{self._nonce} ").encode("ascii")
         try:
             with self._log.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))

@@ -55,7 +55,8 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
             env[name] = to_windows(env[name])
     env.update(
         WINEPREFIX=prefix,
-        WINEDEBUG="-all",
+        # Only of what dies: a stack that overflowed, an exception that nobody may handle.
+        WINEDEBUG="-all,err+virtual,err+seh",
         WINEDLLOVERRIDES=OVERRIDES,
         WINEPATH=to_windows(os.path.dirname(program)),
         # Wine would link folders of the user's home.
@@ -179,7 +180,7 @@ def sweep(prefix: str) -> None:
         strange = [line for line in found.values() if line and not is_own(line, prefix)]
         if strange and not told:
             told = True
-            os.write(2, ("\n%s%s\n" % (LEFT, "; ".join(strange[:5]))).encode("utf-8", "backslashreplace"))
+            os.write(2, ("\n%s%d: %s\n" % (LEFT, len(strange), "; ".join(strange[:5]))).encode("utf-8", "backslashreplace"))
         for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

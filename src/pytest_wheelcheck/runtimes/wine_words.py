@@ -10,15 +10,17 @@ _STUB = re.compile(r"unimplemented function (?P<name>[\w.-]+?\.(?:dll|drv|sys|ex
 
 #: What faulthandler writes (``Modules/faulthandler.c``), and what Wine says of an exception that nobody handled.
 _FATAL = re.compile(r"^Windows fatal exception: (?P<what>.+?)\s*$", re.MULTILINE)
+_RAISED = re.compile(r"^[0-9a-f]+:err:seh:NtRaiseException Unhandled exception (?P<what>code [0-9a-f]+)", re.MULTILINE)
+_OVERFLOWED = re.compile(r"^[0-9a-f]+:err:virtual:virtual_setup_exception (?P<what>stack overflow)", re.MULTILINE)
 _ABORTED = re.compile(r"^Fatal Python error: (?P<what>.+?)\s*$", re.MULTILINE)
 _UNHANDLED = re.compile(r"^wine: Unhandled (?P<what>.+?) (?:at address|in thread|\()", re.MULTILINE)
 
 #: Exceptions by number that faulthandler has no words for (``winnt.h``, ``ntstatus.h``).
 _NUMBERS = {
-    "code 0xc0000409": "__fastfail (0xC0000409), by which Rust and the C library abort",
-    "code 0xc0000374": "heap corruption (0xC0000374)",
-    "code 0xc000001d": "illegal instruction (0xC000001D)",
-    "code 0x80000100": "a function that Wine does not have (0x80000100)",
+    "code c0000409": "__fastfail (0xC0000409), by which Rust and the C library abort",
+    "code c0000374": "heap corruption (0xC0000374)",
+    "code c000001d": "illegal instruction (0xC000001D)",
+    "code 80000100": "a function that Wine does not have (0x80000100)",
 }
 
 
@@ -38,10 +40,10 @@ def blame(name: str) -> str:
 
 def death(said: str) -> str:
     """Say of what the interpreter died; empty where nothing is known."""
-    for pattern in (_FATAL, _UNHANDLED, _ABORTED):
+    for pattern in (_FATAL, _OVERFLOWED, _RAISED, _UNHANDLED, _ABORTED):
         if found := pattern.search(said):
             what = found["what"]
-            return _NUMBERS.get(what.lower(), what)
+            return _NUMBERS.get(what.lower().replace("code 0x", "code "), what)
     return ""
 
 
