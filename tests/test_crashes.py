@@ -38,7 +38,7 @@ def failures(text: str) -> dict[str, str]:
     found = {}
     for part in text.split("\n___")[1:]:
         title, _, rest = part.partition("\n")
-        found[title.strip("_ ").replace("::test_", " test_").split()[-1]] = rest
+        found[title.strip("_ ").replace("::test_", " test_").split()[-1]] = f"{rest}\n"
     return found
 
 

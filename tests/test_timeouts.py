@@ -39,7 +39,7 @@ def block(text: str, title: str) -> str:
     """The part of a report on one failure."""
     _, found, rest = text.partition(f"{title} __")
     assert found, title
-    return rest.partition("\n___")[0]
+    return rest.partition("\n___")[0] + "\n"
 
 
 def test_of_the_project(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:

@@ -134,3 +134,24 @@ def test_nothing_of_a_run_is_in_the_way_of_the_next(ground: Ground) -> None:
     ground.run(kept=True)
     assert list(ground.temp.glob("wheelcheck-*")) == [kept]
     assert Path(os.fspath(kept), "0").is_dir()
+
+
+def test_interrupted_while_outcomes_are_told(ground: Ground) -> None:
+    """The interrupt meets the run in a hook, not in its wait for the next outcome."""
+    ground.write(test_busy=BUSY)
+    (ground.path / "slow_telling.py").write_text(
+        "import os, pathlib, time\n"
+        "def pytest_runtest_logfinish(nodeid):\n"
+        "    if nodeid.endswith('test_fails') and 'WHEELCHECK_GUARD' not in os.environ:\n"
+        "        pathlib.Path('telling').touch()\n"
+        "        time.sleep(60)\n"
+    )
+    with ground.started("-p", "slow_telling") as process:
+        wait_for((ground.path / "telling").exists)
+        wait_for((ground.path / "pid").exists)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == pytest.ExitCode.INTERRUPTED
+        assert time.monotonic() - start < 4
+    ground.nothing_left()
+    assert "known already" in ground.said()
