@@ -165,7 +165,7 @@ def main() -> int:
             print(name, *(line for line in lines if line.startswith("stat::")), sep="\n  ", flush=True)
             if done.returncode:
                 wrong.append(name)
-                print(*lines[-60:], sep="\n")
+                print(done.stdout[-4000:], *lines[-30:], sep="\n")
                 print(*(f"input: {path} {path.read_bytes()[:200]!r}" for path in kept.glob(f"{name}-*")), sep="\n")
     print("wrong:", ", ".join(wrong) or "nothing")
     return int(bool(wrong))
