@@ -27,6 +27,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+def _hear() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Ground:
     """A folder with a wheel and tests, and runs on them that are watched.
 
@@ -86,6 +90,8 @@ class Ground:
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
+                # A shell starts what it runs in the background deaf to Ctrl-C.
+                preexec_fn=_hear,  # noqa: PLW1509  no threads here
             )
         try:
             yield process
