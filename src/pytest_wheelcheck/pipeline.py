@@ -645,7 +645,7 @@ class TargetRun:
                     if message["fresh"]:
                         self.end()
                     if self.target.runtime.under:
-                        messages = wine_words.judged(messages)
+                        messages = wine_words.judged(messages, running.said())
                     return ItemResult(messages=tuple(messages), stop=message["stop"])
                 elif kind == "finished":
                     return self._ended(messages, "the target's pytest ended in the middle of this test", "", start)

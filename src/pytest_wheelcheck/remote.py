@@ -169,7 +169,8 @@ class Worker:
                 lines = file.read().splitlines()
         except OSError:
             return ""
-        return next((line[len(begin) :].decode("utf-8", "replace") for line in lines if line.startswith(begin)), "")
+        found = next((line[len(begin) :].decode("utf-8", "replace") for line in lines if line.startswith(begin)), "")
+        return wine_paths.from_windows(found) if self._windows else found
 
     def mark(self) -> None:
         """Remember this place of the log: what follows belongs to the next test."""

@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 #: Wine's own words for a function that it has as a name only (``dlls/winecrt0/stub.c``, ``dlls/kernelbase/debug.c``).
-_STUB = re.compile(r"unimplemented function (?P<name>[\w.-]+?\.(?:dll|drv|sys|exe|ocx|cpl|acm)\.[^\s,]+)", re.IGNORECASE)
+_STUB = re.compile(
+    r"unimplemented function (?P<name>[\w.-]+?\.(?:dll|drv|sys|exe|ocx|cpl|acm)\.[^\s,]+)", re.IGNORECASE
+)
 
 #: What faulthandler writes (``Modules/faulthandler.c``), and what Wine says of an exception that nobody handled.
 _FATAL = re.compile(r"^Windows fatal exception: (?P<what>.+?)\s*$", re.MULTILINE)
@@ -47,16 +49,18 @@ def death(said: str) -> str:
     return ""
 
 
-def judged(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def judged(messages: list[dict[str, Any]], said: str) -> list[dict[str, Any]]:
     """Turn the failure of a test that met a function which Wine does not have into «could not be checked».
 
     :param messages: of one test. pytest counts a failure before the call as an error.
+    :param said: what was written past pytest's capturing while it ran, as Wine itself does.
     """
     for message in messages:
         data = message.get("data", {})
         if message["type"] != "report" or data.get("outcome") != "failed":
             continue
-        name = next(filter(None, (stub(text) for _, text in data.get("sections", ()))), "")
+        texts = (said, *(text for _, text in data.get("sections", ())))
+        name = next(filter(None, map(stub, texts)), "")
         if name:
             told = {**data, "when": "setup", "longrepr": blame(name)}
             others = [each for each in messages if each["type"] != "report"]

@@ -1,0 +1,188 @@
+"""Windows wheels on Linux: what works, fails, hangs and is skipped under Wine, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+from ground import Ground, wait_for
+
+from pytest_wheelcheck.errors import WheelcheckError
+from pytest_wheelcheck.runtimes import wine, wine_system
+from pytest_wheelcheck.runtimes.host import HostProvider
+
+pytestmark = [
+    pytest.mark.network,
+    pytest.mark.skipif(sys.platform != "linux", reason="Wine runs Windows programs on Linux"),
+]
+
+MODULE = """
+import ctypes, faulthandler, os, sys, time
+
+def main():
+    print("started on", sys.platform, sys.argv[0])
+
+def fault(): faulthandler._read_null()
+def abort(): ctypes.cdll.ucrtbase.abort()
+def run(*code):
+    memory = ctypes.create_string_buffer(bytes(code), 4096)
+    old = ctypes.c_ulong()
+    ctypes.windll.kernel32.VirtualProtect(memory, ctypes.c_size_t(4096), 0x40, ctypes.byref(old))
+    ctypes.CFUNCTYPE(None)(ctypes.addressof(memory))()
+def recurse(): run(0xE8, 0xFB, 0xFF, 0xFF, 0xFF)
+def fast_fail(): run(0xB9, 7, 0, 0, 0, 0xCD, 0x29, 0xC3)
+def hang(): ctypes.PyDLL("kernel32").Sleep(10**8)
+"""
+
+
+@pytest.fixture(scope="module")
+def wines() -> wine.WineProvider:
+    provider = wine.WineProvider(HostProvider())
+    try:
+        wine_system.get(offline=False)
+    except WheelcheckError as error:
+        pytest.skip(str(error))
+    return provider
+
+
+@pytest.fixture
+def ground(pytester: pytest.Pytester, wines: wine.WineProvider) -> Ground:
+    wheel = build_wheel(
+        pytester.path / "dist",
+        "demo",
+        files={"demo/__init__.py": MODULE},
+        tags=("cp313-cp313-win_amd64",),
+        entry_points={"console_scripts": {"demo-tool": "demo:main"}},
+    )
+    return Ground(pytester.path, pytester.path / "temporary", wheel)
+
+
+def test_crashes_hangs_and_neighbours(ground: Ground) -> None:
+    ground.ini("wheel_test_timeout = 5")
+    kinds = ("fault", "abort", "recurse", "fast_fail", "hang")
+    ones = "".join(f"def test_{kind}(): demo.{kind}()\ndef test_after_{kind}(): pass\n" for kind in kinds)
+    ground.write(
+        test_ends=f"""
+import demo, os, subprocess, sys
+{ones}
+def test_exit(): os._exit(0)
+def test_kill(): os.kill(os.getpid(), 9)
+def test_left():
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+def test_last(): pass
+"""
+    )
+    found = ground.run("--wheel-python=auto", "tests", bound=240)
+    tests = {name.partition("::test_")[2]: outcome for name, outcome in found.nodes.items() if "::" in name}
+    assert [name for name, outcome in tests.items() if outcome == "FAILED"] == [*kinds, "exit", "kill"]
+    assert {outcome for name, outcome in tests.items() if name.startswith("after_") or name == "last"} == {"PASSED"}
+    for words in (
+        "access violation",
+        "stack overflow",
+        "Aborted",
+        "__fastfail",
+        "Timeout: the test did not end within 5 s",
+    ):
+        assert words in found.text
+    assert 'demo/__init__.py", line' in found.text
+    assert "tests left processes running, which were ended, 1: " in found.text
+    assert "Z:\\" not in found.text
+
+
+def test_ptys_paths_scripts_and_stubs(ground: Ground) -> None:
+    ground.ini("wheel_executables = demo-tool: --anything")
+    ground.write(
+        test_import="import fcntl\ndef test_never(): pass\n",
+        test_real="""
+import os, pathlib, subprocess, sys, tempfile
+import pytest
+import demo
+
+@pytest.mark.pty
+def test_marked(): raise AssertionError
+def test_pty_resize(): raise AssertionError
+def test_empty(): pass
+
+def test_windows(wheel_target, tmp_path):
+    assert sys.platform == "win32" and os.name == "nt" and not wheel_target.pty
+    assert wheel_target.machine == "wine" and sys.getwindowsversion().major >= 10
+    assert pathlib.Path(demo.__file__).drive == "Z:" == tmp_path.drive == pathlib.Path(tempfile.gettempdir()).drive
+    assert sys.prefix != sys.base_prefix and sys.executable.startswith(sys.prefix)
+    done = subprocess.run(["demo-tool", "x"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("started on win32")
+    child = subprocess.run([sys.executable, "-c", "import demo, sys; sys.exit(7)"])
+    assert child.returncode == 7
+
+def test_place(tmp_path):
+    assert tmp_path == "elsewhere"
+
+def test_stub():
+    import ctypes
+    ctypes.cdll.ucrtbase.crealf()
+
+def test_warns():
+    import warnings
+    warnings.warn("of the test")
+""",
+    )
+    found = ground.run("--wheel-python=auto", "tests", "-rsE", bound=240)
+    assert found.nodes["install"] == found.nodes["import[demo]"] == found.nodes["entry[demo-tool]"] == "PASSED"
+    assert found.nodes["run[demo-tool]"] == "PASSED"
+    assert found.only("SKIPPED") == [
+        "tests/test_import.py",
+        "tests/test_real.py::test_marked",
+        "tests/test_real.py::test_pty_resize",
+    ]
+    assert found.only("FAILED") == ["tests/test_real.py::test_place"]
+    assert found.only("ERROR") == ["tests/test_real.py::test_stub"]
+    assert "Wine does not implement ucrtbase.dll.crealf" in found.text
+    assert "needs the module 'fcntl', which cp313 on win32 does not have" in found.text
+    assert re.search(r"^tests/test_real\.py:\d+: AssertionError$", found.text, re.MULTILINE)
+    assert "Z:" not in found.text and "\\" not in found.text
+
+
+def test_two_targets_at_once_and_the_end_of_the_run(ground: Ground, pytester: pytest.Pytester) -> None:
+    other = build_wheel(
+        pytester.path / "dist", "demo", files={"demo/__init__.py": MODULE}, tags=("cp312-cp312-win_amd64",)
+    )
+    ground.write(test_both="import demo\ndef test_one(): pass\ndef test_two(): pass\n")
+    found = ground.run(
+        "--wheel-python=auto", "tests", "--wheel-jobs=2", f"--wheel={ground.wheel}", str(other), bound=240
+    )
+    assert found.code == pytest.ExitCode.OK
+    assert found.text.count("+wine::tests/test_both.py::test_two PASSED") == 2
+
+    ground.write(test_both="import demo\ndef test_hang(): demo.hang()\n")
+    with ground.started("--wheel-python=auto", "tests") as process:
+        wait_for(lambda: any("python.exe" in line for line in ground.processes().values()), 120)
+        process.kill()
+        process.wait(10)
+    # Whoever watches over Wine notices, and cleans up behind itself.
+    ground.nothing_left(files=False, seconds=15)
+
+
+def test_without_wine(ground: Ground) -> None:
+    ground.write(test_one="def test_one(): pass\n")
+    found = ground.run("--wheel-python=auto", "tests", "--wheel-no-wine", "-rs")
+    assert found.code == pytest.ExitCode.OK
+    assert "needs Windows" in found.text
+    assert set(found.nodes) == set()
+
+
+def test_the_interpreter_as_a_command(wines: wine.WineProvider) -> None:
+    (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == (3, 13))
+    runtime = wines.get(offer)
+    code = "import sys; print(sys.version_info[:2], sys.argv[1:], sys.stdin.read()); sys.exit(3)"
+    done = subprocess.run(
+        [runtime.python, "-c", code, "/c", str(Path(__file__))],
+        input="said",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stdout.split("\n")[0] == f"(3, 13) ['/c', {'Z:' + str(Path(__file__)).replace('/', chr(92))!r}] said"
