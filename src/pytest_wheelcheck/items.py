@@ -207,7 +207,9 @@ class RecordItem(_Replayed):
             yield self.report("teardown")
             return
         if record.outcome is Outcome.ERROR:
-            yield self.report("setup", "failed", plain_text(self, record.text), seconds=record.seconds, sections=record.sections)
+            yield self.report(
+                "setup", "failed", plain_text(self, record.text), seconds=record.seconds, sections=record.sections
+            )
             yield self.report("teardown")
             return
         yield self.report("setup")
@@ -302,7 +304,9 @@ class RemoteItem(_Replayed):
             xml.add_global_property(message["name"], message["value"])
 
     def _crash_reports(self, crash: Crash) -> Iterator[pytest.TestReport]:
-        yield self.report(crash.when, "failed", plain_text(self, crash.text), seconds=crash.seconds, sections=crash.sections)
+        yield self.report(
+            crash.when, "failed", plain_text(self, crash.text), seconds=crash.seconds, sections=crash.sections
+        )
         if crash.when != "teardown":
             yield self.report("teardown")
 

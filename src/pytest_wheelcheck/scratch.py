@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def make() -> Path:
     :raises OSError: there is no folder for temporary files that can be written.
     """
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
-    if os.name == "posix":
+    if sys.platform != "win32":
         import fcntl
 
         _sweep(folder.parent)
@@ -55,6 +56,8 @@ def remove(folder: Path, *, but: frozenset[str] = frozenset()) -> None:
 
 
 def _sweep(parent: Path) -> None:
+    if sys.platform == "win32":
+        return
     import fcntl
 
     for path in parent.glob(f"{_PREFIX}*/{_HELD}"):
