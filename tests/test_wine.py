@@ -142,7 +142,8 @@ def test_warns():
     assert "Wine does not implement ucrtbase.dll.crealf" in found.text
     assert "needs the module 'fcntl', which cp313 on win32 does not have" in found.text
     assert re.search(r"^tests/test_real\.py:\d+: AssertionError$", found.text, re.MULTILINE)
-    assert "Z:" not in found.text and "\\" not in found.text
+    assert "Z:" not in found.text
+    assert "\\" not in found.text
 
 
 def test_two_targets_at_once_and_the_end_of_the_run(ground: Ground, pytester: pytest.Pytester) -> None:
@@ -177,6 +178,7 @@ def test_the_interpreter_as_a_command(wines: wine.WineProvider) -> None:
     (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == (3, 13))
     runtime = wines.get(offer)
     code = "import sys; print(sys.version_info[:2], sys.argv[1:], sys.stdin.read()); sys.exit(3)"
+    before = set(Path("/tmp").glob("wine-??????"))
     done = subprocess.run(
         [runtime.python, "-c", code, "/c", str(Path(__file__))],
         input="said",
@@ -186,3 +188,4 @@ def test_the_interpreter_as_a_command(wines: wine.WineProvider) -> None:
     )
     assert done.returncode == 3
     assert done.stdout.split("\n")[0] == f"(3, 13) ['/c', {'Z:' + str(Path(__file__)).replace('/', chr(92))!r}] said"
+    assert set(Path("/tmp").glob("wine-??????")) <= before

@@ -131,7 +131,7 @@ INI_KEYS = (
         "string",
         "600",
     ),
-    IniKey("wheel_wine", "Whether Windows wheels run under Wine on Linux.", "bool", True),
+    IniKey("wheel_wine", "Whether Windows wheels run under Wine on Linux.", "bool", default=True),
     IniKey("wheel_timeout_scale", "Factor for all time-outs on emulated targets.", "string", "10"),
     IniKey(
         "wheel_pty_patterns",

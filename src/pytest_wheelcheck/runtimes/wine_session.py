@@ -180,7 +180,9 @@ def sweep(prefix: str) -> None:
         strange = [line for line in found.values() if line and not is_own(line, prefix)]
         if strange and not told:
             told = True
-            os.write(2, ("\n%s%d: %s\n" % (LEFT, len(strange), "; ".join(strange[:5]))).encode("utf-8", "backslashreplace"))
+            os.write(
+                2, ("\n%s%d: %s\n" % (LEFT, len(strange), "; ".join(strange[:5]))).encode("utf-8", "backslashreplace")
+            )
         for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -214,13 +216,27 @@ def descendants() -> dict[int, str]:
 
 
 def remove(prefix: str) -> None:
-    """Remove the prefix, and the folder where its server had its socket (``server/request.c`` of Wine)."""
+    """Remove the prefix and what its server left elsewhere."""
+    remove_sockets(prefix)
+    shutil.rmtree(prefix, ignore_errors=True)
+
+
+def remove_sockets(prefix: str) -> None:
+    """Remove the folder where the server of a prefix had its socket.
+
+    Wine names that by the prefix (``server/request.c``), Debian's Wine at random, and writes the name into the prefix.
+    """
+    folders = []
     with contextlib.suppress(OSError):
         about = os.stat(prefix)
-        folder = "/tmp/.wine-%d/server-%x-%x" % (os.getuid(), about.st_dev, about.st_ino)  # noqa: S108
         # The folder around it stays: another session may be about to use it.
+        folders.append("/tmp/.wine-%d/server-%x-%x" % (os.getuid(), about.st_dev, about.st_ino))  # noqa: S108
+    with contextlib.suppress(OSError, ValueError), open(os.path.join(prefix, "wineserver"), encoding="ascii") as file:
+        name = file.read().strip()
+        if name.startswith("wine-") and "/" not in name:
+            folders.append("/tmp/" + name)  # noqa: S108
+    for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(prefix, ignore_errors=True)
 
 
 def become_subreaper() -> None:

@@ -240,8 +240,6 @@ def _make_prefix(wine: Wine, prefix: Path) -> None:
             f"{wine.version} does not work here", cause=error.what, advice=ADVICE, details=error.details
         ) from error
     config.unlink()
-    for left in prefix.glob(".wine-*"):
-        shutil.rmtree(left, ignore_errors=True)
     if not (system / "kernel32.dll").exists():
         raise RuntimeUnavailableError(f"{wine.version} made no usable prefix", advice=ADVICE)
     _slim(prefix, wine.windows)
@@ -283,6 +281,7 @@ while session.descendants() and time.monotonic() < end:
         break
     time.sleep(0.05)
 session.sweep(prefix)
+session.remove_sockets(prefix)
 """
 
 
