@@ -96,7 +96,8 @@ class TargetNode(pytest.Collector):
             yield RecordItem.from_parent(self, name=record.name, record=record, prefix=self.nodeid)
         collected = self.ready.collected
         for module, text in collected.crashes:
-            record = Record(name=module or "collect", outcome=Outcome.FAILED, text=text)
+            outcome = Outcome.ERROR if text.startswith("could not be checked: ") else Outcome.FAILED
+            record = Record(name=module or "collect", outcome=outcome, text=text)
             yield RecordItem.from_parent(self, name=record.name, record=record, prefix=self.nodeid)
         for report in collected.reports:
             yield CollectionItem.from_parent(self, name=report["nodeid"] or "collect", report=report)

@@ -275,7 +275,9 @@ def check_imports(
                 raise WorkerError("the import check went silent", details=process_.said())
             if job is not None:
                 record = imports.judge(message, target, place)
-                stub = wine_words.stub(str(message["output"])) if target.runtime.under else ""
+                # What Wine itself writes does not reach the pipe of the importing process.
+                stub = wine_words.stub(f"{message['output']}\n{process_.said()}") if target.runtime.under else ""
+                process_.mark()
                 if stub and record.outcome is Outcome.FAILED:
                     record = replace(record, outcome=Outcome.ERROR, text=wine_words.blame(stub), trace=())
                 yield record
@@ -470,7 +472,8 @@ class TargetRun:
                 return Collected(crashes=tuple(crashes), messages=tuple(messages))
             except _CollectCrashError as crash:
                 self.end()
-                crashes.append((crash.module, str(crash)))
+                stub = wine_words.stub(str(crash)) if self.target.runtime.under else ""
+                crashes.append((crash.module, f"{wine_words.blame(stub)}\n{crash}" if stub else str(crash)))
                 if not crash.module or len(crashes) >= BOOT_TRIES:
                     if crash.module:
                         crashes.append(("", f"{len(crashes)} modules ended the interpreter: no other was collected"))
