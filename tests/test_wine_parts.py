@@ -1,0 +1,69 @@
+"""The parts of the Wine provider that need no Wine: paths, words, and the small Windows files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pefile
+import pytest
+
+from pytest_wheelcheck.process import describe_status
+from pytest_wheelcheck.runtimes import wine_paths, wine_pe, wine_words
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (r'File "Z:\tmp\a b\test_x.py", line 3', 'File "/tmp/a b/test_x.py", line 3'),
+        (r"Z:\work\tests\test_x.py:7: AssertionError", "/work/tests/test_x.py:7: AssertionError"),
+        (r"assert 'Z:\\tmp\\x' == 'y'", "assert '/tmp/x' == 'y'"),
+        (r"WindowsPath('Z:/tmp/x')", "WindowsPath('/tmp/x')"),
+        (r"\\?\Z:\tmp\x", "/tmp/x"),
+        (r"from Z:\tmp\x to z:\tmp\y, twice", "from /tmp/x to /tmp/y, twice"),
+        (r"C:\users\x", r"C:\users\x"),
+        ("https://example.org", "https://example.org"),
+        ("Ez:/x", "Ez:/x"),
+    ],
+)
+def test_paths_that_come_out(said: str, shown: str) -> None:
+    assert wine_paths.from_windows(said) == shown
+
+
+def test_messages_that_come_out() -> None:
+    message = {"location": ["tests\\test_x.py", 3, "test_a"], "data": {"path": "tests\\x.py", "text": "a\\b"}}
+    told = wine_paths.coming_out(message)
+    assert told == {"location": ["tests/test_x.py", 3, "test_a"], "data": {"path": "tests/x.py", "text": "a\\b"}}
+
+
+def test_settings_that_go_in(tmp_path: Path) -> None:
+    shown = wine_paths.to_windows(tmp_path)
+    given = [f"--rootdir={tmp_path}", f"{tmp_path}::test_a[/b]", "/no-such-folder/x", "tests/test_a.py", "-k", "a/b"]
+    told = [f"--rootdir={shown}", f"{shown}::test_a[/b]", *given[2:]]
+    assert wine_paths.going_in({"args": given, "width": 80}) == {"args": told, "width": 80}
+
+
+def test_files_that_are_written() -> None:
+    program = pefile.PE(data=wine_pe.python("python313.dll"))
+    assert {each.dll: len(each.imports) for each in program.DIRECTORY_ENTRY_IMPORT} == {
+        b"ucrtbase.dll": 5,
+        b"python313.dll": 1,
+    }
+    assert program.DIRECTORY_ENTRY_RESOURCE.entries[0].id == 24
+    stable = pefile.PE(data=wine_pe.stable_abi("python313.dll", ["Py_Exit", "PyLong_Type"]))
+    forwards = {each.name: each.forwarder for each in stable.DIRECTORY_ENTRY_EXPORT.symbols}
+    assert forwards == {b"Py_Exit": b"python313.Py_Exit", b"PyLong_Type": b"python313.PyLong_Type"}
+    own = pefile.PE(data=wine_pe.random_numbers())
+    (function,) = own.DIRECTORY_ENTRY_EXPORT.symbols
+    assert (function.name, function.forwarder) == (b"ProcessPrng", None)
+    assert own.is_dll()
+
+
+def test_words() -> None:
+    said = "wine: Call from 00006FFFFF3FCF77 to unimplemented function ucrtbase.dll.crealf, aborting"
+    assert wine_words.stub(said) == "ucrtbase.dll.crealf"
+    assert not wine_words.stub("unimplemented function of the user's")
+    assert wine_words.death("Windows fatal exception: access violation\n") == "access violation"
+    fast = "0024:err:seh:NtRaiseException Unhandled exception code c0000409 flags 1 addr 0xac95f5"
+    assert wine_words.death(fast).startswith("__fastfail")
+    assert describe_status(0xC0000005) == "ended by exception 0xC0000005 (access violation)"
+    assert describe_status(3) == "exit status 3"
