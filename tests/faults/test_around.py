@@ -126,7 +126,7 @@ def test_nothing_of_a_run_is_in_the_way_of_the_next(ground: Ground) -> None:
     (kept,) = ground.temp.glob("wheelcheck-*")
     assert str(kept) in found.text
     with ground.started() as process:
-        wait_for(lambda: len(list(ground.temp.glob("wheelcheck-*"))) > 1)
+        wait_for(lambda: list(ground.temp.glob("wheelcheck-*/in-use")) != [])
         process.kill()
         process.wait()
     ground.nothing_left(files=False)
