@@ -25,7 +25,7 @@ _DEFINITION = "LIBRARY python311.dll\nEXPORTS\nPyLong_FromLong\n"
 _ZIG = (sys.executable, "-m", "ziglang")
 _SHARED = ("-shared", "-fPIC", "-O1", "-s", "-DLIBRARY_CALL")
 _PE = ("-shared", "-O1", "-s", "-nostdlib", "-Wl,--entry=PyInit__native")
-_MACHO = ("-shared", "-O1", "-undefined", "dynamic_lookup")
+_MACHO = ("-Wl,-S", "-shared", "-O1", "-undefined", "dynamic_lookup")
 _GNU = ("-Wl,--build-id=none", "-Wl,--hash-style=gnu", "-Wl,-z,noseparate-code")
 
 #: File name to the command that makes it; the source and ``-o FILE`` are added.
