@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -148,13 +149,13 @@ class _Replayed(pytest.Item):
         file, line, domain = self.shown_location
         return self.config.rootpath / file, line, domain
 
+    @abc.abstractmethod
     def outcome(self, following: _Replayed | None) -> ItemResult | None:
         """Run what is to be run; ``None`` where all is known already."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:
         """Return the reports to replay."""
-        raise NotImplementedError
 
     def report(
         self,

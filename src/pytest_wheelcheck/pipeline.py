@@ -684,7 +684,6 @@ class TargetRun:
             last = self._worker.said() if self._worker else ""
             self.end()
             self._failed_boots += 1
-            continue
         return f"no fresh worker could be started after a crash ({BOOT_TRIES} tries): this test was not run\n{last}"
 
     def _ended(self, messages: list[Message], text: str, said: str, start: float) -> ItemResult:
