@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +46,18 @@ def read(code: int, out: str, err: str = "") -> Seen:
                 assert nodes.get(name, "PASSED") == "PASSED", line
                 nodes[name] = match["outcome"]
     return Seen(code=code, nodes=nodes, text=out + err)
+
+
+def outcomes(junit: Path) -> dict[str, list[str]]:
+    """Read what a junit file says of each test: kinds of its results, with the first line of their messages."""
+    found = {}
+    for case in ET.parse(junit).iter("testcase"):
+        results = [
+            f"{child.tag} {child.get('type')} {(child.get('message') or '').splitlines()[:1]}"
+            for child in case
+            if child.tag in {"failure", "error", "skipped", "rerun"}
+        ]
+        pairs = [(one.get("name"), one.get("value")) for one in case.iter("property")]
+        properties = [f"{name}={value}" for name, value in pairs if name != "import_seconds"]
+        found[f"{case.get('classname')}::{case.get('name')}"] = [*results, *properties]
+    return found

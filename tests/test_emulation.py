@@ -16,6 +16,7 @@ from pathlib import Path
 
 import builders
 import pytest
+from nodes import outcomes
 
 from pytest_wheelcheck import cache, targets
 from pytest_wheelcheck.model import Runtime
@@ -137,6 +138,77 @@ def test_a_whole_run(
     first.stdout.fnmatch_lines([f"*::{name}::run?tool-native? PASSED*", f"*::{name}::test_tool.py::test_spawn PASSED*"])
     # What the first run fetched is enough for a second one without the network.
     run_wheels(*words, "--wheel-offline", timeout=600).assert_outcomes(passed=TESTS.count("def test_") + 5)
+
+
+ENDINGS = """
+import os, platform, signal
+import pytest
+
+@pytest.fixture(scope="module")
+def shared():
+    return []
+
+@pytest.mark.parametrize("n", range(4))
+def test_passes(n, shared, record_property):
+    record_property("machine", platform.machine())
+    shared.append(n)
+
+def test_fails():
+    assert platform.machine() is None
+
+def test_fails_when_emulated(wheel_target):
+    assert not wheel_target.emulated
+
+@pytest.mark.wheel_target(skip=True, emulated=True)
+def test_skipped():
+    pass
+
+@pytest.mark.xfail(strict=True)
+def test_xfails():
+    assert False
+
+@pytest.fixture
+def broken():
+    raise OSError("broken")
+
+def test_error(broken):
+    pass
+
+def test_crash():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+def test_after():
+    pass
+"""
+
+
+def test_split_over_workers(
+    version: tuple[int, int], arm: Runtime, pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
+) -> None:
+    """`-n` with an emulated and a native target of one release: the same outcomes, from several workers."""
+    for architecture in ("aarch64", "x86_64"):
+        builders.build_wheel(
+            pytester.path / "dist",
+            "tool",
+            files={"tool/__init__.py": ""},
+            tags=[f"py3-none-manylinux_2_17_{architecture}"],
+        )
+    (pytester.path / "test_endings.py").write_text(ENDINGS, encoding="utf-8")
+    number = ".".join(map(str, version))
+    words = ("--wheel=dist", f"--wheel-python={number}", "--wheel-select=WHL101", "test_endings.py")
+    serial = run_wheels(*words, "--junit-xml=serial.xml", timeout=300)
+    parallel = run_wheels(*words, "--junit-xml=parallel.xml", "-v", "-n2", timeout=300)
+    assert parallel.ret == serial.ret == pytest.ExitCode.TESTS_FAILED
+    assert parallel.parseoutcomes() == serial.parseoutcomes()
+    expected = outcomes(pytester.path / "serial.xml")
+    assert outcomes(pytester.path / "parallel.xml") == expected
+    for architecture in ("aarch64", "x86_64"):
+        found = {name: told for name, told in expected.items() if f"linux-{architecture}" in name}
+        assert len(found) == 2 + 11
+        assert [told for name, told in found.items() if name.endswith("[3]")] == [[f"machine={architecture}"]]
+        assert sum(any("failure" in one for one in told) for told in found.values()) == 2 + (architecture == "aarch64")
+    workers = {line.split()[0] for line in parallel.outlines if line.startswith("[gw") and "-aarch64::test_" in line}
+    assert workers == {"[gw0]", "[gw1]"}
 
 
 def test_offline_with_an_empty_cache_says_how_to_fill_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

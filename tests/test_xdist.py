@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
+from nodes import outcomes
 
 Run = Callable[..., pytest.RunResult]
 
@@ -88,21 +88,6 @@ def project(pytester: pytest.Pytester) -> Path:
         "import pytest\n\n@pytest.mark.parametrize('n', range(10))\ndef test_more(n):\n    pass\n", encoding="utf-8"
     )
     return pytester.path
-
-
-def outcomes(junit: Path) -> dict[str, list[str]]:
-    """What a junit file says of each test: kinds of its results, with the first line of their messages."""
-    found = {}
-    for case in ET.parse(junit).iter("testcase"):
-        results = [
-            f"{child.tag} {child.get('type')} {(child.get('message') or '').splitlines()[:1]}"
-            for child in case
-            if child.tag in {"failure", "error", "skipped", "rerun"}
-        ]
-        pairs = [(one.get("name"), one.get("value")) for one in case.iter("property")]
-        properties = [f"{name}={value}" for name, value in pairs if name != "import_seconds"]
-        found[f"{case.get('classname')}::{case.get('name')}"] = [*results, *properties]
-    return found
 
 
 WORDS = ("--wheel=dist", "--wheel-select=WHL101,WHL201", "tests")
