@@ -33,7 +33,7 @@ def providers(
     host = HostProvider()
     return (
         host,
-        PublishedProvider(host, offline=offline, index=index, find_links=find_links),
+        PublishedProvider(host, offline=offline, index=index, find_links=find_links, source=apt_source),
         DebianProvider(host, offline=offline, source=apt_source),
         *((WineProvider(host, offline=offline, index=index, find_links=find_links),) if wine else ()),
     )

@@ -334,16 +334,24 @@ def _unpack(folder: Path, into: Path) -> dict[str, str]:
     return {parts[0]: parts[1].replace("%3a", ":") for parts in names}
 
 
-def unpack(packages: Sequence[str], into: Path, *, work: Path, architecture: str = "amd64") -> str:
+def unpack(
+    packages: Sequence[str],
+    into: Path,
+    *,
+    work: Path,
+    architecture: str = "amd64",
+    source: Archive | None = None,
+) -> str:
     """Download packages from the newest suite that has all of them, and unpack them. Takes no dependencies.
 
     :param into: folder that becomes their root.
     :param work: an empty folder for apt's state.
     :param architecture: Debian's name of it.
+    :param source: where to fetch them from; ``None`` for the host's archive.
     :returns: the suite.
     :raises RuntimeUnavailableError: the host has no such archive, or no suite has the packages.
     """
-    found = archive()
+    found = source or archive()
     if found is None:
         raise RuntimeUnavailableError(
             f"{', '.join(packages)} cannot be fetched",

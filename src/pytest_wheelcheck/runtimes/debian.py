@@ -252,15 +252,18 @@ class DebianProvider:
                     return
 
 
-def of_host(host: HostProvider, version: tuple[int, int], *, free_threaded: bool = False) -> Path | None:
-    """Give the host's own CPython of a minor version, if it has one that was released."""
+def of_host(host: HostProvider, version: tuple[int, int], *, free_threaded: bool | None = False) -> Path | None:
+    """Give the host's own CPython of a minor version, if it has one that was released.
+
+    :param free_threaded: which build; ``None`` for either.
+    """
     for found in host.found():
         facts = found.facts
         if (
             facts.implementation == "cpython"
             and facts.version[:2] == version
             and facts.level == "final"
-            and facts.free_threaded == free_threaded
+            and free_threaded in {None, facts.free_threaded}
         ):
             return facts.python
     return None
@@ -446,6 +449,18 @@ def batches(archive: apt.Archive) -> Iterator[list[str]]:
         yield released[:1]
         yield released[1:]
     yield late[::-1]
+
+
+def suite_with(package: str, archive: apt.Archive, architecture: str, *, offline: bool = False) -> apt.Suite | None:
+    """Find the suite to take a package from: the host's own or a released one first.
+
+    :param architecture: Debian's name of it.
+    """
+    for batch in batches(archive):
+        for suite in apt.survey(archive, architecture, batch, offline=offline):
+            if package in suite.packages:
+                return suite
+    return None
 
 
 def _in_suite(suite: apt.Suite, architecture: Architecture, provider: str) -> Iterator[Offer]:

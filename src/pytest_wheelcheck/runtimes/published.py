@@ -13,11 +13,9 @@ installation in the cache, without tkinter:
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import shutil
-import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -27,42 +25,19 @@ from pytest_wheelcheck import cache, process
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.model import Runtime
 
-from . import apt, console, debian, qemu, tags
+from . import apt, console, debian, pinned, qemu, tags
 from .architectures import ARCHITECTURES, Architecture, native, runs_natively
 from .base import Answer, Offer, Platform, Request, fits, glibc, here
-from .host import Facts, HostProvider, judge
+from .host import HostProvider, judge
 from .progress import step
 from .published_wheels import DISTRIBUTION, PUBLISHED, VERSION, Published
+from .standard_library import SMOKE, StandardLibraries, archives
 
 #: Bump when the way in which the installations are made changes.
 _GENERATION = 3
 
-#: Seconds for pip to download one wheel of 15 MB.
-_DOWNLOAD_DEADLINE = 900.0
-
-#: Parts of a standard library that are not taken: another build's, tests, other programs.
-_NOT_TAKEN = (
-    "site-packages",
-    "dist-packages",
-    "lib-dynload",
-    "test",
-    "tests",
-    "idlelib",
-    "turtledemo",
-    "config-*",
-    "_sysconfigdata*",
-    "_sysconfig_vars*",
-    "build-details*",
-    "EXTERNALLY-MANAGED",
-    "sitecustomize.py",
-    "*.so",
-)
-
 #: Libraries that only tkinter needs; with their alignment of 2 MiB they are half of the whole.
 _TK = ("libX", "libxcb", "libtk", "libtcl", "libfontconfig", "libfreetype", "libpng", "libbrotli")
-
-#: What must work in a new installation; each comes with libraries of its own.
-_SMOKE = "import binascii, bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
 
 #: Where the certificates of authorities are, on the usual distributions (Go's ``crypto/x509/root_linux.go``).
 _CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -78,6 +53,7 @@ class PublishedProvider:
     :param offline: only what is in the cache already is offered.
     :param index: the package index; ``None`` for the one that pip is configured for.
     :param find_links: further folders or pages of distributions.
+    :param source: an archive of packages to ask before the host's: a line as in ``sources.list(5)``.
     """
 
     name = "published"
@@ -89,11 +65,12 @@ class PublishedProvider:
         offline: bool = False,
         index: str | None = None,
         find_links: Sequence[str] = (),
+        source: str = "",
     ) -> None:
         self._host = host
         self._offline = offline
-        self._index = index
-        self._find_links = tuple(find_links)
+        self._index = pinned.index(index, find_links)
+        self._source = source
 
     def costly(self, request: Request) -> bool:  # noqa: ARG002 — others look at it
         """See :meth:`.base.Provider.costly`."""
@@ -104,6 +81,10 @@ class PublishedProvider:
         at = here()
         if request.python is not None or at.system != "linux" or native() is None:
             return Answer()
+        try:
+            archives(self._source)
+        except RuntimeUnavailableError as error:
+            return Answer(reason=error.what)
         found: list[Offer] = []
         reasons: dict[str, None] = {}
         for published in PUBLISHED:
@@ -147,7 +128,7 @@ class PublishedProvider:
 
     def _get_emulated(self, published: Published, offer: Offer) -> Runtime:
         architecture = ARCHITECTURES[published.architecture]
-        emulator = qemu.find(architecture, offline=self._offline).path
+        emulator = qemu.find(architecture, archive=self._named(), offline=self._offline).path
         stand_in = self._stand_in(published)
         folder = cache.provision(
             _key(published), lambda side: self._make_emulated(published, architecture, emulator, stand_in, side)
@@ -183,8 +164,7 @@ class PublishedProvider:
         stand_in: Path | None,
         side: Path,
     ) -> None:
-        archive = apt.archive()
-        if archive is None or self._offline:
+        if self._offline:
             raise RuntimeUnavailableError(
                 f"CPython {_stem(published)} for {architecture.name} is not in the cache, and cannot be fetched here"
             )
@@ -196,7 +176,7 @@ class PublishedProvider:
         ):
             self._lay(published, side, Path(scratch), final, loader=None)
             try:
-                _c_library(archive, published, architecture, side / "root")
+                self._c_library(published, architecture, side / "root")
             except ProcessError as error:
                 raise RuntimeUnavailableError(
                     f"the C library for {architecture.name} could not be fetched",
@@ -211,7 +191,7 @@ class PublishedProvider:
                 emulator,
                 stand_in,
                 stem=_stem(published),
-                smoke=_SMOKE,
+                smoke=SMOKE,
                 program=f"bin/python{_stem(published)}",
                 library="lib",
             )
@@ -248,13 +228,52 @@ class PublishedProvider:
             rank=1 if emulated else 0,
         )
 
+    def _named(self) -> apt.Archive | None:
+        return apt.named(self._source) if self._source else None
+
+    def _with(self, package: str, architecture: Architecture) -> tuple[apt.Archive, apt.Suite] | None:
+        """Find the archive and suite to take a package from."""
+        for archive, _ in archives(self._source):
+            if suite := debian.suite_with(package, archive, architecture.debian, offline=self._offline):
+                return archive, suite
+        return None
+
     def _glibc_of(self, architecture: Architecture) -> tuple[int, int] | None:
         """Tell the version of the C library that the archive has for an architecture; ``None`` for none."""
-        archive = apt.archive()
-        if archive is None:
-            return None
-        found = _suite_with("libc6", archive, architecture, offline=self._offline)
-        return debian.apt_version(found.packages["libc6"]) if found else None
+        found = self._with("libc6", architecture)
+        return debian.apt_version(found[1].packages["libc6"]) if found else None
+
+    def _c_library(self, published: Published, architecture: Architecture, root: Path) -> None:
+        """Lay the C library of another architecture into *root*, with what wheels may lean on."""
+        if published.libc == "musl":
+            with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
+                (root / "usr" / "lib").mkdir(parents=True)
+                self._musl(root / "usr" / "lib", published, Path(scratch))
+        elif found := self._with("libc6", architecture):
+            archive, suite = found
+            apt.fetch(
+                archive, suite.codename, ["libc6"], root, architecture=architecture.debian, optional=debian.LIBRARIES
+            )
+        else:
+            raise RuntimeUnavailableError(f"no archive has a C library for {architecture.name} any longer")
+
+    def _musl(self, folder: Path, published: Published, work: Path) -> None:
+        """Lay musl's C library and a zlib that it can load into *folder*."""
+        root = work / "musl"
+        architecture = ARCHITECTURES[published.architecture]
+        found = self._with("musl", architecture)
+        apt.unpack(
+            ["musl", "zlib1g"],
+            root,
+            work=work / "apt-musl",
+            architecture=architecture.debian,
+            source=found[0] if found else None,
+        )
+        (loader,) = root.glob("usr/lib/*-linux-musl/libc.so")
+        shutil.copy2(loader, folder / _musl_loader(published))
+        (folder / f"libc.musl-{published.architecture}.so.1").symlink_to(_musl_loader(published))
+        zlib = next(path for path in root.glob("usr/lib/*-linux-gnu/libz.so.1.*") if path.is_file())
+        (folder / "libz.so.1").write_bytes(_for_musl(zlib.read_bytes()))
 
     def _hindrance(self, published: Published, at: Platform) -> str:
         """Say why an interpreter cannot be given here, or nothing."""
@@ -264,39 +283,22 @@ class PublishedProvider:
             return "not in the cache, and this run is offline"
         if _emulated(published):
             architecture = ARCHITECTURES[published.architecture]
-            if apt.archive() is None:
+            if not archives(self._source):
                 return (
                     f"a C library for {architecture.name} comes from an archive of Debian or Ubuntu, and there is none"
                 )
-            if self._glibc_of(architecture) is None:
+            if self._with("musl" if published.libc == "musl" else "libc6", architecture) is None:
                 return f"the host's archive has no C library for {architecture.debian}"
-            return self._no_library(published)
+            return self._libraries(published).missing(published.version[:2])
         if published.libc == "glibc" and at.libc != "glibc":
             return "needs glibc"
-        if published.libc == "musl" and apt.archive() is None:
-            return "musl and a standard library come from the archive of Debian or Ubuntu, which this host is not"
-        return self._no_library(published)
+        if published.libc == "musl" and not archives(self._source):
+            return "musl comes from the archive of Debian or Ubuntu, which this host is not"
+        return self._libraries(published).missing(published.version[:2])
 
-    def _no_library(self, published: Published) -> str:
-        """Say why there is no pure-Python library for an interpreter, or nothing."""
-        number = ".".join(map(str, published.version[:2]))
-        if self._library_of_host(published.version[:2]) is not None:
-            return ""
-        archive, at = apt.archive(), native()
-        if (
-            archive is None
-            or at is None
-            or _suite_with(f"python{number}-minimal", archive, at, offline=self._offline) is None
-        ):
-            return f"{number} needs a standard library: install any CPython {number}"
-        return ""
-
-    def _library_of_host(self, version: tuple[int, int]) -> Facts | None:
-        for found in self._host.found():
-            facts = found.facts
-            if facts.implementation == "cpython" and facts.version[:2] == version and facts.level == "final":
-                return facts
-        return None
+    def _libraries(self, published: Published) -> StandardLibraries:
+        found = archives(self._source, ARCHITECTURES[published.architecture].debian)
+        return StandardLibraries(self._host, found, self._index, offline=self._offline)
 
     def _make(self, published: Published, side: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
@@ -305,13 +307,13 @@ class PublishedProvider:
             loader = final / "lib" / _musl_loader(published) if published.libc == "musl" else None
             self._lay(published, side, work, final, loader=loader)
             if published.libc == "musl":
-                _musl(side / "lib", published, work)
+                self._musl(side / "lib", published, work)
         python = [side / "bin" / f"python{_stem(published)}"]
         if published.libc == "musl":
             # The program names its loader by the final path, where it is not yet.
             python = [side / "lib" / _musl_loader(published), python[0]]
         try:
-            process.run([*python, "-I", "-c", _SMOKE])
+            process.run([*python, "-I", "-c", SMOKE])
         except ProcessError as error:
             raise RuntimeUnavailableError(
                 f"the interpreter of {DISTRIBUTION} {VERSION} for {published.abi} does not work here",
@@ -324,68 +326,13 @@ class PublishedProvider:
 
     def _lay(self, published: Published, side: Path, work: Path, final: Path, *, loader: Path | None) -> None:
         """Lay interpreter and library into an installation; its C library comes later."""
-        wheel = self._download(published, work / "wheel")
+        wheel = pinned.download(published.wheel, self._index, work / "wheel")
         library = side / "lib" / f"python{_stem(published)}"
-        self._standard_library(published, library, work)
+        self._libraries(published).lay(published.version[:2], library, work)
         _take(wheel, published, side, library, loader)
         (library / "site-packages").mkdir()
         name = f"_sysconfigdata_{'t' if published.free_threaded else ''}_linux_{_multiarch(published)}.py"
         (library / name).write_text(_sysconfig(published, final, _pip(side)), encoding="utf-8")
-
-    def _download(self, published: Published, folder: Path) -> Path:
-        folder.mkdir()
-        wanted = folder / "requirements.txt"
-        wanted.write_text(f"{DISTRIBUTION}=={VERSION} --hash=sha256:{published.sha256}\n", encoding="utf-8")
-        argv: list[str | Path] = [
-            *_pip_command(),
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--implementation=cp",
-            f"--python-version={'.'.join(map(str, published.version[:2]))}",
-            f"--abi={published.abi}",
-            f"--platform={published.platform_tag}",
-            "--require-hashes",
-            "-r",
-            wanted,
-            "-d",
-            folder,
-            *(f"--find-links={place}" for place in self._find_links),
-            *([f"--index-url={self._index}"] if self._index else []),
-        ]
-        try:
-            process.run(argv, timeout=_DOWNLOAD_DEADLINE)
-        except ProcessError as error:
-            raise RuntimeUnavailableError(
-                f"{DISTRIBUTION} {VERSION} for {published.abi} could not be downloaded",
-                cause="the package index cannot be reached, or does not carry that wheel",
-                advice="look at pip's configuration; --wheel-offline leaves such interpreters out",
-                details=error.details or str(error),
-            ) from error
-        for wheel in folder.glob("*.whl"):
-            if hashlib.sha256(wheel.read_bytes()).hexdigest() == published.sha256:
-                return wheel
-        raise RuntimeUnavailableError(
-            f"{DISTRIBUTION} {VERSION} for {published.abi} is not the file that it was",
-            cause="the index, or something on the way, changed it",
-            advice="do not use it; tell the maintainers of the index",
-        )
-
-    def _standard_library(self, published: Published, library: Path, work: Path) -> None:
-        """Copy the pure-Python library of the same minor version from the host or its archive."""
-        number = ".".join(map(str, published.version[:2]))
-        facts = self._library_of_host(published.version[:2])
-        if facts is not None:
-            told = process.run([facts.python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"])
-            source = Path(told.stdout.strip())
-        else:
-            root = work / "root"
-            names = [f"libpython{number}-minimal", f"libpython{number}-stdlib", f"python{number}-venv"]
-            apt.unpack(names, root, work=work / "apt")
-            source = root / "usr/lib" / f"python{number}"
-        shutil.copytree(source, library, ignore=shutil.ignore_patterns(*_NOT_TAKEN), ignore_dangling_symlinks=True)
 
 
 def _stem(published: Published) -> str:
@@ -403,24 +350,9 @@ def _multiarch(published: Published) -> str:
     return name.replace("-gnu", "-musl") if published.libc == "musl" else name
 
 
-def _pip_command() -> list[str | Path]:
-    """Give a pip: virtualenv carries one, which runs from its wheel."""
-    if found := _embedded_pip():
-        return [sys.executable, found / "pip"]
-    return [sys.executable, "-m", "pip"]
-
-
-def _embedded_pip() -> Path | None:
-    from packaging.version import Version
-    from virtualenv.seed.wheels import embed
-
-    folder = Path(embed.__file__).parent
-    return max(folder.glob("pip-*.whl"), key=lambda path: Version(path.name.split("-")[1]), default=None)
-
-
 def _pip(side: Path) -> Path | None:
     """Lay a pip beside the library, for ``ensurepip``; give the folder where it will be."""
-    found = _embedded_pip()
+    found = pinned.embedded_pip()
     if found is None:
         return None
     folder = side / "lib" / "wheels"
@@ -475,42 +407,9 @@ def _emulated(published: Published) -> bool:
     return not runs_natively(published.architecture)
 
 
-def _suite_with(package: str, archive: apt.Archive, architecture: Architecture, *, offline: bool) -> apt.Suite | None:
-    """Find the suite to take a package from: the host's own or a released one first."""
-    for batch in debian.batches(archive):
-        for suite in apt.survey(archive, architecture.debian, batch, offline=offline):
-            if package in suite.packages:
-                return suite
-    return None
-
-
-def _c_library(archive: apt.Archive, published: Published, architecture: Architecture, root: Path) -> None:
-    """Lay the C library of another architecture into *root*, with what wheels may lean on."""
-    if published.libc == "musl":
-        with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
-            (root / "usr" / "lib").mkdir(parents=True)
-            _musl(root / "usr" / "lib", published, Path(scratch))
-        return
-    suite = _suite_with("libc6", archive, architecture, offline=False)
-    name = suite.codename if suite else archive.codename
-    apt.fetch(archive, name, ["libc6"], root, architecture=architecture.debian, optional=debian.LIBRARIES)
-
-
 def _musl_loader(published: Published) -> str:
     """Name musl's loader (musl's ``configure``, LDSO_PATHNAME)."""
     return f"ld-musl-{published.architecture}.so.1"
-
-
-def _musl(folder: Path, published: Published, work: Path) -> None:
-    """Lay musl's C library and a zlib that it can load into *folder*."""
-    root = work / "musl"
-    debian_name = ARCHITECTURES[published.architecture].debian
-    apt.unpack(["musl", "zlib1g"], root, work=work / "apt-musl", architecture=debian_name)
-    (loader,) = root.glob("usr/lib/*-linux-musl/libc.so")
-    shutil.copy2(loader, folder / _musl_loader(published))
-    (folder / f"libc.musl-{published.architecture}.so.1").symlink_to(_musl_loader(published))
-    zlib = next(path for path in root.glob("usr/lib/*-linux-gnu/libz.so.1.*") if path.is_file())
-    (folder / "libz.so.1").write_bytes(_for_musl(zlib.read_bytes()))
 
 
 def _for_musl(zlib: bytes) -> bytes:

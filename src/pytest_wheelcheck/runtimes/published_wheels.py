@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from . import pinned
+
 #: Distribution and version of all wheels below.
 DISTRIBUTION = "freeze-core"
 VERSION = "0.8.1"
@@ -39,6 +41,18 @@ class Published:
     def platform_tag(self) -> str:
         """The platform tag of the wheel."""
         return f"{'musllinux_1_2' if self.libc == 'musl' else 'manylinux_2_17'}_{self.architecture}"
+
+    @property
+    def wheel(self) -> pinned.Wheel:
+        """The wheel."""
+        return pinned.Wheel(
+            distribution=DISTRIBUTION,
+            version=VERSION,
+            python=".".join(map(str, self.version[:2])),
+            abi=self.abi,
+            platform=self.platform_tag,
+            sha256=self.sha256,
+        )
 
 
 def _published(minor: int, micro: int, threading: str, architecture: str, libc: str, sha256: str) -> Published:

@@ -52,7 +52,7 @@ def find(
 
     :param accepts: tells of a version whether it will do.
     :param what: says for people what *accepts* asks for.
-    :param archive: where to fetch it from; ``None`` for the host's.
+    :param archive: where to fetch it from, before the host's.
     :param offline: fetch nothing.
     :raises RuntimeUnavailableError: there is none.
     """
@@ -62,12 +62,12 @@ def find(
             if version is not None and accepts(version):
                 return Qemu(path=Path(found).resolve(), version=version)
     at = native()
-    source = archive or apt.archive()
+    sources = [each for each in (archive, apt.archive()) if each is not None]
     wanted = f"a QEMU for {architecture.name}{f' {what}' if what else ''}"
     kept = _kept(architecture, accepts)
     if kept is not None:
         return kept
-    if at is None or source is None:
+    if at is None or not sources:
         raise RuntimeUnavailableError(
             f"there is no {wanted.removeprefix('a ')}",
             cause="this host has none, and no archive of Debian or Ubuntu to fetch one from",
@@ -79,7 +79,7 @@ def find(
             advice=f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name}",
         )
     reasons = []
-    for batch in _batches(source):
+    for source, batch in ((each, batch) for each in sources for batch in _batches(each)):
         suites = apt.survey(source, at.debian, batch)
         reasons += [suite.problem for suite in suites if suite.problem]
         for suite in suites:

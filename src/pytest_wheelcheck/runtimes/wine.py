@@ -7,8 +7,6 @@ writes, that is an ordinary Windows installation. A wheel is fetched by name thr
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import sys
 import tempfile
 import zipfile
@@ -20,11 +18,12 @@ from pytest_wheelcheck import cache, process
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.model import Runtime
 
-from . import apt, debian, launcher, tags, wine_pe, wine_session, wine_system
-from .architectures import ARCHITECTURES, runs_natively
+from . import debian, launcher, pinned, tags, wine_pe, wine_session, wine_system
+from .architectures import runs_natively
 from .base import Answer, Offer, Platform, Request, fits, here
-from .host import Facts, HostProvider
+from .host import HostProvider
 from .progress import step
+from .standard_library import SMOKE, StandardLibraries, archives
 
 #: Bump when the way in which the installations are made changes.
 _GENERATION = 1
@@ -32,39 +31,15 @@ _GENERATION = 1
 #: The distribution whose wheels carry the interpreters.
 DISTRIBUTION, VERSION = "panda3d", "1.10.16"
 
-#: Seconds for pip to download one wheel of 67 MB.
-_DOWNLOAD_DEADLINE = 1800.0
-
 #: The platform of these interpreters.
 PLATFORM = Platform(system="win32", architecture="amd64")
 
 #: What asks for all of them.
 REQUEST = Request(platform=PLATFORM)
 
-#: Parts of a standard library that are not taken: another system's, tests, other programs.
-_NOT_TAKEN = (
-    "site-packages",
-    "dist-packages",
-    "lib-dynload",
-    "test",
-    "tests",
-    "idlelib",
-    "turtledemo",
-    "config-*",
-    "_sysconfigdata*",
-    "_sysconfig_vars*",
-    "build-details*",
-    "EXTERNALLY-MANAGED",
-    "sitecustomize.py",
-    "*.so",
-)
-
 #: Of the wheel: libraries that stand beside ``python.exe``; and beginnings of what is left out.
 _BESIDE = ("python3", "vcruntime140")
 _LEFT_OUT = ("api-ms-win-", "tcl", "tk8", "_tkinter", "_test", "_ctypes_test")
-
-#: What must work in a new installation; each comes with libraries of its own.
-_SMOKE = "import binascii, bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +66,18 @@ class Carried:
     def library(self) -> str:
         """``python313.dll``."""
         return f"python{self.version[0]}{self.version[1]}.dll"
+
+    @property
+    def wheel(self) -> pinned.Wheel:
+        """The wheel."""
+        return pinned.Wheel(
+            distribution=DISTRIBUTION,
+            version=VERSION,
+            python=self.short,
+            abi=self.abi,
+            platform="win_amd64",
+            sha256=self.sha256,
+        )
 
 
 #: The wheels, by digest.
@@ -125,8 +112,7 @@ class WineProvider:
     ) -> None:
         self._host = host
         self._offline = offline
-        self._index = index
-        self._find_links = tuple(find_links)
+        self._index = pinned.index(index, find_links)
 
     def costly(self, request: Request) -> bool:
         """See :meth:`.base.Provider.costly`."""
@@ -165,8 +151,8 @@ class WineProvider:
         python = launcher.provision(
             launch, folder / "python.exe", folder / "Lib", name=f"wine-{carried.abi}", stem=carried.short
         )
-        facts = self._library_of_host(carried)
-        return offer.runtime(python, native=facts.python if facts else None, launch=(launch.before, launch.after))
+        stand_in = debian.of_host(self._host, carried.version[:2])
+        return offer.runtime(python, native=stand_in, launch=(launch.before, launch.after))
 
     def _offer(self, carried: Carried) -> Offer:
         return Offer(
@@ -193,29 +179,10 @@ class WineProvider:
             return ""
         if self._offline:
             return f"CPython {carried.short} for Windows is not in the cache, and this run is offline"
-        if self._library_of_host(carried) is None and apt.archive() is None:
-            return f"{carried.short} needs a standard library: install any CPython {carried.short}"
-        if self._library_of_host(carried) is None and not self._in_archive(carried):
-            return f"{carried.short} needs a standard library: install any CPython {carried.short}"
-        return ""
+        return self._libraries().missing(carried.version[:2])
 
-    def _in_archive(self, carried: Carried) -> bool:
-        archive = apt.archive()
-        if archive is None:
-            return False
-        for batch in debian.batches(archive):
-            for suite in apt.survey(archive, ARCHITECTURES["x86_64"].debian, batch, offline=self._offline):
-                if f"python{carried.short}-minimal" in suite.packages:
-                    return True
-        return False
-
-    def _library_of_host(self, carried: Carried) -> Facts | None:
-        for found in self._host.found():
-            facts = found.facts
-            same = facts.version[:2] == carried.version[:2] and not facts.free_threaded
-            if facts.implementation == "cpython" and same and facts.level == "final":
-                return facts
-        return None
+    def _libraries(self) -> StandardLibraries:
+        return StandardLibraries(self._host, archives(""), self._index, offline=self._offline)
 
     def _make(self, carried: Carried, launch: launcher.Launch, side: Path) -> None:
         with (
@@ -223,15 +190,15 @@ class WineProvider:
             tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch,
         ):
             work = Path(scratch)
-            _take(self._download(carried, work / "wheel"), side)
-            self._standard_library(carried, side / "Lib", work)
+            _take(pinned.download(carried.wheel, self._index, work / "wheel"), side)
+            self._libraries().lay(carried.version[:2], side / "Lib", work)
             (side / "Lib" / "site-packages").mkdir()
             (side / "python.exe").write_bytes(wine_pe.python(carried.library))
             names = _stable_names(side / carried.library)
             (side / "python3.dll").write_bytes(wine_pe.stable_abi(carried.library, names))
             try:
                 done = process.run(
-                    [*launch.argv(side / "python.exe", side / "python.exe"), "-I", "-c", _SMOKE], timeout=300.0
+                    [*launch.argv(side / "python.exe", side / "python.exe"), "-I", "-c", SMOKE], timeout=300.0
                 )
             except ProcessError as error:
                 raise RuntimeUnavailableError(
@@ -242,55 +209,11 @@ class WineProvider:
                 ) from error
             del done
             # Byte-code is the minor version's, whatever the system.
-            if facts := self._library_of_host(carried):
-                command: list[str | Path] = [facts.python, "-I"]
+            if stand_in := debian.of_host(self._host, carried.version[:2]):
+                command: list[str | Path] = [stand_in, "-I"]
             else:
                 command = [*launch.argv(side / "python.exe", side / "python.exe"), "-I"]
             process.run([*command, "-m", "compileall", "-q", side / "Lib"], check=False)
-
-    def _download(self, carried: Carried, folder: Path) -> Path:
-        from .published import _pip_command
-
-        folder.mkdir()
-        wanted = folder / "requirements.txt"
-        wanted.write_text(f"{DISTRIBUTION}=={VERSION} --hash=sha256:{carried.sha256}\n", encoding="utf-8")
-        argv: list[str | Path] = [
-            *_pip_command(),
-            *("download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"),
-            *("--implementation=cp", f"--python-version={carried.short}", f"--abi={carried.abi}"),
-            *("--platform=win_amd64", "--require-hashes", "-r", wanted, "-d", folder),
-            *(f"--find-links={place}" for place in self._find_links),
-            *([f"--index-url={self._index}"] if self._index else []),
-        ]
-        try:
-            process.run(argv, timeout=_DOWNLOAD_DEADLINE)
-        except ProcessError as error:
-            raise RuntimeUnavailableError(
-                f"{DISTRIBUTION} {VERSION} for {carried.abi} could not be downloaded",
-                cause="the package index cannot be reached, or does not carry that wheel",
-                advice="look at pip's configuration; --wheel-offline leaves such interpreters out",
-                details=error.details or str(error),
-            ) from error
-        for wheel in folder.glob("*.whl"):
-            if hashlib.sha256(wheel.read_bytes()).hexdigest() == carried.sha256:
-                return wheel
-        raise RuntimeUnavailableError(
-            f"{DISTRIBUTION} {VERSION} for {carried.abi} is not the file that it was",
-            cause="the index, or something on the way, changed it",
-            advice="do not use it; tell the maintainers of the index",
-        )
-
-    def _standard_library(self, carried: Carried, library: Path, work: Path) -> None:
-        facts = self._library_of_host(carried)
-        if facts is not None:
-            told = process.run([facts.python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"])
-            source = Path(told.stdout.strip())
-        else:
-            root = work / "root"
-            names = [f"libpython{carried.short}-minimal", f"libpython{carried.short}-stdlib"]
-            apt.unpack(names, root, work=work / "apt")
-            source = root / "usr/lib" / f"python{carried.short}"
-        shutil.copytree(source, library, ignore=shutil.ignore_patterns(*_NOT_TAKEN), ignore_dangling_symlinks=True)
 
 
 def _key(carried: Carried) -> str:
