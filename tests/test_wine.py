@@ -174,6 +174,33 @@ def test_without_wine(ground: Ground) -> None:
     assert set(found.nodes) == set()
 
 
+ENVIRONMENT = """
+import os, pathlib, subprocess, sys, time, venv
+folder = pathlib.Path(sys.argv[1])
+venv.create(folder)
+python = folder / "Scripts" / "python.exe"
+told = subprocess.run([python, "-c", "import sys; print(sys.prefix, sys.executable, sys.argv); sys.exit(5)", "a b", '"'],
+                      capture_output=True, text=True)
+assert told.returncode == 5, told
+assert told.stdout == f"{folder} {python} {['-c', 'a b', chr(34)]}\\n", told
+child = subprocess.Popen([python, "-u", "-c", "import os, time; print(os.getpid()); time.sleep(60)"], stdout=subprocess.PIPE)
+assert int(child.stdout.readline()) != child.pid
+child.kill()
+begin = time.monotonic()
+assert child.stdout.read() == b"" and time.monotonic() - begin < 20
+"""
+
+
+@pytest.mark.parametrize("version", [(3, 12), (3, 13)])
+def test_environments_made_by_the_interpreter(
+    wines: wine.WineProvider, tmp_path: Path, version: tuple[int, int]
+) -> None:
+    (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == version)
+    python = wines.get(offer).python
+    done = subprocess.run([python, "-c", ENVIRONMENT, tmp_path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_interpreter_as_a_command(wines: wine.WineProvider) -> None:
     (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == (3, 13))
     runtime = wines.get(offer)

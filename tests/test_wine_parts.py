@@ -49,6 +49,11 @@ def test_files_that_are_written() -> None:
         b"python313.dll": 1,
     }
     assert program.DIRECTORY_ENTRY_RESOURCE.entries[0].id == 24
+    assert program.OPTIONAL_HEADER.Subsystem == 3
+    assert pefile.PE(data=wine_pe.python("python313.dll", console=False)).OPTIONAL_HEADER.Subsystem == 2
+    other = pefile.PE(data=wine_pe.redirector("Z:\\a b\\python.exe"))
+    assert {each.dll for each in other.DIRECTORY_ENTRY_IMPORT} == {b"ucrtbase.dll", b"kernel32.dll"}
+    assert "Z:\\a b\\python.exe\0".encode("utf-16-le") in other.get_memory_mapped_image()
     stable = pefile.PE(data=wine_pe.stable_abi("python313.dll", ["Py_Exit", "PyLong_Type"]))
     forwards = {each.name: each.forwarder for each in stable.DIRECTORY_ENTRY_EXPORT.symbols}
     assert forwards == {b"Py_Exit": b"python313.Py_Exit", b"PyLong_Type": b"python313.PyLong_Type"}

@@ -24,9 +24,10 @@ from .base import Answer, Offer, Platform, Request, fits, here
 from .host import HostProvider
 from .progress import step
 from .standard_library import SMOKE, StandardLibraries, archives
+from .wine_paths import to_windows
 
 #: Bump when the way in which the installations are made changes.
-_GENERATION = 1
+_GENERATION = 2
 
 #: The distribution whose wheels carry the interpreters.
 DISTRIBUTION, VERSION = "panda3d", "1.10.16"
@@ -193,7 +194,7 @@ class WineProvider:
             _take(pinned.download(carried.wheel, self._index, work / "wheel"), side)
             self._libraries().lay(carried.version[:2], side / "Lib", work)
             (side / "Lib" / "site-packages").mkdir()
-            (side / "python.exe").write_bytes(wine_pe.python(carried.library))
+            _write_programs(carried, side)
             names = _stable_names(side / carried.library)
             (side / "python3.dll").write_bytes(wine_pe.stable_abi(carried.library, names))
             try:
@@ -218,6 +219,18 @@ class WineProvider:
 
 def _key(carried: Carried) -> str:
     return f"runtimes/wine-{carried.abi}-{cache.digest(carried.sha256, str(_GENERATION))}"
+
+
+def _write_programs(carried: Carried, side: Path) -> None:
+    """Write the interpreter, and what stands for it in virtual environments, by the names that the version has."""
+    final = cache.place(_key(carried))
+    redirectors = side / "Lib/venv/scripts/nt"
+    redirectors.mkdir(parents=True, exist_ok=True)
+    for letter in ("", "w"):
+        name = f"python{letter}.exe"
+        (side / name).write_bytes(wine_pe.python(carried.library, console=not letter))
+        other = name if carried.version < (3, 13) else f"venv{letter}launcher.exe"
+        (redirectors / other).write_bytes(wine_pe.redirector(to_windows(final / name), console=not letter))
 
 
 def _take(wheel: Path, side: Path) -> None:

@@ -1,4 +1,6 @@
-"""Writing the small Windows files that published wheels do not carry: ``python.exe``, ``python3.dll`` and one of Windows' own.
+"""Writing the small Windows files that published wheels do not carry.
+
+They are ``python.exe``, what stands for it in virtual environments, ``python3.dll``, and one of Windows' own.
 
 A table-driven writer of portable executables for x86-64 (PE32+, one section), so that no compiler is needed. Source of
 all offsets and constants: the specification «PE Format» of Microsoft, and for instructions the processor's manual.
@@ -40,6 +42,18 @@ class Call:
     function: str
 
 
+@dataclass(frozen=True, slots=True)
+class At:
+    """An instruction that ends in the distance to a place in the image's data.
+
+    :param instruction: all of it but for the distance.
+    :param data: the name of the data.
+    """
+
+    instruction: bytes
+    data: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Image:
     """A program or library to be written.
@@ -47,37 +61,51 @@ class Image:
     :param name: of a library, its file name; empty for a program.
     :param imports: functions by the library that has them.
     :param code: the machine code, which begins with the entry point of a program, or the only function of a library.
+    :param data: what the code refers to, by names for :class:`At`.
     :param function: the name of a library's only function of its own.
     :param forwards: exported names and the ``library.name`` that each stands for.
     :param manifest: what a program says of itself.
+    :param console: whether a program has a console.
     """
 
     name: str = ""
     imports: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    code: Sequence[bytes | Call] = ()
+    code: Sequence[bytes | Call | At] = ()
+    data: Mapping[str, bytes] = field(default_factory=dict)
     function: str = ""
     forwards: Mapping[str, str] = field(default_factory=dict)
     manifest: bytes = b""
+    console: bool = True
 
 
 def write(image: Image) -> bytes:
     """Write an image as a file."""
-    body = bytearray(sum(6 if isinstance(part, Call) else len(part) for part in image.code))
+    body = bytearray(sum(map(_length, image.code)))
     directories = [(0, 0)] * 16
-    slots = _write_imports(image.imports, body, directories)
+    places = _write_imports(image.imports, body, directories)
+    for name, data in image.data.items():
+        places[name] = _aligned(body, 16)
+        body += data
     if image.name:
         directories[0] = _write_exports(image, body)
     if image.manifest:
         directories[2] = _write_manifest(image.manifest, body)
     at = 0
     for part in image.code:
-        # call qword ptr [rip + distance]
-        piece = part if isinstance(part, bytes) else b"\xff\x15" + struct.pack("<i", slots[part.function] - (at + 6))
-        body[at : at + len(piece)] = piece
-        at += len(piece)
-    return _headers(bool(image.name), bool(image.code), len(body), directories).ljust(_RAW, b"\0") + bytes(
-        body.ljust(_up(len(body), 0x200), b"\0")
-    )
+        end = at + _length(part)
+        if isinstance(part, bytes):
+            body[at:end] = part
+        else:
+            # The distance counts from the next instruction. FF 15: call qword ptr [rip + distance]
+            words, name = (b"\xff\x15", part.function) if isinstance(part, Call) else (part.instruction, part.data)
+            body[at:end] = words + struct.pack("<i", places[name] - end)
+        at = end
+    head = _headers(image, len(body), directories)
+    return head.ljust(_RAW, b"\0") + bytes(body.ljust(_up(len(body), 0x200), b"\0"))
+
+
+def _length(part: bytes | Call | At) -> int:
+    return len(part) if isinstance(part, bytes) else 6 if isinstance(part, Call) else len(part.instruction) + 4
 
 
 def _up(value: int, step: int) -> int:
@@ -162,17 +190,18 @@ def _write_manifest(manifest: bytes, body: bytearray) -> tuple[int, int]:
     return _RVA + begin, len(body) - begin
 
 
-def _headers(library: bool, entry: bool, size: int, directories: Iterable[tuple[int, int]]) -> bytes:  # noqa: FBT001
+def _headers(image: Image, size: int, directories: Iterable[tuple[int, int]]) -> bytes:
+    library = bool(image.name)
     dos = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64)
     # Machine x86-64, one section; 0x22: executable, large addresses; 0x2000: a library.
     coff = struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x22 | (0x2000 if library else 0))
     raw = _up(size, 0x200)
-    optional = struct.pack("<HBBIIIII", 0x20B, 14, 0, raw, 0, 0, _RVA if entry and not library else 0, _RVA)
+    optional = struct.pack("<HBBIIIII", 0x20B, 14, 0, raw, 0, 0, _RVA if image.code and not library else 0, _RVA)
     optional += struct.pack(
         "<QIIHHHHHHIIIIHH",
         *(_BASES[library], 0x1000, 0x200, 6, 0, 0, 0, 6, 0, 0, _RVA + _up(size, 0x1000), _RAW, 0),
-        # Console program; addresses are relative, data is never executed.
-        *(3, 0x0100 | (0 if library else 0x8000)),
+        # 3: console program, 2: one without; addresses are relative, data is never executed.
+        *(3 if image.console else 2, 0x0100 | (0 if library else 0x8000)),
     )
     optional += struct.pack("<QQQQII", _STACK, 0x1000, 0x100000, 0x1000, 0, 16)
     for pair in directories:
@@ -182,10 +211,11 @@ def _headers(library: bool, entry: bool, size: int, directories: Iterable[tuple[
     return dos + b"PE\0\0" + coff + optional + section
 
 
-def python(library: str) -> bytes:
+def python(library: str, *, console: bool = True) -> bytes:
     """Write ``python.exe``: what CPython's ``Programs/python.c`` is, ``return Py_Main(argc, argv)``.
 
     :param library: the interpreter's library, such as ``python313.dll``.
+    :param console: ``pythonw.exe`` has none.
     """
     return write(
         Image(
@@ -215,6 +245,100 @@ def python(library: str) -> bytes:
                 b"\xcc",
             ),
             manifest=_MANIFEST,
+            console=console,
+        )
+    )
+
+
+def redirector(base: str, *, console: bool = True) -> bytes:
+    """Write what stands as ``python.exe`` in virtual environments on Windows.
+
+    It starts the interpreter of the base installation, tells that one where it stands itself, and waits; where it is
+    ended, so is that one. CPython's own (``PC/venvlauncher.c``, before 3.13 ``PC/launcher.c``) reads the base's path
+    from ``pyvenv.cfg``.
+
+    :param base: path of the interpreter to start, as Windows says it.
+    :param console: ``pythonw.exe`` has none.
+    """
+    limits = bytearray(144)  # JOBOBJECT_EXTENDED_LIMIT_INFORMATION
+    # LimitFlags: the job's processes end with the last handle to it; their own children are not of the job.
+    struct.pack_into("<I", limits, 16, 0x2000 | 0x1000)
+    lea_rcx, lea_rdx, lea_r8, lea_rax = b"\x48\x8d\x0d", b"\x48\x8d\x15", b"\x4c\x8d\x05", b"\x48\x8d\x05"
+    process = At(b"\x48\x8b\x0d", "process")  # mov rcx, [process]
+    return write(
+        Image(
+            imports={
+                "ucrtbase.dll": ("_configure_wide_argv", "__p__wpgmptr"),
+                "kernel32.dll": (
+                    "AssignProcessToJobObject",
+                    "CreateJobObjectW",
+                    "CreateProcessW",
+                    "ExitProcess",
+                    "GetCommandLineW",
+                    "GetExitCodeProcess",
+                    "SetConsoleCtrlHandler",
+                    "SetEnvironmentVariableW",
+                    "SetInformationJobObject",
+                    "WaitForSingleObject",
+                ),
+            },
+            data={
+                "name": "__PYVENV_LAUNCHER__\0".encode("utf-16-le"),
+                "base": f"{base}\0".encode("utf-16-le"),
+                "limits": bytes(limits),
+                "startup": struct.pack("<I", 104).ljust(104, b"\0"),  # STARTUPINFOW
+                "process": bytes(24),  # PROCESS_INFORMATION
+                "code": struct.pack("<I", 101),  # what PC/venvlauncher.c ends with where it cannot start the other
+            },
+            code=(
+                b"\x53",  # push rbx
+                b"\x48\x83\xec\x60",  # sub rsp, 96
+                b"\xb9\x01\x00\x00\x00",  # mov ecx, 1
+                Call("_configure_wide_argv"),
+                Call("__p__wpgmptr"),
+                b"\x48\x8b\x10",  # mov rdx, [rax]: the path of this program
+                At(lea_rcx, "name"),
+                Call("SetEnvironmentVariableW"),
+                b"\x31\xc9\x31\xd2",  # xor ecx, ecx; xor edx, edx
+                Call("CreateJobObjectW"),
+                b"\x48\x89\xc3",  # mov rbx, rax
+                b"\x48\x89\xc1",  # mov rcx, rax
+                b"\xba\x09\x00\x00\x00",  # mov edx, 9: JobObjectExtendedLimitInformation
+                At(lea_r8, "limits"),
+                b"\x41\xb9\x90\x00\x00\x00",  # mov r9d, 144
+                Call("SetInformationJobObject"),
+                Call("GetCommandLineW"),
+                b"\x48\x89\xc2",  # mov rdx, rax
+                At(lea_rcx, "base"),
+                b"\x45\x31\xc0\x45\x31\xc9",  # xor r8d, r8d; xor r9d, r9d
+                b"\x31\xc0",  # xor eax, eax
+                b"\x48\x89\x44\x24\x28\x48\x89\x44\x24\x30\x48\x89\x44\x24\x38",  # mov [rsp+40, +48, +56], rax
+                b"\xc7\x44\x24\x20\x01\x00\x00\x00",  # mov dword [rsp+32], 1: handles are inherited
+                At(lea_rax, "startup"),
+                b"\x48\x89\x44\x24\x40",  # mov [rsp+64], rax
+                At(lea_rax, "process"),
+                b"\x48\x89\x44\x24\x48",  # mov [rsp+72], rax
+                Call("CreateProcessW"),
+                b"\x85\xc0",  # test eax, eax
+                b"\x74\x43",  # jz to the last three instructions
+                b"\x48\x89\xd9",  # mov rcx, rbx
+                At(b"\x48\x8b\x15", "process"),  # mov rdx, [process]
+                Call("AssignProcessToJobObject"),
+                b"\x31\xc9",  # xor ecx, ecx
+                b"\xba\x01\x00\x00\x00",  # mov edx, 1: Ctrl-C is the other's business
+                Call("SetConsoleCtrlHandler"),
+                process,
+                b"\xba\xff\xff\xff\xff",  # mov edx, -1: for as long as it takes
+                Call("WaitForSingleObject"),
+                process,
+                At(lea_rdx, "code"),
+                Call("GetExitCodeProcess"),
+                At(b"\x8b\x0d", "code"),  # mov ecx, [code]
+                Call("ExitProcess"),
+                b"\xcc",
+            ),
+            manifest=_MANIFEST,
+            console=console,
         )
     )
 
