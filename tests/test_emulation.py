@@ -20,7 +20,7 @@ from nodes import outcomes
 
 from pytest_wheelcheck import cache, targets
 from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.runtimes import apt, providers
+from pytest_wheelcheck.runtimes import apt, launcher, providers
 from pytest_wheelcheck.runtimes.base import Platform, Request
 from pytest_wheelcheck.runtimes.debian import DebianProvider
 from pytest_wheelcheck.runtimes.host import HostProvider
@@ -36,8 +36,10 @@ pytestmark = [
 ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
 
 TESTS = """
-import concurrent.futures, multiprocessing, os, pathlib, platform, shutil, subprocess, sys, sysconfig
-import tool
+import multiprocessing, os, pathlib, platform, shutil, subprocess, sys, sysconfig
+import pytest, tool
+
+WHEEL = "tool-1.0-py3-none-manylinux_2_17_aarch64.whl"
 
 def square(number):
     return number * number, sys.prefix, platform.machine()
@@ -56,8 +58,9 @@ def test_subprocess():
     assert said(sys.executable, "-c", "import sys, tool; print(sys.prefix, sys.executable)") == (
         f"{sys.prefix} {sys.executable}")
 
-def test_spawn():
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_multiprocessing(method):
+    with multiprocessing.get_context(method).Pool(1) as pool:
         assert pool.map(square, [7]) == [(49, sys.prefix, "aarch64")]
 
 def test_console_script():
@@ -65,15 +68,26 @@ def test_console_script():
 
 def test_executable_of_the_wheel():
     assert pathlib.Path(shutil.which("tool-native")).parent == pathlib.Path(sys.prefix, "bin")
-    assert "GLIBC" in said("tool-native", "--version")
+    for how in ("tool-native", pathlib.Path(sys.prefix, "bin", "tool-native")):
+        assert "GLIBC" in said(how, "--version")
+        assert "GLIBC" in said("/bin/sh", "-c", f"{how} --version")
+
+def test_executable_in_the_package():
+    inner = pathlib.Path(tool.__file__).with_name("data") / "inner"
+    assert said(inner, "-c", "import platform; print(platform.machine())") == "aarch64"
 
 def test_a_program_of_the_host():
     assert said("/bin/echo", "hello") == "hello"
 
 def test_environment_inside(tmp_path):
-    said(sys.executable, "-m", "venv", "--without-pip", tmp_path / "inner")
     inner = tmp_path / "inner"
-    assert said(inner / "bin" / "python", "-c", "import sys; print(sys.prefix)") == str(inner)
+    said(sys.executable, "-m", "venv", inner)
+    python = inner / "bin" / "python"
+    assert said(python, "-c", "import sys; print(sys.prefix, sys.executable)") == f"{inner} {python}"
+    wheel = pathlib.Path("dist", WHEEL).absolute()
+    said(inner / "bin" / "pip", "--isolated", "install", "--no-index", "--disable-pip-version-check", wheel)
+    assert said(inner / "bin" / "tool-hello") == f"hello from {inner}"
+    assert said(python, "-c", "import tool; print(tool.__file__)").startswith(str(inner))
 
 def test_pty():
     here, there = os.openpty()
@@ -109,20 +123,24 @@ def arm(version: tuple[int, int]) -> Runtime:
 
 
 @pytest.fixture
-def tool(tmp_path: Path, arm: Runtime) -> Path:
-    """A wheel for aarch64 with a console script and an executable: the root's loader is a program of its own."""
+def tool(pytester: pytest.Pytester, arm: Runtime) -> Path:
+    """A wheel for aarch64 with a console script and executables.
+
+    Among the scripts a static one, which the root's loader is; in the package one that needs the loader, an interpreter.
+    """
     root = Path(arm.launch[0][arm.launch[0].index("-L") + 1])
     program = (root / "lib/ld-linux-aarch64.so.1").resolve().read_bytes()
     return builders.build_wheel(
-        tmp_path / "dist",
+        pytester.path / "dist",
         "tool",
         files={
             "tool/__init__.py": "import sys\ndef main():\n    print('hello from', sys.prefix)\n",
+            "tool/data/inner": launcher.program_of(arm.python).read_bytes(),
             "tool-1.0.data/scripts/tool-native": program,
         },
         tags=["py3-none-manylinux_2_17_aarch64"],
         entry_points={"console_scripts": {"tool-hello": "tool:main"}},
-        modes={"tool-1.0.data/scripts/tool-native": 0o100755},
+        modes=dict.fromkeys(("tool-1.0.data/scripts/tool-native", "tool/data/inner"), 0o100755),
     )
 
 
@@ -131,13 +149,24 @@ def test_a_whole_run(
 ) -> None:
     (pytester.path / "test_tool.py").write_text(TESTS, encoding="utf-8")
     number = ".".join(map(str, version))
-    words = ("-v", "--wheel", tool, f"--wheel-python={number}", "--wheel-select=WHL101", "test_tool.py")
+    words = (
+        "-v",
+        "--wheel",
+        tool,
+        f"--wheel-python={number}",
+        "--wheel-select=WHL101",
+        "--durations=5",
+        "test_tool.py",
+    )
     first = run_wheels(*words, timeout=600)
-    first.assert_outcomes(passed=TESTS.count("def test_") + 5)
+    first.assert_outcomes(passed=TESTS.count("def test_") + 2 + 5)
     name = f"cp{version[0]}{version[1]}-linux-aarch64"
-    first.stdout.fnmatch_lines([f"*::{name}::run?tool-native? PASSED*", f"*::{name}::test_tool.py::test_spawn PASSED*"])
+    first.stdout.fnmatch_lines(
+        [f"*::{name}::run?tool-native? PASSED*", f"*::{name}::test_tool.py::test_multiprocessing?forkserver? PASSED*"]
+    )
     # What the first run fetched is enough for a second one without the network.
-    run_wheels(*words, "--wheel-offline", timeout=600).assert_outcomes(passed=TESTS.count("def test_") + 5)
+    again = run_wheels(*words, "--wheel-offline", "-k", "not environment_inside", timeout=600)
+    again.assert_outcomes(passed=TESTS.count("def test_") + 2 + 4, deselected=1)
 
 
 ENDINGS = """

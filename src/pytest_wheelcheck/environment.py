@@ -15,6 +15,8 @@ import importlib.metadata
 import os
 import re
 import shutil
+import stat
+import struct
 import sys
 import tempfile
 import time
@@ -293,23 +295,57 @@ def _install_into(
 
 
 def _launch_executables(environment: Environment, runtime: Runtime) -> None:
-    """Put a launcher in the place of every ELF executable that a wheel installed; the kernel could not start it.
+    """Put a launcher in the place of every ELF executable that was installed; the kernel could not start it.
 
-    The program itself stays in the same folder, by another name, since it may look for files beside it.
+    The program itself stays in the same folder, by another name, since it may look for files beside it. Executables
+    stand among the scripts, and within packages that start them by their paths.
     """
     if not runtime.launch:
         return
     before, after = runtime.launch
-    for program in environment.scripts.iterdir():
-        if program.is_symlink() or not program.is_file() or program.name.startswith("."):
-            continue
-        with program.open("rb") as file:
-            if file.read(4) != b"\x7fELF":
-                continue
-        real = program.with_name(f".{program.name}.elf")
-        program.rename(real)
-        program.write_text(Launch(before=before, after=after).text(real), encoding="utf-8")
-        program.chmod(0o755)
+    launch = Launch(before=before, after=after)
+    for place in dict.fromkeys((environment.scripts, *environment.site_folders)):
+        for program in _programs(place, emulated=runtime.emulated):
+            real = program.with_name(f".{program.name}.elf")
+            program.rename(real)
+            program.write_text(launch.text(real), encoding="utf-8")
+            program.chmod(0o755)
+
+
+#: Offsets of e_type, e_phoff, e_phentsize with e_phnum in an ELF header, and the form of an address; by EI_CLASS.
+_ELF_FORMS = {1: (28, 42, "I"), 2: (32, 54, "Q")}
+_ET_EXEC, _ET_DYN, _PT_INTERP = 2, 3, 3
+
+
+def _programs(folder: Path, *, emulated: bool) -> Iterator[Path]:
+    """Find the ELF executables in a tree.
+
+    A static one, which names no loader, is none where the host's own processor runs it.
+    """
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)  # noqa: PTH118  called for a thousand files
+            if not re.search(r"^\.|\.(py|so)(\.|$)", name) and _is_program(path, emulated=emulated):
+                yield Path(path)
+
+
+def _is_program(path: str, *, emulated: bool) -> bool:
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode) or not status.st_mode & stat.S_IXUSR:
+        return False
+    with open(path, "rb") as file:  # noqa: PTH123  as above
+        head = file.read(4096)
+    if head[:4] != b"\x7fELF" or len(head) < 64 or head[4] not in _ELF_FORMS:
+        return False
+    order = ">" if head[5] == 2 else "<"
+    table, sizes, form = _ELF_FORMS[head[4]]
+    (kind,) = struct.unpack_from(f"{order}H", head, 16)
+    if emulated or kind not in {_ET_EXEC, _ET_DYN}:
+        return kind in {_ET_EXEC, _ET_DYN}
+    (start,) = struct.unpack_from(f"{order}{form}", head, table)
+    size, count = struct.unpack_from(f"{order}2H", head, sizes)
+    places = range(start, min(start + size * count, len(head) - 4), max(size, 1))
+    return any(struct.unpack_from(f"{order}I", head, place)[0] == _PT_INTERP for place in places)
 
 
 def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], settings: InstallSettings) -> Installed:
