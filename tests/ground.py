@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import standin
 from nodes import Seen, read
 
 #: In the environment of every process of a run; a child that lives on is found by it.
@@ -36,7 +37,8 @@ class Ground:
 
     :param temp: the folder for temporary files of all runs here; empty after each.
 
-    Attribute ``prefix``: words before the command line.
+    Attributes: ``prefix``, words before the command line; ``python``, the interpreters under the wheel; ``emulated``;
+    ``kinds``, what the witness can be asked to do.
     """
 
     def __init__(self, path: Path, temp: Path, wheel: Path) -> None:
@@ -46,6 +48,9 @@ class Ground:
         self._mark = secrets.token_hex(8)
         temp.mkdir()
         self.prefix: list[str] = []
+        self.python = sys.executable
+        self.emulated = False
+        self.kinds: tuple[str, ...] = (*standin.KINDS, "panic")
         self.env = {**os.environ, "TMPDIR": str(temp), MARKER: self._mark}
 
     def write(self, **files: str) -> None:
@@ -61,9 +66,7 @@ class Ground:
     def words(self, *words: str) -> list[str]:
         """A command line."""
         wheel = [] if any(word.startswith("--wheel=") for word in words) else [f"--wheel={self.wheel}"]
-        python = (
-            [] if any(word.startswith("--wheel-python=") for word in words) else [f"--wheel-python={sys.executable}"]
-        )
+        python = [] if any(word.startswith("--wheel-python=") for word in words) else [f"--wheel-python={self.python}"]
         return [
             *self.prefix,
             sys.executable,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
+import standin
 from builders import build_wheel
 from ground import Ground
+
+from pytest_wheelcheck.runtimes import apt
 
 
 @pytest.fixture
@@ -21,4 +28,45 @@ def demo(pytester: pytest.Pytester) -> Ground:
     wheel = build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": ""})
     found = Ground(pytester.path, pytester.path / "temporary", wheel)
     found.write(test_one="import demo\ndef test_one(): pass\n")
+    return found
+
+
+@pytest.fixture(scope="session")
+def arm_python() -> str:
+    """A version of Python that the host's archive has for aarch64."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip("aarch64 is emulated on x86-64 Linux")
+    archive = apt.archive()
+    if archive is None:
+        pytest.skip("interpreters of other architectures come by apt")
+    (suite,) = apt.survey(archive, "arm64", [archive.codename])
+    for package in suite.packages:
+        if package.startswith("python3.") and package.endswith("-minimal"):
+            return package.removeprefix("python").removesuffix("-minimal")
+    pytest.skip(suite.problem or "the archive of this host does not carry arm64")
+
+
+@pytest.fixture
+def arm(pytester: pytest.Pytester, arm_python: str) -> Ground:
+    """A project of its own with the witness for aarch64, or its stand-in.
+
+    ``WHEELCHECK_WITNESS_AARCH64`` may name the real one, which takes a cross compiler to build.
+    """
+    dist = pytester.path / "dist"
+    if real := os.environ.get("WHEELCHECK_WITNESS_AARCH64"):
+        dist.mkdir()
+        wheel = Path(shutil.copy(real, dist))
+    else:
+        wheel = standin.build(dist, "manylinux_2_17_aarch64")
+    found = Ground(pytester.path, pytester.path / "temporary", wheel)
+    found.python = arm_python
+    found.emulated = True
+    found.kinds = (*standin.KINDS, "panic") if real else standin.KINDS
+    return found
+
+
+@pytest.fixture(params=["native", pytest.param("aarch64", marks=pytest.mark.network)])
+def either(request: pytest.FixtureRequest) -> Ground:
+    """The ground, once native and once emulated."""
+    found: Ground = request.getfixturevalue("ground" if request.param == "native" else "arm")
     return found

@@ -155,10 +155,11 @@ def test_last(): pass
 """
 
 
-def test_results_arrive(ground: Ground) -> None:
-    ground.ini("wheel_test_timeout = 10")
+def test_results_arrive(either: Ground) -> None:
+    ground = either
+    ground.ini("wheel_test_timeout = 10", "wheel_timeout_scale = 3")
     ground.write(test_channel=TESTS)
-    found = ground.run(bound=90, kept=True)
+    found = ground.run(bound=240, kept=True)
     names = [line.partition("(")[0].removeprefix("def ") for line in TESTS.splitlines() if line.startswith("def test_")]
     outcomes = {name.partition("::")[2]: outcome for name, outcome in found.nodes.items() if "::" in name}
     assert {name.partition("[")[0] for name in outcomes} == set(names)

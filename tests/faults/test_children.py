@@ -26,6 +26,10 @@ def leave(seconds, *, ignore=False, clean=False):
         os._exit(0)
     os.wait()
 
+def test_interpreter():
+    text = "import pathlib, time; pathlib.Path('child').touch(); time.sleep(9008)"
+    subprocess.Popen([sys.executable, "-c", text], start_new_session=True)
+    while not os.path.exists("child"): time.sleep(0.05)
 def test_daemon(): leave(9001)
 def test_stubborn_daemon(): leave(9002, ignore=True)
 def test_daemon_without_variables(): leave(9003, clean=True)
@@ -49,14 +53,25 @@ def test_last(): pass
     ],
 )
 def test_what_is_left(ground: Ground, end: str, act: str) -> None:
-    ground.ini("wheel_test_timeout = 2")
+    _look(ground, end, act)
+
+
+@pytest.mark.network
+def test_what_is_left_under_an_emulator(arm: Ground) -> None:
+    """Emulated children, and programs of the host's, of a worker that crashed."""
+    _look(arm, "crash", "witness.misbehave('segfault')")
+
+
+def _look(ground: Ground, end: str, act: str) -> None:
+    ground.ini("wheel_test_timeout = 2", "wheel_timeout_scale = 5")
     ground.write(test_children=TESTS.format(end=end, act=act))
-    found = ground.run(bound=60)
+    found = ground.run(bound=240)
     bad = [] if end == "nothing" else [f"tests/test_children.py::test_{end}"]
     assert found.only("FAILED") == bad
     assert found.nodes["tests/test_children.py::test_last"] == "PASSED"
     (line,) = [line for line in found.text.splitlines() if "tests left processes running, which were ended" in line]
     assert "sleep 900" in line
+    assert "time.sleep(9008)" in line
     assert "sleep 0.1" not in line
     assert "multiprocessing" not in line
 
