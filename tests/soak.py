@@ -125,7 +125,7 @@ class Soak:
         if process.poll() is not None:
             return False
         if fault == "kill worker":
-            workers = [pid for pid, words in self.ground.processes().items() if "wheelcheck_worker.py" in words]
+            workers = [pid for pid, words in self.ground.processes().items() if "_wheelcheck_worker" in words]
             if not workers:
                 return False
             with contextlib.suppress(ProcessLookupError):

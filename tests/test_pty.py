@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import Seen, seen
 
-from pytest_wheelcheck.worker import TargetRules, local_facts, split_words
+from pytest_wheelcheck.worker.facts import local_facts
+from pytest_wheelcheck.worker.rules import TargetRules, split_words
 
 Runner = Callable[..., pytest.RunResult]
 Tell = Callable[..., Seen]

@@ -13,7 +13,7 @@ import pytest
 from builders import build_wheel
 from nodes import Seen, seen
 
-from pytest_wheelcheck.worker import WheelTarget, local_facts
+from pytest_wheelcheck.worker.facts import WheelTarget, local_facts
 
 Runner = Callable[..., pytest.RunResult]
 

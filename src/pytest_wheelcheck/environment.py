@@ -458,7 +458,7 @@ def overlay(
             runtime, [*files, *words, "-c", _write_constraints(Path(scratch), installed)], present, settings
         )
         if not isinstance(pins, process.Completed):
-            _fill(folder, runtime, pins, settings, compiler or _compiler(runtime))
+            _fill(folder, runtime, pins, settings, compiler or compiler_for(runtime))
             return Overlay(
                 environment=environment,
                 path=folder,
@@ -596,7 +596,7 @@ def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings
             process.run([compiler, "-I", "-m", "compileall", "-q", "-q", "-j", "0", folder], check=False)
 
 
-def _compiler(runtime: Runtime) -> Path | None:
+def compiler_for(runtime: Runtime) -> Path | None:
     """Find an interpreter that compiles byte-code for *runtime* at native speed.
 
     The format is the minor version's, whatever the architecture (``importlib.util.MAGIC_NUMBER``).

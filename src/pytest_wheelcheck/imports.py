@@ -63,7 +63,7 @@ class Place:
 def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
     """Turn the worker's message about one import into the record of its node.
 
-    :param result: an ``imported`` message, see :class:`pytest_wheelcheck.worker.Importer`.
+    :param result: an ``imported`` message, see :class:`pytest_wheelcheck.worker.importer.Importer`.
     """
     problems: list[str] = []
     trace: tuple[RemoteError, ...] = ()

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from .worker import TargetRules, local_facts
+from .worker.facts import local_facts
+from .worker.rules import TargetRules
 
 
 def patterns(config: pytest.Config) -> tuple[str, ...]:

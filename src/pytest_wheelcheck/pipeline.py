@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 
-from . import guard, imports, process, worker
+from . import imports, payload, process
 from .environment import Environment, create, install, overlay
 from .errors import InstallError, ProcessError, WheelcheckError, WorkerError
 from .installer import InstallSettings
 from .model import Outcome, Target
 from .record import Record
 from .remote import Message, Worker
-from .runtimes import machines, wine_paths, wine_words
+from .runtimes import machines, wine_words
 from .settings import Settings
 
 #: Seconds beyond a test's own time-out after which the controller ends it from outside.
@@ -155,14 +154,14 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
             f"{target.node_id}: the test tools do not go with the wheel's dependencies, so the tests run in a second "
             f"environment (moved there: {moved})"
         )
-    lay_guard(home, target, settings, overlays, folder)
-    shutil.copy(worker.__file__, folder / "wheelcheck_worker.py")
+    payload.lay_guard(home, target, settings, overlays, folder)
+    payload.lay_worker(folder, target.runtime)
     return Preparation(
         records=tuple(records),
         python=str(home.python),
         scripts=str(home.scripts),
         root=str(home.root),
-        sites=tuple(map(str, sites(home))),
+        sites=tuple(map(str, home.site_folders)),
         overlays=overlays,
         notes=tuple(notes),
     )
@@ -183,35 +182,6 @@ def refuse_python(target: Target) -> None:
                 cause="this interpreter was asked for by name, and an upper bound shuts it out",
                 advice="choose another with --wheel-python, or widen requires-python in pyproject.toml",
             )
-
-
-def sites(environment: Environment) -> tuple[Path, ...]:
-    """Return the site-packages folders of an environment."""
-    return tuple(dict.fromkeys((environment.site_packages, environment.platlib)))
-
-
-def lay_guard(
-    environment: Environment, target: Target, settings: Settings, overlays: Sequence[str], folder: Path
-) -> None:
-    """Put the guard into an environment, for every process there: a test may clear the variables of its children."""
-    told = wine_paths.to_windows if target.runtime.under else str
-    site = environment.site_packages
-    shutil.copy(guard.__file__, site / "_wheelcheck_guard.py")
-    (site / "_wheelcheck_guard.pth").write_text(
-        f"import os; os.environ['WHEELCHECK_GUARD'] = {told(folder / 'guard')!a}; "
-        "__import__('_wheelcheck_guard').install()\n",
-        encoding="utf-8",
-    )
-    names = [name for name in target.wheel.top_levels if name not in {"test", "tests"}]
-    roots = [settings.root, settings.root / "src", settings.root / "python", settings.cwd]
-    entries = [
-        *(f"name={name}" for name in names),
-        *(f"site={told(path)}" for path in sites(environment)),
-        *(f"root={told(path)}" for path in dict.fromkeys(roots)),
-        *(f"overlay={told(path)}" for path in overlays),
-        f"dist={canonicalize_name(target.wheel.name)}",
-    ]
-    (folder / "guard").write_bytes("\0".join(entries).encode("utf-8", "surrogateescape"))
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -241,16 +211,14 @@ def check_imports(
         return
     place = imports.Place(
         environment=environment.root,
-        sites=sites(environment),
+        sites=environment.site_folders,
         runtime_prefixes=tuple(_library_folders(target)),
     )
     scale = settings.timeout_scale if target.runtime.emulated else 1.0
     timeout = settings.test_timeout * scale or 1e9
-    script = folder / "wheelcheck_worker.py"
-    shutil.copy(worker.__file__, script)
     empty = folder / "empty"
     empty.mkdir(exist_ok=True)
-    argv = ["-I", "-B", str(script)]
+    argv = ["-I", "-B", str(payload.lay_worker(folder, target.runtime))]
     process_ = Worker(
         [environment.python, *argv],
         env=inside(str(environment.scripts), str(environment.root)),
@@ -262,7 +230,7 @@ def check_imports(
         mode="imports",
         jobs=jobs,
         names=list(target.wheel.top_levels),
-        sites=[str(path) for path in sites(environment)],
+        sites=[str(path) for path in environment.site_folders],
         free_threaded=target.runtime.free_threaded,
         machine="" if target.machine.name == "host" else target.machine.name,
         timeout=timeout,
@@ -540,11 +508,11 @@ class TargetRun:
         temporary = self._folder / f"t{self._token}"
         (temporary / "tmp").mkdir(parents=True, exist_ok=True)
         running = Worker(
-            [prepared.python, self._folder / "wheelcheck_worker.py"],
+            [prepared.python, self._folder / payload.WORKER],
             env=inside(
                 prepared.scripts,
                 prepared.root,
-                WHEELCHECK_GUARD=str(self._folder / "guard"),
+                **{payload.GUARD_VARIABLE: str(self._folder / "guard")},
                 # What one target's tests leave there is not found by another's, and goes with the run.
                 **({} if os.name == "nt" else {"TMPDIR": str(temporary / "tmp")}),
                 **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),

@@ -11,7 +11,7 @@ import pytest
 from . import options
 
 if TYPE_CHECKING:
-    from .worker import WheelTarget
+    from .worker.facts import WheelTarget
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -80,6 +80,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def wheel_target() -> WheelTarget:
     """Frozen facts of the target: wheel, interpreter, architecture, libc, machine, emulated or not."""
-    from .worker import WheelTarget, local_facts
+    from .worker.facts import WheelTarget, local_facts
 
     return WheelTarget(local_facts())

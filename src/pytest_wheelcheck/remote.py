@@ -39,7 +39,7 @@ DRAIN = 0.5
 
 #: Lines of faulthandler's stacks that are ours and pytest's; nobody looks for a fault there.
 _OWN_FRAMES = re.compile(
-    r'^  File "[^"\n]*(?:[/\\](?:_pytest|pluggy)[/\\][^"\n]*|wheelcheck_worker\.py)", line .*\n', re.MULTILINE
+    r'^  File "[^"\n]*(?:[/\\](?:_pytest|pluggy)[/\\][^"\n]*|_wheelcheck_worker[/\\][^"\n]*)", line .*\n', re.MULTILINE
 )
 
 #: Seconds that the keeper of a worker has for ending it and what it left running.

@@ -1,0 +1,238 @@
+"""The mode ``imports``: everything that a wheel offers, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+import time
+
+from . import PROTOCOL
+from .channel import ChildDoneError
+from .telling import describe_error, tell_illegal_instructions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from .channel import Channel
+
+
+class Importer:
+    """Imports each module in a process of its own, before any test tool is in reach.
+
+    Where ``fork`` exists, the children come from this bare interpreter; elsewhere each is a new process. An ``imported``
+    message has ``name``, ``kind`` (``import`` or ``entry``), ``ok``, ``seconds`` (of the import), ``status`` (wait status
+    of the process as :attr:`subprocess.Popen.returncode` has it), ``timed_out``, ``output`` (what it printed),
+    ``file``, ``error`` (see :func:`describe_error`) or ``null``, ``gil`` (whether a free-threaded interpreter runs with
+    the GIL afterwards), ``mapped`` (files mapped by the import), ``before`` (those mapped before), ``foreign``.
+    """
+
+    def __init__(self, channel: Channel, settings: dict[str, Any]) -> None:
+        self.channel = channel
+        self.settings = settings
+        self.timeout = settings["timeout"]
+
+    def run(self) -> None:
+        """Import everything that the settings name, then send the end record."""
+        for job in self.settings["jobs"]:
+            result = self._fork(job) if hasattr(os, "fork") else self._spawn(job)
+            self.channel.send("imported", **result)
+        self.channel.send("finished", status=0, summary="")
+
+    def _fork(self, job: dict[str, str]) -> dict[str, Any]:
+        import select
+        import signal
+        import tempfile
+
+        read_fd, write_fd = os.pipe()
+        with tempfile.TemporaryFile() as log:
+            pid = os.fork()
+            if pid == 0:
+                os.close(read_fd)
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+                self._child(job, write_fd)
+            os.close(write_fd)
+            deadline = time.monotonic() + self.timeout
+            data = b""
+            timed_out = False
+            status = None
+            pipe_open = True
+            while status is None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    timed_out = True
+                    self._stacks(pid, signal)
+                    os.kill(pid, signal.SIGKILL)
+                    _, status = os.waitpid(pid, 0)
+                    break
+                if pipe_open:
+                    # A grandchild may hold the pipe open: end of file is not waited for, the process is.
+                    ready, _, _ = select.select([read_fd], [], [], min(left, 0.05))
+                    if ready:
+                        part = os.read(read_fd, 1 << 16)
+                        data += part
+                        pipe_open = bool(part)
+                        continue
+                else:
+                    time.sleep(0.002)
+                done, raw = os.waitpid(pid, os.WNOHANG)
+                if done:
+                    status = raw
+            while pipe_open and select.select([read_fd], [], [], 0)[0]:
+                part = os.read(read_fd, 1 << 16)
+                data += part
+                pipe_open = bool(part)
+            os.close(read_fd)
+            output = self._clean_up(pid, log, signal)
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        # The module may have written on every descriptor that it found.
+        _, told, data = data.rpartition(self.channel.nonce.encode("ascii"))
+        data = data if told else b""
+        return self._result(job, data, code, timed_out, output)
+
+    @staticmethod
+    def _clean_up(pid: int, log: Any, signal: Any) -> str:
+        """End what the module started and left running in the child's session; return what was printed."""
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except OSError:
+            pass
+        log.seek(0, os.SEEK_END)
+        log.seek(max(0, log.tell() - 20000))
+        return str(log.read().decode("utf-8", "backslashreplace"))
+
+    def _stacks(self, pid: int, signal: Any) -> None:
+        if hasattr(signal, "SIGUSR1"):
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(0.3)
+
+    def _child(self, job: dict[str, str], write_fd: int) -> NoReturn:
+        import faulthandler
+        import signal
+
+        os.setsid()
+        self.channel.close()
+        faulthandler.enable(file=2)
+        faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
+        if self.settings.get("machine"):
+            tell_illegal_instructions(2)
+        pid = os.getpid()
+        result = import_one(job, self.settings)
+        if os.getpid() != pid:
+            # The module forked, and this is the copy: it has nothing to tell.
+            os._exit(0)
+        try:
+            data = memoryview((self.channel.nonce + json.dumps(result, default=repr)).encode("ascii"))
+            while data:
+                data = data[os.write(write_fd, data) :]
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os.close(write_fd)
+        # An ordinary end, with atexit handlers and module teardown: a module may import and then crash on the way out.
+        raise ChildDoneError
+
+    def _spawn(self, job: dict[str, str]) -> dict[str, Any]:
+        import subprocess
+
+        settings = dict(self.settings, jobs=[job], single=True)
+        process = subprocess.Popen(
+            [sys.executable, *self.settings["argv"]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        data = json.dumps({"type": "start", "protocol": PROTOCOL, "nonce": "", **settings}).encode("ascii")
+        timed_out = False
+        try:
+            out, err = process.communicate(struct.pack(">I", len(data)) + data, timeout=self.timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            process.kill()
+            out, err = process.communicate()
+        # Frames: hello, then the result.
+        body = b""
+        while len(out) >= 4:
+            (length,) = struct.unpack(">I", out[:4])
+            message = json.loads(out[4 : 4 + length].decode("ascii")) if len(out) >= 4 + length else {}
+            if message.get("type") == "single":
+                body = json.dumps(message["result"]).encode("ascii")
+            out = out[4 + length :]
+        return self._result(job, body, process.returncode, timed_out, err[-20000:].decode("utf-8", "backslashreplace"))
+
+    @staticmethod
+    def _result(job: dict[str, str], data: bytes, status: int | None, timed_out: bool, output: str) -> dict[str, Any]:
+        try:
+            result = json.loads(data.decode("ascii")) if data else {}
+        except ValueError:
+            result = {}
+        result.update(
+            name=job["name"],
+            kind=job["kind"],
+            status=status,
+            timed_out=timed_out,
+            output=output,
+            complete="ok" in result,
+        )
+        return result
+
+
+def import_one(job: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
+    """Import one module (or load one entry point) here, and tell what came of it."""
+    before = mapped_files()
+    loaded = set(sys.modules)
+    start = time.perf_counter()
+    error = None
+    file = ""
+    try:
+        import importlib
+
+        module = importlib.import_module(job["module"])
+        origin = getattr(getattr(module, "__spec__", None), "origin", None)
+        file = getattr(module, "__file__", None) or (origin if origin in ("built-in", "frozen") else "")
+        found = module
+        for attribute in [part for part in job.get("attribute", "").split(".") if part]:
+            found = getattr(found, attribute)
+        if job["kind"] == "entry" and not callable(found):
+            raise TypeError("the entry point %s refers to %r, which cannot be called" % (job["name"], found))
+    except BaseException as raised:
+        error = describe_error(raised)
+    seconds = time.perf_counter() - start
+    after = mapped_files()
+    names = set(settings["names"])
+    sites = tuple(os.path.realpath(site) + os.sep for site in settings["sites"])
+    foreign = []
+    for name, module in list(sys.modules.items()):
+        origin = getattr(module, "__file__", None)
+        if name.partition(".")[0] in names and name not in loaded and isinstance(origin, str):
+            if not os.path.realpath(origin).startswith(sites):
+                foreign.append([name, origin])
+    gil = getattr(sys, "_is_gil_enabled", None)
+    return {
+        "ok": error is None,
+        "seconds": seconds,
+        "file": file,
+        "error": error,
+        "gil": bool(gil()) if gil is not None and settings["free_threaded"] else False,
+        "before": sorted(before),
+        "mapped": sorted(after - before),
+        "foreign": foreign,
+    }
+
+
+def mapped_files() -> set[str]:
+    """Return the files mapped into this process (Linux); elsewhere an empty set."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            lines = maps.readlines()
+    except OSError:
+        return set()
+    found = set()
+    for line in lines:
+        path = line.rstrip("\n").split(None, 5)[5:]
+        if path and path[0].startswith("/"):
+            found.add(path[0])
+    return found
