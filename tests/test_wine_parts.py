@@ -29,6 +29,16 @@ def test_paths_that_come_out(said: str, shown: str) -> None:
     assert wine_paths.from_windows(said) == shown
 
 
+def test_paths_are_spelt_as_they_lie_here(tmp_path: Path) -> None:
+    module = tmp_path / "Env" / "Lib" / "pkg" / "mod.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("", encoding="utf-8")
+    said = wine_paths.to_windows(module).replace("Env\\Lib", "env\\lib")
+    assert wine_paths.from_windows(f"in {said}, line 3") == f"in {module}, line 3"
+    assert wine_paths.from_windows(f"{said[:-6]}other.py") == f"{module.parent}/other.py"
+    assert wine_paths.from_windows("Z:\\No-Such\\x") == "/No-Such/x"
+
+
 def test_messages_that_come_out() -> None:
     message = {"location": ["tests\\test_x.py", 3, "test_a"], "data": {"path": "tests\\x.py", "text": "a\\b"}}
     told = wine_paths.coming_out(message)

@@ -6,7 +6,9 @@ alone or behind an equals sign; what comes out is anything: locations, traceback
 
 from __future__ import annotations
 
+import contextlib
 import re
+from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -36,7 +38,21 @@ def from_windows(text: str) -> str:
     """Say every path below the drive that stands in a text as this system does."""
     if ":" not in text:
         return text
-    return _COMING_OUT.sub(lambda found: re.sub(r"\\{1,2}", "/", found["rest"]), text)
+    return _COMING_OUT.sub(lambda found: _as_it_lies(re.sub(r"\\{1,2}", "/", found["rest"])), text)
+
+
+@lru_cache(maxsize=4096)
+def _as_it_lies(path: str) -> str:
+    """Spell a path as it lies here, as far as it is there at all: ``site`` of CPython 3.10 says ``lib`` of ``Lib``."""
+    found, parts = Path("/"), path.split("/")[1:]
+    for at, part in enumerate(parts):
+        spelt = part
+        if not (found / part).exists():
+            with contextlib.suppress(OSError):
+                spelt = next((each.name for each in found.iterdir() if each.name.lower() == part.lower()), part)
+        parts[at] = spelt
+        found /= spelt
+    return "/" + "/".join(parts)
 
 
 def going_in(value: Any) -> Any:
