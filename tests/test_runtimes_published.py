@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ import pytest
 from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.runtimes import apt, base, console, published
+from pytest_wheelcheck.runtimes import apt, base, console, pinned, published, standard_library
 from pytest_wheelcheck.runtimes.base import Platform, Request
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.runtimes.host import Found, HostProvider
 from pytest_wheelcheck.runtimes.published_wheels import PUBLISHED, Published
 
 linux = pytest.mark.skipif(
@@ -240,3 +241,46 @@ def test_an_index_that_has_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         provider.get(offers[0])
     assert "--wheel-offline" in caught.value.advice
     assert "freeze-core" in caught.value.details
+
+
+class NoPython(HostProvider):
+    """A host that has no interpreter but the running one of no use here."""
+
+    def found(self) -> tuple[Found, ...]:
+        """Give none."""
+        return ()
+
+
+@linux
+@pytest.mark.network
+def test_where_neither_host_nor_archive_has_a_standard_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nowhere = standard_library.StandardLibraries(NoPython(), (), pinned.Index(), offline=False)
+    assert nowhere.missing((3, 12)) == ""
+    assert "install any CPython 3.10" in nowhere.missing((3, 10))
+    assert "3.12" in standard_library.StandardLibraries(NoPython(), (), pinned.Index(), offline=True).missing((3, 12))
+    library = tmp_path / "python3.12"
+    nowhere.lay((3, 12), library, tmp_path)
+    for name in ("asyncio/__init__.py", "ensurepip/__init__.py", "multiprocessing/spawn.py", "venv/__init__.py"):
+        assert (library / name).is_file(), name
+    assert not list(library.glob("*wasi*"))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(apt, "archive", lambda: None)
+    provider = published.PublishedProvider(NoPython())
+    runtime = _get(provider, GLIBC, "3.12")
+    folder = tmp_path / "env"
+    subprocess.run([runtime.python, "-m", "venv", folder], check=True)
+    script = tmp_path / "work.py"
+    script.write_text(WORK, encoding="utf-8")
+    argv: list[str | Path] = [folder / "bin/python", script, CERTIFICATES[0]]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "all well\n"
+
+
+@linux
+@pytest.mark.network
+def test_a_carried_library_that_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    carried = replace(standard_library.CARRIED[3, 12], sha256="0" * 64)
+    monkeypatch.setitem(standard_library.CARRIED, (3, 12), carried)
+    nowhere = standard_library.StandardLibraries(NoPython(), (), pinned.Index())
+    with pytest.raises(RuntimeUnavailableError, match="not the one that it was"):
+        nowhere.lay((3, 12), tmp_path / "python3.12", tmp_path)
+    assert not (tmp_path / "python3.12").exists()

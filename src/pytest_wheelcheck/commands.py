@@ -17,7 +17,7 @@ from . import cache
 from .errors import RuntimeUnavailableError, UsageError
 from .model import Runtime
 from .runtimes import progress, providers
-from .runtimes.architectures import ARCHITECTURES
+from .runtimes.architectures import ALIASES, ARCHITECTURES
 from .runtimes.base import Offer, Platform, Request, ask, here
 
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ def platform_of(text: str) -> Platform:
     if text == "host":
         return here()
     libc = "musl" if text.startswith("musllinux-") else "glibc"
-    name = {"arm64": "aarch64", "amd64": "x86_64", "armhf": "armv7l", "ppc64el": "ppc64le", "i386": "i686"}.get(
-        plain := re.sub(r"^(musl)?linux-", "", text), plain
-    )
+    name = ALIASES.get(plain := re.sub(r"^(musl)?linux-", "", text), plain)
     if name not in ARCHITECTURES:
         raise UsageError(f"{text}: no such architecture is known", advice=f"give one of {', '.join(ARCHITECTURES)}")
     return Platform(system="linux", architecture=name, libc=libc)
@@ -225,9 +223,9 @@ class Kept:
 
 
 def kept() -> list[Kept]:
-    """List the interpreters and emulators of the cache."""
+    """List the interpreters, C libraries and emulators of the cache."""
     found = []
-    for kind in ("runtimes", "qemu"):
+    for kind in ("runtimes", "roots", "qemu"):
         for mark in sorted((cache.root() / kind).glob("*/.complete")):
             folder = mark.parent
             age = time.time() - mark.stat().st_mtime

@@ -73,6 +73,13 @@ OPTIONS = (
         repeat=True,
     ),
     Option(
+        "--wheel-sysroot",
+        "Run wheels of this architecture with the interpreters of a root file system of yours (an unpacked image of a "
+        "board, an export of a container), or with an installation or interpreter in one: aarch64=DIR.",
+        "ARCH=PATH",
+        repeat=True,
+    ),
+    Option(
         "--wheel-requires",
         "What the tests need: a requirement, or the path of a file of requirements.",
         "REQUIREMENT",
@@ -156,6 +163,12 @@ INI_KEYS = (
         "wheel_apt_source",
         "An archive of packages that interpreters of other architectures are fetched from in the place of the host's, as "
         "a line of sources.list: deb [signed-by=FILE] URI SUITE main.",
+    ),
+    IniKey(
+        "wheel_sysroots",
+        "Root file systems with interpreters, one `ARCHITECTURE=PATH` a line; a relative path starts from the root folder.",
+        "linelist",
+        [],
     ),
     IniKey("wheel_select", "Static checks to run: codes or prefixes.", "args", []),
     IniKey("wheel_ignore", "Static checks to leave out: codes or prefixes.", "args", []),

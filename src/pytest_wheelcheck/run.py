@@ -40,7 +40,7 @@ from .record import Record
 from .release import BadWheel, Release, Verdict, absolute, judge, open_release, shown_path
 from .reporting import expect
 from .reporting.terminal import summary_lines
-from .runtimes import machines, progress, providers
+from .runtimes import directory, machines, progress, providers
 from .settings import Settings
 from .targets import parse_specs, plan
 
@@ -507,6 +507,7 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
     settings = read_settings(config)
     parse_specs(settings.pythons)
     profiles = machines.parse(settings.machines)
+    sysroots = directory.parse(settings.sysroots)
     select_checks(select=settings.select, ignore=settings.ignore)
     release = open_release(settings.wheels, cwd=settings.cwd, root=settings.root, store=folder / "wheels")
     targets: Sequence[Target] = ()
@@ -521,6 +522,7 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
                     index=settings.index,
                     find_links=settings.find_links,
                     apt_source=settings.apt_source,
+                    sysroots=sysroots,
                     wine=settings.wine,
                 ),
                 profiles=profiles,
@@ -598,6 +600,10 @@ def read_settings(config: pytest.Config) -> Settings:
         pythons=tuple(option.wheel_python) or ("auto",),
         machines=tuple(option.wheel_machine),
         apt_source=str(config.getini("wheel_apt_source")),
+        sysroots=(
+            *(_sysroot(text, config.rootpath) for text in config.getini("wheel_sysroots")),
+            *(_sysroot(text, config.invocation_params.dir) for text in option.wheel_sysroot),
+        ),
         requires=tuple(
             _requirement(text, config.invocation_params.dir)
             for text in (*config.getini("wheel_requires"), *option.wheel_requires)
@@ -652,6 +658,11 @@ def _number(config: pytest.Config, name: str) -> float:
 def _requirement(text: str, cwd: Path) -> str:
     """Return a requirement; a file of requirements may be named by its path alone."""
     return f"-r {text}" if text.endswith((".txt", ".in")) and (cwd / text).is_file() else text
+
+
+def _sysroot(text: str, start: Path) -> str:
+    name, equals, path = text.partition("=")
+    return f"{name}={absolute(path.strip(), start)}" if equals and path.strip() else text
 
 
 def _link(text: str, cwd: Path) -> str:

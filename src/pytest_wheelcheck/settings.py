@@ -16,6 +16,7 @@ class Settings:
     :param pythons: the specifications of ``--wheel-python``.
     :param machines: the values of ``--wheel-machine``.
     :param apt_source: an archive of packages in the place of the host's; empty for the host's.
+    :param sysroots: root file systems with interpreters, as ``ARCHITECTURE=PATH``, absolute.
     :param requires: what the tests need: requirement strings, and ``-r FILE``.
     :param groups: PEP 735 dependency groups of the project.
     :param extras: extras of the wheels.
@@ -58,6 +59,7 @@ class Settings:
     pythons: tuple[str, ...] = ("auto",)
     machines: tuple[str, ...] = ()
     apt_source: str = ""
+    sysroots: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()

@@ -396,7 +396,9 @@ class _Plan:
                 wanted = [interpreter for interpreter in admitted if interpreter.kind == kind]
                 self._no_interpreter(group, wanted, offers, reasons)
         for kind in sorted(by_kind, key=lambda kind: (kind not in self.primary, kind)):
-            versions = by_kind[kind]
+            # What the user named stands for its architecture.
+            named = {each: found for each, found in by_kind[kind].items() if found[0].rank < 0}
+            versions = named or by_kind[kind]
             if everything:
                 picked = sorted(versions)
             elif kind in self.primary or not any(known in self.primary for known in by_kind):

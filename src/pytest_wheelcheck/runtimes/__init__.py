@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .base import Provider
+    from .directory import Sysroot
 
 
 def providers(
@@ -16,24 +18,36 @@ def providers(
     find_links: Sequence[str] = (),
     apt_source: str = "",
     wine: bool = True,
+    sysroots: Sequence[Sysroot] = (),
 ) -> tuple[Provider, ...]:
-    """Give all providers, in the order in which they are preferred: what the host has, then what can be fetched.
+    """Give all providers, in the order in which they are preferred: what was named, what the host has, what can be fetched.
 
     :param offline: fetch nothing; what the cache holds is given.
     :param index: the package index; ``None`` for the configured one.
     :param find_links: further folders or pages of distributions.
     :param apt_source: an archive of packages in the place of the host's, as a line of ``sources.list(5)``.
     :param wine: whether Windows interpreters under Wine are among them.
+    :param sysroots: root file systems and interpreters that the user named.
     """
     from .debian import DebianProvider
+    from .directory import DirectoryProvider
     from .host import HostProvider
     from .published import PublishedProvider
     from .wine import WineProvider
 
     host = HostProvider()
+    published = PublishedProvider(host, offline=offline, index=index, find_links=find_links, source=apt_source)
+    debian = DebianProvider(host, offline=offline, source=apt_source)
+
+    def stand_in(version: tuple[int, int], free_threaded: bool) -> Path | None:  # noqa: FBT001
+        """Give a native CPython that works on behalf of a foreign one."""
+        found = published.stand_in(version, free_threaded)
+        return found or (None if free_threaded else debian.stand_in(version))
+
     return (
+        *((DirectoryProvider(sysroots, stand_in, offline=offline, source=apt_source),) if sysroots else ()),
         host,
-        PublishedProvider(host, offline=offline, index=index, find_links=find_links, source=apt_source),
-        DebianProvider(host, offline=offline, source=apt_source),
+        published,
+        debian,
         *((WineProvider(host, offline=offline, index=index, find_links=find_links),) if wine else ()),
     )

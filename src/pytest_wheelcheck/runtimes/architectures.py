@@ -100,6 +100,16 @@ ARCHITECTURES = {
 }
 
 
+#: Other names of them: Debian's, and those of other systems.
+ALIASES = {
+    "amd64": "x86_64",
+    "arm64": "aarch64",
+    "armhf": "armv7l",
+    "i386": "i686",
+    "ppc64el": "ppc64le",
+}
+
+
 @_once
 def native() -> Architecture | None:
     """Tell the architecture of this host's kernel; ``None`` where it is none of the table, or no Linux."""

@@ -323,8 +323,9 @@ def finish(
     *,
     stem: str,
     smoke: str,
-    program: str = "",
+    program: str | Path = "",
     library: str = "root/usr/lib",
+    root: Path | None = None,
 ) -> None:
     """Compile the byte-code of an installation, try it, and write down what it is.
 
@@ -333,13 +334,15 @@ def finish(
     :param stand_in: a native interpreter of the same minor version.
     :param program: the real interpreter, relative; ``root/usr/bin/python3.N`` if empty.
     :param library: the folder that has ``python3.N``, relative.
+    :param root: where its C library is; ``root`` if left out.
     :raises RuntimeUnavailableError: it does not work.
     """
     # Only while it is tried: a launcher has a ``lib`` of its own.
     home = side / "trial"
     (home / "bin").mkdir(parents=True)
     (home / "lib").symlink_to(side / library, target_is_directory=True)
-    argv = launch_of(side / "root", architecture, emulator).argv(
+    root = root or side / "root"
+    argv = launch_of(root, architecture, emulator).argv(
         home / "bin" / f"python{stem}", side / (program or f"root/usr/bin/python{stem}")
     )
     folder = side / library / f"python{stem}"
@@ -358,7 +361,7 @@ def finish(
         ) from error
     if facts.libc == "musl" and emulator is not None:
         # The interpreter cannot run its loader, which tells the version (PEP 656): the host's kernel would have to.
-        loader = next((side / "root/lib").glob("ld-musl-*.so.1"))
+        loader = next((root / "lib").glob("ld-musl-*.so.1"))
         said = process.run([emulator, loader], check=False).stderr
         facts = replace(facts, libc_version=apt_version(said.partition("Version ")[2]))
     shutil.rmtree(home)
@@ -380,9 +383,10 @@ def runtime(
     emulator: Path | None,
     stand_in: Path | None,
     *,
-    program: str = "",
+    program: str | Path = "",
     library: str = "root/usr/lib",
     stem: str = "",
+    root: Path | None = None,
 ) -> Runtime:
     """Make the runtime of an installation that is complete: its launcher, and what was learnt of it.
 
@@ -394,7 +398,7 @@ def runtime(
             f"{folder} is damaged", cause="something was removed from the cache", advice=f"remove {folder}, run again"
         )
     stem = stem or f"{facts.version[0]}.{facts.version[1]}{'t' if facts.free_threaded else ''}"
-    launch = launch_of(folder / "root", architecture, emulator)
+    launch = launch_of(root or folder / "root", architecture, emulator)
     python = launcher.provision(
         launch,
         folder / (program or f"root/usr/bin/python{stem}"),
@@ -451,15 +455,20 @@ def batches(archive: apt.Archive) -> Iterator[list[str]]:
     yield late[::-1]
 
 
-def suite_with(package: str, archive: apt.Archive, architecture: str, *, offline: bool = False) -> apt.Suite | None:
+def suite_with(
+    package: str, archive: apt.Archive, architecture: str, *, offline: bool = False, least: tuple[int, ...] = ()
+) -> apt.Suite | None:
     """Find the suite to take a package from: the host's own or a released one first.
 
     :param architecture: Debian's name of it.
+    :param least: the oldest version of it that will do.
     """
     for batch in batches(archive):
         for suite in apt.survey(archive, architecture, batch, offline=offline):
             if package in suite.packages:
-                return suite
+                upstream = re.match(r"(?:\d+:)?([\d.]+)", suite.packages[package])
+                if not least or (upstream and tuple(map(int, upstream[1].strip(".").split("."))) >= least):
+                    return suite
     return None
 
 

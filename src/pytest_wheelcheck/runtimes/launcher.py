@@ -56,7 +56,10 @@ def loaded(root: Path, architecture: Architecture, folders: Sequence[Path]) -> L
 
     :param folders: where its libraries are.
     """
-    before = [str(root / architecture.loader), "--inhibit-cache", "--argv0"]
+    musl = next((root / "lib").glob("ld-musl-*.so.1"), None)
+    # musl's loader reads no cache (ldso/dynlink.c).
+    before = [str(root / architecture.loader), "--inhibit-cache"] if musl is None else [str(musl)]
+    before.append("--argv0")
     at = native()
     if at is not None and at.name != architecture.name and (setarch := shutil.which("setarch")):
         # So that uname tells the architecture of the program (personality(2), PER_LINUX32).
@@ -65,7 +68,7 @@ def loaded(root: Path, architecture: Architecture, folders: Sequence[Path]) -> L
 
 
 def provision(launch: Launch, program: Path, library: Path, *, name: str, stem: str) -> Path:
-    """Make a folder that looks like an installation: ``bin/python3.N``, and ``lib`` as a link.
+    """Make a folder that looks like an installation: ``bin/python3.N``, and ``lib`` (``sys.platlibdir``) as a link.
 
     :param program: the real interpreter, final path.
     :param library: what ``lib`` leads to.
@@ -77,7 +80,8 @@ def provision(launch: Launch, program: Path, library: Path, *, name: str, stem: 
 
     def make(side: Path) -> None:
         write(side / "bin", text, stem)
-        (side / "lib").symlink_to(library, target_is_directory=True)
+        for folder in {"lib", library.name if library.name == "lib64" else "lib"}:
+            (side / folder).symlink_to(library, target_is_directory=True)
 
     folder = cache.provision(f"launchers/{name}-{cache.digest(text, str(library))}", make)
     return folder / "bin" / f"python{stem}"

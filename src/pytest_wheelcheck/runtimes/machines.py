@@ -269,10 +269,8 @@ def _behind(runtime: Runtime, emulator: Path, flags: list[str]) -> tuple[Launch,
     if runtime.emulated:
         root = Path(before[before.index("-L") + 1])
     else:
-        # Its own loader is named absolutely, below its root.
-        relative = ARCHITECTURES[runtime.architecture].loader
-        loader = next(word for word in before if word.endswith(f"/{relative}"))
-        root = Path(loader.removesuffix(f"/{relative}"))
+        # Its own loader is named absolutely, in a folder of its root.
+        root = next(Path(word) for word in before if "/ld" in word).parent.parent
     del after
     library = (runtime.python.parent.parent / "lib").resolve()
     return launcher.emulated(emulator, root, flags), launcher.program_of(runtime.python), library

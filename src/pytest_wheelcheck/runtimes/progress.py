@@ -19,13 +19,14 @@ log = logging.getLogger("pytest_wheelcheck.progress")
 
 
 @contextlib.contextmanager
-def step(what: str, folder: Path) -> Iterator[None]:
+def step(what: str, folder: Path, doing: str = "fetching") -> Iterator[None]:
     """Tell that something is being made, and at its end how large it is and how long it took.
 
     :param what: such as ``CPython 3.11 for aarch64``.
     :param folder: where it is made.
+    :param doing: what is done, for people.
     """
-    log.info("%s: fetching (once; it is kept for later runs)", what)
+    log.info("%s: %s (once; it is kept for later runs)", what, doing)
     start = time.monotonic()
     yield
     log.info("%s: ready, %d MB in %.1f s", what, size(folder) // 1_000_000, time.monotonic() - start)

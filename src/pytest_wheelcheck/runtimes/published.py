@@ -25,7 +25,7 @@ from pytest_wheelcheck import cache, process
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.model import Runtime
 
-from . import apt, console, debian, pinned, qemu, tags
+from . import apt, c_library, console, debian, pinned, qemu, tags
 from .architectures import ARCHITECTURES, Architecture, native, runs_natively
 from .base import Answer, Offer, Platform, Request, fits, glibc, here
 from .host import HostProvider, judge
@@ -34,7 +34,7 @@ from .published_wheels import DISTRIBUTION, PUBLISHED, VERSION, Published
 from .standard_library import SMOKE, StandardLibraries, archives
 
 #: Bump when the way in which the installations are made changes.
-_GENERATION = 3
+_GENERATION = 4
 
 #: Libraries that only tkinter needs; with their alignment of 2 MiB they are half of the whole.
 _TK = ("libX", "libxcb", "libtk", "libtcl", "libfontconfig", "libfreetype", "libpng", "libbrotli")
@@ -129,9 +129,10 @@ class PublishedProvider:
     def _get_emulated(self, published: Published, offer: Offer) -> Runtime:
         architecture = ARCHITECTURES[published.architecture]
         emulator = qemu.find(architecture, archive=self._named(), offline=self._offline).path
-        stand_in = self._stand_in(published)
+        stand_in = self.stand_in(published.version[:2], published.free_threaded)
+        root = self._root(published)
         folder = cache.provision(
-            _key(published), lambda side: self._make_emulated(published, architecture, emulator, stand_in, side)
+            _key(published), lambda side: self._make_emulated(published, architecture, emulator, stand_in, root, side)
         )
         return debian.runtime(
             folder,
@@ -142,14 +143,26 @@ class PublishedProvider:
             program=f"bin/python{_stem(published)}",
             library="lib",
             stem=_stem(published),
+            root=root,
         )
 
-    def _stand_in(self, published: Published) -> Path | None:
-        """Give a native interpreter of the same minor version and ABI: the host's, else that of the table."""
-        if found := debian.of_host(self._host, published.version[:2], free_threaded=published.free_threaded):
+    def _root(self, published: Published) -> Path:
+        found = self._c_library(published)
+        if found is None:
+            raise RuntimeUnavailableError(
+                f"there is no C library for {published.architecture} any longer",
+                advice=f"run once without --wheel-offline, or: wheelcheck runtime install {published.architecture} "
+                f"{_stem(published)}",
+            )
+        return c_library.provide(found)
+
+    def stand_in(self, version: tuple[int, int], free_threaded: bool) -> Path | None:  # noqa: FBT001
+        """Give a native interpreter of a minor version and build: the host's, else that of the table."""
+        if found := debian.of_host(self._host, version, free_threaded=free_threaded):
             return found
         for each in PUBLISHED:
-            if each.abi == published.abi and each.libc == "glibc" and not _emulated(each):
+            same = (each.version[:2], each.free_threaded, each.libc) == (version, free_threaded, "glibc")
+            if same and not _emulated(each):
                 platform = Platform(system="linux", architecture=each.architecture, libc="glibc")
                 with contextlib.suppress(WheelcheckError):
                     if not self._hindrance(each, here()):
@@ -162,6 +175,7 @@ class PublishedProvider:
         architecture: Architecture,
         emulator: Path,
         stand_in: Path | None,
+        root: Path,
         side: Path,
     ) -> None:
         if self._offline:
@@ -175,15 +189,6 @@ class PublishedProvider:
             tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch,
         ):
             self._lay(published, side, Path(scratch), final, loader=None)
-            try:
-                self._c_library(published, architecture, side / "root")
-            except ProcessError as error:
-                raise RuntimeUnavailableError(
-                    f"the C library for {architecture.name} could not be fetched",
-                    cause=error.what,
-                    details=error.details,
-                ) from error
-            debian.tidy(side / "root", final / "root")
             debian.finish(
                 side,
                 final,
@@ -194,6 +199,7 @@ class PublishedProvider:
                 smoke=SMOKE,
                 program=f"bin/python{_stem(published)}",
                 library="lib",
+                root=root,
             )
 
     def _offer(self, published: Published, platform: Platform) -> Offer:
@@ -201,7 +207,8 @@ class PublishedProvider:
         if published.libc == "musl":
             libc_version = _MUSL
         elif emulated:
-            libc_version = self._glibc_of(ARCHITECTURES[published.architecture]) or (2, 17)
+            found = self._c_library(published)
+            libc_version = found.version if found else (2, 17)
         else:
             major, _, minor = glibc().partition(" ")[2].partition(".")
             libc_version = (int(major or 2), int(minor.partition(".")[0] or 17))
@@ -231,49 +238,11 @@ class PublishedProvider:
     def _named(self) -> apt.Archive | None:
         return apt.named(self._source) if self._source else None
 
-    def _with(self, package: str, architecture: Architecture) -> tuple[apt.Archive, apt.Suite] | None:
-        """Find the archive and suite to take a package from."""
-        for archive, _ in archives(self._source):
-            if suite := debian.suite_with(package, archive, architecture.debian, offline=self._offline):
-                return archive, suite
-        return None
-
-    def _glibc_of(self, architecture: Architecture) -> tuple[int, int] | None:
-        """Tell the version of the C library that the archive has for an architecture; ``None`` for none."""
-        found = self._with("libc6", architecture)
-        return debian.apt_version(found[1].packages["libc6"]) if found else None
-
-    def _c_library(self, published: Published, architecture: Architecture, root: Path) -> None:
-        """Lay the C library of another architecture into *root*, with what wheels may lean on."""
-        if published.libc == "musl":
-            with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
-                (root / "usr" / "lib").mkdir(parents=True)
-                self._musl(root / "usr" / "lib", published, Path(scratch))
-        elif found := self._with("libc6", architecture):
-            archive, suite = found
-            apt.fetch(
-                archive, suite.codename, ["libc6"], root, architecture=architecture.debian, optional=debian.LIBRARIES
-            )
-        else:
-            raise RuntimeUnavailableError(f"no archive has a C library for {architecture.name} any longer")
-
-    def _musl(self, folder: Path, published: Published, work: Path) -> None:
-        """Lay musl's C library and a zlib that it can load into *folder*."""
-        root = work / "musl"
+    def _c_library(self, published: Published) -> c_library.CLibrary | None:
+        """Find the C library: with zlib, which the interpreter needs, too."""
+        found = [archive for archive, _ in archives(self._source)]
         architecture = ARCHITECTURES[published.architecture]
-        found = self._with("musl", architecture)
-        apt.unpack(
-            ["musl", "zlib1g"],
-            root,
-            work=work / "apt-musl",
-            architecture=architecture.debian,
-            source=found[0] if found else None,
-        )
-        (loader,) = root.glob("usr/lib/*-linux-musl/libc.so")
-        shutil.copy2(loader, folder / _musl_loader(published))
-        (folder / f"libc.musl-{published.architecture}.so.1").symlink_to(_musl_loader(published))
-        zlib = next(path for path in root.glob("usr/lib/*-linux-gnu/libz.so.1.*") if path.is_file())
-        (folder / "libz.so.1").write_bytes(_for_musl(zlib.read_bytes()))
+        return c_library.find(architecture, published.libc, found, offline=self._offline, cross=False)
 
     def _hindrance(self, published: Published, at: Platform) -> str:
         """Say why an interpreter cannot be given here, or nothing."""
@@ -287,7 +256,7 @@ class PublishedProvider:
                 return (
                     f"a C library for {architecture.name} comes from an archive of Debian or Ubuntu, and there is none"
                 )
-            if self._with("musl" if published.libc == "musl" else "libc6", architecture) is None:
+            if self._c_library(published) is None:
                 return f"the host's archive has no C library for {architecture.debian}"
             return self._libraries(published).missing(published.version[:2])
         if published.libc == "glibc" and at.libc != "glibc":
@@ -304,14 +273,15 @@ class PublishedProvider:
         with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
             work = Path(scratch)
             final = cache.place(_key(published))
-            loader = final / "lib" / _musl_loader(published) if published.libc == "musl" else None
+            loader = final / "lib" / c_library.musl_loader(published.architecture) if published.libc == "musl" else None
             self._lay(published, side, work, final, loader=loader)
             if published.libc == "musl":
-                self._musl(side / "lib", published, work)
+                for file in self._root(published).glob("usr/lib/*"):
+                    shutil.copy2(file, side / "lib" / file.name, follow_symlinks=False)
         python = [side / "bin" / f"python{_stem(published)}"]
         if published.libc == "musl":
             # The program names its loader by the final path, where it is not yet.
-            python = [side / "lib" / _musl_loader(published), python[0]]
+            python = [side / "lib" / c_library.musl_loader(published.architecture), python[0]]
         try:
             process.run([*python, "-I", "-c", SMOKE])
         except ProcessError as error:
@@ -405,24 +375,6 @@ def _with_certificates(library: bytes) -> bytes:
 
 def _emulated(published: Published) -> bool:
     return not runs_natively(published.architecture)
-
-
-def _musl_loader(published: Published) -> str:
-    """Name musl's loader (musl's ``configure``, LDSO_PATHNAME)."""
-    return f"ld-musl-{published.architecture}.so.1"
-
-
-def _for_musl(zlib: bytes) -> bytes:
-    """Make glibc's build of zlib loadable by musl.
-
-    Of what it asks glibc for, musl lacks only the checked forms of two functions, which zlib uses in its ``gz``
-    functions alone; Python calls none of them. They are bound to ``abort``, so that a call could not go unnoticed.
-    musl takes a needed ``libc.so.6`` for itself and ignores symbol versions (``ldso/dynlink.c``, ``load_library``).
-    """
-    for name in (b"__snprintf_chk", b"__vsnprintf_chk"):
-        zlib = zlib.replace(b"\0" + name + b"\0", b"\0abort".ljust(len(name) + 1, b"\0") + b"\0")
-    # On some machines the guard of the stack is glibc's loader's; musl has it in the one library there is.
-    return re.sub(rb"\0ld-linux-[a-z0-9-]+\.so\.\d\0", lambda found: b"\0libc.so.6".ljust(len(found[0]), b"\0"), zlib)
 
 
 def _sysconfig(published: Published, root: Path, wheels: Path | None) -> str:

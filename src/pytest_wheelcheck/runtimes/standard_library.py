@@ -89,9 +89,7 @@ with open(source, "rb") as packed, open(target, "wb") as unpacked:
     except ImportError:
         sys.path.insert(0, folder)
         import zstandard
-        with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
-            while data := reader.read(1 << 20):
-                unpacked.write(data)
+        unpacked.write(zstandard.ZstdDecompressor().decompressobj().decompress(packed.read()))
 """
 
 

@@ -1,0 +1,297 @@
+"""Root file systems that the user names: a Debian for aarch64 and one with musl, with the traps of real images."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import builders
+import pytest
+
+from pytest_wheelcheck import cache
+from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.runtimes import apt, debian, directory, launcher, link_farm, published
+from pytest_wheelcheck.runtimes.base import Platform, Provider, Request
+from pytest_wheelcheck.runtimes.host import HostProvider
+
+emulates = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64" or apt.archive() is None,
+    reason="emulates on x86-64 Linux, with interpreters of the archive of Debian",
+)
+posix = pytest.mark.skipif(os.name != "posix", reason="root file systems are full of symbolic links")
+
+ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
+ARM_MUSL = Platform(system="linux", architecture="aarch64", libc="musl")
+
+
+# --- what is named ------------------------------------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("aarch64", "not of the form"),
+        ("vax=/srv", "not of the form"),
+        ("aarch64=", "not of the form"),
+        ("aarch64={}/nowhere", "there is no "),
+        ("aarch64={}/empty", "no CPython from 3.9 on"),
+        ("aarch64={}/text", "no CPython from 3.9 on"),
+        ("aarch64=/", "this host itself"),
+        ("arm64={}/other", "is for armv7l, not for aarch64"),
+        ("aarch64={}/other/usr/bin/python3.11", "is for armv7l, not for aarch64"),
+    ],
+)
+def test_what_is_no_root_file_system(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("text", "other"):
+        (tmp_path / name / "usr/bin").mkdir(parents=True)
+        (tmp_path / name / "usr/lib/python3.11").mkdir(parents=True)
+        (tmp_path / name / "usr/lib/python3.11/os.py").touch()
+    (tmp_path / "text/usr/bin/python3.11").write_text("#!/bin/sh\n", encoding="utf-8")
+    # elf(5): 32 bits, least significant byte first; ET_EXEC, EM_ARM.
+    (tmp_path / "other/usr/bin/python3.11").write_bytes(b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + b"\x02\0\x28\0")
+    with pytest.raises(UsageError, match=message) as caught:
+        directory.parse([text.format(tmp_path)])
+    assert caught.value.advice
+
+
+@posix
+def test_links_are_followed_below_the_root(tmp_path: Path) -> None:
+    (tmp_path / "usr/lib").mkdir(parents=True)
+    (tmp_path / "usr/lib/real").write_text("here", encoding="utf-8")
+    for name, target in {
+        "lib": "/usr/lib",
+        "above": "../../../usr/lib/real",
+        "usr/again": "/lib/real",
+        "round": "/about",
+        "about": "/round",
+        "out": "/etc/passwd",
+    }.items():
+        (tmp_path / name).symlink_to(target)
+    real = tmp_path / "usr/lib/real"
+    for name in ("lib/real", "above", "usr/again"):
+        assert link_farm.inside(tmp_path, tmp_path / name) == real
+    for name in ("round", "out", "missing/further"):
+        assert link_farm.inside(tmp_path, tmp_path / name) is None
+
+
+@posix
+def test_a_link_farm(tmp_path: Path) -> None:
+    root, farm = tmp_path / "root", tmp_path / "farm"
+    for name in ("usr/lib/clean", "usr/lib/linked", "tmp", "home/me", "dev", "etc/ssl"):
+        (root / name).mkdir(parents=True)
+        (root / name / "file").write_text(name, encoding="utf-8")
+    (root / "lib").symlink_to("/usr/lib")
+    (root / "usr/lib/linked/absolute").symlink_to("/usr/lib/clean/file")
+    (root / "etc/passwd").touch()
+    before = sorted(path.relative_to(root) for path in root.rglob("*"))
+    link_farm.make(root, farm)
+    assert sorted(path.name for path in farm.iterdir()) == ["etc", "lib", "usr"]
+    assert sorted(path.name for path in (farm / "etc").iterdir()) == ["ssl"]
+    assert (farm / "lib/linked/absolute").read_text(encoding="utf-8") == "usr/lib/clean"
+    assert (farm / "lib/linked/file").read_text(encoding="utf-8") == "usr/lib/linked"
+    assert (farm / "usr/lib/clean").is_symlink()
+    assert sorted(path.relative_to(root) for path in root.rglob("*")) == before
+
+
+# --- real ones ----------------------------------------------------------------------------------------------------------
+
+TESTS = """
+import multiprocessing, os, pathlib, platform, ssl, sqlite3, subprocess, sys, tempfile
+
+def square(number):
+    return number * number, platform.machine()
+
+def test_where_we_are(wheel_target):
+    assert platform.machine() == wheel_target.architecture == "aarch64"
+    assert wheel_target.libc == os.environ["EXPECTED_LIBC"]
+    assert pathlib.Path(sys.executable).parent == pathlib.Path(sys.prefix, "bin")
+
+def test_the_folders_of_the_host():
+    with tempfile.NamedTemporaryFile(dir="/tmp") as file:
+        assert pathlib.Path(file.name).name in os.listdir("/tmp")
+    assert "trap" not in os.listdir("/tmp") + os.listdir("/")
+    assert pathlib.Path(os.environ["MARKER"]).read_text() == "of the host"
+
+def test_processes():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(square, [7]) == [(49, "aarch64")]
+    told = subprocess.run([sys.executable, "-c", "print(42)"], capture_output=True, text=True, check=True, env={})
+    assert told.stdout == "42\\n"
+"""
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that has the emulators and archives of the user's, and no interpreters."""
+    shared = cache.root()
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    for name in ("qemu", "archives", "roots", "interpreters", "virtualenv"):
+        (shared / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(shared / name)
+    monkeypatch.setenv(cache.VARIABLE, str(folder))
+    return folder
+
+
+def _some(provider: Provider, where: Platform, minor: int = 0) -> Runtime:
+    answer = provider.offers(Request(platform=where))
+    for offer in answer.offers:
+        if not offer.free_threaded and minor in {0, offer.version[1]}:
+            return provider.get(offer)
+    pytest.skip(f"not to be had here: {answer.reason}")
+
+
+def _contents(root: Path) -> dict[Path, tuple[int, int]]:
+    return {path: ((found := path.lstat()).st_mtime_ns, found.st_size) for path in (root, *root.rglob("*"))}
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image of a board: the root of Debian's interpreter, with the absolute links and folders of a real one."""
+    runtime = _some(debian.DebianProvider(HostProvider()), ARM)
+    source = Path(runtime.launch[0][runtime.launch[0].index("-L") + 1])
+    root = tmp_path_factory.mktemp("image") / "board"
+    shutil.copytree(source, root, symlinks=True)
+    stem = f"python3.{runtime.version[1]}"
+    (root / "lib").unlink()
+    (root / "lib").symlink_to("/usr/lib")
+    (root / "etc/alternatives").mkdir(parents=True, exist_ok=True)
+    (root / "usr/bin/python3").unlink(missing_ok=True)
+    (root / "usr/bin/python3").symlink_to("/etc/alternatives/python3")
+    (root / "etc/alternatives/python3").symlink_to(f"/usr/bin/{stem}")
+    for link in (root / "usr/lib/aarch64-linux-gnu").glob("libffi.so.*"):
+        if link.is_symlink():
+            target = link.readlink()
+            link.unlink()
+            link.symlink_to(f"/usr/lib/aarch64-linux-gnu/{target}")
+    for name in ("tmp/trap", "home/trap", "trap", "dev", "proc"):
+        (root / name).mkdir(parents=True)
+    (root / "dev/null").write_text("not the null device", encoding="utf-8")
+    return root
+
+
+@emulates
+@pytest.mark.network
+def test_a_board(
+    board: Path,
+    own_cache: Path,
+    pytester: pytest.Pytester,
+    run_wheels: Callable[..., pytest.RunResult],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (found,) = directory.parse([f"arm64={board}"])
+    (one,) = found.found
+    assert one.program.parent == board / "usr/bin"
+    assert one.root == board
+    assert one.libc_version >= (2, 31)
+    assert one.version[2] > 0
+    marker = tmp_path / "home" / "trap"
+    marker.parent.mkdir()
+    marker.write_text("of the host", encoding="utf-8")
+    wheel = builders.build_wheel(
+        pytester.path / "dist",
+        "tool",
+        files={"tool/__init__.py": "", "tool-1.0.data/scripts/tool-native": one.program.read_bytes()},
+        tags=["py3-none-manylinux_2_17_aarch64"],
+        modes={"tool-1.0.data/scripts/tool-native": 0o100755},
+    )
+    (pytester.path / "test_tool.py").write_text(TESTS, encoding="utf-8")
+    (pytester.path / "pytest.ini").write_text("[pytest]\nwheel_sysroots =\n  aarch64=board\n", encoding="utf-8")
+    (pytester.path / "board").symlink_to(board)
+    monkeypatch.setenv("EXPECTED_LIBC", "glibc")
+    monkeypatch.setenv("MARKER", str(marker))
+    before = _contents(board)
+    result = run_wheels(
+        "-v", "--wheel", wheel, "--wheel-python=auto", "--wheel-select=WHL101", "test_tool.py", timeout=600
+    )
+    result.assert_outcomes(passed=TESTS.count("def test_") + 1 + 3)
+    name = f"cp3{one.version[1]}-linux-aarch64"
+    result.stdout.fnmatch_lines([f"*::{name}::test_tool.py::test_processes PASSED*"])
+    # Others were not asked to stand beside it.
+    assert [path.name for path in (own_cache / "runtimes").glob("*")] == [Path(one.key("aarch64")).name]
+    assert _contents(board) == before
+
+
+@emulates
+@pytest.mark.network
+@pytest.mark.usefixtures("own_cache")
+def test_an_interpreter_by_its_path_and_one_that_moved_on(board: Path) -> None:
+    # An absolute link of the image: seen from the host, it leads nowhere, or to a program of the host.
+    (found,) = directory.parse([f"aarch64={board / 'usr/bin/python3'}"])
+    assert found.found[0].root == board
+    provider = directory.DirectoryProvider([found], lambda version, _: debian.of_host(HostProvider(), version))
+    runtime = _some(provider, ARM)
+    assert runtime.provider == "directory"
+    assert launcher.program_of(runtime.python) == found.found[0].program
+    code = "import sys, ssl, ctypes; print(sys.prefix == sys.base_prefix, sys.flags.dont_write_bytecode)"
+    told = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "True 0\n"
+    (again,) = directory.parse([f"aarch64={board}"])
+    assert cache.present(again.found[0].key("aarch64"))
+    os.utime(found.found[0].program, ns=(1, 1))
+    assert cache.present(again.found[0].key("aarch64")) is None
+
+
+@emulates
+@pytest.mark.network
+def test_a_root_with_musl(
+    own_cache: Path,
+    pytester: pytest.Pytester,
+    run_wheels: Callable[..., pytest.RunResult],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "alpine"
+    monkeypatch.delenv(cache.VARIABLE)
+    runtime = _some(published.PublishedProvider(HostProvider()), ARM_MUSL, 12)
+    monkeypatch.setenv(cache.VARIABLE, str(own_cache))
+    program = launcher.program_of(runtime.python)
+    shutil.copytree(program.parent.parent / "bin", root / "usr/bin", symlinks=True)
+    shutil.copytree(program.parent.parent / "lib", root / "usr/lib", symlinks=True)
+    libc = Path(runtime.launch[0][runtime.launch[0].index("-L") + 1])
+    shutil.copytree(libc / "usr/lib", root / "lib", symlinks=True)
+    (sysroot,) = directory.parse([f"aarch64={root}"])
+    (one,) = sysroot.found
+    assert (one.libc, one.libc_version, one.version[:2]) == ("musl", (1, 2), (3, 12))
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", "dist"]
+    pip += ["--platform=musllinux_1_2_aarch64", "--python-version=3.12", "--abi=cp312", "--implementation=cp"]
+    subprocess.run([*pip, "rpds-py"], check=True, cwd=pytester.path)
+    more = "import rpds\ndef test_wheel():\n    assert rpds.HashTrieMap({'a': 1}).insert('b', 2)['b'] == 2\n"
+    (pytester.path / "test_tool.py").write_text(TESTS + more, encoding="utf-8")
+    monkeypatch.setenv("EXPECTED_LIBC", "musl")
+    marker = tmp_path / "marker"
+    marker.write_text("of the host", encoding="utf-8")
+    monkeypatch.setenv("MARKER", str(marker))
+    before = _contents(root)
+    words = (
+        "-v",
+        "--wheel=dist",
+        f"--wheel-sysroot=aarch64={root}",
+        "--wheel-python=auto",
+        "--wheel-select=WHL101",
+        "test_tool.py",
+    )
+    result = run_wheels(*words, timeout=600)
+    result.stdout.fnmatch_lines(["*::cp312-musllinux-aarch64::test_tool.py::test_wheel PASSED*"])
+    assert result.ret == 0
+    assert _contents(root) == before
+    # A wheel for glibc is another matter, and the reason says why this root was not taken.
+    answer = directory.DirectoryProvider([sysroot], lambda _version, _free: None).offers(Request(platform=ARM))
+    assert answer.offers == ()
+    assert "is for musl" in answer.reason
+
+
+def test_a_usage_error_of_a_run(pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]) -> None:
+    builders.build_wheel(pytester.path / "dist", "tool", files={"tool/__init__.py": ""})
+    result = run_wheels("--wheel=dist", "--wheel-sysroot=aarch64=nowhere")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--wheel-sysroot aarch64=*nowhere: there is no *"])
