@@ -55,19 +55,22 @@ class Row:
 def rows(report: Report, missing: Iterable[tuple[str, str]] = ()) -> tuple[Row, ...]:
     """Compute the matrix.
 
-    A wheel stands in a row of each of its tags, and in one of each interpreter on which it was run.
+    A wheel stands in a row of each of its tags. What an interpreter that no tag names made of it (a wheel for the stable
+    ABI on CPython 3.13) stands in the rows of that platform, with the interpreter's name.
 
     :param missing: pairs of platform and interpreter that were expected and are not there.
     """
     cells: dict[tuple[str, str], tuple[list[File], list[Place]]] = {}
     for file in report.files:
-        for cell in expect.cells(file.tags):
+        own = expect.cells(file.tags)
+        for cell in own:
             cells.setdefault(cell, ([], []))[0].append(file)
         for place in file.places:
             for platform in place_platforms(file, place):
-                files, places = cells.setdefault((platform, place.interpreter), ([], []))
-                files += [file] * (file not in files)
-                places.append(place)
+                named = (platform, place.interpreter)
+                general = [cell for cell in own if cell[0] == platform and cell[1] != "py2"]
+                for cell in [named] if named in own else general:
+                    cells[cell][1].append(place)
     found = [_row(*cell, *content) for cell, content in cells.items()]
     found += [
         Row(
@@ -111,7 +114,7 @@ def _row(platform: str, interpreter: str, files: Sequence[File], places: Sequenc
         marks=(
             Mark(state="yes", text="yes"),
             _checked(files),
-            *(_tested(groups[how]) for how in ("native", "emulated", "board")),
+            *(_tested(groups[how], interpreter) for how in ("native", "emulated", "board")),
             Mark(state="skipped", text=_count(excluded, "test")) if excluded else NONE,
         ),
         files=tuple(file.file for file in files),
@@ -133,14 +136,15 @@ def _checked(files: Sequence[File]) -> Mark:
     return Mark(state="passed", text=f"passed, {_count(warnings, 'warning')}" if warnings else "passed")
 
 
-def _tested(places: Sequence[Place]) -> Mark:
-    """Say how the tests on some targets went, with what was emulated or which boards they were."""
+def _tested(places: Sequence[Place], interpreter: str) -> Mark:
+    """Say how the tests on some targets went: on which interpreters, if not the row's, and machines."""
     if not places:
         return NONE
     states = [place_state(place) for place in places]
     texts: dict[tuple[str, str], list[str]] = {}
     for place, (state, text) in zip(places, states, strict=True):
-        texts.setdefault((state, text), []).extend(filter(None, [place.machine]))
+        other = "" if place.interpreter == interpreter else place.interpreter
+        texts.setdefault((state, text), []).extend(filter(None, [f"{other} {place.machine}".strip()]))
     words = [f"{text} ({', '.join(dict.fromkeys(where))})" if where else text for (_, text), where in texts.items()]
     order = ("failed", "no", "skipped", "imported", "passed")
     return Mark(state=min((state for state, _ in states), key=order.index), text="; ".join(words))
