@@ -44,7 +44,13 @@ def test_what_cannot_run_is_one_node_with_the_reason(
         result.assert_outcomes(passed=2, skipped=2)
         result.stdout.fnmatch_lines_random([f"SKIPPED * {reason}" for reason in reasons])
         result.stdout.fnmatch_lines(
-            [f"dist/{mac}", "  not run: needs macOS", f"dist/{new}", "  not run: needs CPython*"]
+            [
+                f"dist/{mac}",
+                "  not run: needs macOS",
+                "  the file itself  1 passed",
+                f"dist/{new}",
+                "  not run: needs CPython*",
+            ]
         )
 
 

@@ -47,14 +47,15 @@ def summary_lines(
         for target, prefix in zip(own, prefixes, strict=True):
             kinds = [kind for kind, nodeid in reports if nodeid.startswith(prefix)]
             lines.append((f"  {target.name:{width}}  {_counts(kinds)}  ({target.runtime.how})", _markup(kinds)))
+        reasons = [one for one in missing if one.wheel is file]
+        told = (*prefixes, *(f"{file.shown}::{one.name}" for one in reasons))
         rest = [
             kind
             for kind, nodeid in reports
-            if nodeid.startswith(f"{file.shown}::") and not nodeid.startswith(tuple(prefixes) or ("\0",))
+            if nodeid.startswith(f"{file.shown}::") and not (told and nodeid.startswith(told))
         ]
-        reasons = [one for one in missing if one.wheel is file]
         lines += [(f"  not run: {one.reason}", {"yellow": True}) for one in reasons]
-        if rest and not reasons:
+        if rest:
             lines.append((f"  the file itself  {_counts(rest)}", _markup(rest)))
     return lines
 
