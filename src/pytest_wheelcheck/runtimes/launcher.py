@@ -17,6 +17,9 @@ from pytest_wheelcheck import cache
 
 from .architectures import Architecture, native
 
+#: Bump when the folders of launchers change.
+_GENERATION = 2
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
@@ -82,9 +85,17 @@ def provision(launch: Launch, program: Path, library: Path, *, name: str, stem: 
         write(side / "bin", text, stem)
         for folder in {"lib", library.name if library.name == "lib64" else "lib"}:
             (side / folder).symlink_to(library, target_is_directory=True)
+        share = library.parent / "share"
+        if share.is_dir():
+            # The pip of Debian 11 looks there for what it needs.
+            (side / "share").symlink_to(share, target_is_directory=True)
 
-    folder = cache.provision(f"launchers/{name}-{cache.digest(text, str(library))}", make)
+    folder = cache.provision(f"launchers/{name}-{_ending(text, library)}", make)
     return folder / "bin" / f"python{stem}"
+
+
+def _ending(text: str, library: Path) -> str:
+    return cache.digest(str(_GENERATION), text, str(library))
 
 
 def program_of(python: Path) -> Path:
@@ -95,7 +106,7 @@ def program_of(python: Path) -> Path:
 
 def present(launch: Launch, program: Path, library: Path) -> bool:
     """Tell whether :func:`provision` has made this launcher before."""
-    ending = cache.digest(launch.text(program), str(library))
+    ending = _ending(launch.text(program), library)
     return any(cache.present(f"launchers/{each.name}") for each in (cache.root() / "launchers").glob(f"*-{ending}"))
 
 
