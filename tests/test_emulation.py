@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import archives
 import builders
 import pytest
-from nodes import outcomes
+from nodes import outcomes, read
 
 from pytest_wheelcheck import cache, targets
 from pytest_wheelcheck.model import Runtime
@@ -355,32 +356,11 @@ def test_an_unprivileged_user_with_a_fresh_home(version: tuple[int, int], tmp_pa
         shutil.rmtree(folder)
 
 
-def _archive_without_arm(folder: Path) -> str:
-    """Make a signed archive that carries amd64 only; give its line for apt."""
-    gpg = ["gpg", "--homedir", str(folder / "gpg"), "--batch", "--quiet", "--passphrase", ""]
-    (folder / "gpg").mkdir(mode=0o700)
-    subprocess.run([*gpg, "--quick-generate-key", "test", "rsa2048", "sign", "never"], check=True, capture_output=True)
-    (folder / "key.gpg").write_bytes(subprocess.run([*gpg, "--export"], check=True, capture_output=True).stdout)
-    suite = folder / "archive" / "dists" / "suite"
-    index = suite / "main" / "binary-amd64" / "Packages"
-    index.parent.mkdir(parents=True)
-    index.write_text("Package: python3.11-minimal\nArchitecture: amd64\nVersion: 3.11.2-6\nFilename: none\n\n")
-    import hashlib
-
-    digest = hashlib.sha256(index.read_bytes()).hexdigest()
-    (suite / "Release").write_text(
-        "Suite: suite\nCodename: suite\nArchitectures: amd64\nComponents: main\n"
-        "Date: Sat, 01 Aug 2026 00:00:00 UTC\n"
-        f"SHA256:\n {digest} {index.stat().st_size} main/binary-amd64/Packages\n"
-    )
-    subprocess.run([*gpg, "--clearsign", "-o", suite / "InRelease", suite / "Release"], check=True)
-    return f"deb [signed-by={folder / 'key.gpg'}] file:{folder / 'archive'} suite main"
-
-
 @pytest.mark.skipif(not shutil.which("gpg"), reason="makes an archive of its own, which gpg signs")
 def test_an_archive_without_the_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    provider = DebianProvider(HostProvider(), source=_archive_without_arm(tmp_path))
+    index = "Package: python3.11-minimal\nArchitecture: amd64\nVersion: 3.11.2-6\nFilename: none\n\n"
+    provider = DebianProvider(HostProvider(), source=archives.make_archive(tmp_path, index=index))
     answer = provider.offers(Request(platform=ARM))
     assert answer.offers == ()
     assert answer.reason == "the host's archive does not carry the architecture arm64"
@@ -408,6 +388,85 @@ def test_machines(
         ]
     )
     assert result.ret == 1
+
+
+ON_A_BOARD = """
+import json, platform, sys
+import tool._json
+
+def test_native(wheel_target):
+    assert (wheel_target.architecture, wheel_target.emulated) == ("aarch64", False)
+    assert platform.machine() == "aarch64" and sys.prefix != sys.base_prefix
+    assert tool._json.__file__.startswith(sys.prefix)
+    assert tool._json.encode_basestring("\\n") == json.dumps("\\n")
+"""
+
+WHO_EMULATES = """
+import sys
+from pytest_wheelcheck.runtimes.base import Platform, Request, here
+from pytest_wheelcheck.runtimes.debian import DebianProvider
+from pytest_wheelcheck.runtimes.host import HostProvider
+assert here() == Platform(system="linux", architecture="aarch64", libc="glibc")
+kind = ("cpython", tuple(map(int, sys.argv[1].split("."))), False)
+for architecture in ("aarch64", "x86_64"):
+    request = Request(platform=Platform(system="linux", architecture=architecture, libc="glibc"), wanted=frozenset({kind}))
+    offers = DebianProvider(HostProvider()).offers(request).offers
+    print(architecture, *{offer.emulated for offer in offers if offer.version[:2] == kind[1]})
+"""
+
+
+def test_on_a_board(
+    arm: Runtime, version: tuple[int, int], fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plugin with all that it needs, run by an aarch64 interpreter, tests an aarch64 wheel as a native one.
+
+    The extension module is one of the interpreter's own that needs the C library only. The interpreters of this host are
+    on `PATH`; they run, and say that they are something else.
+    """
+    import uv
+
+    from pytest_wheelcheck import environment
+    from pytest_wheelcheck.installer import InstallSettings
+    from pytest_wheelcheck.wheel import open_wheel
+
+    project = Path(__file__).parent.parent
+    subprocess.run([uv.find_uv_bin(), "-q", "build", "--wheel", "-o", tmp_path / "own", project], check=True)
+    (own,) = (tmp_path / "own").glob("*.whl")
+    board = environment.create(arm, tmp_path / "board")
+    opened = open_wheel(own, shown=own.name, store=tmp_path / "store")
+    settings = InstallSettings(offline=False, find_links=(), index=None, extra_index=())
+    environment.install(board, opened, extras=(), settings=settings)
+    subprocess.run([arm.native or arm.python, "-m", "compileall", "-q", board.site_packages], check=False)
+
+    native = Path(launcher.program_of(arm.python).parents[1], "lib", f"python3.{version[1]}", "lib-dynload")
+    (extension,) = native.glob("_json.*.so")
+    wheel = builders.build_wheel(
+        tmp_path / "dist",
+        "tool",
+        files={"tool/__init__.py": "", f"tool/{extension.name}": extension.read_bytes()},
+        tags=[f"cp3{version[1]}-cp3{version[1]}-manylinux_2_17_aarch64"],
+    )
+    (tmp_path / "test_board.py").write_text(ON_A_BOARD, encoding="utf-8")
+    monkeypatch.setenv(cache.VARIABLE, str(fresh))
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX")
+    words = ["-v", "-p", "no:cacheprovider", "--wheel", wheel, "--wheel-select=WHL101,WHL301,WHL605", "test_board.py"]
+    told = subprocess.run(
+        [board.python, "-m", "pytest", f"--wheel-python=3.{version[1]}", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    seen = read(told.returncode, told.stdout, told.stderr)
+    assert seen.code == 0, seen.text
+    assert set(seen.nodes.values()) == {"PASSED"}
+    assert set(seen.nodes) >= {"install", "import[tool._json]", "test_board.py::test_native"}
+    assert f"({arm.python} (the running interpreter))" in seen.text
+    told = subprocess.run(
+        [board.python, "-c", WHO_EMULATES, f"3.{version[1]}"], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert told.stdout.split() == ["aarch64", "False", "x86_64", "True"], told.stderr
 
 
 def test_the_command(arm: Runtime, version: tuple[int, int]) -> None:
