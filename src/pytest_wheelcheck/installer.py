@@ -446,7 +446,7 @@ def run_uv(
         "never",
     ]
     try:
-        return process.run(command, env=uv_environment(environ, config), timeout=timeout, check=False)
+        return process.run(command, env=uv_environment(environ, config), timeout=timeout, check=False, tied=True)
     except ProcessError as error:
         raise _from_process("uv did not do its work", error) from error
 

@@ -420,6 +420,7 @@ class TargetRun:
         self._lock = threading.Lock()
         self._boots = 0
         self._failed_boots = 0
+        self._no_worker = ""
         self._skipped_modules: list[str] = []
         self.left_behind: list[str] = []
         self._timeouts: dict[str, tuple[float, bool]] = {}
@@ -632,7 +633,6 @@ class TargetRun:
         """Make sure that there is a worker; return why there cannot be one."""
         if self._worker is not None:
             return ""
-        last = ""
         while self._failed_boots < BOOT_TRIES:
             try:
                 self._boot()
@@ -640,19 +640,19 @@ class TargetRun:
             except _CollectCrashError as crash:
                 self.end()
                 self._failed_boots += 1
-                last = str(crash)
+                self._no_worker = str(crash)
                 continue
             except _NoWorkerError as error:
                 self._failed_boots += 1
-                last = str(error)
+                self._no_worker = str(error)
                 continue
             if found["type"] == "collected":
                 self._failed_boots = 0
                 return ""
-            last = self._worker.said() if self._worker else ""
+            self._no_worker = self._worker.said() if self._worker else ""
             self.end()
             self._failed_boots += 1
-        return f"no fresh worker could be started after a crash ({BOOT_TRIES} tries): this test was not run\n{last}"
+        return f"no fresh worker could be started after a crash ({BOOT_TRIES} tries): this test was not run\n{self._no_worker}"
 
     def _ended(self, messages: list[Message], text: str, said: str, start: float) -> ItemResult:
         self.end()

@@ -7,9 +7,11 @@ error.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,9 +98,11 @@ def spawn(
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.PIPE,
+    through: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session (on Windows: a process group) of its own.
 
+    :param through: words before *argv*: a program that becomes the other one.
     :raises ProcessError: it cannot be started.
     """
     words = [os.fspath(word) for word in argv]
@@ -108,7 +112,7 @@ def spawn(
     flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     try:
         process = subprocess.Popen(  # argv list, no shell
-            words,
+            [*through, *words],
             env=None if env is None else dict(env),
             cwd=cwd,
             stdin=stdin,
@@ -125,6 +129,24 @@ def spawn(
         ) from error
     _started.add(process)
     return process
+
+
+@functools.cache
+def _tied() -> tuple[str, ...]:
+    """Give the words that let a program die with the thread that waits for it, where there are such (Linux, util-linux).
+
+    The installer of a run that was killed would wait for a silent index for minutes. A call of prctl(2)
+    between fork and exec would do the same, but is not safe beside other threads. Not for every program: what the
+    kernel refuses to execute, execvp(3) hands to a shell.
+    """
+    found = shutil.which("setpriv") if sys.platform == "linux" else None
+    words = (found, "--pdeathsig", "KILL", "--") if found else ()
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        # Busybox has one without this option.
+        probe = [*words, "true"]
+        if words and subprocess.run(probe, capture_output=True, timeout=10, check=False).returncode == 0:
+            return words
+    return ()
 
 
 def stop_all() -> None:
@@ -197,16 +219,18 @@ def run(
     cwd: Path | None = None,
     timeout: float = DEFAULT_DEADLINE,
     check: bool = True,
+    tied: bool = False,
 ) -> Completed:
     """Run a program to its end.
 
     :param timeout: seconds; then the whole tree is ended.
     :param check: whether an exit status other than 0 is an error.
+    :param tied: whether it ends at once when this process is killed, where the system knows how (Linux).
     :raises ProcessError: it could not be started, outlived *timeout*, or (with *check*) failed. The program's own
         words are in ``details``.
     """
     start = time.monotonic()
-    process = spawn(argv, env=env, cwd=cwd)
+    process = spawn(argv, env=env, cwd=cwd, through=_tied() if tied else ())
     words = tuple(os.fspath(word) for word in argv)
     try:
         out, err = process.communicate(timeout=timeout)

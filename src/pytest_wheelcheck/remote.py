@@ -219,6 +219,8 @@ class Worker:
             cause = (
                 "code under test ended the process at once (os._exit, or exit in native code)"
                 if code >= 0
+                else "the kernel was out of memory, or code under test sent the signal"
+                if sys.platform != "win32" and code == -signal.SIGKILL
                 else "a crash in native code"
             )
             if self._windows and (known := wine_words.death(self.said())):

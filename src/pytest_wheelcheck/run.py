@@ -475,15 +475,16 @@ class WheelRun:
 
     def pytest_unconfigure(self) -> None:
         """Remove what the run made, unless it is to be kept."""
-        for ready in self._ready:
-            if ready.run is not None:
-                ready.run.close()
-        if not self._owner:
-            return
-        kept = {name.partition("/")[0] for name in self._kept()}
-        if (self.plan.folder / "output").is_dir():
-            kept.add("output")
-        scratch.remove(self.plan.folder, but=frozenset(kept))
+        with scratch.undisturbed():
+            for ready in self._ready:
+                if ready.run is not None:
+                    ready.run.close()
+            if not self._owner:
+                return
+            kept = {name.partition("/")[0] for name in self._kept()}
+            if (self.plan.folder / "output").is_dir():
+                kept.add("output")
+            scratch.remove(self.plan.folder, but=frozenset(kept))
         if self._hears_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 _PREFIX = "wheelcheck-"
@@ -53,6 +56,21 @@ def remove(folder: Path, *, but: frozenset[str] = frozenset()) -> None:
     held = _locks.pop(folder, None)
     if held is not None:
         os.close(held)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Be deaf to Ctrl-C and SIGTERM while a run that is over puts its things away; they could only stop that half-way."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None stands for a handler that was not set from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _sweep(parent: Path) -> None:

@@ -82,8 +82,8 @@ def test_while_preparing(ground: Ground, number: signal.Signals) -> None:
             process.send_signal(number)
             code = process.wait(20)
             assert time.monotonic() - start < 5
-    # The installer of a run that was killed ends when the index does.
-    ground.nothing_left(files=number != signal.SIGKILL, seconds=30)
+            # The installer of a run that was killed has its own moment, while the index still keeps silent.
+            ground.nothing_left(files=number != signal.SIGKILL)
     if number != signal.SIGKILL:
         assert code == pytest.ExitCode.INTERRUPTED
 
@@ -117,6 +117,21 @@ def test_worker_of_xdist_killed(ground: Ground) -> None:
                 name,
                 number,
             )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_controller_of_xdist_ended(ground: Ground, number: signal.Signals) -> None:
+    """Its workers, and theirs, end with it. execnet gives them five seconds, where no terminal tells them, too."""
+    ground.write(test_busy=BUSY)
+    with ground.started("-n2") as process:
+        wait_for((ground.path / "pid").exists)
+        start = time.monotonic()
+        process.send_signal(number)
+        code = process.wait(20)
+        wait_for(lambda: not ground.processes(), 15)
+        assert time.monotonic() - start < 15
+    assert code != 0
+    ground.nothing_left(files=number != signal.SIGKILL)
 
 
 def test_nothing_of_a_run_is_in_the_way_of_the_next(ground: Ground) -> None:
@@ -155,3 +170,24 @@ def test_interrupted_while_outcomes_are_told(ground: Ground) -> None:
         assert time.monotonic() - start < 4
     ground.nothing_left()
     assert "known already" in ground.said()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_stopped_when_all_is_done(ground: Ground, number: signal.Signals) -> None:
+    """The signal comes while the run puts its folder away, which takes a while."""
+    ground.write(
+        test_many="""
+        import pathlib, tempfile
+        def test_many():
+            for name in range(30_000):
+                pathlib.Path(tempfile.gettempdir(), str(name)).touch()
+        """
+    )
+    with ground.started() as process:
+        wait_for(lambda: " passed in " in ground.said(), 60)
+        folders = list(ground.temp.glob("wheelcheck-*"))
+        process.send_signal(number)
+        assert process.wait(30) == 0
+    assert folders
+    ground.nothing_left()
+    assert "Traceback" not in ground.said()

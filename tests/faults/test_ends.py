@@ -174,3 +174,69 @@ def test_many_imports(either: Ground) -> None:
     assert found.nodes["tests/test_one.py::test_one"] == "PASSED"
     assert "importing it started processes that stayed and were ended, 1: " in found.text
     assert " sleep 61" in found.text
+
+
+def test_out_of_memory(demo: Ground) -> None:
+    demo.write(
+        test_memory="""
+        import os, resource
+
+        def test_limited():
+            pages = int(open("/proc/self/statm").read().split()[0])
+            resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20),) * 2)
+            kept = [bytearray(1 << 20) for _ in range(1000)]
+
+        def test_after_limited(): pass
+        def test_as_the_kernel_ends_it(): os.kill(os.getpid(), 9)
+        def test_last(): pass
+        """
+    )
+    found = demo.run()
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    failed = ["tests/test_memory.py::test_as_the_kernel_ends_it", "tests/test_memory.py::test_limited"]
+    assert found.only("FAILED") == failed
+    assert found.nodes["tests/test_memory.py::test_last"] == "PASSED"
+    assert "E   MemoryError" in found.text
+    assert "killed by SIGKILL\nlikely cause: the kernel was out of memory" in found.text
+
+
+def test_worker_that_does_not_come_back(demo: Ground) -> None:
+    """After three crashes in a row at its start the target is given up, and each test that was not run says why."""
+    demo.write(
+        conftest="""
+        import os, pathlib
+        boots = pathlib.Path("boots")
+        boots.write_text(boots.read_text() + "x" if boots.exists() else "x")
+        if boots.read_text() != "x":
+            os.abort()
+        """,
+        test_one="""
+        import os
+        def test_first(): pass
+        def test_exit(): os._exit(3)
+        def test_third(): pass
+        def test_last(): pass
+        """,
+    )
+    found = demo.run()
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.only("FAILED") == ["tests/test_one.py::test_exit"]
+    assert found.only("ERROR") == ["tests/test_one.py::test_last", "tests/test_one.py::test_third"]
+    assert (demo.path / "boots").read_text() == "xxxx"
+    assert found.text.count("no fresh worker could be started after a crash (3 tries)") == 2
+    assert found.text.count("killed by SIGABRT, while pytest and the conftest files were loaded") == 2
+
+
+def test_interpreter_that_does_not_end(demo: Ground) -> None:
+    """Results are told before the interpreter ends; a deadlock there costs nothing."""
+    demo.write(
+        conftest="""
+        import atexit, threading
+        lock = threading.Lock()
+        lock.acquire()
+        atexit.register(lock.acquire)
+        threading.Thread(target=threading.Event().wait).start()
+        """
+    )
+    found = demo.run(bound=30)
+    assert found.code == 0

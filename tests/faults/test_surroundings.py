@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
+from compiled import needs_compiler
 from ground import Ground, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="surroundings of Unix")
@@ -317,3 +319,145 @@ def test_what_tests_leave_in_the_source_tree_is_told(demo: Ground) -> None:
     assert "report.xml" not in line
     found = demo.run("-k", "install")
     assert "data.txt" not in found.text
+
+
+def test_caches_on_another_file_system(demo: Ground) -> None:
+    """Nothing can be linked or renamed from there to the environments."""
+    other = Path(tempfile.mkdtemp(dir="/dev/shm" if sys.platform == "linux" else None))
+    try:
+        if other.stat().st_dev == demo.path.stat().st_dev:
+            pytest.skip("there is one file system only")
+        home = {"HOME": str(other), "WHEELCHECK_CACHE": str(other / "cache"), "UV_CACHE_DIR": str(other / "uv")}
+        demo.ini("wheel_requires = iniconfig")
+        for _ in range(2):
+            assert demo.run(env=home).code == 0
+    finally:
+        shutil.rmtree(other)
+
+
+def test_project_removed_during_the_run(demo: Ground) -> None:
+    """By a test, with the working directory of everybody and the wheel in it."""
+    text = "import os, shutil\ndef test_one(): shutil.rmtree(os.getcwd())\ndef test_two(): pass\n"
+    project = demo.path / "project"
+    (project / "tests").mkdir(parents=True)
+    (project / "tests" / "test_gone.py").write_text(text)
+    shutil.move(demo.wheel, project / demo.wheel.name)
+    demo.wheel = project / demo.wheel.name
+    done = subprocess.run(
+        demo.words(), cwd=project, env=demo.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+    )
+    said = done.stdout.decode()
+    demo.nothing_left()
+    assert "test_gone.py::test_one PASSED" in said
+    assert "test_gone.py::test_two PASSED" in said
+    # pytest itself cannot return to the folder that it was started in.
+    assert done.returncode != 0
+
+
+def _deep(base: Path, length: int) -> Path:
+    """Make a folder whose path has so many bytes."""
+    while (left := length - len(os.fsencode(base)) - 1) > 0:
+        # Not so that one byte is left, which would have to be a separator.
+        base /= "d" * (left if left <= 200 else min(200, left - 2))
+    base.mkdir(parents=True)
+    return base
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PATH_MAX of Linux")
+def test_paths_as_long_as_the_system_takes(demo: Ground) -> None:
+    """The wheel as deep as it can be opened, the project almost: tools look there for hidden folders of theirs."""
+    base = _deep(demo.path / "deep", 4000)
+    deep = Ground(base, demo.path / "other", demo.wheel)
+    deep.write(test_one=ONE)
+    deep.ini()
+    folder = _deep(demo.path / "wheel", 4095 - len(demo.wheel.name) - 1)
+    shutil.move(demo.wheel, folder / demo.wheel.name)
+    deep.wheel = folder / demo.wheel.name
+    found = deep.run()
+    readable(found.text)
+    assert found.code == 0
+    assert "4 passed" in found.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PATH_MAX of Linux")
+@pytest.mark.parametrize("variable", ["TMPDIR", "WHEELCHECK_CACHE"])
+def test_folders_with_paths_that_are_too_long(demo: Ground, variable: str) -> None:
+    """Nothing fits into them: told, and nothing passes that was not run."""
+    folder = _deep(demo.path / "deep", 4000)
+    found = demo.run(env={variable: str(folder)})
+    readable(found.text)
+    assert found.code != 0
+    assert "File name too long" in found.text
+
+
+#: Takes the place of the C library's clock of the day, and of no other; a file says by how many seconds it is wrong.
+CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+
+static long wrong(void) {
+    long seconds = 0;
+    FILE *file = fopen(getenv("WRONG_BY"), "re");
+    if (file) {
+        if (fscanf(file, "%ld", &seconds) != 1) seconds = 0;
+        fclose(file);
+    }
+    return seconds;
+}
+int clock_gettime(clockid_t which, struct timespec *found) {
+    int (*next)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int status = next(which, found);
+    if (which == CLOCK_REALTIME) found->tv_sec += wrong();
+    return status;
+}
+int gettimeofday(struct timeval *restrict found, void *restrict zone) {
+    int (*next)(struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
+    int status = next(found, zone);
+    found->tv_sec += wrong();
+    return status;
+}
+time_t time(time_t *found) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (found) *found = now.tv_sec;
+    return now.tv_sec;
+}
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("days", [-400, 400])
+def test_clock_that_jumps(demo: Ground, days: int) -> None:
+    """The clock of run, installer and tests goes wrong by a year while a test runs: time-outs count on another."""
+    source, library, clock = (demo.path / name for name in ("clock.c", "clock.so", "clock"))
+    source.write_text(CLOCK)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True, timeout=60)
+    demo.ini("wheel_test_timeout = 8")
+    demo.write(
+        test_one=f"""
+        import datetime, pathlib, time
+        def test_before(): pass
+        def test_jump():
+            before = datetime.date.today()
+            pathlib.Path("clock").write_text("{days * 86400}")
+            assert abs((datetime.date.today() - before).days) == 400
+            time.sleep(0.2)
+        def test_after(): pass
+        def test_hang(): time.sleep(60)
+        def test_last(): pass
+        """
+    )
+    bent = {"LD_PRELOAD": str(library), "WRONG_BY": str(clock), "WHEELCHECK_CACHE": str(demo.path / "cache")}
+    found = demo.run(env=bent)
+    readable(found.text)
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.only("FAILED") == ["tests/test_one.py::test_hang"]
+    assert found.nodes["tests/test_one.py::test_last"] == "PASSED"
+    # What was made by one clock serves by the other, in a run that begins in the wrong year and in one that does not.
+    demo.write(test_one=ONE)
+    for env in (bent, {"WHEELCHECK_CACHE": str(demo.path / "cache")}):
+        assert demo.run(env=env).code == 0

@@ -262,7 +262,7 @@ def _ask(found: Archive, architecture: str, name: str) -> Suite:
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
         work = Path(scratch)
         try:
-            process.run([*_apt_get(found, name, work, architecture), "update"], timeout=_UPDATE_DEADLINE)
+            process.run([*_apt_get(found, name, work, architecture), "update"], timeout=_UPDATE_DEADLINE, tied=True)
         except ProcessError as error:
             return Suite(name=name, codename=name, problem=_why(error, architecture))
         lists = work / "state" / "lists"
@@ -309,16 +309,16 @@ def fetch(
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
         work = Path(scratch)
         apt_get = _apt_get(found, suite, work, architecture)
-        process.run([*apt_get, "update"])
+        process.run([*apt_get, "update"], tied=True)
         wanted = list(packages)
         index = b"\n".join(path.read_bytes() for path in (work / "state/lists").glob("*_Packages"))
         wanted += [name for name in optional if f"\nPackage: {name}\n".encode() in index]
         if dependencies:
             words = ["install", "-y", "--no-install-recommends", "--download-only", *wanted]
-            process.run([*apt_get, *words])
+            process.run([*apt_get, *words], tied=True)
             folder = work / "cache" / "archives"
         else:
-            process.run([*apt_get, "download", *wanted], cwd=work / "debs")
+            process.run([*apt_get, "download", *wanted], cwd=work / "debs", tied=True)
             folder = work / "debs"
         return _unpack(folder, into)
 
@@ -361,8 +361,8 @@ def unpack(
     for suite in dict.fromkeys(found.suites):
         try:
             apt_get = _apt_get(found, suite, work / suite, architecture)
-            process.run([*apt_get, "update"])
-            process.run([*apt_get, "download", *packages], cwd=work / suite / "debs")
+            process.run([*apt_get, "update"], tied=True)
+            process.run([*apt_get, "download", *packages], cwd=work / suite / "debs", tied=True)
         except ProcessError as error:
             problem = error
             continue

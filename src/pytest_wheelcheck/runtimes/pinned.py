@@ -83,7 +83,7 @@ def download(wheel: Wheel, index: Index, folder: Path) -> Path:
         *index.options(),
     ]
     try:
-        process.run(argv, timeout=_DOWNLOAD_DEADLINE)
+        process.run(argv, timeout=_DOWNLOAD_DEADLINE, tied=True)
     except ProcessError as error:
         raise RuntimeUnavailableError(
             f"{wheel} could not be downloaded",
