@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 import pytest
 from filelock import FileLock
+from nodes import Run, Seen, Tell, seen
 
 pytest_plugins = ["pytester"]
 
@@ -37,7 +37,7 @@ def _lasting_caches(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
-def run_wheels(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
+def run_wheels(pytester: pytest.Pytester) -> Run:
     """Run ``pytest`` with the given arguments in the test's folder, as a process of its own.
 
     The interpreter under the wheels is the running one, unless the arguments name others with ``--wheel-python``.
@@ -48,6 +48,21 @@ def run_wheels(pytester: pytest.Pytester) -> Callable[..., pytest.RunResult]:
         if not any(word.startswith("--wheel-python") for word in words):
             words = [f"--wheel-python={sys.executable}", *words]
         return pytester.runpytest_subprocess("-p", "no:cacheprovider", *words, timeout=timeout)
+
+    return run
+
+
+@pytest.fixture
+def tell(run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> Tell:
+    """Run ``pytest --wheel dist`` with the given arguments and one quick static check, and read what it says of its nodes.
+
+    Another ``--wheel`` among the arguments takes the place of ``dist``.
+    """
+    monkeypatch.setenv("COLUMNS", "250")
+
+    def run(*args: str | os.PathLike[str]) -> Seen:
+        where = () if "--wheel" in args else ("--wheel", "dist")
+        return seen(run_wheels("-v", "-rfEs", "--strict-markers", "--wheel-select=WHL101", *where, *args))
 
     return run
 

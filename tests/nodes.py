@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+#: The fixtures ``run_wheels`` and ``tell``.
+Run = Callable[..., pytest.RunResult]
+Tell = Callable[..., "Seen"]
 
 _LINE = re.compile(r"(?P<id>\S.*?\.whl::.+?) (?P<outcome>PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)\b")
 

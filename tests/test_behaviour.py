@@ -17,8 +17,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import uv
 from builders import build_wheel
-
-Run = Callable[..., pytest.RunResult]
+from nodes import Run
 
 PACKAGE = '''
 class DemoWarning(UserWarning):

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
-from nodes import Seen, seen
-
-Run = Callable[..., pytest.RunResult]
+from nodes import Run, Seen, seen
 
 
 @pytest.fixture

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, needs_compiler
-from nodes import Seen, seen
-
-Runner = Callable[..., pytest.RunResult]
-Tell = Callable[..., Seen]
-
-
-@pytest.fixture(autouse=True)
-def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
-
-
-@pytest.fixture
-def tell(run_wheels: Runner, pytester: pytest.Pytester) -> Tell:
-    def run(*args: str) -> Seen:
-        return seen(run_wheels("-v", "--wheel-select=WHL101", "--wheel", "dist", *args))
-
-    return run
+from nodes import Tell
 
 
 def test_console_scripts_resolve(pytester: pytest.Pytester, tell: Tell) -> None:

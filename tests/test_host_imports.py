@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
-
-Run = Callable[..., pytest.RunResult]
+from nodes import Run
 
 #: First lines of every module of the user's. The wheel's own interpreter has another prefix than the host's.
 MARK = """

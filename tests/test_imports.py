@@ -6,33 +6,16 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
-from nodes import Seen, seen
+from nodes import Run, Seen, Tell, seen
 
 from pytest_wheelcheck.runtimes.base import Platform, Request
 from pytest_wheelcheck.runtimes.host import HostProvider
 from pytest_wheelcheck.runtimes.published import PublishedProvider
-
-Runner = Callable[..., pytest.RunResult]
-Tell = Callable[..., Seen]
-
-
-@pytest.fixture(autouse=True)
-def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
-
-
-@pytest.fixture
-def tell(run_wheels: Runner, pytester: pytest.Pytester) -> Tell:
-    def run(*args: str | Path) -> Seen:
-        return seen(run_wheels("-v", "--wheel-select=WHL101", "--wheel", "dist", *args))
-
-    return run
 
 
 def section(ran: Seen, name: str) -> str:
@@ -301,7 +284,7 @@ def _free_threaded() -> Path:
     pytest.skip(f"needs a free-threaded CPython 3.14: {answer.reason}")
 
 
-def test_the_witness_tells_its_pyo3(witness: Path, pytester: pytest.Pytester, run_wheels: Runner) -> None:
+def test_the_witness_tells_its_pyo3(witness: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:
     ran = seen(run_wheels("-v", "--wheel-select=WHL101", "--wheel", witness, "--junit-xml=j.xml"))
     assert ran.only("FAILED") == []
     imports = [name for name in ran.nodes if name.startswith("import[")]

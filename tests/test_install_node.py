@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from builders import build_wheel
-from nodes import Seen, seen
-
-Runner = Callable[..., pytest.RunResult]
-Tell = Callable[..., Seen]
+from nodes import Run, Tell
 
 
-@pytest.fixture(autouse=True)
-def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
-
-
-@pytest.fixture
-def tell(run_wheels: Runner, pytester: pytest.Pytester) -> Tell:
-    def run(*args: str | Path) -> Seen:
-        return seen(run_wheels("-v", "--wheel-select=WHL101", *args))
-
-    return run
-
-
-def test_what_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Runner) -> None:
+def test_what_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Run) -> None:
     dist = pytester.path / "dist"
     good = {"pkg/__init__.py": ""}
     build_wheel(dist, "unmet", files=good, requires=["no-such-thing>=7"])

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
-from nodes import Seen, seen
-
-Run = Callable[..., pytest.RunResult]
+from nodes import Run, Seen, seen
 
 PACKAGE = """
 class DemoWarning(UserWarning):

@@ -5,33 +5,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
 from hypothesis import given
 from hypothesis import strategies as st
-from nodes import Seen, seen
+from nodes import Seen, Tell
 
 from pytest_wheelcheck.worker.facts import local_facts
 from pytest_wheelcheck.worker.rules import TargetRules, split_words
-
-Runner = Callable[..., pytest.RunResult]
-Tell = Callable[..., Seen]
-
-
-@pytest.fixture(autouse=True)
-def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
-
-
-@pytest.fixture
-def tell(run_wheels: Runner, pytester: pytest.Pytester) -> Tell:
-    def run(*args: str) -> Seen:
-        return seen(run_wheels("-v", "-rs", "--strict-markers", "--wheel-select=WHL101", "--wheel", "dist", *args))
-
-    return run
 
 
 @pytest.mark.parametrize(

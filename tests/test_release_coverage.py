@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import build_wheel
 from checks.objects import make_elf, make_pe
+from nodes import Run
 
 from pytest_wheelcheck.cli import main
-
-Run = Callable[..., pytest.RunResult]
 
 
 def windows(folder: Path, minor: int, **more: Any) -> Path:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
+from nodes import Run
 from packaging.tags import platform_tags
-
-Run = Callable[..., pytest.RunResult]
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 CPYTHON = f"cp{sys.version_info[0]}{sys.version_info[1]}"

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
-from nodes import Seen, seen
-
-Runner = Callable[..., pytest.RunResult]
+from nodes import Tell, seen
 
 WHEEL = 'WHERE = "wheel"\n'
 SOURCE = 'WHERE = "source"\n'
-
-
-@pytest.fixture(autouse=True)
-def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
-
-
-@pytest.fixture
-def tell(run_wheels: Runner, pytester: pytest.Pytester) -> Callable[..., Seen]:
-    def run(*args: str) -> Seen:
-        return seen(run_wheels("-v", "--wheel-select=WHL101", "--wheel", "dist", *args))
-
-    return run
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -133,7 +117,7 @@ EVERY_TEST = [
 
 @needs_compiler
 @pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])
-def test_a_flat_layout(flat: Path, tell: Callable[..., Seen], monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+def test_a_flat_layout(flat: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     if mode != "append":
         (flat / "tests/__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(flat), prepend=os.pathsep)
@@ -156,7 +140,7 @@ def test_a_flat_layout_and_pytest_by_its_own_name(flat: Path, pytester: pytest.P
     assert "tests/test_every.py::test_subprocess[cleared]" in ran.nodes
 
 
-def test_a_src_layout(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+def test_a_src_layout(pytester: pytest.Pytester, tell: Tell) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "single.py": WHEEL})
     write(
         pytester.path,
@@ -217,7 +201,7 @@ def inside(name: str) -> dict[str, str]:
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 @pytest.mark.parametrize("layout", ["", "src/"])
 def test_tests_inside_the_package_that_the_wheel_ships(
-    pytester: pytest.Pytester, tell: Callable[..., Seen], mode: str, layout: str
+    pytester: pytest.Pytester, tell: Tell, mode: str, layout: str
 ) -> None:
     shipped = {f"pkg/{name}": text for name, text in inside("installed").items()}
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub.py": WHEEL, **shipped})
@@ -237,7 +221,7 @@ def test_tests_inside_the_package_that_the_wheel_ships(
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 @pytest.mark.parametrize("layout", ["", "src/"])
 def test_tests_inside_the_package_that_the_wheel_lacks(
-    pytester: pytest.Pytester, tell: Callable[..., Seen], mode: str, layout: str
+    pytester: pytest.Pytester, tell: Tell, mode: str, layout: str
 ) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub.py": WHEEL})
     write(
@@ -276,7 +260,7 @@ def test_tests_inside_the_package_that_the_wheel_lacks(
 
 
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
-def test_namespace_packages(pytester: pytest.Pytester, tell: Callable[..., Seen], mode: str) -> None:
+def test_namespace_packages(pytester: pytest.Pytester, tell: Tell, mode: str) -> None:
     links = pytester.path / "links"
     build_wheel(links, "ns-tool", files={"ns/tool/__init__.py": "WHERE = 'tool'\n"})
     build_wheel(links, "ns-dep", files={"ns/dep/__init__.py": "WHERE = 'dep'\n"})
@@ -304,7 +288,7 @@ def test_namespace_packages(pytester: pytest.Pytester, tell: Callable[..., Seen]
     assert ran.code == 0
 
 
-def test_doctests_are_those_of_the_wheel(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+def test_doctests_are_those_of_the_wheel(pytester: pytest.Pytester, tell: Tell) -> None:
     text = '"""Where.\n\n>>> WHERE\n\'wheel\'\n"""\n'
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": text + WHEEL, "pkg/mod.py": text + WHEEL})
     write(pytester.path, {"src/pkg/__init__.py": text + SOURCE, "src/pkg/mod.py": text + SOURCE})
@@ -314,7 +298,7 @@ def test_doctests_are_those_of_the_wheel(pytester: pytest.Pytester, tell: Callab
     assert ran.code == 0
 
 
-def test_what_cannot_be_prevented_is_found_out(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+def test_what_cannot_be_prevented_is_found_out(pytester: pytest.Pytester, tell: Tell) -> None:
     build_wheel(
         pytester.path / "dist",
         "pkg",
@@ -394,9 +378,7 @@ def test_honest_after():
     assert ran.code == 1
 
 
-def test_a_copy_loaded_by_a_test_module_or_conftest_is_found_out(
-    pytester: pytest.Pytester, tell: Callable[..., Seen]
-) -> None:
+def test_a_copy_loaded_by_a_test_module_or_conftest_is_found_out(pytester: pytest.Pytester, tell: Tell) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/mod.py": WHEEL})
     write(
         pytester.path,
@@ -425,7 +407,7 @@ def test_a_copy_loaded_by_a_test_module_or_conftest_is_found_out(
     assert ran.code == 1
 
 
-def test_test_folders_that_are_named_like_the_package(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+def test_test_folders_that_are_named_like_the_package(pytester: pytest.Pytester, tell: Tell) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub/__init__.py": WHEEL})
     same = "import pkg.sub\ndef test_{0}():\n    assert (pkg.WHERE, pkg.sub.WHERE) == ('wheel', 'wheel')\n"
     write(
@@ -449,7 +431,7 @@ def test_test_folders_that_are_named_like_the_package(pytester: pytest.Pytester,
     assert "import file mismatch" in ran.text
 
 
-def test_the_folder_of_the_worker_is_not_importable(pytester: pytest.Pytester, tell: Callable[..., Seen]) -> None:
+def test_the_folder_of_the_worker_is_not_importable(pytester: pytest.Pytester, tell: Tell) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL})
     write(
         pytester.path,

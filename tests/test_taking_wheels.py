@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
-
-Run = Callable[..., pytest.RunResult]
+from nodes import Run
 
 #: Enough to name nodes: nothing is installed.
 NAMES = ("--wheel-static", "--wheel-select=WHL201", "--collect-only", "-q")

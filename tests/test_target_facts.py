@@ -11,11 +11,9 @@ from collections.abc import Callable
 
 import pytest
 from builders import build_wheel
-from nodes import Seen, seen
+from nodes import Run, Seen, seen
 
 from pytest_wheelcheck.worker.facts import WheelTarget, local_facts
-
-Runner = Callable[..., pytest.RunResult]
 
 FACTS = {
     *("wheel", "name", "version", "interpreter", "implementation", "python", "free_threaded", "system"),
@@ -97,7 +95,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, run_wheels: Runner, request: pytest.FixtureRequest) -> Callable[..., Seen]:
+def run(pytester: pytest.Pytester, run_wheels: Run, request: pytest.FixtureRequest) -> Callable[..., Seen]:
     """Run in a target, or an ordinary run: the same must come of both."""
     build_wheel(pytester.path / "dist", "some-pkg", "1.5", files={"pkg.py": ""})
 

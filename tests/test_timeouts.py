@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
-from nodes import seen
-
-Run = Callable[..., pytest.RunResult]
+from nodes import Run, seen
 
 #: A deadlock in C that holds the GIL: no signal handler and no thread of the interpreter runs any more.
 HANG = """

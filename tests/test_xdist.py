@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
-from nodes import outcomes
-
-Run = Callable[..., pytest.RunResult]
+from nodes import Run, outcomes
 
 #: Tells each import: by which process, and whether by the import check (where there is no pytest) or by the tests.
 PACKAGE = """
