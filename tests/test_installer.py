@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,8 +152,15 @@ def test_uvs_variables_beat_pips(home: dict[str, str]) -> None:
     assert installer.uv_environment({**home, **own}, config).items() >= own.items()
 
 
-@pytest.mark.parametrize("where", ["home/.config/uv/uv.toml", "work/uv.toml", "xdg/uv/uv.toml", "chosen.toml"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        *(["roaming/uv/uv.toml"] if sys.platform == "win32" else ["home/.config/uv/uv.toml", "xdg/uv/uv.toml"]),
+        *("work/uv.toml", "chosen.toml"),
+    ],
+)
 def test_uvs_files_beat_pips(where: str, home: dict[str, str], tmp_path: Path) -> None:
+    home["APPDATA"] = str(tmp_path / "roaming")
     path = write(tmp_path / where, "[pip]\nindex-url = 'https://uv/simple'\n")
     if path.stem == "chosen":
         home["UV_CONFIG_FILE"] = str(path)

@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "pytest_wheelcheck"
 #: As in docs/design.md.
 LAYERS = {
     0: {"errors", "model", "settings", "record", "worker", "guard"},
-    1: {"process", "scratch", "tree", "cache", "archive", "wheel", "binaries"},
+    1: {"process", "jobs", "scratch", "tree", "cache", "archive", "wheel", "binaries"},
     2: {"checks", "runtimes", "installer"},
     3: {"targets", "environment", "imports", "payload"},
     4: {"remote", "pipeline", "release"},

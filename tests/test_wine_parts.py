@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pefile
@@ -9,6 +10,8 @@ import pytest
 
 from pytest_wheelcheck.process import describe_status
 from pytest_wheelcheck.runtimes import wine_paths, wine_pe, wine_words
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="about paths of a host that is not Windows")
 
 
 @pytest.mark.parametrize(

@@ -585,7 +585,7 @@ class TargetRun:
         own, func_only = self._timeouts.get(node_id, (0.0, False))
         usual = self._settings.test_timeout * self._scale
         # There nobody can ask for stacks, so they are written just before the end; a session of Wine keeps itself.
-        windows = bool(self.target.runtime.under)
+        windows = self.target.runtime.system == "win32"
         limit = own + GRACE * self._scale if own and not func_only else usual
         start = time.monotonic()
         end = start + limit if limit else None

@@ -25,6 +25,9 @@ from typing import IO
 
 from .errors import ProcessError
 
+if sys.platform == "win32":
+    from . import jobs
+
 log = logging.getLogger(__name__)
 
 #: Seconds that an ordinary helper program (an installer, a query) may take.
@@ -33,6 +36,9 @@ DEFAULT_DEADLINE = 600.0
 #: Seconds that all programs together have for ending when the run is stopped.
 STOP_GRACE = 2.0
 
+
+#: Seconds that the children of an ended program have for ending by themselves before they count as left running.
+LINGER = 0.2
 
 #: Set while the run is being stopped: nothing is started any more.
 _stopping = threading.Event()
@@ -100,7 +106,7 @@ def spawn(
     stderr: int | IO[bytes] = subprocess.PIPE,
     through: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session (on Windows: a process group) of its own.
+    """Start a program in a session (on Windows: a process group and a job) of its own.
 
     :param through: words before *argv*: a program that becomes the other one.
     :raises ProcessError: it cannot be started.
@@ -109,7 +115,9 @@ def spawn(
     log.debug("$ %s", shlex.join(words))
     if _stopping.is_set():
         raise ProcessError(f"{words[0]} was not started: the run is being stopped")
-    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | jobs.SUSPENDED
     try:
         process = subprocess.Popen(  # argv list, no shell
             [*through, *words],
@@ -127,6 +135,8 @@ def spawn(
             cause="the program is missing, is not executable, or was built for another machine",
             advice=f"try it by hand: {shlex.join(words)}",
         ) from error
+    if sys.platform == "win32":
+        jobs.put(process)
     _started.add(process)
     return process
 
@@ -179,14 +189,7 @@ def end_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
     :param grace: seconds between a polite request (SIGTERM) and the end (SIGKILL); 0 for no request.
     """
     if sys.platform == "win32":
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            subprocess.run(
-                ["taskkill", "/T", "/F", "/PID", str(process.pid)],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=30,
-                check=False,
-            )
+        jobs.end(process)
         process.kill()
         process.wait()
         return
@@ -198,6 +201,22 @@ def end_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
     _signal_group(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
+
+
+def left_running(process: subprocess.Popen[bytes], *, but: int | None = None) -> list[str]:
+    """Name what a program from :func:`spawn`, which has ended, left running: on Windows, where nobody else looks.
+
+    :param but: number of a process that does not count. In a virtual environment, the interpreter is a child of what
+        was started.
+    """
+    if sys.platform == "win32":
+        end = time.monotonic() + LINGER
+        while True:
+            found = jobs.living(process, but=but)
+            if not found or time.monotonic() > end:
+                return found
+            time.sleep(0.01)
+    return []
 
 
 def end_group(pid: int) -> None:

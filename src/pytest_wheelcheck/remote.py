@@ -26,7 +26,7 @@ from . import process
 from .errors import WorkerError
 from .runtimes import wine_paths, wine_words
 from .runtimes.wine_session import LEFT
-from .worker import CHANNEL_GONE, FRAME_LIMIT, LEFT_BEHIND, PROTOCOL
+from .worker import CHANNEL_GONE, FRAME_LIMIT, LEAVE, LEFT_BEHIND, PROTOCOL
 
 #: One message of the protocol.
 Message = dict[str, Any]
@@ -68,6 +68,7 @@ class Worker:
         self._messages: queue.Queue[Message | None] = queue.Queue()
         self._nonsense = ""
         self._pid: int | None = None
+        self._left: list[str] = []
         with log.open("ab") as file:
             self._mark = file.tell()
             self._process = process.spawn(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stderr=file)
@@ -148,9 +149,13 @@ class Worker:
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
+        if sys.platform == "win32":
+            grace = max(grace, LEAVE)
         if grace > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
+        if self._pid is not None:
+            self._left = process.left_running(self._process, but=self._pid)
         kept = sys.platform == "linux" and self._process.poll() is None
         process.end_tree(self._process, grace=KEEPER_GRACE if kept else 0.0)
         killed = sys.platform == "linux" and self._process.returncode == -signal.SIGKILL
@@ -161,7 +166,10 @@ class Worker:
         return self._process.returncode
 
     def left_behind(self) -> str:
-        """Name the processes that the keeper ended after the worker; empty where there were none. Ask after the end."""
+        """Name the processes that were ended after the worker; empty where there were none. Ask after the end."""
+        if self._left:
+            more = f" and {len(self._left) - 5} more" if len(self._left) > 5 else ""
+            return f"{len(self._left)}: {'; '.join(self._left[:5])}{more}"
         begin = (LEFT if self._windows else f"{LEFT_BEHIND}{self._nonce} ").encode("ascii")
         try:
             with self._log.open("rb") as file:
@@ -223,7 +231,7 @@ class Worker:
                 if sys.platform != "win32" and code == -signal.SIGKILL
                 else "a crash in native code"
             )
-            if self._windows and (known := wine_words.death(self.said())):
+            if (self._windows or sys.platform == "win32") and (known := wine_words.death(self.said())):
                 what, cause = f"the interpreter died: {known}", "a crash in native code"
         return WorkerError(what, cause=cause, details=self.said())
 

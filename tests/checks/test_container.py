@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from builders import Raw, build_wheel, write_zip
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from pytest_wheelcheck.archive import (
@@ -357,6 +358,8 @@ def test_what_zipfile_writes_is_read_alike(tmp_path: Path, names: list[str]) -> 
                 info.filename = name
                 info.external_attr = 0
                 archive.writestr(info, b"" if name.endswith("/") else name.encode())
+    # On Windows, zipfile takes a backslash for a slash.
+    assume(os.sep == "/" or not any(os.sep in name for name in names))
     found = inspect(path)
     with zipfile.ZipFile(path) as archive:
         assert [entry.name for entry in found.entries] == archive.namelist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +33,8 @@ from pytest_wheelcheck.checks.record import parse_record
 from pytest_wheelcheck.errors import ProcessError, UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.wheel import open_wheel
+
+needs_auditwheel = pytest.mark.skipif(sys.platform == "win32", reason="auditwheel cannot be installed on Windows")
 
 
 def opened(path: Path, tmp_path: Path) -> Wheel:
@@ -313,6 +316,7 @@ def test_the_policy_of_the_tag_against_that_of_the_content(
     assert (not judge(verdict(overall), platform, [file])) == earned
 
 
+@needs_auditwheel
 def test_offending_versions_and_libraries_are_named_with_their_files(tmp_path: Path) -> None:
     path = linux(
         tmp_path / "dist",
@@ -328,6 +332,7 @@ def test_offending_versions_and_libraries_are_named_with_their_files(tmp_path: P
     assert "GLIBC_2.17 of" not in message
 
 
+@needs_auditwheel
 def test_a_file_without_section_headers_hides_nothing(tmp_path: Path) -> None:
     module = bytearray(make_elf(exports=INIT, versions=(("libc.so.6", "GLIBC_2.34"),)))
     module[0x28:0x30], module[0x3C:0x40] = bytes(8), bytes(4)
@@ -336,6 +341,7 @@ def test_a_file_without_section_headers_hides_nothing(tmp_path: Path) -> None:
     assert "needs GLIBC_2.34 of libc.so.6" in message
 
 
+@needs_auditwheel
 def test_each_of_several_tags_is_judged(tmp_path: Path) -> None:
     tags = ("cp311-cp311-manylinux_2_17_x86_64", "cp311-cp311-manylinux_2_28_x86_64")
     module = make_elf(exports=INIT, versions=(("libc.so.6", "GLIBC_2.27"),))

@@ -13,6 +13,9 @@ from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
 from pytest_wheelcheck.wheel import open_wheel
 
+#: auditwheel cannot be installed on Windows.
+IMPOSSIBLE = {"WHL301"} if sys.platform == "win32" else set[str]()
+
 
 def opened(path: Path, tmp_path: Path) -> Wheel:
     return open_wheel(path, shown=f"{path.parent.name}/{path.name}", store=tmp_path / "store")
@@ -31,10 +34,14 @@ def test_nothing_is_found_on_a_sound_wheel(tmp_path: Path, kind: str) -> None:
     wheel = opened(SOUND[kind](tmp_path / "dist"), tmp_path)
     results = run_checks(wheel, release=[wheel])
     assert codes(results) == set(), said(results)
-    assert all(result.outcome is Outcome.PASSED and not result.stops_install for result in results)
+    assert all(_passed(result) and not result.stops_install for result in results)
 
 
-@pytest.mark.parametrize("code", FAULTS)
+def _passed(result: CheckResult) -> bool:
+    return result.outcome is (Outcome.SKIPPED if result.check.code in IMPOSSIBLE else Outcome.PASSED)
+
+
+@pytest.mark.parametrize("code", sorted(FAULTS.keys() - IMPOSSIBLE))
 def test_a_fault_brings_its_code_and_no_other(tmp_path: Path, code: str) -> None:
     fault = FAULTS[code]
     made = fault.make(tmp_path / "dist")
@@ -47,7 +54,7 @@ def test_a_fault_brings_its_code_and_no_other(tmp_path: Path, code: str) -> None
         with pytest.raises(WheelError):
             opened(path, tmp_path)
         results = run_container_checks(path)
-    assert codes(results) == {code} | fault.also, said(results)
+    assert codes(results) == ({code} | fault.also) - IMPOSSIBLE, said(results)
     (result,) = (result for result in results if result.check.code == code)
     wanted = Outcome.FAILED if result.check.severity is Severity.ERROR else Outcome.PASSED
     assert result.outcome is wanted

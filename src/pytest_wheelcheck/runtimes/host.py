@@ -31,6 +31,10 @@ QUERY_DEADLINE = 60.0
 
 _NAMES = re.compile(r"(python|pypy)(3(\.\d+t?)?)?(\.exe)?", re.IGNORECASE)
 
+#: Where the interpreter is in a folder of an installation. What Windows cannot start may lie beside what it can.
+_PLACES = ("bin/python3", "bin/pypy3", "bin/python", "install/bin/python3")
+_PLACES_WINDOWS = ("python.exe", "pypy3.exe", "install/python.exe")
+
 #: Bump when the cached facts change their meaning.
 _GENERATION = 1
 
@@ -270,7 +274,7 @@ def candidates() -> Iterator[tuple[Path, str]]:
     for folder, where in _folders():
         for version in _entries(folder):
             if not version.name.startswith("."):
-                for name in ("bin/python3", "bin/pypy3", "bin/python", "python.exe", "install/bin/python3"):
+                for name in _PLACES_WINDOWS if os.name == "nt" else _PLACES:
                     if (version / name).is_file():
                         yield version / name, where
                         break
