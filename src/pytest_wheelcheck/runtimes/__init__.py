@@ -33,6 +33,7 @@ def providers(
     from .directory import DirectoryProvider
     from .host import HostProvider
     from .published import PublishedProvider
+    from .uv_managed import UvProvider
     from .wine import WineProvider
 
     host = HostProvider()
@@ -49,5 +50,6 @@ def providers(
         host,
         published,
         debian,
+        UvProvider(stand_in, offline=offline, source=apt_source),
         *((WineProvider(host, offline=offline, index=index, find_links=find_links),) if wine else ()),
     )

@@ -8,6 +8,7 @@ x86-64 alone has those of others, too (Debian's and Ubuntu's ``cross-toolchain-b
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -193,9 +194,10 @@ def _lay_cross(found: CLibrary, architecture: Architecture, root: Path) -> None:
         shutil.copytree(
             apart / "usr" / architecture.multiarch.replace("i386", "i686") / "lib", libraries, symlinks=True
         )
-    loader = root / architecture.loader
+    # Where /usr is merged, which :func:`.debian.merge` does.
+    loader = root / "usr" / architecture.loader
     loader.parent.mkdir(parents=True, exist_ok=True)
-    loader.symlink_to(f"../usr/lib/{architecture.multiarch}/{loader.name}")
+    loader.symlink_to(os.path.relpath(libraries / loader.name, loader.parent))
 
 
 def _lay_musl(archive: apt.Archive, suite: str, architecture: Architecture, root: Path) -> None:

@@ -418,4 +418,6 @@ def _sysconfig(published: Published, root: Path, wheels: Path | None) -> str:
     }
     if wheels is not None:
         values["WHEEL_PKG_DIR"] = str(root / "lib" / wheels.name)
-    return f"build_time_vars = {json.dumps(values, indent=1)}\n"
+    # Readers of such files look for this line (CPython's Lib/sysconfig/__main__.py writes it).
+    head = "# system configuration generated and used by the sysconfig module\n"
+    return f"{head}build_time_vars = {json.dumps(values, indent=1)}\n"

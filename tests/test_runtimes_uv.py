@@ -1,0 +1,302 @@
+"""uv's managed interpreters, from a catalogue and archives that are made here of real interpreters; uv installs them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import archives
+import builders
+import pytest
+
+from pytest_wheelcheck import cache
+from pytest_wheelcheck.errors import RuntimeUnavailableError
+from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.runtimes import apt, debian, launcher, providers, published, uv_managed
+from pytest_wheelcheck.runtimes.base import Platform, Request, ask
+from pytest_wheelcheck.runtimes.host import HostProvider
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="the interpreters run on x86-64 Linux"
+)
+emulates = pytest.mark.skipif(
+    apt.archive() is None or not shutil.which("gpg"), reason="makes an archive of packages from those of Debian"
+)
+
+GLIBC = Platform(system="linux", architecture="x86_64", libc="glibc")
+MUSL = Platform(system="linux", architecture="x86_64", libc="musl")
+ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
+
+#: An entry of a catalogue, whose file is never looked for.
+ENTRY: dict[str, object] = {
+    "name": "cpython",
+    "arch": {"family": "x86_64", "variant": None},
+    "os": "linux",
+    "libc": "gnu",
+    "major": 3,
+    "minor": 12,
+    "patch": 9,
+    "prerelease": "",
+    "url": "file:///nowhere/python.tar.gz",
+    "sha256": "0" * 64,
+    "variant": None,
+    "build": "20260801",
+}
+
+
+def _none(_version: tuple[int, int], _free_threaded: bool) -> None:
+    return None
+
+
+def _installation(where: Platform, minor: int, folder: Path, *, free_threaded: bool = False) -> Path:
+    """Lay an interpreter out as uv's are: with everything but a C library."""
+    provider = published.PublishedProvider(HostProvider())
+    answer = provider.offers(Request(platform=where))
+    kinds = [(offer.version[1], offer.free_threaded) for offer in answer.offers]
+    if (minor, free_threaded) not in kinds:
+        pytest.skip(f"not to be had here: {answer.reason}")
+    runtime = provider.get(answer.offers[kinds.index((minor, free_threaded))])
+    program = launcher.program_of(runtime.python) if runtime.launch else runtime.python
+    into = folder / "python"
+    for name in ("bin", "lib"):
+        shutil.copytree(program.parent.parent / name, into / name, symlinks=True)
+    if runtime.launch:
+        root = Path(runtime.launch[0][runtime.launch[0].index("-L") + 1])
+        shutil.copy2(next(root.glob("usr/lib/*/libz.so.1")), into / "lib/libz.so.1")
+    for file in into.glob("lib/python3*/_sysconfigdata*.py"):
+        text = file.read_text(encoding="utf-8").replace(str(program.parent.parent), "/install")
+        # uv looks for this line; earlier versions of the provider did not write it.
+        head = "# system configuration generated and used by the sysconfig module\n"
+        file.write_text(head + text.removeprefix(head), encoding="utf-8")
+    return into
+
+
+def _get(provider: uv_managed.UvProvider, where: Platform) -> Runtime:
+    answer = provider.offers(Request(platform=where))
+    assert answer.offers, answer.reason
+    return provider.get(answer.offers[0])
+
+
+def test_the_catalogue_that_uv_carries() -> None:
+    found = uv_managed.catalogue()
+    kinds = {(each.version[:2], each.free_threaded, each.system, each.architecture, each.libc) for each in found}
+    assert len(kinds) == len(found)
+    for wanted in (("linux", "aarch64", "glibc"), ("linux", "x86_64", "musl"), ("linux", "armv7l", "glibc")):
+        assert ((3, 12), False, *wanted) in kinds
+    assert ((3, 12), False, "win32", "amd64", "") in kinds
+    assert ((3, 14), True, "linux", "aarch64", "glibc") in kinds
+    assert min(each.version for each in found) >= (3, 9)
+
+
+def test_of_a_catalogue_the_newest_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    entries = {
+        "cpython-3.12.9-linux-x86_64-gnu": ENTRY,
+        "cpython-3.12.10-linux-x86_64-gnu": {**ENTRY, "patch": 10},
+        "cpython-3.13.0rc1-linux-x86_64-gnu": {**ENTRY, "minor": 13, "patch": 0, "prerelease": "rc1"},
+        "cpython-3.8.20-linux-x86_64-gnu": {**ENTRY, "minor": 8, "patch": 20},
+        "cpython-3.12.9-windows-x86_64-none": {**ENTRY, "os": "windows", "libc": "none"},
+    }
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "catalogue.json", entries))
+    assert [(each.system, each.version) for each in uv_managed.catalogue()] == [
+        ("win32", (3, 12, 9)),
+        ("linux", (3, 12, 10)),
+    ]
+
+
+def test_downloads_out_of_reach_are_told_at_once_and_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        # Connections are taken by the system and never answered.
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/python.tar.gz"
+        catalogue = archives.write_catalogue(
+            tmp_path / "catalogue.json", {"cpython-3.12.9-linux-x86_64-gnu": {**ENTRY, "url": url}}
+        )
+        monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue)
+        provider = uv_managed.UvProvider(_none)
+        assert provider.costly(Request(platform=GLIBC))
+        start = time.monotonic()
+        answer = provider.offers(Request(platform=GLIBC))
+        first = time.monotonic() - start
+        assert answer.offers == ()
+        assert "UV_PYTHON_INSTALL_MIRROR" in answer.reason
+        assert 4.0 < first < 15.0
+        start = time.monotonic()
+        assert uv_managed.UvProvider(_none).offers(Request(platform=GLIBC)) == answer
+        assert time.monotonic() - start < 3.0
+    assert uv_managed.windows((3, 12)) is None
+
+
+@pytest.mark.network
+def test_a_native_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    installation = _installation(GLIBC, 14, tmp_path, free_threaded=True)
+    key = "cpython-3.14.9+freethreaded-linux-x86_64-gnu"
+    entry = archives.make_download(tmp_path, installation, key=key, arch="x86_64", libc="gnu", threading="freethreaded")
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    runtime = _get(uv_managed.UvProvider(_none), GLIBC)
+    assert (runtime.provider, runtime.free_threaded, runtime.version[:2]) == ("uv", True, (3, 14))
+    code = "import sys, sysconfig, ssl; print(sys.prefix, sysconfig.get_config_var('prefix'))"
+    told = subprocess.run([runtime.python, "-I", "-c", code], capture_output=True, text=True, check=True)
+    final = str(cache.place(next((tmp_path / "cache/runtimes").iterdir()).name.join(("runtimes/", ""))) / "python")
+    assert told.stdout.split() == [final, final]
+    # What is in the cache is enough, and stays the choice when the catalogue has something newer.
+    assert _get(uv_managed.UvProvider(_none, offline=True), GLIBC).python == runtime.python
+    newer = {key.replace("3.14.9", "3.14.10"): {**entry, "patch": 10}}
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "two.json", newer))
+    assert _get(uv_managed.UvProvider(_none), GLIBC).python == runtime.python
+
+
+@pytest.mark.network
+def test_a_download_that_was_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "python").mkdir()
+    key = "cpython-3.12.9-linux-x86_64-gnu"
+    entry = archives.make_download(tmp_path, tmp_path / "python", key=key, arch="x86_64", libc="gnu")
+    entry["sha256"] = "0" * 64
+    catalogue = archives.write_catalogue(tmp_path / "one.json", {key: entry})
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue)
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    with pytest.raises(RuntimeUnavailableError, match="uv could not install") as caught:
+        _get(uv_managed.UvProvider(_none), GLIBC)
+    assert "0" * 64 in caught.value.details
+    assert list((tmp_path / "cache/runtimes").iterdir()) == []
+
+
+@pytest.mark.network
+def test_for_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "python"
+    (folder / "Lib").mkdir(parents=True)
+    (folder / "python.exe").write_bytes(b"MZ")
+    key = "cpython-3.12.9-windows-x86_64-none"
+    entry = archives.make_download(tmp_path, folder, key=key, arch="x86_64", libc="none", system="windows")
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    assert uv_managed.windows((3, 12), offline=True) is None
+    assert uv_managed.windows((3, 11)) is None
+    found = uv_managed.windows((3, 12))
+    assert found is not None
+    assert (found / "python.exe").is_file()
+    assert uv_managed.windows((3, 12), offline=True) == found
+
+
+TESTS = """
+import multiprocessing, platform, subprocess, sys, sysconfig
+
+def square(number):
+    return number * number, platform.machine()
+
+def test_where_we_are(wheel_target):
+    assert platform.machine() == wheel_target.architecture == "aarch64"
+    assert sys.version_info[:2] == (3, 12)
+    assert "/install" not in str(sysconfig.get_config_vars().values())
+
+def test_processes():
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(square, [7]) == [(49, "aarch64")]
+
+def test_environment_inside(tmp_path):
+    inner = tmp_path / "inner"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", inner], check=True)
+    told = subprocess.run([inner / "bin/python", "-c", "import ssl, sqlite3, sys; print(sys.prefix)"],
+                          capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(inner)
+"""
+
+#: Loaded by the run's pytest: the folder where apt's sources are looked for. The target's loads it, too.
+UBUNTU = """
+import contextlib, pathlib
+with contextlib.suppress(ImportError):
+    from pytest_wheelcheck.runtimes import apt
+    apt.SOURCES = pathlib.Path({sources!r})
+"""
+
+
+@emulates
+@pytest.mark.network
+def test_a_host_whose_archive_has_its_own_architecture_alone(
+    pytester: pytest.Pytester,
+    run_wheels: Callable[..., pytest.RunResult],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    host = apt.archive()
+    assert host is not None
+    installation = _installation(ARM, 12, tmp_path)
+    key = "cpython-3.12.15-linux-aarch64-gnu"
+    entry = archives.make_download(tmp_path, installation, key=key, arch="aarch64", libc="gnu")
+    debs = archives.fetch_debs([f"{name}-arm64-cross" for name in ("libc6", "libstdc++6", "libgcc-s1")], tmp_path)
+    native = "Package: python3.11-minimal\nArchitecture: amd64\nVersion: 3.11.2-6\nFilename: none\n\n"
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    line = archives.make_archive(tmp_path / "ubuntu", suite=host.codename, index=native, debs=debs)
+    (sources / "sources.list").write_text(line, encoding="utf-8")
+    shared, own = cache.root(), tmp_path / "cache"
+    own.mkdir()
+    for name in ("qemu", "interpreters", "virtualenv"):
+        (own / name).symlink_to(shared / name)
+    monkeypatch.setenv(cache.VARIABLE, str(own))
+    monkeypatch.setattr(apt, "SOURCES", sources)
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "none.json", {}))
+
+    # Without uv's: each provider says in a second why it has nothing.
+    start = time.monotonic()
+    offers, reasons = ask(providers(), Request(platform=ARM))
+    assert time.monotonic() - start < 20
+    assert offers == ()
+    told = dict(reason.split(": ", 1) for reason in reasons)
+    assert "does not carry the architecture arm64" in told["debian"]
+    assert "no C library for arm64" in told["published"]
+
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
+    (offer,) = ask(providers(), Request(platform=ARM))[0]
+    assert (offer.provider, offer.version, offer.emulated) == ("uv", (3, 12, 15), True)
+    builders.build_wheel(
+        pytester.path / "dist", "tool", files={"tool/__init__.py": ""}, tags=["py3-none-manylinux_2_17_aarch64"]
+    )
+    (pytester.path / "ubuntu_like.py").write_text(UBUNTU.format(sources=str(sources)), encoding="utf-8")
+    (pytester.path / "test_tool.py").write_text(TESTS, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    words = ("-p", "ubuntu_like", "-v", "--wheel=dist", "--wheel-python=3.12", "--wheel-select=WHL101", "test_tool.py")
+    result = run_wheels(*words, timeout=600)
+    result.assert_outcomes(passed=TESTS.count("def test_") + 3)
+    result.stdout.fnmatch_lines(["*::cp312-linux-aarch64::test_tool.py::test_processes PASSED*"])
+    (root,) = (own / "roots").iterdir()
+    assert "-cross-" in root.name
+    (made,) = (own / "runtimes").iterdir()
+    assert made.name.startswith("uv-cp312-linux-aarch64")
+
+
+@emulates
+@pytest.mark.network
+def test_a_native_one_with_musl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    installation = _installation(MUSL, 12, tmp_path)
+    program = installation / "bin/python3.12"
+    # It names a loader by our path; uv's names the usual one, which this host lacks just so.
+    key = "cpython-3.12.15-linux-x86_64-musl"
+    for file in installation.glob("lib/*.so*"):
+        if file.name.startswith(("ld-musl", "libc.musl")):
+            file.unlink()
+    entry = archives.make_download(tmp_path, installation, key=key, arch="x86_64", libc="musl")
+    assert b"ld-musl-x86_64.so.1" in program.read_bytes()
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
+    own = tmp_path / "cache"
+    own.mkdir()
+    (own / "roots").symlink_to(cache.root() / "roots")
+    monkeypatch.setenv(cache.VARIABLE, str(own))
+    runtime = _get(uv_managed.UvProvider(lambda version, _: debian.of_host(HostProvider(), version)), MUSL)
+    assert (runtime.libc, runtime.libc_version, runtime.emulated) == ("musl", (1, 2), False)
+    code = "import ssl, sys; print(sys.executable, 'musllinux_1_2_x86_64' in open('/proc/self/maps').read() or 'musl')"
+    told = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [str(runtime.python), "musl"]
+    assert json.loads((next((own / "runtimes").iterdir()) / "facts.json").read_text())["libc"] == "musl"
+    assert replace(runtime, how="").platform == "musllinux-x86_64"
