@@ -16,7 +16,7 @@ LAYERS = {
     0: {"errors", "model", "settings", "record", "worker", "guard"},
     1: {"process", "jobs", "scratch", "tree", "cache", "archive", "wheel", "binaries"},
     2: {"checks", "runtimes", "installer"},
-    3: {"targets", "environment", "imports", "payload"},
+    3: {"targets", "environment", "imports", "payload", "sandbox"},
     4: {"remote", "pipeline", "release"},
     5: {"reporting"},
     6: {"options", "arguments", "host", "items", "categories", "account", "run", "local", "plugin", "cli", "commands"},

@@ -115,6 +115,11 @@ OPTIONS = (
         type=int,
     ),
     Option("--wheel-no-wine", "Run no Windows wheels under Wine; they are then skipped where this is not Windows."),
+    Option(
+        "--wheel-sandbox",
+        "Run imports, executables and tests in a sandbox (bubblewrap, on Linux): no network; home, source tree and cache "
+        "read-only; a private /tmp. Where that cannot be had, the run ends with an error.",
+    ),
     Option("--wheel-keep", "Keep the environments of the targets and say where they are."),
     Option("--wheel-keep-failed", "Keep the environments of targets in which something failed."),
 )

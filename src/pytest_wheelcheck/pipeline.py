@@ -18,9 +18,9 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from . import imports, payload, process
+from . import imports, payload, process, sandbox
 from .environment import Environment, create, install, overlay
-from .errors import InstallError, ProcessError, WheelcheckError, WorkerError
+from .errors import InstallError, ProcessError, RuntimeUnavailableError, WheelcheckError, WorkerError
 from .installer import InstallSettings
 from .model import Outcome, Target
 from .record import Record
@@ -110,6 +110,12 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
     )
     start = time.monotonic()
     try:
+        if settings.sandbox and target.runtime.under:
+            raise RuntimeUnavailableError(
+                f"{target.node_id} cannot be sandboxed",
+                cause="the session of Wine, which its programs share, lives outside",
+                advice="run Windows wheels without --wheel-sandbox, or leave them out with --wheel-no-wine",
+            )
         environment = create(target.runtime, folder / "env")
         installed = install(environment, target.wheel, extras=settings.extras, settings=installing)
         refuse_python(target)
@@ -219,12 +225,14 @@ def check_imports(
     empty = folder / "empty"
     empty.mkdir(exist_ok=True)
     argv = ["-I", "-B", str(payload.lay_worker(folder, target.runtime))]
+    enclosed = sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=True)
     process_ = Worker(
-        [environment.python, *argv],
+        [*enclosed, environment.python, *argv],
         env=inside(str(environment.scripts), str(environment.root)),
         cwd=empty,
         log=folder / "import.log",
         windows=bool(target.runtime.under),
+        enclosed=bool(enclosed),
     )
     process_.start(
         mode="imports",
@@ -298,7 +306,7 @@ def _start(
     start = time.monotonic()
     try:
         done = process.run(
-            [path, *arguments],
+            [*sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=False), path, *arguments],
             env=inside(str(environment.scripts), str(environment.root)),
             cwd=empty,
             timeout=settings.entry_timeout * scale,
@@ -508,8 +516,16 @@ class TargetRun:
         self._boots += 1
         temporary = self._folder / f"t{self._token}"
         (temporary / "tmp").mkdir(parents=True, exist_ok=True)
+        enclosed = sandbox.words(
+            settings,
+            self.target.runtime,
+            self._folder,
+            cwd=settings.cwd,
+            keeper=True,
+            temporary=temporary / "tmp",
+        )
         running = Worker(
-            [prepared.python, self._folder / payload.WORKER],
+            [*enclosed, prepared.python, self._folder / payload.WORKER],
             env=inside(
                 prepared.scripts,
                 prepared.root,
@@ -521,6 +537,7 @@ class TargetRun:
             cwd=settings.cwd,
             log=self._folder / f"worker{self._token}.log",
             windows=bool(self.target.runtime.under),
+            enclosed=bool(enclosed),
         )
         with self._lock:
             if not self._closed:
@@ -551,7 +568,7 @@ class TargetRun:
             width=settings.width,
             junit=settings.junit,
             skip_modules=self._skipped_modules,
-            output=str(self._folder.parent / "output"),
+            output=str(self._folder.parent / sandbox.OUTPUT),
         )
 
     def facts(self) -> dict[str, Any]:

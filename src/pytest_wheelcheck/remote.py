@@ -39,7 +39,8 @@ DRAIN = 0.5
 
 #: Lines of faulthandler's stacks that are ours and pytest's; nobody looks for a fault there.
 _OWN_FRAMES = re.compile(
-    r'^  File "[^"\n]*(?:[/\\](?:_pytest|pluggy)[/\\][^"\n]*|_wheelcheck_worker[/\\][^"\n]*)", line .*\n', re.MULTILINE
+    r'^  File "(?:[^"\n]*(?:[/\\](?:_pytest|pluggy)[/\\][^"\n]*|_wheelcheck_worker[/\\][^"\n]*)|<frozen runpy>)", line .*\n',
+    re.MULTILINE,
 )
 
 #: Seconds that the keeper of a worker has for ending it and what it left running.
@@ -57,13 +58,22 @@ class Worker:
     :param cwd: its working directory.
     :param log: file that takes its standard error, and whatever is printed there.
     :param windows: it says paths as Windows does, although it runs here.
+    :param enclosed: it runs in a sandbox, where processes have other numbers; what was started only waits for it.
     """
 
     def __init__(
-        self, argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path, windows: bool = False
+        self,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        log: Path,
+        windows: bool = False,
+        enclosed: bool = False,
     ) -> None:
         self._log = log
         self._windows = windows
+        self._enclosed = enclosed
         self._nonce = secrets.token_hex(16)
         self._messages: queue.Queue[Message | None] = queue.Queue()
         self._nonsense = ""
@@ -132,8 +142,7 @@ class Worker:
         """
         if hasattr(signal, "SIGUSR1") and not self._windows:
             before = self._size()
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self._process.pid, signal.SIGUSR1)
+            self._signal_keeper(signal.SIGUSR1)
             end = time.monotonic() + wait
             while self._size() == before and time.monotonic() < end:
                 time.sleep(0.02)
@@ -157,13 +166,27 @@ class Worker:
         if self._pid is not None:
             self._left = process.left_running(self._process, but=self._pid)
         kept = sys.platform == "linux" and self._process.poll() is None
+        if kept and self._enclosed:
+            # A signal to the group would end what waits for the sandbox, before the keeper has done its work.
+            self._signal_keeper(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(KEEPER_GRACE)
+                kept = False
         process.end_tree(self._process, grace=KEEPER_GRACE if kept else 0.0)
         killed = sys.platform == "linux" and self._process.returncode == -signal.SIGKILL
-        # The number of a Windows process is not one of this system's.
-        if killed and isinstance(self._pid, int) and not self._windows:
+        # The number of a Windows process, or of one in a sandbox, is not one of this system's.
+        if killed and isinstance(self._pid, int) and not self._windows and not self._enclosed:
             # The keeper itself was killed, by code under test or because it did not manage.
             process.end_group(self._pid)
         return self._process.returncode
+
+    def _signal_keeper(self, number: signal.Signals) -> None:
+        pid = self._process.pid
+        with contextlib.suppress(OSError, IndexError):
+            if self._enclosed:
+                # proc(5); bubblewrap has one child, the first process of the sandbox.
+                pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
+            os.kill(pid, number)
 
     def left_behind(self) -> str:
         """Name the processes that were ended after the worker; empty where there were none. Ask after the end."""
@@ -223,6 +246,9 @@ class Worker:
             what, cause = "the worker in the target closed its channel", "code under test closed all file descriptors"
         else:
             code = self._process.returncode
+            if self._enclosed and code > 128:
+                # As a shell tells a signal (bwrap(1)).
+                code = 128 - code
             what = f"the interpreter died: {process.describe_status(code)}"
             cause = (
                 "code under test ended the process at once (os._exit, or exit in native code)"

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import pytest
 from filelock import FileLock
 
-from . import account, cache, host, items, options, process, scratch, tree
+from . import account, cache, host, items, options, process, sandbox, scratch, tree
 from .checks import select_checks
 from .errors import UsageError, WheelcheckError
 from .items import ReadyTarget, RecordItem, RemoteItem, WheelNode, replay
@@ -40,7 +40,7 @@ from .record import Record
 from .release import BadWheel, Release, Verdict, absolute, judge, open_release, shown_path
 from .reporting import expect
 from .reporting.terminal import summary_lines
-from .runtimes import directory, machines, progress, providers
+from .runtimes import bubblewrap, directory, machines, progress, providers
 from .settings import Settings
 from .targets import parse_specs, plan
 
@@ -124,6 +124,8 @@ class WheelRun:
         for file in self.plan.release.files:
             names = [target.name for target in self.plan.targets if target.wheel is file]
             lines.append(f"wheel: {file.shown} ({', '.join(names) or 'no target'})")
+        if self.plan.settings.sandbox:
+            lines.append("in a sandbox: no network; home, source tree and cache read-only; a private /tmp")
         if self.plan.release.others:
             names = [path.name for path in self.plan.release.others]
             lines.append(f"not tested, since they are no wheels: {', '.join(names)}")
@@ -443,8 +445,8 @@ class WheelRun:
             terminalreporter.write_line(
                 f"the source tree is not what it was before the run: {names}{more}", yellow=True
             )
-        if (self.plan.folder / "output").is_dir():
-            terminalreporter.write_line(f"long output of failed tests is kept in {self.plan.folder / 'output'}")
+        if self._has_long_output():
+            terminalreporter.write_line(f"long output of failed tests is kept in {self.plan.folder / sandbox.OUTPUT}")
         kept = self._kept()
         if kept:
             terminalreporter.write_line(f"environments are kept in {self.plan.folder}: {', '.join(kept)}")
@@ -458,6 +460,10 @@ class WheelRun:
             for text in ready.run.left_behind
         ]
         return [*own, *self._left_by_workers]
+
+    def _has_long_output(self) -> bool:
+        folder = self.plan.folder / sandbox.OUTPUT
+        return folder.is_dir() and any(folder.iterdir())
 
     def _kept(self) -> list[str]:
         """Name the targets whose folders stay."""
@@ -482,8 +488,8 @@ class WheelRun:
             if not self._owner:
                 return
             kept = {name.partition("/")[0] for name in self._kept()}
-            if (self.plan.folder / "output").is_dir():
-                kept.add("output")
+            if self._has_long_output():
+                kept.add(sandbox.OUTPUT)
             scratch.remove(self.plan.folder, but=frozenset(kept))
         if self._hears_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -510,6 +516,9 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
     profiles = machines.parse(settings.machines)
     sysroots = directory.parse(settings.sysroots)
     select_checks(select=settings.select, ignore=settings.ignore)
+    if config.option.wheel_sandbox and not settings.static:
+        with progress.shown():
+            settings = replace(settings, sandbox=bubblewrap.find(offline=settings.offline))
     release = open_release(settings.wheels, cwd=settings.cwd, root=settings.root, store=folder / "wheels")
     targets: Sequence[Target] = ()
     missing: Sequence[NoTarget] = ()

@@ -48,6 +48,7 @@ class Settings:
     :param markers: markers of ours, as the ini key ``markers`` takes them.
     :param python_m: pytest was started with ``python -m``, so the working directory is importable.
     :param keep: keep the environments: ``""``, ``"failed"`` or ``"all"``.
+    :param sandbox: words that start the sandbox around whatever comes from a wheel or its tests; empty for none.
     :param width: columns of the terminal.
     :param junit: a JUnit report is asked for.
     :param pretend: a platform that the workers shall report, for tests of ours; empty otherwise.
@@ -89,6 +90,7 @@ class Settings:
     markers: tuple[str, ...] = ()
     python_m: bool = False
     keep: str = ""
+    sandbox: tuple[str, ...] = ()
     width: int = 80
     junit: bool = False
     pretend: str = field(default="", repr=False)
