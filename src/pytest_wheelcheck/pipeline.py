@@ -135,10 +135,10 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
         )
     )
     notes: list[str] = []
-    records.extend(check_imports(target, environment, settings, folder, notes))
-    records.extend(start_executables(target, environment, settings, folder))
-    try:
-        tools = overlay(
+    # The test tools are laid while the target imports: they are not in its reach before they are named to a worker.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-tools") as pool:
+        laying = pool.submit(
+            overlay,
             environment,
             target.runtime,
             target.wheel,
@@ -149,6 +149,10 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
             groups=settings.groups,
             settings=installing,
         )
+        records.extend(check_imports(target, environment, settings, folder, notes))
+        records.extend(start_executables(target, environment, settings, folder))
+    try:
+        tools = laying.result()
     except WheelcheckError as error:
         records.append(Record(name="tools", outcome=Outcome.ERROR, text=str(error)))
         return Preparation(records=tuple(records))

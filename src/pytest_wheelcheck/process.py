@@ -138,6 +138,10 @@ def spawn(
     if sys.platform == "win32":
         jobs.put(process)
     _started.add(process)
+    if _stopping.is_set():
+        # Begun meanwhile: what was ended did not know of this one.
+        end_tree(process)
+        raise ProcessError(f"{words[0]} was ended: the run is being stopped")
     return process
 
 
