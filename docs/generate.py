@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.checks import CHECKS
 from pytest_wheelcheck.options import INI_KEYS, OPTIONS
+from pytest_wheelcheck.runtimes.machines import PROFILES, Profile
 
 PAGE = Path(__file__).with_name("reference.md")
 
@@ -35,6 +36,17 @@ def lines() -> Iterator[str]:
         default = f"`{key.default}`" if key.default not in ("", None, []) else ""
         yield f"| `{key.name}` | {key.type} | {default} | {cell(key.help)} |"
     yield ""
+    yield "## Machines"
+    yield ""
+    yield "What `--wheel-machine` knows by name; `wheelcheck machines` prints it. What no single QEMU can do together is"
+    yield "an error of the target, «could not be checked», never a pass."
+    yield ""
+    yield "| name | hardware | emulated by | not covered | source |"
+    yield "| --- | --- | --- | --- | --- |"
+    for profile in PROFILES.values():
+        cells = (profile.hardware, emulator(profile), profile.uncovered, profile.source)
+        yield f"| `{profile.name}` | {' | '.join(map(cell, cells))} |"
+    yield ""
     yield "## Static checks"
     yield ""
     yield "`--wheel-select` and `--wheel-ignore` take codes or their beginnings."
@@ -48,6 +60,13 @@ def lines() -> Iterator[str]:
         yield f"- why it matters: {check.why}"
         yield f"- how to mend it: {check.mend}"
         yield f"- source: {check.source}"
+
+
+def emulator(profile: Profile) -> str:
+    """Say what a machine needs."""
+    if profile.impossible:
+        return f"nothing: {profile.impossible}"
+    return f"QEMU {profile.needs}".replace(profile.cpu, f"`{profile.cpu}`")
 
 
 def cell(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -94,3 +95,16 @@ def test_without_other_plugins(project: Path, pytester: pytest.Pytester, monkeyp
     result = pytester.run(COMMAND, "test", f"dist/{WHEEL}", "--wheel-static", "-rA", "--wheel-select=WHL101")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines([f"PASSED dist/{WHEEL}::WHL101-zip"])
+
+
+def test_the_table_of_machines(pytester: pytest.Pytester) -> None:
+    """What cannot be checked is told before anybody asks for it."""
+    listed = pytester.run(COMMAND, "machines")
+    assert listed.ret == 0
+    listed.stdout.fnmatch_lines(
+        ["rpi5 *16 KiB*", "*needs a QEMU with *cortex-a76* and pages of 16 KiB (before 9.0)", "x86-64-v4*"]
+    )
+    listed.stdout.fnmatch_lines(["*could not be checked: QEMU does not emulate AVX-512"])
+    rows = json.loads(pytester.run(COMMAND, "machines", "--json").stdout.str())
+    assert all(row["source"] and row["hardware"] for row in rows)
+    assert {row["name"] for row in rows if row["impossible"]} == {"x86-64-v4"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -30,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("checks", help="list the static checks and what they mean").add_argument(
         "code", nargs="*", help="codes or prefixes to explain at length"
     )
+    commands.add_parser("machines", help="list the hardware profiles and what each does not cover").add_argument(
+        "--json", action="store_true", help="as JSON"
+    )
     merging = commands.add_parser("merge", help="join the reports of several hosts by the digests of the wheels")
     merging.add_argument("report", nargs="+", help="files that --wheel-report NAME.json wrote")
     merging.add_argument("--wheel-report", action="append", default=[], metavar="FILE", help="as in a run")
@@ -43,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if found.command == "merge":
             return merge(found.report, paths=found.wheel_report, expected=found.wheel_expect, strict=found.wheel_strict)
+        if found.command == "machines":
+            return machines(as_json=found.json)
         if found.command in more.NAMES:
             return more.run(found)
         return checks(found.code)
@@ -67,6 +73,27 @@ def checks(codes: Sequence[str]) -> int:
             f"{check.name} ({check.severity.value}): {check.title}\n"
             f"  what:   {check.what}\n  why:    {check.why}\n  mend:   {check.mend}\n  source: {check.source}\n"
         )
+    return 0
+
+
+def machines(*, as_json: bool) -> int:
+    """Print the table of hardware profiles."""
+    from dataclasses import asdict
+
+    from .runtimes.machines import PROFILES
+
+    if as_json:
+        rows = [{**asdict(each), "needs": each.needs} for each in PROFILES.values()]
+        sys.stdout.write(f"{json.dumps(rows, indent=1)}\n")
+        return 0
+    for each in PROFILES.values():
+        sys.stdout.write(f"{each.name:10} {each.hardware}\n")
+        if each.impossible:
+            sys.stdout.write(f"{'':10} could not be checked: {each.impossible}\n")
+        else:
+            sys.stdout.write(f"{'':10} needs a QEMU {each.needs}\n")
+        if each.uncovered:
+            sys.stdout.write(f"{'':10} not covered: {each.uncovered}\n")
     return 0
 
 

@@ -119,6 +119,7 @@ PROFILES = {
             cpu="neoverse-v1",
             since=(8, 1),
             hardware="AWS Graviton3: Neoverse V1, Armv8.4 with SVE (256 bits), bf16 and i8mm",
+            uncovered="systems with 64 KiB pages: no QEMU that has the model has such pages",
             source=f"{_GRAVITON}; QEMU's change log for 8.1",
         ),
         Profile(
@@ -127,7 +128,8 @@ PROFILES = {
             cpu="neoverse-n2",
             since=(8, 2),
             hardware="AWS Graviton4: Neoverse V2, Armv9.0 with SVE2 (128 bits)",
-            uncovered="no QEMU has the Neoverse V2; the nearest model, N2, is of the same architecture version",
+            uncovered="no QEMU has the Neoverse V2; the nearest model, N2, is of the same architecture version; systems "
+            "with 64 KiB pages: no QEMU that has the model has such pages",
             source=f"{_GRAVITON}; QEMU's change log for 8.2",
         ),
         Profile(
