@@ -31,7 +31,7 @@ from . import cache, installer, process
 from .errors import InstallError, ProcessError, RuntimeUnavailableError
 from .installer import InstallSettings
 from .model import Runtime, Wheel
-from .runtimes import wine_environment
+from .runtimes import libraries, wine_environment
 from .runtimes.launcher import Launch
 
 if sys.version_info >= (3, 11):
@@ -80,6 +80,7 @@ class Installed:
     :param distributions: name and version of everything in the environment, the wheel too, sorted by name.
     :param output: the installer's words.
     :param seconds: wall time.
+    :param missing: why libraries of the system that something of it may expect are not there; mostly empty.
     """
 
     requirement: str
@@ -87,6 +88,7 @@ class Installed:
     distributions: tuple[tuple[str, str], ...]
     output: str
     seconds: float
+    missing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +103,7 @@ class Overlay:
     :param moved: after a conflict, the wheel's dependencies that have another version beside the tools: name, version
         in the wheel's environment, version beside the tools (empty where it is gone).
     :param seconds: wall time.
+    :param missing: as in :class:`Installed`, after a conflict.
     """
 
     environment: Environment
@@ -109,6 +112,7 @@ class Overlay:
     conflict: str = ""
     moved: tuple[tuple[str, str, str], ...] = ()
     seconds: float = 0.0
+    missing: str = ""
 
 
 # --- environment -----------------------------------------------------------------------------------------------------
@@ -262,11 +266,13 @@ def _interpreter_words(runtime: Runtime) -> list[str | Path]:
 
 def _install_into(
     environment: Environment, words: Sequence[str | Path], settings: InstallSettings, *, project: Path | None = None
-) -> process.Completed:
+) -> tuple[process.Completed, str]:
     """Run ``uv pip install`` on an environment, by a native interpreter where the environment's own is emulated.
 
     For as long as uv runs, the environment's interpreter is then the native one: uv asks it for its folders, and writes
     the environment's path into console scripts.
+
+    :returns: what uv said, and which libraries of the system are missing.
     """
     runtime = environment.runtime
     foreign = None if runtime is None else _foreign_words(runtime)
@@ -279,7 +285,7 @@ def _install_into(
             own: list[str | Path] = ["install", "--python", python, "--link-mode", "copy"]
             return installer.run_uv([*own, *foreign, *words], settings, project=project)
 
-        return wine_environment.install(environment.root, runtime, run)
+        return wine_environment.install(environment.root, runtime, run), ""
     else:
         _point(environment.root, runtime.native or runtime.python, runtime.version_text)
         try:
@@ -289,9 +295,45 @@ def _install_into(
         if done.code != 0 and "matching platform" in done.stderr + done.stdout:
             # uv's word for the platform may stand for an older C library than the runtime has.
             done = installer.run_uv([*command, *words], settings, project=project)
+    problem = ""
     if runtime is not None:
-        _launch_executables(environment, runtime)
-    return done
+        launched, problem = _with_libraries(environment, settings)
+        _launch_executables(environment, launched or runtime)
+    return done, problem
+
+
+def _with_libraries(
+    environment: Environment, settings: InstallSettings, further: Sequence[Path] = ()
+) -> tuple[Runtime | None, str]:
+    """Give an environment the libraries of the system that what is installed may expect.
+
+    :param further: folders outside it whose modules are loaded in it.
+    :returns: the runtime that it has then, if another one, and why it has not, if it should.
+    """
+    runtime = environment.runtime
+    if runtime is None:
+        return None, ""
+    names = libraries.wanted((*environment.site_folders, environment.scripts, *further), runtime)
+    if not names:
+        return None, ""
+    try:
+        runtime = libraries.equip(runtime, names, offline=settings.offline)
+    except RuntimeUnavailableError as error:
+        # Whether it matters shows where the library is loaded.
+        return None, error.what
+    _point(environment.root, runtime.python, runtime.version_text)
+    return runtime, ""
+
+
+def provide_libraries(environment: Environment, folder: Path, settings: InstallSettings) -> str:
+    """Give an environment the libraries of the system that the tools behind it may expect.
+
+    Nothing may run in it meanwhile.
+
+    :param folder: of the tools.
+    :returns: why it has not got them, if it should.
+    """
+    return _with_libraries(environment, settings, [folder])[1]
 
 
 def _launch_executables(environment: Environment, runtime: Runtime) -> None:
@@ -366,7 +408,7 @@ def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], se
             advice="correct --wheel-extra, or the optional dependencies of the project",
         )
     requirement = _requirement(wheel, extras)
-    done = _install_into(environment, [requirement], settings, project=environment.root)
+    done, missing = _install_into(environment, [requirement], settings, project=environment.root)
     if done.code != 0:
         raise installer.failure(f"{wheel.shown} cannot be installed", done)
     distributions = _distributions(environment.site_folders)
@@ -384,6 +426,7 @@ def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], se
         distributions=distributions,
         output=installer.words_of(done),
         seconds=done.seconds,
+        missing=missing,
     )
 
 
@@ -467,7 +510,7 @@ def overlay(
             )
         conflict = installer.words_of(pins)
         second = create(runtime, folder)
-        done = _install_into(
+        done, missing = _install_into(
             second,
             [
                 *([] if runtime.emulated or runtime.under else ["--compile-bytecode"]),
@@ -486,6 +529,7 @@ def overlay(
         conflict=conflict,
         moved=_moved(installed.distributions, distributions),
         seconds=time.monotonic() - start,
+        missing=missing,
     )
 
 

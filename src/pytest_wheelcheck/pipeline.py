@@ -19,7 +19,7 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from . import imports, payload, process, sandbox
-from .environment import Environment, create, install, overlay
+from .environment import Environment, create, install, overlay, provide_libraries
 from .errors import InstallError, ProcessError, RuntimeUnavailableError, WheelcheckError, WorkerError
 from .installer import InstallSettings
 from .model import Outcome, Target
@@ -158,6 +158,9 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
         return Preparation(records=tuple(records))
     home = tools.environment
     overlays = () if tools.path is None else (str(tools.path),)
+    missing = tools.missing if tools.path is None else provide_libraries(home, tools.path, installing)
+    if missing := missing or installed.missing:
+        notes.append(f"{target.node_id}: {missing}; what needs it will not load")
     if tools.conflict:
         moved = ", ".join(f"{name} {before} -> {after}" for name, before, after in tools.moved) or "nothing"
         notes.append(

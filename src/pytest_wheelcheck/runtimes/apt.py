@@ -34,6 +34,9 @@ SUITES = {"debian": ("unstable", "testing", "stable", "oldstable", "oldoldstable
 #: Where Ubuntu and Debian keep the names of Ubuntu's releases (package ``distro-info-data``).
 _UBUNTU_RELEASES = Path("/usr/share/distro-info/ubuntu.csv")
 
+#: Beside what was unpacked: the archive and the suite that it came from.
+_SOURCE = "source.json"
+
 #: Seconds for which an answer of the archive's indexes is good; a package that is gone meanwhile asks again.
 FRESH = 7 * 24 * 3600.0
 
@@ -321,6 +324,62 @@ def fetch(
             process.run([*apt_get, "download", *wanted], cwd=work / "debs", tied=True)
             folder = work / "debs"
         return _unpack(folder, into)
+
+
+def remember(folder: Path, source: Archive, suite: str) -> None:
+    """Write down where the packages in a folder came from."""
+    text = json.dumps({"archive": asdict(source), "suite": suite})
+    (folder / _SOURCE).write_text(text, encoding="utf-8")
+
+
+def remembered(folder: Path) -> tuple[Archive, str] | None:
+    """Tell what :func:`remember` wrote: archive and suite."""
+    try:
+        told = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
+        return Archive(**told["archive"]), str(told["suite"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Index:
+    """One suite's packages for one architecture, for as long as its folder is there.
+
+    :param command: apt-get with a state of its own, whose index was fetched.
+    :param work: that state.
+    """
+
+    def __init__(self, command: list[str | Path], work: Path) -> None:
+        self._command = command
+        self._work = work
+        text = b"\n".join(path.read_bytes() for path in (work / "state/lists").glob("*_Packages"))
+        self._names = {name.decode() for name in re.findall(rb"^Package: (\S+)$", text, re.MULTILINE)}
+
+    def first(self, names: Iterable[str]) -> str:
+        """Give the first of some packages that the suite has, or nothing."""
+        return next((name for name in names if name in self._names), "")
+
+    def unpack(self, names: Sequence[str], into: Path) -> None:
+        """Download packages, verified by apt, and unpack them. Takes no dependencies.
+
+        :raises ProcessError: apt could not give them.
+        """
+        with tempfile.TemporaryDirectory(dir=self._work) as folder:
+            process.run([*self._command, "download", *dict.fromkeys(names)], cwd=Path(folder))
+            _unpack(Path(folder), into)
+
+
+@contextlib.contextmanager
+def opened(found: Archive, suite: str, architecture: str) -> Iterator[Index]:
+    """Fetch the index of a suite, for several questions.
+
+    :param architecture: Debian's name of it.
+    :raises ProcessError: it cannot be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
+        work = Path(scratch)
+        command = _apt_get(found, suite, work, architecture)
+        process.run([*command, "update"])
+        yield Index(command, work)
 
 
 def _unpack(folder: Path, into: Path) -> dict[str, str]:

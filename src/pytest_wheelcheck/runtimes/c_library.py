@@ -24,7 +24,7 @@ from .architectures import ARCHITECTURES, Architecture, native
 from .progress import step
 
 #: Bump when the way in which the roots are made changes.
-_GENERATION = 1
+_GENERATION = 2
 
 #: Of the ``-cross`` packages, what comes beside the C library.
 _CROSS = ("libstdc++6", "libgcc-s1", "libatomic1")
@@ -108,6 +108,8 @@ def provide(found: CLibrary) -> Path:
         with step(what, side):
             lay(found, side / "root")
             debian.tidy(side / "root", cache.place(found.key) / "root")
+            if found.archive is not None:
+                apt.remember(side, found.archive, found.suite)
             (side / _ORIGIN).write_text(
                 json.dumps(
                     {

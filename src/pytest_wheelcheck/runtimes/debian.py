@@ -30,7 +30,7 @@ from .launcher import Launch
 from .progress import step
 
 #: Bump when the way in which the roots are made changes.
-_GENERATION = 3
+_GENERATION = 4
 
 #: Packages beside the interpreter's own that wheels may lean on: libraries of the manylinux policies (PEP 513, PEP 571,
 #: PEP 599) that an interpreter does not bring by itself.
@@ -222,6 +222,7 @@ class DebianProvider:
                     f"{what} could not be fetched", cause=error.what, details=error.details
                 ) from error
             (side / _ORIGIN).write_text(json.dumps(asdict(candidate)), encoding="utf-8")
+            apt.remember(side, archive, candidate.suite)
             final = cache.place(candidate.key)
             if emulator is None:
                 self._renew_loader(archive, candidate, architecture, side)

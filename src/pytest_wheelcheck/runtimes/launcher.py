@@ -98,6 +98,15 @@ def _ending(text: str, library: Path) -> str:
     return cache.digest(str(_GENERATION), text, str(library))
 
 
+def root_of(launch: tuple[tuple[str, ...], ...]) -> Path:
+    """Tell the root of a launch, in the form of :attr:`~pytest_wheelcheck.model.Runtime.launch`."""
+    before = launch[0]
+    if "-L" in before:
+        return Path(before[before.index("-L") + 1])
+    # Its own loader is named absolutely, in a folder of its root.
+    return next(Path(word) for word in before if "/ld" in word).parent.parent
+
+
 def program_of(python: Path) -> Path:
     """Tell which program a launcher starts."""
     line = python.read_text(encoding="utf-8").splitlines()[1]

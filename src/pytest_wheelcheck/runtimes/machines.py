@@ -267,13 +267,7 @@ def _behind(runtime: Runtime, emulator: Path, flags: list[str]) -> tuple[Launch,
         program = runtime.python.resolve()
         launch = Launch(before=(str(emulator), *flags, "-0"))
         return launch, program, program.parent.parent / "lib"
-    before, after = runtime.launch
-    if runtime.emulated:
-        root = Path(before[before.index("-L") + 1])
-    else:
-        # Its own loader is named absolutely, in a folder of its root.
-        root = next(Path(word) for word in before if "/ld" in word).parent.parent
-    del after
+    root = launcher.root_of(runtime.launch)
     library = (runtime.python.parent.parent / "lib").resolve()
     return launcher.emulated(emulator, root, flags), launcher.program_of(runtime.python), library
 

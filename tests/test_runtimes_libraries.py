@@ -1,0 +1,161 @@
+"""Libraries that the manylinux policies allow: fetched where something installed needs them, and only then."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import builders
+import pytest
+
+from pytest_wheelcheck import cache
+from pytest_wheelcheck.errors import RuntimeUnavailableError
+from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.runtimes import apt, debian, launcher, libraries
+from pytest_wheelcheck.runtimes.base import Platform, Request
+from pytest_wheelcheck.runtimes.host import HostProvider
+
+emulates = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64" or apt.archive() is None,
+    reason="emulates on x86-64 Linux, with interpreters of the archive of Debian",
+)
+ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
+
+
+@pytest.mark.parametrize(
+    ("soname", "first"),
+    [
+        ("libX11.so.6", "libx11-6"),
+        ("libXext.so.6", "libxext6"),
+        ("libGL.so.1", "libgl1"),
+        ("libGLX.so.0", "libglx0"),
+        ("libpcre2-8.so.0", "libpcre2-8-0"),
+        ("libglib-2.0.so.0", "libglib2.0-0"),
+        ("libz.so.1", "zlib1g"),
+    ],
+)
+def test_names_of_packages(soname: str, first: str) -> None:
+    assert libraries.packages(soname) == (first, f"{first}t64")
+
+
+def test_what_is_no_library() -> None:
+    assert libraries.packages("ld-linux-aarch64.so.1") == ()
+
+
+@pytest.fixture(scope="session")
+def arm() -> Runtime:
+    found = apt.archive()
+    assert found is not None
+    provider = debian.DebianProvider(HostProvider())
+    answer = provider.offers(Request(platform=ARM))
+    for offer in answer.offers:
+        # Of the host's own release: its index is the only one that is asked.
+        if f'"{found.codename}"' in offer.key:
+            return provider.get(offer)
+    pytest.skip(f"not to be had here: {answer.reason}")
+
+
+TESTS = """
+import ctypes, os, subprocess
+
+def test_of_the_wheel():
+    assert "xsel version" in subprocess.run(["tool-xsel", "--version"], capture_output=True, text=True).stdout
+
+def test_by_name():
+    x11 = ctypes.CDLL("libX11.so.6")
+    assert x11.XDefaultString
+    assert "LD_LIBRARY_PATH" not in os.environ
+"""
+
+
+@emulates
+@pytest.mark.network
+def test_a_wheel_that_needs_libx11(
+    arm: Runtime,
+    pytester: pytest.Pytester,
+    run_wheels: Callable[..., pytest.RunResult],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    found = apt.archive()
+    assert found is not None
+    own = tmp_path / "cache"
+    own.mkdir()
+    for name in ("qemu", "archives", "runtimes", "interpreters", "virtualenv"):
+        (own / name).symlink_to(cache.root() / name)
+    monkeypatch.setenv(cache.VARIABLE, str(own))
+    apt.fetch(found, found.codename, ["xsel"], tmp_path / "xsel", architecture="arm64", dependencies=False)
+    program = (tmp_path / "xsel/usr/bin/xsel").read_bytes()
+    wheel = builders.build_wheel(
+        pytester.path / "dist",
+        "tool",
+        files={"tool/__init__.py": "", "tool-1.0.data/scripts/tool-xsel": program},
+        tags=["py3-none-manylinux_2_34_aarch64"],
+        modes={"tool-1.0.data/scripts/tool-xsel": 0o100755},
+    )
+    (pytester.path / "test_tool.py").write_text(TESTS, encoding="utf-8")
+    number = ".".join(map(str, arm.version[:2]))
+    words = ("-v", "--wheel", wheel, f"--wheel-python={number}", "--wheel-select=WHL101")
+    offline = run_wheels(*words, "--wheel-offline", "test_tool.py", timeout=600)
+    offline.stdout.fnmatch_lines(["*::run?tool-xsel? FAILED*"])
+    offline.stdout.fnmatch_lines(
+        ["*libX11.so.6 for aarch64 is not in the cache, and this run is offline; what needs it*"]
+    )
+    result = run_wheels(*words, "test_tool.py", timeout=600)
+    result.assert_outcomes(passed=TESTS.count("def test_") + 1 + 3)
+    result.stdout.fnmatch_lines(["*::run?tool-xsel? PASSED*"])
+    run_wheels(*words, "--wheel-offline", timeout=600).assert_outcomes(passed=6)
+    (made,) = (own / "roots").iterdir()
+    assert {"libX11.so.6", "libxcb.so.1"} <= {path.name for path in (made / "libraries").iterdir()}
+    # The root itself is as it was.
+    root = launcher.root_of(arm.launch)
+    assert not list(root.rglob("libX11*"))
+
+
+@emulates
+@pytest.mark.network
+def test_what_is_wanted(arm: Runtime, tmp_path: Path) -> None:
+    root = launcher.root_of(arm.launch)
+    library = next(path for path in root.rglob("libstdc++.so.6") if path.is_file())
+    shutil.copyfile(library, tmp_path / "libodd.so")
+    (tmp_path / "damaged.so").write_bytes(b"\x7fELF" + bytes(40))
+    assert libraries.wanted([tmp_path], arm) == frozenset()
+    data = library.read_bytes().replace(b"\0libgcc_s.so.1\0", b"\0libSM.so.6\0\0\0\0")
+    (tmp_path / "libodd.so").write_bytes(data)
+    assert libraries.wanted([tmp_path], arm) == {"libSM.so.6"}
+    # What the wheel brings itself is not asked for.
+    shutil.copyfile(library, tmp_path / "libSM.so.6")
+    assert libraries.wanted([tmp_path], arm) == frozenset()
+    assert libraries.wanted([tmp_path], replace(arm, launch=())) == frozenset()
+
+
+@emulates
+@pytest.mark.network
+def test_a_library_that_no_suite_has(arm: Runtime) -> None:
+    with pytest.raises(RuntimeUnavailableError, match=r"has no package with libnothing\.so\.7") as caught:
+        libraries.equip(arm, frozenset({"libnothing.so.7"}))
+    assert "wheel_apt_source" in caught.value.advice
+
+
+@emulates
+@pytest.mark.network
+def test_a_library_of_the_interpreter_is_not_the_wheels(
+    arm: Runtime, pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
+) -> None:
+    # The root has OpenSSL for the interpreter's sake; no policy lets a wheel lean on it.
+    (module,) = launcher.root_of(arm.launch).glob("usr/lib/python3*/lib-dynload/_hashlib.*.so")
+    wheel = builders.build_wheel(
+        pytester.path / "dist",
+        "tool",
+        files={"tool/__init__.py": "", f"tool/{module.name}": module.read_bytes()},
+        tags=[f"cp3{arm.version[1]}-cp3{arm.version[1]}-manylinux_2_34_aarch64"],
+    )
+    number = ".".join(map(str, arm.version[:2]))
+    result = run_wheels("-v", "--wheel", wheel, f"--wheel-python={number}", "--wheel-select=WHL101", timeout=600)
+    result.stdout.fnmatch_lines(
+        ["*::import?tool._hashlib? FAILED*", "*libcrypto.so.3*manylinux_2_34_aarch64 does not allow*"]
+    )
