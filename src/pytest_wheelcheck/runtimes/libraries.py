@@ -100,7 +100,9 @@ def wanted(folders: Iterable[Path], runtime: Runtime) -> frozenset[str]:
     :param folders: of an environment.
     :param runtime: one that was provisioned; others give nothing.
     """
-    if not runtime.launch or runtime.under or runtime.libc != "glibc" or runtime.provider == "directory":
+    # The host's own interpreter on another machine has the host's root, which is not ours to change.
+    others = runtime.provider in {"directory", "host"}
+    if not runtime.launch or runtime.under or runtime.libc != "glibc" or others:
         return frozenset()
     names: set[str] = set()
     present: set[str] = set()
