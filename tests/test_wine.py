@@ -68,7 +68,11 @@ def test_crashes_hangs_and_neighbours(ground: Ground) -> None:
     ground.write(
         test_ends=f"""
 import demo, os, subprocess, sys
+def test_begin(): open("C:/mark", "w").write("begun")
 {ones}
+def test_own_drive():
+    # Every target has a Windows of its own; all of its workers have the same.
+    assert open("C:/mark").read() == "begun"
 def test_exit(): os._exit(0)
 def test_kill(): os.kill(os.getpid(), 9)
 def test_left():
@@ -79,7 +83,11 @@ def test_last(): pass
     found = ground.run("--wheel-python=auto", "tests", bound=240)
     tests = {name.partition("::test_")[2]: outcome for name, outcome in found.nodes.items() if "::" in name}
     assert [name for name, outcome in tests.items() if outcome == "FAILED"] == [*kinds, "exit", "kill"]
-    assert {outcome for name, outcome in tests.items() if name.startswith("after_") or name == "last"} == {"PASSED"}
+    assert {
+        outcome
+        for name, outcome in tests.items()
+        if name.startswith("after_") or name in {"begin", "own_drive", "last"}
+    } == {"PASSED"}
     for words in (
         "access violation",
         "stack overflow",
@@ -150,7 +158,8 @@ def test_two_targets_at_once_and_the_end_of_the_run(ground: Ground, pytester: py
     other = build_wheel(
         pytester.path / "dist", "demo", files={"demo/__init__.py": MODULE}, tags=("cp312-cp312-win_amd64",)
     )
-    ground.write(test_both="import demo\ndef test_one(): pass\ndef test_two(): pass\n")
+    one = "def test_one(): open('C:/mark', 'x').write('own')"
+    ground.write(test_both=f"import demo\n{one}\ndef test_two(): pass\n")
     found = ground.run(
         "--wheel-python=auto", "tests", "--wheel-jobs=2", f"--wheel={ground.wheel}", str(other), bound=240
     )

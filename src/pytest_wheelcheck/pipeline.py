@@ -25,7 +25,7 @@ from .installer import InstallSettings
 from .model import Outcome, Target
 from .record import Record
 from .remote import Message, Worker
-from .runtimes import machines, wine_words
+from .runtimes import machines, wine_sessions, wine_words
 from .settings import Settings
 
 #: Seconds beyond a test's own time-out after which the controller ends it from outside.
@@ -88,14 +88,18 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
     :param folder: an empty folder of the target's own.
     """
     records: list[Record] = []
+    wine_sessions.begin(target.runtime, folder)
     try:
-        return _prepare(target, settings, folder, records)
+        found = _prepare(target, settings, folder, records)
     except OSError as error:
         name = "tools" if records else "install"
         text = (
             f"the target cannot be prepared: {_reason(error)}\nlikely cause: the folder for temporary files, {folder}"
         )
-        return Preparation(records=(*records, Record(name=name, outcome=Outcome.ERROR, text=text)))
+        found = Preparation(records=(*records, Record(name=name, outcome=Outcome.ERROR, text=text)))
+    if not found.python:
+        wine_sessions.end(folder)
+    return found
 
 
 def _reason(error: OSError) -> str:
@@ -235,7 +239,7 @@ def check_imports(
     enclosed = sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=True)
     process_ = Worker(
         [*enclosed, environment.python, *argv],
-        env=inside(str(environment.scripts), str(environment.root)),
+        env=inside(str(environment.scripts), str(environment.root), **wine_sessions.variables(target.runtime, folder)),
         cwd=empty,
         log=folder / "import.log",
         windows=bool(target.runtime.under),
@@ -314,7 +318,9 @@ def _start(
     try:
         done = process.run(
             [*sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=False), path, *arguments],
-            env=inside(str(environment.scripts), str(environment.root)),
+            env=inside(
+                str(environment.scripts), str(environment.root), **wine_sessions.variables(target.runtime, folder)
+            ),
             cwd=empty,
             timeout=settings.entry_timeout * scale,
             check=False,
@@ -536,10 +542,13 @@ class TargetRun:
             env=inside(
                 prepared.scripts,
                 prepared.root,
-                **{payload.GUARD_VARIABLE: str(self._folder / "guard")},
-                # What one target's tests leave there is not found by another's, and goes with the run.
-                **({} if os.name == "nt" else {"TMPDIR": str(temporary / "tmp")}),
-                **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
+                **{
+                    payload.GUARD_VARIABLE: str(self._folder / "guard"),
+                    # What one target's tests leave there is not found by another's, and goes with the run.
+                    **({} if os.name == "nt" else {"TMPDIR": str(temporary / "tmp")}),
+                    **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
+                    **wine_sessions.variables(self.target.runtime, self._folder),
+                },
             ),
             cwd=settings.cwd,
             log=self._folder / f"worker{self._token}.log",
@@ -733,6 +742,7 @@ class TargetRun:
         with self._lock:
             self._closed = True
         self.end()
+        wine_sessions.end(self._folder)
 
 
 class _NoWorkerError(WorkerError):

@@ -4,6 +4,10 @@ Every start is a session of its own, with a fresh copy of the pristine prefix, s
 is below it in the tree of processes (a subreaper, prctl(2)), and is ended with it: the programs, Wine's services, the
 server. So two sessions never meet, and none outlives the one who asked for it.
 
+With ``--hold`` as the first argument a session is begun for programs that will be started in it one after the other, and
+lasts until standard input is closed. They find it through the variable :data:`HELD`. What one of them starts is still
+below it alone, and ended with it.
+
 This is also the edge at which a command line and a few variables change from the paths of this system to those of
 Windows, where ``Z:`` stands for the root folder.
 
@@ -35,6 +39,9 @@ DROPPED = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_", "DBUS_", "WINE")
 #: Nothing is written into menus; no .NET and no browser is offered for installation.
 OVERRIDES = "winemenubuilder.exe=d;mscoree=d;mshtml=d"
 
+#: Names the prefix of a session that somebody holds.
+HELD = "WHEELCHECK_WINE_SESSION"
+
 #: Begins a line on standard error that names what the program left running.
 LEFT = "wheelcheck wine left running: "
 
@@ -49,7 +56,7 @@ def to_windows(path: str) -> str:
 
 def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]:
     """Make the variables of a program under Wine."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
+    env = {name: value for name, value in os.environ.items() if not name.startswith((*DROPPED, HELD))}
     for name in PATHS:
         if env.get(name, "").startswith("/"):
             env[name] = to_windows(env[name])
@@ -73,15 +80,19 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
 
 def main(argv: list[str]) -> int:
     """Run a program; return its exit status as a shell tells it."""
+    if argv[0] == "--hold":
+        return hold(*argv[1:])
     description, name, program = argv[:3]
     with open(description, encoding="utf-8") as file:
         wine = json.load(file)
     environment = os.path.dirname(os.path.dirname(os.path.abspath(name)))
     inside = environment if os.path.isfile(os.path.join(environment, "pyvenv.cfg")) else None
     parent = os.getppid()
-    prefix = tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=inside)
+    held = os.environ.get(HELD, "")
+    prefix = held or tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=inside)
     try:
-        copy_prefix(wine["prefix"], prefix, os.environ.get("TMPDIR", ""))
+        if not held:
+            copy_prefix(wine["prefix"], prefix, os.environ.get("TMPDIR", ""))
         words = [to_windows(word) if word.startswith("/") and os.path.exists(word) else word for word in argv[3:]]
         become_subreaper()
         watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
@@ -96,11 +107,73 @@ def main(argv: list[str]) -> int:
         status = wait(pid, parent, watched)
         sweep(prefix)
     finally:
-        remove(prefix)
+        if not held:
+            remove(prefix)
     if os.WIFSIGNALED(status):
         # Not by the same signal: SIGKILL would mean that this process, which has ended everything, was itself killed.
         return 128 + os.WTERMSIG(status)
     return os.waitstatus_to_exitcode(status)
+
+
+def hold(description: str, folder: str, temporary: str) -> int:
+    """Begin a session, tell its prefix in a line on standard output, and end it when standard input is closed.
+
+    :param folder: takes the prefix.
+    :param temporary: the folder for temporary files of the programs.
+    """
+    with open(description, encoding="utf-8") as file:
+        wine = json.load(file)
+    parent = os.getppid()
+    prefix = tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=folder)
+    try:
+        copy_prefix(wine["prefix"], prefix, temporary)
+        become_subreaper()
+        watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+        given, kept = os.pipe()
+        told, telling = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.dup2(given, 0)
+            os.dup2(telling, 1)
+            # It waits for input that does not come. While it is there, the server stays.
+            words = ["C:\\windows\\system32\\cmd.exe", "/q", "/k", "echo", "ready"]
+            start(wine["wine"], words, variables(wine, prefix, "/"), watched)
+        os.close(given)
+        os.close(telling)
+        if os.read(told, 1):
+            os.write(1, os.fsencode(prefix) + b"\n")
+            wait_for_end(pid, told, parent, watched)
+        os.close(kept)
+        sweep(prefix)
+    finally:
+        remove(prefix)
+    return 0
+
+
+def wait_for_end(pid: int, told: int, parent: int, watched: set[signal.Signals]) -> None:
+    """Wait until the first program of a held session has ended, or nobody needs it any more."""
+    import select
+
+    poll = select.poll()
+    poll.register(0, select.POLLIN | select.POLLHUP)
+    poll.register(told, select.POLLIN | select.POLLHUP)
+    while os.getppid() == parent:
+        for fd, event in poll.poll(LOOK * 1000):
+            if fd == 0:
+                return
+            if not os.read(fd, 4096) or event & select.POLLERR:
+                return
+        found = signal.sigtimedwait(watched, 0)
+        if found is not None and found.si_signo != signal.SIGCHLD:
+            return
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
 
 
 def copy_prefix(pristine: str, prefix: str, temporary: str) -> None:

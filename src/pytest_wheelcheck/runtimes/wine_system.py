@@ -24,7 +24,7 @@ from .progress import step
 
 #: Bump when the way in which Wine or the prefix is made changes.
 _GENERATION = 1
-_PREFIX_GENERATION = 2
+_PREFIX_GENERATION = 3
 
 #: Seconds for making a prefix: 8 on an idle machine.
 _DEADLINE = 300.0
@@ -321,6 +321,8 @@ def _tame(prefix: Path) -> None:
         text,
         flags=re.MULTILINE | re.DOTALL,
     )
+    # What is started with every session, only to find that it is turned off.
+    text = re.sub(r'^"winemenubuilder"=.*\n', "", text, flags=re.MULTILINE)
     text = re.sub(r'^"Debugger"="winedbg[^"\n]*"', '"Debugger"="false"', text, flags=re.MULTILINE)
     system.write_text(text, encoding="utf-8", errors="surrogateescape")
     user = prefix / "user.reg"

@@ -33,8 +33,6 @@ def page_size() -> int:
 
 def local_facts() -> dict[str, Any]:
     """Return the facts of the running interpreter, as the fixture ``wheel_target`` shows them."""
-    import platform
-
     version = sys.version_info
     free_threaded = False
     if version >= (3, 13):
@@ -52,7 +50,7 @@ def local_facts() -> dict[str, Any]:
         "python": "%d.%d.%d" % version[:3],
         "free_threaded": free_threaded,
         "system": sys.platform,
-        "architecture": platform.machine().lower(),
+        "architecture": _architecture(),
         "libc": libc,
         "libc_version": libc_version,
         "machine": "host",
@@ -60,6 +58,15 @@ def local_facts() -> dict[str, Any]:
         "page_size": page_size(),
         "pty": can_open_pty(),
     }
+
+
+def _architecture() -> str:
+    if sys.platform == "win32":
+        import sysconfig
+
+        # There, platform.machine() asks a service of the system, which may have to be started.
+        return {"win32": "x86"}.get(sysconfig.get_platform(), sysconfig.get_platform().replace("win-", ""))
+    return os.uname().machine.lower()
 
 
 def _libc() -> tuple[str, str]:
