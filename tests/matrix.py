@@ -6,6 +6,7 @@ Run by the tox environment ``matrix``. Files are fetched by name and digest. Eve
 compared with that of the native one of the same interpreter and wheel version, node by node; the differences are
 listed, and fail the run unless :data:`EXPLAINED` has them.
 
+An executable whose allocator was built for pages of 4 KiB must fail on a machine with larger ones, and there only.
 The witness is built for aarch64 where Rust has that target's standard library and a linker is there, and run as itself
 and on three machines; ``--witness`` gives a wheel that was built elsewhere.
 """
@@ -251,6 +252,9 @@ GROUPS = (
 #: Machines on which the witness runs beside aarch64 itself.
 MACHINES = "host,rpi4,rpi5,graviton2"
 
+#: An executable whose allocator was built for pages of 4 KiB, as aarch64 wheels of several projects were.
+SMALL_PAGES = ("ruff 0.0.254", "ac1429be6d8bd3db0bf5becac3a38bd56f8421447790c50599cd90fd53417ec4")
+
 #: Why an outcome differs from the native one: (project, end of the node id) → evidence. ``*`` as project for any.
 EXPLAINED: dict[tuple[str, str], str] = {}
 
@@ -329,6 +333,29 @@ def untested(report: reports.Report) -> list[reports.Untested]:
     return [each for file in report.files for each in file.untested]
 
 
+def run_small_pages(folder: Path, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Run the executable for small pages on a machine with small and on one with large pages: it fails there only."""
+    name, digest = SMALL_PAGES
+    folder.mkdir()
+    choice = [
+        "--only-binary=:all:",
+        "--implementation=py",
+        "--python-version=3.11",
+        "--platform=manylinux_2_17_aarch64",
+    ]
+    fetch(folder, name, digest, *choice)
+    told = folder / "told.json"
+    words = [f"--wheel={folder}", "--wheel-python=3.11", "--wheel-machine=rpi4,rpi5", "--wheel-select=WHL101"]
+    run([*words, *arguments], folder, told, name)
+    report = reports.from_json(told.read_text(encoding="utf-8"), source=name)
+    found = {p.machine: n for file in report.files for p in file.places for n in p.nodes if n.name == "run[ruff]"}
+    seen = {machine: node.outcome for machine, node in found.items()}
+    lines = [f"| {name} | rpi4, rpi5 | emulated | `ruff --version`: {seen} | fails on 16 KiB pages, as it should |"]
+    if seen != {"rpi4": "passed", "rpi5": "failed"}:
+        return lines, [f"{name}: {seen}"]
+    return lines, []
+
+
 def build_witness(folder: Path) -> Path | None:
     """Build the witness for aarch64, where the tools are there."""
     target, linker = "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc"
@@ -361,6 +388,10 @@ def main() -> int:
             found, unexplained = compare(group.name, report)
             lines += [*found, f"| | | | {seconds:.0f} s in all | |"]
             problems += [*unexplained, *([f"{group.name}: exit status {code}"] if code else [])]
+        if chosen.only in SMALL_PAGES[0]:
+            found, unexplained = run_small_pages(folder / "pages", arguments)
+            lines += found
+            problems += unexplained
         if chosen.only in "witness":
             wheel = chosen.witness.absolute() if chosen.witness else build_witness(folder)
             if wheel is not None:

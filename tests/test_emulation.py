@@ -368,26 +368,109 @@ def test_an_archive_without_the_architecture(tmp_path: Path, monkeypatch: pytest
     assert [offer.version for offer in native.offers] == [(3, 11, 2)]
 
 
-def test_machines(
-    tool: Path, version: tuple[int, int], pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
-) -> None:
-    (pytester.path / "test_page.py").write_text(
-        "import mmap\ndef test_page(wheel_target):\n"
-        "    assert mmap.PAGESIZE == {'rpi4': 4096, 'rpi5': 16384}[wheel_target.machine]\n",
-        encoding="utf-8",
+#: Loads the machine code that a wheel carries from its file, as a shared library's is, and calls it.
+LOADS = """
+import ctypes, mmap, os
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+
+def load(name):
+    with open(os.path.join(os.path.dirname(__file__), name), "rb") as file:
+        place = libc.mmap(None, 4096, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, file.fileno(), 0)
+    return ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(place)
+"""
+
+MACHINE_TESTS = """
+import ctypes, mmap
+import pytest, mcode
+
+def test_page(wheel_target):
+    assert mmap.PAGESIZE == {"rpi5": 16384}.get(wheel_target.machine, 4096)
+
+def test_newer():
+    word = ctypes.c_int(40)
+    mcode.load("newer.bin")(ctypes.addressof(word), 2)
+
+def test_after():
+    pass
+"""
+
+
+def _machine_code(folder: Path, architecture: str, newer: bytes, back: bytes) -> Path:
+    """A wheel with an instruction that is not on every processor, also one that runs when a module is imported."""
+    return builders.build_wheel(
+        folder,
+        "mcode",
+        files={
+            "mcode/__init__.py": LOADS,
+            "mcode/eager.py": "import ctypes, mcode\nmcode.load('newer.bin')(ctypes.addressof(ctypes.c_int(40)), 2)\n"
+            "def main(): pass\n",
+            "mcode/newer.bin": (newer + back).ljust(4096, b"\0"),
+        },
+        tags=[f"py3-none-manylinux_2_17_{architecture}"],
+        entry_points={"console_scripts": {"mcode": "mcode.eager:main"}},
     )
+
+
+def test_machines(
+    version: tuple[int, int], arm: Runtime, pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
+) -> None:
+    """What a Raspberry Pi 4 has not is an illegal instruction there, and tells where it stands; pages have their size."""
+    # ldadd w1, w0, [x0]; ret
+    wheel = _machine_code(pytester.path / "dist", "aarch64", bytes.fromhex("000021b8"), bytes.fromhex("c0035fd6"))
+    (pytester.path / "test_code.py").write_text(MACHINE_TESTS, encoding="utf-8")
     number = ".".join(map(str, version))
     machines = "--wheel-machine=rpi4,rpi5,cpu=neoverse-n2,page=64k"
-    words = ("-v", "--wheel", tool, f"--wheel-python={number}", "--wheel-select=WHL101", machines, "test_page.py")
+    words = ("-v", "--wheel", wheel, f"--wheel-python={number}", "--wheel-select=WHL101", machines, "test_code.py")
     result = run_wheels(*words, timeout=900)
     result.stdout.fnmatch_lines(
         [
-            "*-linux-aarch64+rpi4::test_page.py::test_page PASSED*",
-            "*-linux-aarch64+rpi5::test_page.py::test_page PASSED*",
-            "*could not be checked: *",
-        ]
+            "*aarch64+rpi4::entry?mcode? FAILED*",
+            "*aarch64+rpi4::test_code.py::test_page PASSED*",
+            "*aarch64+rpi4::test_code.py::test_newer FAILED*",
+            "*aarch64+rpi4::test_code.py::test_after PASSED*",
+            "*aarch64+rpi5::entry?mcode? PASSED*",
+            "*aarch64+rpi5::test_code.py::test_page PASSED*",
+            "*aarch64+rpi5::test_code.py::test_newer PASSED*",
+        ],
+    )
+    told = "*instruction 0xb8210000, of LSE atomics (Armv8.1), stands in *mcode/newer.bin at 0x0*"
+    for where in ("*entry?mcode?*", "*::test_newer*"):
+        result.stdout.fnmatch_lines([where, "*the machine rpi4 (Raspberry Pi 4*does not have an instruction*", told])
+    result.stdout.fnmatch_lines(
+        ["*could not be checked: neoverse-n2-64k cannot be had: *no*QEMU*model neoverse-n2*64 KiB*"]
     )
     assert result.ret == 1
+
+
+def test_levels_of_the_host_s_own_processors(
+    pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
+) -> None:
+    # vpaddd ymm0, ymm0, ymm0; ret
+    wheel = _machine_code(pytester.path / "dist", "x86_64", bytes.fromhex("c5fdfec0"), bytes.fromhex("c3"))
+    (pytester.path / "test_code.py").write_text(MACHINE_TESTS, encoding="utf-8")
+    words = ("-v", "--wheel", wheel, "--wheel-select=WHL101", "--wheel-machine=x86-64-v2,x86-64-v3,x86-64-v4")
+    result = run_wheels(*words, "test_code.py", timeout=600)
+    result.stdout.fnmatch_lines(
+        [
+            "*x86_64+x86-64-v2::entry?mcode? FAILED*",
+            "*x86_64+x86-64-v2::test_code.py::test_newer FAILED*",
+            "*x86_64+x86-64-v2::test_code.py::test_after PASSED*",
+            "*x86_64+x86-64-v3::entry?mcode? PASSED*",
+            "*x86_64+x86-64-v3::test_code.py::test_newer PASSED*",
+            "*x86_64+x86-64-v4 ERROR*",
+        ]
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "*the machine x86-64-v2 *",
+            "*instruction c5 fd fe c0 *, of AVX, AVX2, FMA or BMI, stands in *newer.bin at 0x0*",
+        ]
+    )
+    result.stdout.fnmatch_lines(["*could not be checked: x86-64-v4 cannot be had: QEMU does not emulate AVX-512*"])
+    assert "x86-64-v4::test" not in result.stdout.str()
 
 
 ON_A_BOARD = """
@@ -449,7 +532,7 @@ def test_on_a_board(
     (tmp_path / "test_board.py").write_text(ON_A_BOARD, encoding="utf-8")
     monkeypatch.setenv(cache.VARIABLE, str(fresh))
     monkeypatch.delenv("PYTHONPYCACHEPREFIX")
-    words = ["-v", "-p", "no:cacheprovider", "--wheel", wheel, "--wheel-select=WHL101,WHL301,WHL605", "test_board.py"]
+    words = ["-v", "-p", "no:cacheprovider", f"--wheel={wheel}", "--wheel-select=WHL101,WHL301,WHL605", "test_board.py"]
     told = subprocess.run(
         [board.python, "-m", "pytest", f"--wheel-python=3.{version[1]}", *words],
         cwd=tmp_path,

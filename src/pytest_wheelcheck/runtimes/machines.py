@@ -103,6 +103,7 @@ PROFILES = {
             cpu="cortex-a76",
             page=16384,
             hardware="Raspberry Pi 5 and 500: Cortex-A76, Armv8.2 with LSE and dot product, 16 KiB pages by default",
+            uncovered="system calls with addresses that are multiples of 4 KiB only are let through",
             source=f"{_RASPBERRY}: BCM2712; its «config.txt», kernel: kernel_2712.img has 16 KiB pages",
         ),
         Profile(
@@ -119,7 +120,7 @@ PROFILES = {
             cpu="neoverse-v1",
             since=(8, 1),
             hardware="AWS Graviton3: Neoverse V1, Armv8.4 with SVE (256 bits), bf16 and i8mm",
-            uncovered="systems with 64 KiB pages: no QEMU that has the model has such pages",
+            uncovered="systems with 64 KiB pages, which only QEMU 8.1 and 8.2 have together with the model",
             source=f"{_GRAVITON}; QEMU's change log for 8.1",
         ),
         Profile(
@@ -129,7 +130,7 @@ PROFILES = {
             since=(8, 2),
             hardware="AWS Graviton4: Neoverse V2, Armv9.0 with SVE2 (128 bits)",
             uncovered="no QEMU has the Neoverse V2; the nearest model, N2, is of the same architecture version; systems "
-            "with 64 KiB pages: no QEMU that has the model has such pages",
+            "with 64 KiB pages, which only QEMU 8.2 has together with the model",
             source=f"{_GRAVITON}; QEMU's change log for 8.2",
         ),
         Profile(
@@ -212,7 +213,8 @@ def _generic(words: list[str]) -> Profile:
         )
     cpu = given.get("cpu", "")
     parts = [*([cpu] if cpu else []), *([f"{page // 1024}k"] if page != USUAL_PAGE or not cpu else [])]
-    return Profile(name="-".join(parts), cpu=cpu, page=page, hardware="as given on the command line")
+    since = max((each.since for each in PROFILES.values() if each.cpu == cpu), default=HOST.since)
+    return Profile(name="-".join(parts), cpu=cpu, page=page, since=since, hardware="as given on the command line")
 
 
 def fits(profile: Profile, runtime: Runtime) -> bool:
