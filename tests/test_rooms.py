@@ -19,7 +19,20 @@ LAYERS = {
     3: {"targets", "environment", "imports", "payload", "sandbox"},
     4: {"remote", "pipeline", "release"},
     5: {"reporting"},
-    6: {"options", "arguments", "host", "items", "categories", "account", "run", "local", "plugin", "cli", "commands"},
+    6: {
+        "options",
+        "arguments",
+        "host",
+        "items",
+        "categories",
+        "account",
+        "run",
+        "local",
+        "plugin",
+        "cli",
+        "commands",
+        "doctor",
+    },
 }
 LEVEL = {room: level for level, rooms in LAYERS.items() for room in rooms}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -235,6 +236,16 @@ def test_an_interpreter_by_its_path_and_one_that_moved_on(board: Path) -> None:
     code = "import sys, ssl, ctypes; print(sys.prefix == sys.base_prefix, sys.flags.dont_write_bytecode)"
     told = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "True 0\n"
+    command = [sys.executable, "-m", "pytest_wheelcheck"]
+    named = ["--sysroot", f"aarch64={board}", "aarch64"]
+    words = ["runtime", "path", *named, f"3.{runtime.version[1]}"]
+    said = subprocess.run([*command, *words], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == str(runtime.python)
+    doctor = subprocess.run(
+        [*command, "doctor", "--offline", "--json", *named], capture_output=True, text=True, check=True
+    )
+    (row,) = json.loads(doctor.stdout)
+    assert [each["provider"] for each in row["interpreters"]] == ["directory"]
     (again,) = directory.parse([f"aarch64={board}"])
     assert cache.present(again.found[0].key("aarch64"))
     os.utime(found.found[0].program, ns=(1, 1))

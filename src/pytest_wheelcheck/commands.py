@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -13,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import cache
-from .errors import RuntimeUnavailableError, UsageError
+from . import cache, doctor
+from .errors import RuntimeUnavailableError, UsageError, WheelcheckError
 from .model import Runtime
-from .runtimes import progress, providers
-from .runtimes.architectures import ALIASES, ARCHITECTURES
-from .runtimes.base import Offer, Platform, Request, ask, here
+from .runtimes import directory, progress, providers, qemu
+from .runtimes.architectures import ALIASES, ARCHITECTURES, runs_natively
+from .runtimes.base import Offer, Platform, Provider, Request, ask, here
 
 if TYPE_CHECKING:
     from .targets import Interpreter
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 #: The commands that are run here.
 NAMES = frozenset({"runtime", "exec", "doctor", "cache"})
 
-_PLATFORM = "an architecture such as aarch64, with musllinux- before it for musl"
+_PLATFORM = "an architecture such as aarch64, with musllinux- before it for musl; or win_amd64"
 
 
 def declare(commands: Subparsers) -> None:
@@ -42,20 +43,21 @@ def declare(commands: Subparsers) -> None:
         action = actions.add_parser(name, help=text)
         _declare_interpreter(action, several=name == "install")
         action.add_argument("--json", action="store_true", help="as JSON")
-        if name == "install":
-            action.add_argument("--apt-source", default="", metavar="LINE", help="an archive instead of the host's")
-    listing = actions.add_parser("list", help="what is in the cache: size, origin, age")
+    listing = actions.add_parser("list", help="what is in the cache: size, age, last use, QEMU")
     listing.add_argument("--json", action="store_true", help="as JSON")
     removing = actions.add_parser("remove", help="remove from the cache")
     removing.add_argument("name", nargs="+", help="as `runtime list` shows them; `all` for everything")
+    removing.add_argument("--json", action="store_true", help="as JSON: what was removed")
     running = commands.add_parser("exec", help="run a program inside a runtime: exec aarch64 3.13 -- python -c …")
     _declare_interpreter(running, several=False)
     running.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM …", help="`python` if left out")
     examining = commands.add_parser(
-        "doctor", help="what this host can run, through which provider, and why not the rest"
+        "doctor", help="what this host can run, through which provider, and what to do about the rest"
     )
+    examining.add_argument("architecture", nargs="?", help=f"{_PLATFORM}; all if left out")
     examining.add_argument("--json", action="store_true", help="as JSON")
     examining.add_argument("--offline", action="store_true", help="tell only what the cache holds and what is known")
+    _declare_sources(examining)
 
     caching = commands.add_parser("cache", help="where the cache is and how large")
     pruning = caching.add_subparsers(dest="action", metavar="prune").add_parser(
@@ -67,6 +69,12 @@ def declare(commands: Subparsers) -> None:
 def _declare_interpreter(parser: argparse.ArgumentParser, *, several: bool) -> None:
     parser.add_argument("architecture", help=_PLATFORM)
     parser.add_argument("version", nargs="*" if several else None, help="such as 3.13 or 3.14t")
+    _declare_sources(parser)
+
+
+def _declare_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--apt-source", default="", metavar="LINE", help="as ini wheel_apt_source")
+    parser.add_argument("--sysroot", action="append", default=[], metavar="ARCH=PATH", help="as --wheel-sysroot")
 
 
 def run(found: argparse.Namespace) -> int:
@@ -77,33 +85,54 @@ def run(found: argparse.Namespace) -> int:
     """
     if found.command == "cache":
         return prune(found.days) if found.action == "prune" else show_cache()
-    if found.command == "doctor":
-        return doctor(offline=found.offline, as_json=found.json)
-    if found.command == "exec":
-        return execute(found.architecture, found.version, found.words)
-    if found.action == "install":
-        return install(found.architecture, found.version, apt_source=found.apt_source, as_json=found.json)
-    if found.action == "path":
-        return path(found.architecture, found.version, as_json=found.json)
-    if found.action == "list":
+    if found.command == "runtime" and found.action == "list":
         return list_kept(as_json=found.json)
-    return remove(found.name)
+    if found.command == "runtime" and found.action == "remove":
+        return remove(found.name, as_json=found.json)
+    sources = Sources(apt_source=found.apt_source, sysroots=directory.parse(found.sysroot))
+    if found.command == "doctor":
+        return examine(found.architecture, sources, offline=found.offline, as_json=found.json)
+    if found.command == "exec":
+        return execute(found.architecture, found.version, found.words, sources)
+    if found.action == "install":
+        return install(found.architecture, found.version, sources, as_json=found.json)
+    return path(found.architecture, found.version, sources, as_json=found.json)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """Where interpreters come from beside the usual.
+
+    :param apt_source: see :func:`.runtimes.providers`.
+    :param sysroots: see :func:`.runtimes.providers`.
+    """
+
+    apt_source: str = ""
+    sysroots: tuple[directory.Sysroot, ...] = ()
+
+    def providers(self, *, offline: bool) -> tuple[Provider, ...]:
+        """Give all providers."""
+        return providers(offline=offline, apt_source=self.apt_source, sysroots=self.sysroots)
 
 
 # --- interpreters ------------------------------------------------------------------------------------------------------
 
 
 def platform_of(text: str) -> Platform:
-    """Read ``aarch64``, ``linux-aarch64``, ``musllinux-aarch64`` or ``host``.
+    """Read ``aarch64``, ``linux-aarch64``, ``musllinux-aarch64``, ``win_amd64`` or ``host``.
 
     :raises UsageError: it is none of these.
     """
     if text == "host":
         return here()
+    if text == "win_amd64":
+        return Platform(system="win32", architecture="amd64")
     libc = "musl" if text.startswith("musllinux-") else "glibc"
     name = ALIASES.get(plain := re.sub(r"^(musl)?linux-", "", text), plain)
     if name not in ARCHITECTURES:
-        raise UsageError(f"{text}: no such architecture is known", advice=f"give one of {', '.join(ARCHITECTURES)}")
+        raise UsageError(
+            f"{text}: no such architecture is known", advice=f"give one of {', '.join(ARCHITECTURES)}, win_amd64"
+        )
     return Platform(system="linux", architecture=name, libc=libc)
 
 
@@ -116,13 +145,13 @@ def _interpreter(text: str) -> Interpreter:
     return spec.interpreter
 
 
-def obtain(platform: Platform, wanted: Interpreter, *, offline: bool = False, apt_source: str = "") -> Runtime:
+def obtain(platform: Platform, wanted: Interpreter, sources: Sources, *, offline: bool = False) -> Runtime:
     """Give an interpreter, made if need be.
 
     :param offline: only one that is in the cache or on the host.
     :raises RuntimeUnavailableError: no provider can give it.
     """
-    having = providers(offline=offline, apt_source=apt_source)
+    having = sources.providers(offline=offline)
     offers, reasons = ask(having, Request(platform=platform, wanted=frozenset({wanted.whole})))
     problem = None
     for offer in (each for each in offers if _is(each, wanted)):
@@ -146,30 +175,30 @@ def _is(offer: Offer, wanted: Interpreter) -> bool:
     return (offer.implementation, offer.version[:2], offer.free_threaded) == wanted.whole
 
 
-def install(architecture: str, versions: Sequence[str], *, apt_source: str = "", as_json: bool = False) -> int:
+def install(architecture: str, versions: Sequence[str], sources: Sources, *, as_json: bool = False) -> int:
     """Make interpreters ready, and QEMU with them."""
     platform = platform_of(architecture)
     texts = versions or ["{}.{}".format(*sys.version_info[:2])]
     with progress.shown():
-        made = [obtain(platform, _interpreter(text), apt_source=apt_source) for text in texts]
+        made = [obtain(platform, _interpreter(text), sources) for text in texts]
     _print([_described(each) for each in made], [str(each.python) for each in made], as_json=as_json)
     return 0
 
 
-def path(architecture: str, version: str, *, as_json: bool = False) -> int:
+def path(architecture: str, version: str, sources: Sources, *, as_json: bool = False) -> int:
     """Print the path of an interpreter that is there already."""
-    found = obtain(platform_of(architecture), _interpreter(version), offline=True)
+    found = obtain(platform_of(architecture), _interpreter(version), sources, offline=True)
     _print(_described(found), [str(found.python)], as_json=as_json)
     return 0
 
 
-def execute(architecture: str, version: str, words: Sequence[str]) -> int:
+def execute(architecture: str, version: str, words: Sequence[str], sources: Sources) -> int:
     """Become a program inside a runtime; its folder is the first of ``PATH``."""
     given = [*words]
     if given[:1] == ["--"]:
         del given[0]
     with progress.shown():
-        found = obtain(platform_of(architecture), _interpreter(version))
+        found = obtain(platform_of(architecture), _interpreter(version), sources)
     folder = str(found.python.parent)
     program, *rest = given or ["python"]
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
@@ -210,16 +239,29 @@ class Kept:
     :param key: its name there.
     :param size: in bytes.
     :param age: in seconds.
+    :param unused: seconds since it was last used.
     """
 
     key: str
     size: int
     age: float
+    unused: float
 
     @property
     def name(self) -> str:
         """What people call it."""
         return self.key.partition("/")[2]
+
+    @property
+    def qemu(self) -> str:
+        """The version of QEMU that runs it, if one does and is there."""
+        words = self.name.split("-")
+        architecture = next((each for each in ARCHITECTURES.values() if each.name in words), None)
+        if self.key.startswith("qemu/") or architecture is None or runs_natively(architecture.name):
+            return ""
+        with contextlib.suppress(WheelcheckError):
+            return ".".join(map(str, qemu.find(architecture, offline=True).version))
+        return ""
 
 
 def kept() -> list[Kept]:
@@ -228,21 +270,40 @@ def kept() -> list[Kept]:
     for kind in ("runtimes", "roots", "qemu"):
         for mark in sorted((cache.root() / kind).glob("*/.complete")):
             folder = mark.parent
-            age = time.time() - mark.stat().st_mtime
-            found.append(Kept(key=f"{kind}/{folder.name}", size=progress.size(folder), age=age))
+            status, now = mark.stat(), time.time()
+            found.append(
+                Kept(
+                    key=f"{kind}/{folder.name}",
+                    size=progress.size(folder),
+                    age=now - status.st_mtime,
+                    unused=now - status.st_atime,
+                )
+            )
     return found
 
 
 def list_kept(*, as_json: bool = False) -> int:
     """Print what is in the cache."""
     found = kept()
-    lines = [f"{each.size / 1e6:6.0f} MB  {_age(each.age):>8}  {each.key}" for each in found]
+    lines = [f"{'size':>9}  {'age':>10}  {'unused':>10}  {'QEMU':5} name"] if found else []
+    for each in found:
+        times = f"{_age(each.age):>10}  {_age(each.unused):>10}"
+        lines.append(f"{each.size / 1e6:6.0f} MB  {times}  {each.qemu:5} {each.key}")
     if found:
         lines.append(f"{sum(each.size for each in found) / 1e6:6.0f} MB in {cache.root()}")
     else:
         lines.append(f"nothing yet in {cache.root()}")
     data = [
-        {"name": each.name, "kind": each.key.partition("/")[0], "bytes": each.size, "age": each.age} for each in found
+        {
+            "name": each.name,
+            "kind": each.key.partition("/")[0],
+            "provider": each.name.partition("-")[0] if each.key.startswith("runtimes/") else "",
+            "qemu": each.qemu,
+            "bytes": each.size,
+            "age": each.age,
+            "unused": each.unused,
+        }
+        for each in found
     ]
     _print(data, lines, as_json=as_json)
     return 0
@@ -255,12 +316,13 @@ def _age(seconds: float) -> str:
     return "new"
 
 
-def remove(names: Sequence[str]) -> int:
+def remove(names: Sequence[str], *, as_json: bool = False) -> int:
     """Remove interpreters or emulators from the cache, with the launchers that lead to them.
 
     :returns: 1 where one of the names is not there.
     """
     having = kept()
+    removed: dict[str, None] = {}
     status = 0
     for name in names:
         chosen = [each for each in having if name in {"all", each.name, each.key}]
@@ -269,9 +331,11 @@ def remove(names: Sequence[str]) -> int:
             status = 1
         for each in chosen:
             cache.discard(each.key)
+            removed[each.key] = None
     for launcher in (cache.root() / "launchers").glob("*/bin/python3.*"):
         if not launcher.is_symlink() and not _leads(launcher):
             cache.discard(f"launchers/{launcher.parent.parent.name}")
+    _print(list(removed), list(removed), as_json=as_json)
     return status
 
 
@@ -310,58 +374,11 @@ def prune(days: float) -> int:
 # --- doctor ------------------------------------------------------------------------------------------------------------
 
 
-def doctor(*, offline: bool = False, as_json: bool = False) -> int:
-    """Tell for every architecture which interpreters this host can run, and why not the others."""
-    having = providers(offline=offline)
-    at = here()
-    platforms = [Platform(system="linux", architecture=name, libc="glibc") for name in ARCHITECTURES]
-    platforms += [Platform(system="linux", architecture=name, libc="musl") for name in ("x86_64", "aarch64")]
-    if at not in platforms:
-        platforms.insert(0, at)
-    rows: list[dict[str, Any]] = []
-    for platform in platforms:
-        offers, reasons = ask(having, Request(platform=platform))
-        best: dict[tuple[Any, ...], Offer] = {}
-        for offer in offers:
-            best.setdefault((offer.version[:2], offer.implementation, offer.free_threaded), offer)
-        rows.append(
-            {
-                "platform": Offer.runtime(_nobody(platform), Path()).platform,
-                "interpreters": [
-                    {
-                        "interpreter": offer.runtime(Path()).interpreter,
-                        "version": ".".join(map(str, offer.version)),
-                        "provider": offer.provider,
-                        "emulated": offer.emulated,
-                        "how": offer.how,
-                    }
-                    for _, offer in sorted(best.items())
-                ],
-                "reasons": list(reasons),
-            }
-        )
-    lines = []
-    for row in rows:
-        lines.append(row["platform"])
-        lines += [
-            f"  {each['interpreter']:8} {each['version']:9} {each['provider']:10} {each['how']}"
-            for each in row["interpreters"]
-        ]
-        lines += [f"  missing: {reason}" for reason in row["reasons"]]
-        if not row["interpreters"] and not row["reasons"]:
-            lines.append("  missing: no provider has anything for it on this host")
-    _print(rows, lines, as_json=as_json)
-    return 0
+def examine(text: str | None, sources: Sources, *, offline: bool = False, as_json: bool = False) -> int:
+    """Tell for every architecture, or one, which interpreters this host can run, and why not the others.
 
-
-def _nobody(platform: Platform) -> Offer:
-    return Offer(
-        provider="",
-        implementation="cpython",
-        version=(3, 0, 0),
-        free_threaded=False,
-        platform=platform,
-        libc_version=(0, 0),
-        tags=(),
-        how="",
-    )
+    :returns: 1 where none can be run.
+    """
+    having, cached = sources.providers(offline=offline), sources.providers(offline=True)
+    chosen = doctor.platforms() if text is None else (platform_of(text),)
+    return doctor.report((doctor.examine(platform, having, cached) for platform in chosen), as_json=as_json)

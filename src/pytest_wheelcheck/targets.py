@@ -28,7 +28,7 @@ from .runtimes.machines import Profile
 log = logging.getLogger(__name__)
 
 #: The newest minor version that is thought of where no wheel names a newer one.
-_NEWEST_KNOWN = 15
+NEWEST_KNOWN = 15
 
 _VERSION = re.compile(r"(?P<name>cpython|python|cp|pypy|pp)?-?3\.?(?P<minor>\d{1,2})(?P<free>t)?", re.IGNORECASE)
 
@@ -517,7 +517,7 @@ class _Plan:
 
 def _universe(wheel_tags: Sequence[Tag]) -> list[Interpreter]:
     """All interpreters that a wheel could mean: the known ones, and those that its tags name."""
-    minors = set(range(OLDEST[1], _NEWEST_KNOWN + 1))
+    minors = set(range(OLDEST[1], NEWEST_KNOWN + 1))
     for tag in wheel_tags:
         if match := re.fullmatch(r"(?:cp|pp)3(\d+)", tag.interpreter):
             minors.add(int(match[1]))

@@ -366,7 +366,7 @@ def _try(place: str) -> str:
     asking.join(_REACH_DEADLINE + 1)
     why = said[0] if said else "no answer"
     advice = "UV_PYTHON_INSTALL_MIRROR names another place of them"
-    return f"uv's downloads cannot be reached at {place} ({why}); {advice}" if why else ""
+    return f"its downloads cannot be reached at {place} ({why}); {advice}" if why else ""
 
 
 def install(download: Download, side: Path, final: Path) -> None:
