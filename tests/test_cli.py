@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from builders import build_wheel
 
-COMMAND = str(Path(sys.executable).with_name("wheelcheck"))
+COMMAND = str(Path(sys.executable).with_name("wheelcheck.exe" if sys.platform == "win32" else "wheelcheck"))
 WHEEL = "pkg-1.0-py3-none-any.whl"
 WORDS = ("-p", "no:cacheprovider", f"--wheel-python={sys.executable}", "--wheel-select=WHL101,WHL201", "-rA")
 

@@ -189,7 +189,7 @@ def test_clean_environment_of_each_interpreter(python: Path, tmp_path: Path) -> 
     ).splitlines()
     assert Path(prefix) == environment.root
     assert json.loads(version) == list(runtime.version)
-    assert str(environment.site_packages) in path
+    assert repr(str(environment.site_packages)) in path
     assert all(not any(site.iterdir()) for site in environment.site_folders)
     assert environment.python.parent == environment.scripts
 

@@ -16,6 +16,8 @@ from nodes import Seen, Tell
 from pytest_wheelcheck.worker.facts import local_facts
 from pytest_wheelcheck.worker.rules import TargetRules, split_words
 
+needs_ptys = pytest.mark.skipif(sys.platform == "win32", reason="of a host that has pseudo-terminals")
+
 
 @pytest.mark.parametrize(
     ("name", "words"),
@@ -127,6 +129,7 @@ def outcome_of(ran: Seen, outcome: str) -> set[str]:
     return {name.rpartition("::")[2] for name in ran.only(outcome) if name.startswith("tests")}
 
 
+@needs_ptys
 def test_a_target_without(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     project(pytester)
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
@@ -143,6 +146,91 @@ def test_a_target_without(pytester: pytest.Pytester, tell: Tell, monkeypatch: py
     assert ran.code == 1
 
 
+OPENS = """
+import ctypes, os, pty_of_ours
+import pytest
+from pty_of_ours import _native, open_terminal
+
+class Kernel:
+    def CreatePseudoConsole(self): raise OSError("no such function")
+
+def helper(kernel): kernel.CreatePseudoConsole()
+def twice(value): return open_terminal(value)
+
+def test_named(): open_terminal(3)
+def test_dotted(): pty_of_ours.open_terminal(3)
+def test_through_a_helper(): twice(3)
+def test_console(): helper(Kernel())
+def test_attribute(): os.openpty
+def test_in_a_fixture(terminal): pass
+
+def test_returned():
+    assert open_terminal(0) == 1
+def test_elsewhere():
+    open_terminal(0)
+    int("x")
+def test_another(): _native.closes(3)
+def test_number():
+    assert CreatePseudoConsole() == 0
+
+def CreatePseudoConsole(): return -5
+
+def test_alias():
+    import pty_of_ours as ours
+    ours.open_terminal(3)
+def test_expected():
+    with pytest.raises(ValueError):
+        open_terminal(3)
+
+@pytest.fixture
+def terminal():
+    return open_terminal(
+        3
+    )
+"""
+
+
+def test_calls_that_open_one(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
+    # As a native function, what stands for one leaves no frame behind.
+    native = "open_terminal, closes = ({0: 0}).__getitem__, ({0: 0}).__getitem__\n"
+    files = {
+        "pty_of_ours/__init__.py": "from ._native import open_terminal\nimport os\nos.__dict__.pop('openpty', None)\n",
+        "pty_of_ours/_native.py": native,
+    }
+    build_wheel(pytester.path / "dist", "ours", files=files)
+    pytester.makeini("[pytest]\nwheel_pty_patterns = no_such_word\nwheel_pty_calls =\n    pty_of_ours.open_terminal\n")
+    (pytester.path / "tests").mkdir()
+    (pytester.path / "tests/test_opens.py").write_text(OPENS.replace("ValueError", "KeyError"), encoding="utf-8")
+    ran = tell("tests")
+    blocks = dict(
+        re.findall(
+            r"^_+ (?:ERROR at setup of )?cp\S+::(test_\w+) _+\n(.*?)(?=^_____|^=====)",
+            ran.text,
+            re.MULTILINE | re.DOTALL,
+        )
+    )
+    told = {name for name, text in blocks.items() if "which opens a pseudo-terminal, at" in text}
+    precise = sys.version_info >= (3, 11)
+    assert told == {
+        *(
+            "test_named",
+            "test_dotted",
+            "test_through_a_helper",
+            "test_console",
+            "test_number",
+            "test_alias",
+            "test_in_a_fixture",
+        ),
+        *(["test_attribute"] if precise else []),
+    }
+    assert blocks.keys() - told == {"test_returned", "test_elsewhere", "test_another", *({"test_attribute"} - told)}
+    assert "it failed in pty_of_ours.open_terminal, which" in blocks["test_named"]
+    assert "mark the test with @pytest.mark.pty" in blocks["test_console"]
+    assert re.search(r"in CreatePseudoConsole, .* at tests.test_opens\.py:9; cp", blocks["test_console"])
+
+
+@needs_ptys
 def test_a_target_with(pytester: pytest.Pytester, tell: Tell) -> None:
     project(pytester)
     ran = tell("tests", "--deselect=tests/test_module_d.py", "--ignore=tests/test_module_d.py")
@@ -150,6 +238,7 @@ def test_a_target_with(pytester: pytest.Pytester, tell: Tell) -> None:
     assert SKIPPED - {"tests/test_module_a.py", "tests/test_module_b.py"} <= outcome_of(ran, "PASSED")
 
 
+@needs_ptys
 def test_patterns_of_the_ini_file(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     project(pytester)
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
@@ -219,6 +308,7 @@ def test_an_ordinary_run_without_pseudo_terminals(pytester: pytest.Pytester, mon
     assert ordinary(pytester, "-p", "like_windows", "tests/test_module_d.py").code == 2
 
 
+@needs_ptys
 def test_an_ordinary_run_with_pseudo_terminals(pytester: pytest.Pytester) -> None:
     project(pytester)
     pytester.makeini("[pytest]\nwheel_pty_patterns = pty\n")

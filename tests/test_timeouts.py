@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
 from nodes import Run, seen
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="hangs on a mutex of POSIX; test_windows.py has others")
 
 #: A deadlock in C that holds the GIL: no signal handler and no thread of the interpreter runs any more.
 HANG = """

@@ -153,6 +153,13 @@ INI_KEYS = (
         None,
     ),
     IniKey(
+        "wheel_pty_calls",
+        "Native calls of the project's own that open a pseudo-terminal, one a line, dotted as far as it takes: where a test "
+        "fails in one on a target that has none, the report says so and how to mark the test.",
+        "linelist",
+        [],
+    ),
+    IniKey(
         "wheel_max_size",
         "Size of a file above which WHL807 warns: bytes, or a number with kB, MB, KiB, MiB or GiB.",
         "string",

@@ -578,6 +578,7 @@ class TargetRun:
             python_m=settings.python_m,
             pretend=settings.pretend,
             pty_patterns=list(settings.pty_patterns),
+            pty_calls=list(settings.pty_calls),
             ini_names=list(settings.ini_names),
             markers=list(settings.markers),
             timeout_scale=self._scale,

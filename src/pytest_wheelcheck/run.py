@@ -641,6 +641,7 @@ def read_settings(config: pytest.Config) -> Settings:
         pty_patterns=("pty",)
         if config.getini("wheel_pty_patterns") is None
         else tuple(config.getini("wheel_pty_patterns")),
+        pty_calls=tuple(config.getini("wheel_pty_calls")),
         occurrences=occurrences,
         fixed_args=tuple(fixed),
         plugins_env=launch.plugins_env or os.environ.get("PYTEST_PLUGINS", ""),

@@ -40,6 +40,7 @@ class Settings:
     :param test_timeout: seconds for a test or import without a time-out of its own; 0 for none.
     :param timeout_scale: factor for time-outs on emulated targets.
     :param pty_patterns: names that mark a test as one that needs a pseudo-terminal.
+    :param pty_calls: calls of the project's own that open one.
     :param occurrences: the target's part of the command line: words that belong together, and whether the host's pytest
         knows the option.
     :param fixed_args: arguments that every worker gets first.
@@ -83,6 +84,7 @@ class Settings:
     test_timeout: float = 600.0
     timeout_scale: float = 10.0
     pty_patterns: tuple[str, ...] = ("pty",)
+    pty_calls: tuple[str, ...] = ()
     occurrences: tuple[tuple[tuple[str, ...], bool], ...] = ()
     fixed_args: tuple[str, ...] = ()
     plugins_env: str = ""

@@ -109,6 +109,15 @@ def make_plugin(worker: WorkerSession) -> object:
             worker.serve(session)
             return True
 
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_makereport(self, item: Any, call: Any) -> Generator[None, Any, None]:
+            outcome: Any = yield
+            if call.excinfo is not None and not worker.rules.facts["pty"]:
+                report = outcome.get_result()
+                told = worker.opened_pty(call.excinfo.value) if report.failed else ""
+                if told:
+                    report.sections.append(("No pseudo-terminal here", told))
+
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_logreport(self, report: Any) -> None:
             worker.send_report(report, worker.config)

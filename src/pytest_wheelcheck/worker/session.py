@@ -83,6 +83,13 @@ class WorkerSession:
         """Return the plugins to hand to :func:`pytest.main`."""
         return [make_plugin(self), make_fixtures(self.rules.target), self.rules]
 
+    def opened_pty(self, error: BaseException) -> str:
+        """Say of a failure on a target without pseudo-terminals that it happened in a call which opens one."""
+        from . import ptys
+
+        call, place = ptys.opened(error, self.settings["pty_calls"])
+        return ptys.advice(call, place, self.rules.where(), str(self.config.rootpath)) if call else ""
+
     # -- options ------------------------------------------------------------------------------------------------
 
     def select_args(self, args: list[str], parser: Any) -> None:
