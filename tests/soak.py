@@ -69,6 +69,7 @@ class Soak:
         self.cache = folder / "cache"
         self.disk = folder / "disk"
         self.disk.mkdir()
+        self.fault = ""
         wheel = build_wheel(folder / "dist", "demo", files={"demo/__init__.py": ""})
         (folder / "project").mkdir()
         self.ground = Ground(folder / "project", folder / "temporary", wheel)
@@ -92,6 +93,7 @@ class Soak:
         rng = random.Random(seed)
         expected = self.write_tests(rng)
         fault = rng.choice(FAULTS)
+        self.fault = fault
         if fault == "full disk":
             return self.full_disk(rng, expected)
         if fault == "empty cache":
@@ -230,9 +232,12 @@ def main() -> int:
                 soak.check_cache()
                 verdict = "good"
             except (WrongError, AssertionError, pytest.fail.Exception) as error:
-                what, verdict = "WRONG", f"{type(error).__name__}: {error}"
+                what, verdict = f"WRONG ({soak.fault})", f"{type(error).__name__}: {error}"
                 wrong.append(seed)
                 Path(f"soak-{seed}.txt").write_text(f"{verdict}\n{soak.ground.said()}", encoding="utf-8")
+                # What one leaves is not to be found by the next.
+                for left in soak.ground.temp.glob("wheelcheck-*"):
+                    shutil.rmtree(left, ignore_errors=True)
                 for pid in soak.ground.processes():
                     with contextlib.suppress(OSError):
                         os.kill(pid, signal.SIGKILL)

@@ -60,7 +60,7 @@ class Plan:
 class WheelRun:
     """One run. Its hooks make nodes of targets, run what is selected, and tell the outcome."""
 
-    def __init__(self, config: pytest.Config, found: Plan, *, token: str) -> None:
+    def __init__(self, config: pytest.Config, found: Plan, *, token: str, hears_sigterm: bool) -> None:
         self.config = config
         self.plan = found
         self._token = token
@@ -72,12 +72,7 @@ class WheelRun:
         self._tree = tree.listing(config.rootpath, but=(found.folder, cache.root())) if self._owner else None
         self._changed: list[str] = []
         process.resume()
-        # SIGTERM ends the run as Ctrl-C does: with a summary of what is known, and with nothing left behind.
-        self._hears_sigterm = (
-            threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        )
-        if self._hears_sigterm:
-            signal.signal(signal.SIGTERM, _interrupt)
+        self._hears_sigterm = hears_sigterm
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> WheelRun:
@@ -85,36 +80,50 @@ class WheelRun:
 
         :raises pytest.UsageError: options, ini values or paths are wrong.
         """
+        # SIGTERM ends the run as Ctrl-C does: with a summary of what is known, and with nothing left behind.
+        hears = threading.current_thread() is threading.main_thread() and (
+            signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        )
+        if hears:
+            signal.signal(signal.SIGTERM, _interrupt)
         given = getattr(config, "workerinput", None)
         if given is not None:
             # Our own file in our own temporary folder, written by the controller of this run.
             found = pickle.loads(Path(given["wheelcheck_plan"]).read_bytes())  # noqa: S301
-            return cls(config, found, token=given["workerid"])
+            return cls(config, found, token=given["workerid"], hears_sigterm=hears)
+        try:
+            return cls._planned(config, hears_sigterm=hears)
+        except BaseException:
+            if hears:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            raise
+
+    @classmethod
+    def _planned(cls, config: pytest.Config, *, hears_sigterm: bool) -> WheelRun:
         try:
             folder = scratch.make()
         except OSError as error:
             raise pytest.UsageError(f"no temporary folder can be made: {error}") from error
         try:
             found = make_plan(config, folder)
-        except WheelcheckError as error:
+            notes = account.Account(
+                config,
+                found.release,
+                found.targets,
+                found.missing,
+                expected=found.settings.expect,
+                paths=found.settings.reports,
+            )
+            run = cls(config, found, token="0", hears_sigterm=hears_sigterm)
+        except BaseException as error:
             scratch.remove(folder)
-            raise pytest.UsageError(str(error)) from None
-        except OSError as error:
-            scratch.remove(folder)
-            raise pytest.UsageError(f"the wheels cannot be taken: {error}") from error
-        except BaseException:
-            scratch.remove(folder)
+            if isinstance(error, WheelcheckError):
+                raise pytest.UsageError(str(error)) from None
+            if isinstance(error, OSError):
+                raise pytest.UsageError(f"the wheels cannot be taken: {error}") from error
             raise
-        notes = account.Account(
-            config,
-            found.release,
-            found.targets,
-            found.missing,
-            expected=found.settings.expect,
-            paths=found.settings.reports,
-        )
         config.pluginmanager.register(notes, "wheelcheck-account")
-        return cls(config, found, token="0")
+        return run
 
     # -- what is tested -----------------------------------------------------------------------------------------------
 
@@ -623,7 +632,7 @@ def read_settings(config: pytest.Config) -> Settings:
         offline=option.wheel_offline,
         find_links=tuple(_link(text, config.invocation_params.dir) for text in option.wheel_find_links),
         index=option.wheel_index,
-        wine=bool(config.getini("wheel_wine")) and not option.wheel_no_wine,
+        wine=_flag(config, "wheel_wine") and not option.wheel_no_wine,
         strict=option.wheel_strict,
         static=option.wheel_static,
         jobs=jobs,
@@ -664,6 +673,13 @@ def _number(config: pytest.Config, name: str) -> float:
     if not 0 <= number < float("inf"):
         raise UsageError(f"{name} = {text}: not a number of seconds or a factor, 0 or more")
     return number
+
+
+def _flag(config: pytest.Config, name: str) -> bool:
+    try:
+        return bool(config.getini(name))
+    except (ValueError, pytest.UsageError) as error:
+        raise UsageError(f"{name}: {error}", advice="write true or false") from None
 
 
 def _requirement(text: str, cwd: Path) -> str:

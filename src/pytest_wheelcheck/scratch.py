@@ -13,11 +13,15 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _PREFIX = "wheelcheck-"
 _HELD = "in-use"
+
+#: Seconds after which a folder that is still being made is nobody's.
+_MAKING = 3600.0
 
 #: Descriptors of the locks that this process holds, by folder.
 _locks: dict[Path, int] = {}
@@ -28,17 +32,22 @@ def make() -> Path:
 
     :raises OSError: there is no folder for temporary files that can be written.
     """
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
-    if sys.platform != "win32":
-        import fcntl
+    if sys.platform == "win32":
+        return Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    import fcntl
 
-        _sweep(folder.parent)
-        # Locked before it has the name by which others look for it.
-        side = folder / "locking"
-        held = os.open(side, os.O_RDWR | os.O_CREAT, 0o600)
+    # Locked before it has the name by which others look for it.
+    side = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}")).resolve()
+    folder = side.with_name(side.name.removeprefix("."))
+    try:
+        held = os.open(side / _HELD, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(held, fcntl.LOCK_EX)
-        side.rename(folder / _HELD)
-        _locks[folder] = held
+        side.rename(folder)
+    except BaseException:
+        _remove(side)
+        raise
+    _locks[folder] = held
+    _sweep(folder.parent)
     return folder
 
 
@@ -88,6 +97,12 @@ def _sweep(parent: Path) -> None:
                 _remove(path.parent)
             finally:
                 os.close(held)
+    # Of a run that was killed before it could say whose its folder is.
+    for path in parent.glob(f".{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            if status.st_uid == os.getuid() and time.time() - status.st_mtime > _MAKING:
+                _remove(path)
 
 
 def _remove(path: Path) -> None:

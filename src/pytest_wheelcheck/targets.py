@@ -7,6 +7,7 @@ error.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -108,8 +109,10 @@ def _parse_spec(part: str) -> Spec:
             ),
         )
     separators = {"/", os.sep, os.altsep or "/"}
-    if part.startswith("~") or any(separator in part for separator in separators) or Path(part).exists():
-        return Spec(text=part, path=Path(part).expanduser())
+    # The system has no names as long as some texts are.
+    with contextlib.suppress(OSError):
+        if part.startswith("~") or any(separator in part for separator in separators) or Path(part).exists():
+            return Spec(text=part, path=Path(part).expanduser())
     raise UsageError(
         f"--wheel-python {part}: no such interpreter can be meant",
         advice="give auto, all, versions such as 3.11,3.14t,pypy3.11, or the path of an interpreter",

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from ground import Ground, wait_for
 
+from pytest_wheelcheck import scratch
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 
 BUSY = """
@@ -191,3 +193,34 @@ def test_stopped_when_all_is_done(ground: Ground, number: signal.Signals) -> Non
     assert folders
     ground.nothing_left()
     assert "Traceback" not in ground.said()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_while_planning(ground: Ground, number: signal.Signals) -> None:
+    """An interpreter that says nothing, when it is asked what it is."""
+    slow = ground.path / "python3"
+    slow.write_text("#!/bin/sh\ntouch asked\nexec sleep 60\n")
+    slow.chmod(0o755)
+    ground.python = str(slow)
+    with ground.started() as process:
+        wait_for((ground.path / "asked").exists)
+        start = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(20) == pytest.ExitCode.INTERRUPTED
+        assert time.monotonic() - start < 4
+    ground.nothing_left()
+    assert "Traceback" not in ground.said()
+
+
+def test_folders_that_were_never_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of runs that were killed in the moment in which they made theirs; of one that is in it just now, nothing goes."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    old, new = tmp_path / ".wheelcheck-old", tmp_path / ".wheelcheck-new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "in-use").touch()
+    os.utime(old, (1e9, 1e9))
+    made = scratch.make()
+    assert sorted(tmp_path.iterdir()) == [new, made]
+    scratch.remove(made)
+    assert list(tmp_path.iterdir()) == [new]
