@@ -92,9 +92,11 @@ def test_a_link_farm(tmp_path: Path) -> None:
     (root / "lib").symlink_to("/usr/lib")
     (root / "usr/lib/linked/absolute").symlink_to("/usr/lib/clean/file")
     (root / "etc/passwd").touch()
+    (root / "usr/lib64").mkdir()
     before = sorted(path.relative_to(root) for path in root.rglob("*"))
     link_farm.make(root, farm)
-    assert sorted(path.name for path in farm.iterdir()) == ["etc", "lib", "usr"]
+    assert sorted(path.name for path in farm.iterdir()) == ["etc", "lib", "lib64", "usr"]
+    assert (farm / "lib64").resolve() == root / "usr/lib64"
     assert sorted(path.name for path in (farm / "etc").iterdir()) == ["ssl"]
     assert (farm / "lib/linked/absolute").read_text(encoding="utf-8") == "usr/lib/clean"
     assert (farm / "lib/linked/file").read_text(encoding="utf-8") == "usr/lib/linked"

@@ -426,3 +426,19 @@ def test_the_lower_rank_is_taken_first() -> None:
     other = Fake(has=[an_offer("3.11", ARM, provider="other")], name="other")
     found, _ = targets.plan([a_wheel("cp311-cp311-manylinux_2_17_aarch64")], [], [one, other], host=LINUX)
     assert [target.runtime.provider for target in found] == ["other"]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_the_user_named_stands_for_its_platform_and_has_no_substitute(broken: bool) -> None:
+    named = Fake([replace(an_offer("3.12", ARM, provider="directory"), rank=-1)], name="directory", broken=broken)
+    other = Fake([an_offer(name, ARM, provider="other") for name in ("3.11", "3.12", "3.13")], name="other")
+    wheel = a_wheel("cp311-abi3-manylinux_2_17_aarch64")
+    found, without = targets.plan([wheel], ["auto"], [named, other], host=LINUX)
+    assert [(target.runtime.provider, target.runtime.version[:2]) for target in found] == (
+        [] if broken else [("directory", (3, 12))]
+    )
+    assert [problem.outcome for problem in without] == ([Outcome.ERROR] if broken else [])
+    assert not other.made
+    # Another version is another matter.
+    found, _ = targets.plan([wheel], ["3.13"], [named, other], host=LINUX)
+    assert [target.runtime.provider for target in found] == ["other"]

@@ -154,7 +154,9 @@ def obtain(platform: Platform, wanted: Interpreter, sources: Sources, *, offline
     having = sources.providers(offline=offline)
     offers, reasons = ask(having, Request(platform=platform, wanted=frozenset({wanted.whole})))
     problem = None
-    for offer in (each for each in offers if _is(each, wanted)):
+    fitting = [each for each in offers if _is(each, wanted)]
+    # What was named has no substitute.
+    for offer in [each for each in fitting if each.rank < 0] or fitting:
         try:
             return next(each for each in having if each.name == offer.provider).get(offer)
         except RuntimeUnavailableError as error:  # noqa: PERF203 — the next provider is tried

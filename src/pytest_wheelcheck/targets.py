@@ -421,7 +421,8 @@ class _Plan:
         return frozenset(wanted)
 
     def _add(self, offers: tuple[Offer, ...]) -> None:
-        choice = _Choice(offers=offers)
+        # What the user named has no substitute.
+        choice = _Choice(offers=tuple(offer for offer in offers if offer.rank < 0) or offers)
         if choice not in self.chosen:
             self.chosen.append(choice)
 

@@ -43,7 +43,7 @@ _NOT_KEPT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/li
 _SMOKE = "import bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
 
 #: The first glibc whose loader knows ``--argv0`` (glibc's NEWS for 2.33).
-_ARGV0_SINCE = (2, 33)
+ARGV0_SINCE = (2, 33)
 
 #: The file with what was learnt of an interpreter when its root was made.
 _FACTS = "facts.json"
@@ -236,11 +236,11 @@ class DebianProvider:
         """Take a newer C library where the suite's own loader cannot hand on the launcher's name."""
         merge(side / "root")
         (own,) = apt.survey(archive, architecture.debian, [candidate.suite])
-        if apt_version(own.packages.get("libc6", "")) >= _ARGV0_SINCE:
+        if apt_version(own.packages.get("libc6", "")) >= ARGV0_SINCE:
             return
         for batch in batches(archive):
             for suite in apt.survey(archive, architecture.debian, batch):
-                if apt_version(suite.packages.get("libc6", "")) >= _ARGV0_SINCE:
+                if apt_version(suite.packages.get("libc6", "")) >= ARGV0_SINCE:
                     newer = side / "libc"
                     apt.fetch(
                         archive, suite.codename, ["libc6"], newer, architecture=architecture.debian, dependencies=False
@@ -373,7 +373,14 @@ def launch_of(root: Path, architecture: Architecture, emulator: Path | None, fla
     """Tell how programs of a root are started."""
     if emulator is not None:
         return launcher.emulated(emulator, root, flags)
-    folders = [root / "usr/lib" / architecture.multiarch, root / "lib" / architecture.multiarch, root / "usr/lib"]
+    names = (
+        f"usr/lib/{architecture.multiarch}",
+        f"lib/{architecture.multiarch}",
+        "usr/lib64",
+        "usr/lib",
+        "usr/local/lib",
+    )
+    folders = [root / name for name in names if (root / name).is_dir()]
     return launcher.loaded(root, architecture, folders)
 
 

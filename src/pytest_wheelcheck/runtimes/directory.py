@@ -250,10 +250,16 @@ def _root(start: Path, loader: str) -> Path | None:
     having = [
         folder
         for folder in (start, *start.parents)
-        if loader and folder != Path("/") and link_farm.inside(folder, folder / loader.lstrip("/")) is not None
+        if loader and folder != Path("/") and _loader_in(folder, loader) is not None
     ]
     # Where /usr is merged, it looks like a root itself.
     return next((folder for folder in having if folder.name != "usr" or folder.parent not in having), None)
+
+
+def _loader_in(root: Path, loader: str) -> Path | None:
+    """Find the loader in a root, also where the links of the merged ``/usr`` are missing."""
+    name = loader.lstrip("/")
+    return link_farm.inside(root, root / name) or link_farm.inside(root, root / "usr" / name)
 
 
 def _micro(program: Path, library: Path, minor: int) -> int:
@@ -271,11 +277,14 @@ def _micro(program: Path, library: Path, minor: int) -> int:
 
 
 def _libc_version(root: Path, loader: str, libc: str, architecture: Architecture) -> tuple[int, int]:
-    file = link_farm.inside(root, root / loader.lstrip("/"))
+    file = _loader_in(root, loader)
     pattern = rb"\x00(1)\.(\d+)\.\d+(?:-[^\x00]*)?\x00"
     if libc == "glibc":
         pattern = rb"release version (\d+)\.(\d+)"
-        places = (f"lib/{architecture.multiarch}", f"usr/lib/{architecture.multiarch}", "lib64", "usr/lib64", "lib")
+        places = (
+            *(f"{folder}/{architecture.multiarch}" for folder in ("lib", "usr/lib")),
+            *("lib64", "usr/lib64", "lib", "usr/lib"),
+        )
         files = (link_farm.inside(root, root / place / "libc.so.6") for place in places)
         file = next((each for each in files if each is not None), None)
     if file is not None:
@@ -344,7 +353,7 @@ class DirectoryProvider:
             if str(found.program) == offer.key and sysroot.architecture == offer.platform.architecture
         )
         architecture = ARCHITECTURES[sysroot.architecture]
-        emulator = self._emulator(architecture)
+        emulator = self._emulator(architecture) if offer.emulated else None
         stand_in = self._stand_in(found.version[:2], found.free_threaded)
         root: Path | None = None
         if found.root is None:
@@ -368,9 +377,7 @@ class DirectoryProvider:
             root=root,
         )
 
-    def _emulator(self, architecture: Architecture) -> Path | None:
-        if runs_natively(architecture.name):
-            return None
+    def _emulator(self, architecture: Architecture) -> Path:
         archive = apt.named(self._source) if self._source else None
         return qemu.find(architecture, archive=archive, offline=self._offline).path
 
@@ -382,7 +389,10 @@ class DirectoryProvider:
         return c_library.find(architecture, found.libc, archives, offline=self._offline)
 
     def _offer(self, sysroot: Sysroot, found: Found, libc_version: tuple[int, int]) -> Offer:
-        emulated = not runs_natively(sysroot.architecture)
+        emulated, why = not runs_natively(sysroot.architecture), ""
+        if not emulated and found.libc == "glibc" and libc_version < debian.ARGV0_SINCE:
+            # Its own loader cannot hand on the launcher's path.
+            emulated, why = True, f", since its loader is of glibc {libc_version[0]}.{libc_version[1]}"
         return Offer(
             provider=self.name,
             implementation="cpython",
@@ -399,7 +409,7 @@ class DirectoryProvider:
                 libc=found.libc,
                 libc_version=libc_version,
             ),
-            how=f"{found.program}{', emulated by QEMU' if emulated else ''}",
+            how=f"{found.program}{', emulated by QEMU' if emulated else ''}{why}",
             key=str(found.program),
             emulated=emulated,
             rank=-1,

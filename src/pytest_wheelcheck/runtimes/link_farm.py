@@ -102,6 +102,9 @@ def make(root: Path, farm: Path) -> None:
                 (farm / name).symlink_to(target.relative_to(root))
         elif source.is_dir():
             _show(root, source, farm / name, apart)
+        elif (root / "usr" / name).is_dir():
+            # Unpacked packages, without the one that has the links of the merged /usr.
+            (farm / name).symlink_to(f"usr/{name}")
     (farm / "etc").mkdir()
     entries = [entry for entry in _listed(root / "etc") if entry.name in _ETC or entry.name.startswith("ld-musl-")]
     for entry in entries:

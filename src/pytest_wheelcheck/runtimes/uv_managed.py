@@ -119,6 +119,8 @@ class UvProvider:
         self._stand_in = stand_in
         self._offline = offline
         self._source = source
+        self._lock = threading.Lock()
+        self._catalogue: tuple[Download, ...] | None = None
 
     def costly(self, request: Request) -> bool:  # noqa: ARG002 — others look at it
         """See :meth:`.base.Provider.costly`: uv is started, and the place of its downloads may have to be tried."""
@@ -224,7 +226,10 @@ class UvProvider:
                 reasons["not in the cache, and this run is offline"] = None
             return list(found.values())
         try:
-            further = [each for each in catalogue() if fits(each.platform, platform)]
+            with self._lock:
+                if self._catalogue is None:
+                    self._catalogue = catalogue()
+            further = [each for each in self._catalogue if fits(each.platform, platform)]
         except WheelcheckError as error:
             reasons[error.what] = None
             return list(found.values())
