@@ -136,7 +136,9 @@ INI_KEYS = (
         "linelist",
         [],
     ),
-    IniKey("wheel_entry_timeout", "Seconds that an executable may take to start and end.", "string", "60"),
+    IniKey(
+        "wheel_entry_timeout", "Seconds that an executable may take to start and end; 0 for any number.", "string", "60"
+    ),
     IniKey(
         "wheel_test_timeout",
         "Seconds for a test or import without a time-out of its own; 0 for none.",

@@ -322,7 +322,7 @@ def _start(
                 str(environment.scripts), str(environment.root), **wine_sessions.variables(target.runtime, folder)
             ),
             cwd=empty,
-            timeout=settings.entry_timeout * scale,
+            timeout=settings.entry_timeout * scale or 1e6,
             check=False,
         )
     except ProcessError as error:

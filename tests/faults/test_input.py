@@ -143,3 +143,15 @@ def test_the_command(demo: Ground, words: list[str]) -> None:
     assert done.returncode not in {0, -1}, said
     assert "Traceback" not in said
     assert said.strip()
+
+
+def test_no_limit(demo: Ground) -> None:
+    """Zero stands for none: nothing is ended at once."""
+    script = "#!python\nimport time\ntime.sleep(0.3)\n"
+    files = {"demo/__init__.py": "import time\ntime.sleep(0.3)\n", "demo-1.0.data/scripts/demo-slow": script}
+    wheel = build_wheel(demo.path / "slow", "demo", files={**files})
+    demo.write(test_one="import time\ndef test_one(): time.sleep(0.3)\n")
+    demo.ini("wheel_entry_timeout = 0", "wheel_test_timeout = 0", "wheel_timeout_scale = 0")
+    found = demo.run(f"--wheel={wheel}")
+    assert found.code == 0
+    assert found.nodes["run[demo-slow]"] == "PASSED"
