@@ -318,7 +318,8 @@ def test_an_interrupted_one_heals(version: tuple[int, int], fresh: Path) -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can become somebody else")
-def test_an_unprivileged_user_with_a_fresh_home(version: tuple[int, int], tmp_path: Path) -> None:
+def test_an_unprivileged_user_with_a_fresh_home(tool: Path, version: tuple[int, int]) -> None:
+    """From nothing, the emulator too, to the last test."""
     if sys.platform == "win32":
         return
     system = Path("/usr/bin/python3")
@@ -337,21 +338,32 @@ def test_an_unprivileged_user_with_a_fresh_home(version: tuple[int, int], tmp_pa
         project = Path(__file__).parent.parent
         words = [uv.find_uv_bin(), "-q", "pip", "install", "--link-mode", "copy", "--python"]
         subprocess.run([*words, environment / "bin/python", project], check=True)
+        shutil.copy(tool, folder)
+        (folder / "test_tool.py").write_text(TESTS, encoding="utf-8")
         clean = {key: value for key, value in os.environ.items() if key.startswith(("SSL_", "PIP_CERT", "REQUESTS_"))}
+        number = ".".join(map(str, version))
+        words = ["--wheel", tool.name, f"--wheel-python={number}", "--wheel-select=WHL101", "test_tool.py"]
         told = subprocess.run(
             [
                 *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-                *(environment / "bin/python", "-I", "-c", PROVISION, ".".join(map(str, version)), "i686"),
+                *(environment / "bin/python", "-I", "-m", "pytest", "-v", "-p", "no:cacheprovider", *words),
+                *("-k", "not environment_inside"),
             ],
             env={**clean, "HOME": str(home), "PATH": os.defpath},
-            cwd=home,
+            cwd=folder,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=900,
             check=False,
         )
-        assert told.returncode == 0, told.stderr
-        assert told.stdout.splitlines()[-1].startswith(str(home))
+        seen = read(told.returncode, told.stdout, told.stderr)
+        assert seen.code == 0, seen.text
+        assert len(seen.only("PASSED")) == len(seen.nodes) == TESTS.count("def test_") + 2 + 3, seen.text
+        assert {each.name for each in (home / ".cache" / "pytest-wheelcheck").iterdir()} >= {
+            "qemu",
+            "runtimes",
+            "overlays",
+        }
     finally:
         shutil.rmtree(folder)
 
