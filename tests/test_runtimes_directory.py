@@ -160,7 +160,7 @@ def _contents(root: Path) -> dict[Path, tuple[int, int]]:
 def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image of a board: the root of Debian's interpreter, with the absolute links and folders of a real one."""
     runtime = _some(debian.DebianProvider(HostProvider()), ARM)
-    source = Path(runtime.launch[0][runtime.launch[0].index("-L") + 1])
+    source = launcher.root_of(runtime.launch)
     root = tmp_path_factory.mktemp("image") / "board"
     shutil.copytree(source, root, symlinks=True)
     stem = f"python3.{runtime.version[1]}"
@@ -254,24 +254,29 @@ def test_an_interpreter_by_its_path_and_one_that_moved_on(board: Path) -> None:
     assert cache.present(again.found[0].key("aarch64")) is None
 
 
+@pytest.fixture(scope="module")
+def alpine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with musl: its loader in ``/lib``, an interpreter built for the musllinux images in ``/usr``."""
+    root = tmp_path_factory.mktemp("image") / "alpine"
+    runtime = _some(published.PublishedProvider(HostProvider()), ARM_MUSL, 12)
+    program = launcher.program_of(runtime.python)
+    for name in ("bin", "lib"):
+        shutil.copytree(program.parent.parent / name, root / "usr" / name, symlinks=True)
+    shutil.copytree(launcher.root_of(runtime.launch) / "usr/lib", root / "lib", symlinks=True)
+    return root
+
+
 @emulates
 @pytest.mark.network
 def test_a_root_with_musl(
+    alpine: Path,
     own_cache: Path,
     pytester: pytest.Pytester,
     run_wheels: Callable[..., pytest.RunResult],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    root = tmp_path / "alpine"
-    monkeypatch.delenv(cache.VARIABLE)
-    runtime = _some(published.PublishedProvider(HostProvider()), ARM_MUSL, 12)
-    monkeypatch.setenv(cache.VARIABLE, str(own_cache))
-    program = launcher.program_of(runtime.python)
-    shutil.copytree(program.parent.parent / "bin", root / "usr/bin", symlinks=True)
-    shutil.copytree(program.parent.parent / "lib", root / "usr/lib", symlinks=True)
-    libc = Path(runtime.launch[0][runtime.launch[0].index("-L") + 1])
-    shutil.copytree(libc / "usr/lib", root / "lib", symlinks=True)
+    root = alpine
     (sysroot,) = directory.parse([f"aarch64={root}"])
     (one,) = sysroot.found
     assert (one.libc, one.libc_version, one.version[:2]) == ("musl", (1, 2), (3, 12))
