@@ -65,15 +65,37 @@ class CLibrary:
 
 
 def find(
-    architecture: Architecture, libc: str, archives: Sequence[apt.Archive], *, offline: bool = False, cross: bool = True
+    architecture: Architecture,
+    libc: str,
+    archives: Sequence[apt.Archive],
+    *,
+    offline: bool = False,
+    cross: bool = True,
+    least: tuple[int, int] = (0, 0),
 ) -> CLibrary | None:
     """Find a C library: one that is in the cache, else one of an archive; nothing is fetched.
 
     :param libc: ``glibc`` or ``musl``.
     :param cross: whether the ``-cross`` packages will do.
+    :param least: the oldest version that is of use; where there is none, an older one is given.
     """
+    found = _find(architecture, libc, archives, offline=offline, cross=cross, least=least)
+    if found is None and least > (0, 0):
+        return _find(architecture, libc, archives, offline=offline, cross=cross, least=(0, 0))
+    return found
+
+
+def _find(
+    architecture: Architecture,
+    libc: str,
+    archives: Sequence[apt.Archive],
+    *,
+    offline: bool,
+    cross: bool,
+    least: tuple[int, int],
+) -> CLibrary | None:
     kept = [each for each in _kept() if (each.architecture, each.libc) == (architecture.name, libc)]
-    kept = [each for each in kept if cross or not each.cross]
+    kept = [each for each in kept if each.version >= least and (cross or not each.cross)]
     if kept:
         return max(kept, key=lambda each: (not each.cross, each.version))
     if offline:
@@ -83,8 +105,8 @@ def find(
     if cross and libc == "glibc" and at is not None:
         ways += [(archive, f"libc6-{architecture.debian}-cross", at.debian) for archive in archives]
     for archive, name, asked in ways:
-        least = _MUSL_SINCE if libc == "musl" else ()
-        if suite := debian.suite_with(name, archive, asked, least=least):
+        oldest = max(least, _MUSL_SINCE) if libc == "musl" else least
+        if suite := debian.suite_with(name, archive, asked, least=oldest):
             return CLibrary(
                 architecture=architecture.name,
                 libc=libc,
