@@ -336,7 +336,7 @@ class DirectoryProvider:
                     continue
                 version = found.libc_version
                 if found.root is None:
-                    library = self._c_library(ARCHITECTURES[sysroot.architecture], found)
+                    library = self._c_library(ARCHITECTURES[sysroot.architecture], found, request.least)
                     if library is None:
                         reasons[f"{found.program} has no C library beside it, and no archive has one"] = None
                         continue
@@ -357,7 +357,7 @@ class DirectoryProvider:
         stand_in = self._stand_in(found.version[:2], found.free_threaded)
         root: Path | None = None
         if found.root is None:
-            library = self._c_library(architecture, found)
+            library = self._c_library(architecture, found, offer.libc_version)
             if library is None:
                 raise RuntimeUnavailableError(f"{found.program} has no C library beside it, and no archive has one")
             root = c_library.provide(library)
@@ -381,12 +381,12 @@ class DirectoryProvider:
         archive = apt.named(self._source) if self._source else None
         return qemu.find(architecture, archive=archive, offline=self._offline).path
 
-    def _c_library(self, architecture: Architecture, found: Found) -> c_library.CLibrary | None:
+    def _c_library(self, architecture: Architecture, found: Found, least: tuple[int, int]) -> c_library.CLibrary | None:
         try:
             archives = [archive for archive, _ in standard_library.archives(self._source)]
         except RuntimeUnavailableError:
             archives = []
-        return c_library.find(architecture, found.libc, archives, offline=self._offline)
+        return c_library.find(architecture, found.libc, archives, offline=self._offline, least=least)
 
     def _offer(self, sysroot: Sysroot, found: Found, libc_version: tuple[int, int]) -> Offer:
         emulated, why = not runs_natively(sysroot.architecture), ""

@@ -135,7 +135,7 @@ class UvProvider:
         for download in self._downloads(request.platform, reasons):
             library = None
             if _needs_root(download):
-                library = self._c_library(download)
+                library = self._c_library(download, request.least)
                 if library is None:
                     reasons[f"no archive has {download.libc} for {download.architecture}"] = None
                     continue
@@ -150,7 +150,7 @@ class UvProvider:
         architecture = ARCHITECTURES[download.architecture]
         emulator = self._emulator(architecture)
         stand_in = self._stand_in(download.version[:2], download.free_threaded)
-        library = self._c_library(download)
+        library = self._c_library(download, offer.libc_version)
         if library is None:
             raise RuntimeUnavailableError(f"no archive has {download.libc} for {download.architecture} any longer")
         root = c_library.provide(library)
@@ -250,12 +250,13 @@ class UvProvider:
         archive = apt.named(self._source) if self._source else None
         return qemu.find(architecture, archive=archive, offline=self._offline).path
 
-    def _c_library(self, download: Download) -> c_library.CLibrary | None:
+    def _c_library(self, download: Download, least: tuple[int, int]) -> c_library.CLibrary | None:
         try:
             archives = [archive for archive, _ in standard_library.archives(self._source)]
         except RuntimeUnavailableError:
             return None
-        return c_library.find(ARCHITECTURES[download.architecture], download.libc, archives, offline=self._offline)
+        architecture = ARCHITECTURES[download.architecture]
+        return c_library.find(architecture, download.libc, archives, offline=self._offline, least=least)
 
     def _offer(self, download: Download, library: c_library.CLibrary | None) -> Offer:
         emulated = not runs_natively(download.architecture)
