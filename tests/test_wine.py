@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import archives
 import pytest
 from builders import build_wheel
 from ground import Ground, wait_for
 
-from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.runtimes import wine, wine_system
+from pytest_wheelcheck import cache
+from pytest_wheelcheck.errors import UsageError, WheelcheckError
+from pytest_wheelcheck.runtimes import directory, wine, wine_pe, wine_system
 from pytest_wheelcheck.runtimes.host import HostProvider
 
 pytestmark = [
@@ -181,6 +184,61 @@ def test_without_wine(ground: Ground) -> None:
     assert found.code == pytest.ExitCode.OK
     assert "needs Windows" in found.text
     assert set(found.nodes) == set()
+
+
+def test_installations_of_ones_own_and_of_uv(
+    ground: Ground, wines: wine.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == (3, 13))
+    folder = tmp_path / "Python 3.13"
+    shutil.copytree(
+        wines.get(offer).python.resolve().parents[1].joinpath("lib").resolve().parent,
+        folder,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    before = sorted(folder.rglob("*"))
+    # Wine itself, and its prefix, are not made again.
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/wine").symlink_to(cache.root() / "wine")
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    ground.env["WHEELCHECK_CACHE"] = str(tmp_path / "cache")
+    ground.write(test_one="import demo, sys\ndef test_one(): assert sys.version_info[:3] == (3, 13, 11)\n")
+    words = ("tests", "--wheel-python=auto", "--wheel-offline", "-rA")
+    found = ground.run(*words, f"--wheel-sysroot=win_amd64={folder}", bound=240)
+    assert found.nodes["tests/test_one.py::test_one"] == "PASSED"
+    assert f"({folder}, under Wine)" in found.text
+    assert sorted(folder.rglob("*")) == before
+
+    key = "cpython-3.13.11-windows-x86_64-none"
+    entry = archives.make_download(tmp_path, folder, key=key, arch="x86_64", libc="none", system="windows")
+    catalogue = archives.write_catalogue(tmp_path / "uv.json", {key: entry})
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue)
+    (of_uv,) = wine.WineProvider(HostProvider()).offers(wine.REQUEST).offers[:1]
+    assert of_uv.how == f"{key} of uv, under Wine"
+    runtime = wine.WineProvider(HostProvider()).get(of_uv)
+    told = subprocess.check_output([runtime.python, "-c", "import sys; print(sys.version_info[:3])"], text=True)
+    assert told.strip() == "(3, 13, 11)"
+    # Also without its place of downloads, now that it is here.
+    monkeypatch.delenv("UV_PYTHON_DOWNLOADS_JSON_URL")
+    again = wine.WineProvider(HostProvider(), offline=True).offers(wine.REQUEST)
+    assert [each.key for each in again.offers] == [of_uv.key]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "no CPython for Windows from 3.9 on was found"),
+        ({"python.exe": b"MZ", "python313t.dll": b"MZ"}, "free-threaded ones cannot be used"),
+        ({"python.exe": b"MZ", "python313.dll": b"MZ"}, "python313.dll is not for x86-64"),
+        ({"python.exe": b"MZ", "python313.dll": wine_pe.stable_abi("x.dll", ["a"])}, "no standard library in Lib"),
+    ],
+)
+def test_folders_that_are_none(tmp_path: Path, files: dict[str, bytes], words: str) -> None:
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(UsageError) as caught:
+        directory.parse([f"win_amd64={tmp_path}"])
+    assert words in str(caught.value)
 
 
 ENVIRONMENT = """

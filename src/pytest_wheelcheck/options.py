@@ -75,7 +75,8 @@ OPTIONS = (
     Option(
         "--wheel-sysroot",
         "Run wheels of this architecture with the interpreters of a root file system of yours (an unpacked image of a "
-        "board, an export of a container), or with an installation or interpreter in one: aarch64=DIR.",
+        "board, an export of a container), or with an installation or interpreter in one: aarch64=DIR. "
+        "win_amd64=DIR names a CPython for Windows, which runs under Wine.",
         "ARCH=PATH",
         repeat=True,
     ),

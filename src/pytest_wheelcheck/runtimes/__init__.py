@@ -45,11 +45,13 @@ def providers(
         found = published.stand_in(version, free_threaded)
         return found or (None if free_threaded else debian.stand_in(version))
 
+    named = [sysroot for sysroot in sysroots if sysroot.windows is None]
+    windows = [sysroot.windows for sysroot in sysroots if sysroot.windows is not None]
     return (
-        *((DirectoryProvider(sysroots, stand_in, offline=offline, source=apt_source),) if sysroots else ()),
+        *((DirectoryProvider(named, stand_in, offline=offline, source=apt_source),) if named else ()),
         host,
         published,
         debian,
         UvProvider(stand_in, offline=offline, source=apt_source),
-        *((WineProvider(host, offline=offline, index=index, find_links=find_links),) if wine else ()),
+        *((WineProvider(host, offline=offline, index=index, find_links=find_links, named=windows),) if wine else ()),
     )

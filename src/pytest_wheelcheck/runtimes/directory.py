@@ -22,7 +22,7 @@ from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.model import Runtime
 
-from . import apt, c_library, debian, link_farm, qemu, standard_library, tags
+from . import apt, c_library, debian, link_farm, qemu, standard_library, tags, wine_folders
 from .architectures import ALIASES, ARCHITECTURES, Architecture, runs_natively
 from .base import OLDEST, Answer, Offer, Platform, Request
 from .progress import step
@@ -65,11 +65,13 @@ class Sysroot:
     :param architecture: as in platform tags.
     :param path: absolute.
     :param found: the interpreters in it, by version.
+    :param windows: the one for Windows that it is, which runs under Wine.
     """
 
     architecture: str
     path: Path
     found: tuple[Found, ...] = ()
+    windows: wine_folders.Installation | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,9 +125,13 @@ def _parse(text: str) -> Sysroot:
     said = f"--wheel-sysroot {text}"
     word, equals, rest = text.partition("=")
     name = ALIASES.get(word.strip(), word.strip())
+    if name == wine_folders.ARCHITECTURE and rest.strip():
+        path = Path(rest.strip()).expanduser().absolute()
+        return Sysroot(architecture=name, path=path, windows=wine_folders.named(path, said))
     if not equals or not rest.strip() or name not in ARCHITECTURES:
         raise UsageError(
-            f"{said}: not of the form ARCHITECTURE=FOLDER", advice=f"ARCHITECTURE is one of {', '.join(ARCHITECTURES)}"
+            f"{said}: not of the form ARCHITECTURE=FOLDER",
+            advice=f"ARCHITECTURE is one of {', '.join(ARCHITECTURES)}, {wine_folders.ARCHITECTURE}",
         )
     path = Path(rest.strip()).expanduser().absolute()
     if path.is_symlink() and not path.is_dir():

@@ -408,6 +408,26 @@ def install(download: Download, side: Path, final: Path) -> None:
     (side / _ORIGIN).write_text(json.dumps(asdict(download)), encoding="utf-8")
 
 
+def windows_offers(*, offline: bool = False) -> list[Download]:
+    """List uv's CPythons for Windows on x86-64 that :func:`windows` can give: in the cache, or to be downloaded.
+
+    :param offline: only what is in the cache.
+    """
+
+    def fitting(downloads: tuple[Download, ...]) -> dict[tuple[int, ...], Download]:
+        return {each.version[:2]: each for each in downloads if each.system == "win32" and not each.free_threaded}
+
+    found = fitting(_kept())
+    if offline:
+        return list(found.values())
+    further: dict[tuple[int, ...], Download] = {}
+    with contextlib.suppress(RuntimeUnavailableError):
+        further = fitting(catalogue())
+    if further and unreachable(next(iter(further.values())).url):
+        further = {}
+    return list({**further, **found}.values())
+
+
 def windows(version: tuple[int, int], *, offline: bool = False) -> Path | None:
     """Give uv's CPython for Windows on x86-64: the folder with ``python.exe``, its DLLs, ``DLLs`` and ``Lib``.
 

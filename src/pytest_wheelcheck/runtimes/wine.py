@@ -1,8 +1,9 @@
 """CPython for Windows on Linux, under Wine.
 
-The ``win_amd64`` wheels of one distribution carry the official library of CPython, its extension modules and what they
-need. With the pure-Python library of any CPython of the same minor version, and three small files that :mod:`.wine_pe`
-writes, that is an ordinary Windows installation. A wheel is fetched by name through pip and verified by its digest.
+It comes from a folder that the user names, from uv's managed ones, or else from published wheels: the ``win_amd64``
+wheels of one distribution carry the official library of CPython, its extension modules and what they need. With the
+pure-Python library of any CPython of the same minor version, and small files that :mod:`.wine_pe` writes, that is an
+ordinary Windows installation. A wheel is fetched by name through pip and verified by its digest.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pytest_wheelcheck import cache, process
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.model import Runtime
 
-from . import debian, launcher, pinned, tags, wine_pe, wine_session, wine_system
+from . import debian, launcher, pinned, tags, wine_folders, wine_pe, wine_session, wine_system
 from .architectures import runs_natively
 from .base import Answer, Offer, Platform, Request, fits, here
 from .host import HostProvider
 from .progress import step
 from .standard_library import SMOKE, StandardLibraries, archives
+from .wine_folders import Installation
 from .wine_paths import to_windows
 
 #: Bump when the way in which the installations are made changes.
@@ -99,6 +101,7 @@ class WineProvider:
     :param offline: only what is in the cache already is offered.
     :param index: the package index; ``None`` for the one that pip is configured for.
     :param find_links: further folders or pages of distributions.
+    :param named: installations that the user named; where there are any, no other is offered.
     """
 
     name = "wine"
@@ -110,7 +113,9 @@ class WineProvider:
         offline: bool = False,
         index: str | None = None,
         find_links: Sequence[str] = (),
+        named: Sequence[Installation] = (),
     ) -> None:
+        self._named = tuple(named)
         self._host = host
         self._offline = offline
         self._index = pinned.index(index, find_links)
@@ -129,18 +134,33 @@ class WineProvider:
             return Answer(reason="Wine is used on x86-64 only")
         if reason := wine_system.hindrance(offline=self._offline):
             return Answer(reason=reason)
-        found: list[Offer] = []
+        found = {each.version[:2]: each for each in self._installations()}
+        offers = [self._offer(each.version, each.how, each.key) for each in found.values()]
         reasons: dict[str, None] = {}
-        for carried in CARRIED:
+        for carried in () if self._named else CARRIED:
+            if carried.version[:2] in found:
+                continue
             if reason := self._hindrance(carried):
                 reasons[reason] = None
             else:
-                found.append(self._offer(carried))
-        return Answer(offers=tuple(found), reason="; ".join(reasons))
+                how = f"inside the published wheel {DISTRIBUTION} {VERSION} ({carried.abi}-win_amd64)"
+                offers.append(self._offer(carried.version, how, carried.sha256))
+        return Answer(offers=tuple(offers), reason="; ".join(reasons))
+
+    def _installations(self) -> list[Installation]:
+        """List whole installations: those that the user named, or else those of uv that need not be fetched in vain."""
+        if self._named:
+            return list(self._named)
+        kept = {carried.version[:2] for carried in CARRIED if cache.present(_key(carried))}
+        # What is here already is not fetched from elsewhere.
+        return [
+            each
+            for each in wine_folders.managed(offline=self._offline)
+            if cache.present(each.key) or each.version[:2] not in kept
+        ]
 
     def get(self, offer: Offer) -> Runtime:
         """See :meth:`.base.Provider.get`."""
-        carried = next(each for each in CARRIED if each.sha256 == offer.key)
         wine = wine_system.get(offline=self._offline)
         launch = launcher.Launch(
             before=(
@@ -148,31 +168,36 @@ class WineProvider:
                 str(wine_system.describe(wine)),
             )
         )
-        folder = cache.provision(_key(carried), lambda side: self._make(carried, launch, side))
-        python = launcher.provision(
-            launch, folder / "python.exe", folder / "Lib", name=f"wine-{carried.abi}", stem=carried.short
-        )
-        stand_in = debian.of_host(self._host, carried.version[:2])
+        carried = next((each for each in CARRIED if each.sha256 == offer.key), None)
+        if carried is not None:
+            folder = cache.provision(_key(carried), lambda side: self._make(carried, launch, side))
+        else:
+            installation = next(each for each in self._installations() if each.key == offer.key)
+            folder = cache.provision(offer.key, lambda side: self._copy(installation, launch, side))
+        short = f"{offer.version[0]}.{offer.version[1]}"
+        name = f"wine-cp{short.replace('.', '')}"
+        python = launcher.provision(launch, folder / "python.exe", folder / "Lib", name=name, stem=short)
+        stand_in = debian.of_host(self._host, offer.version[:2])
         return offer.runtime(python, native=stand_in, launch=(launch.before, launch.after))
 
-    def _offer(self, carried: Carried) -> Offer:
+    def _offer(self, version: tuple[int, int, int], how: str, key: str) -> Offer:
         return Offer(
             provider=self.name,
             implementation="cpython",
-            version=carried.version,
+            version=version,
             free_threaded=False,
             platform=PLATFORM,
             libc_version=(0, 0),
             tags=tags.accepted(
                 implementation="cpython",
-                version=carried.version,
+                version=version,
                 free_threaded=False,
                 system=PLATFORM.system,
                 architecture=PLATFORM.architecture,
             ),
-            how=f"inside the published wheel {DISTRIBUTION} {VERSION} ({carried.abi}-win_amd64), under Wine",
+            how=f"{how}, under Wine",
             under="wine",
-            key=carried.sha256,
+            key=key,
         )
 
     def _hindrance(self, carried: Carried) -> str:
@@ -197,24 +222,29 @@ class WineProvider:
             _write_programs(carried, side)
             names = _stable_names(side / carried.library)
             (side / "python3.dll").write_bytes(wine_pe.stable_abi(carried.library, names))
-            try:
-                done = process.run(
-                    [*launch.argv(side / "python.exe", side / "python.exe"), "-I", "-c", SMOKE], timeout=300.0
-                )
-            except ProcessError as error:
-                raise RuntimeUnavailableError(
-                    f"CPython {carried.short} for Windows does not work here",
-                    cause="Wine does not work on this host, or lacks something that the interpreter needs",
-                    advice=wine_system.ADVICE,
-                    details=error.details,
-                ) from error
-            del done
-            # Byte-code is the minor version's, whatever the system.
-            if stand_in := debian.of_host(self._host, carried.version[:2]):
-                command: list[str | Path] = [stand_in, "-I"]
-            else:
-                command = [*launch.argv(side / "python.exe", side / "python.exe"), "-I"]
-            process.run([*command, "-m", "compileall", "-q", side / "Lib"], check=False)
+            self._finish(carried.version, launch, side)
+
+    def _copy(self, installation: Installation, launch: launcher.Launch, side: Path) -> None:
+        with step(f"CPython {'.'.join(map(str, installation.version))} for Windows from {installation.how}", side):
+            installation.copy(side)
+            self._finish(installation.version, launch, side)
+
+    def _finish(self, version: tuple[int, int, int], launch: launcher.Launch, side: Path) -> None:
+        """See that a new installation works, and compile its library."""
+        own = [*launch.argv(side / "python.exe", side / "python.exe"), "-I"]
+        try:
+            process.run([*own, "-c", SMOKE], timeout=300.0)
+        except ProcessError as error:
+            raise RuntimeUnavailableError(
+                f"CPython {version[0]}.{version[1]} for Windows does not work here",
+                cause="Wine does not work on this host, or lacks something that the interpreter needs",
+                advice=wine_system.ADVICE,
+                details=error.details,
+            ) from error
+        # Byte-code is the minor version's, whatever the system.
+        stand_in = debian.of_host(self._host, version[:2])
+        command: list[str | Path] = [stand_in, "-I"] if stand_in else own
+        process.run([*command, "-m", "compileall", "-q", side / "Lib"], check=False)
 
 
 def _key(carried: Carried) -> str:

@@ -1,0 +1,136 @@
+"""Installations of CPython for Windows that lie in a folder: one that the user names, those that uv manages.
+
+A copy in the cache is used, so that byte-code can be compiled beside the library and nothing is written into the folder.
+What a folder holds is told from its files, without running anything.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pytest_wheelcheck import cache
+from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
+
+from . import uv_managed
+from .base import OLDEST
+
+#: The word for these in ``--wheel-sysroot``, as in platform tags.
+ARCHITECTURE = "win_amd64"
+
+#: Bump when the way in which the copies are made changes.
+_GENERATION = 1
+
+#: Parts of an installation that are not copied.
+_LEFT_OUT = ("site-packages", "__pycache__", "test", "tests", "idlelib", "turtledemo", "tcl", "Doc", "include", "libs")
+_BINARY = 0x8664  # IMAGE_FILE_MACHINE_AMD64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installation:
+    """A CPython for Windows in a folder.
+
+    :param version: major, minor, micro.
+    :param stamp: changes when the installation does.
+    :param how: where it came from, for people.
+    :param folder: gives the folder with ``python.exe``, ``DLLs`` and ``Lib``; fetches it if need be.
+    """
+
+    version: tuple[int, int, int]
+    stamp: str
+    how: str
+    folder: Callable[[], Path]
+
+    @property
+    def key(self) -> str:
+        """Tell its name in the cache."""
+        short = f"cp{self.version[0]}{self.version[1]}"
+        return f"runtimes/wine-{short}-{cache.digest(self.stamp, str(_GENERATION))}"
+
+    def copy(self, side: Path) -> None:
+        """Copy what is used of it."""
+        left_out = shutil.ignore_patterns(*_LEFT_OUT)
+        # uv leaves a link to where it unpacked it.
+        shutil.copytree(self.folder(), side, ignore=left_out, ignore_dangling_symlinks=True, dirs_exist_ok=True)
+        (side / "Lib" / "site-packages").mkdir(parents=True, exist_ok=True)
+        # Of the archive for embedding: it shuts out every site-packages.
+        for path in side.glob("python3*._pth"):
+            path.unlink()
+
+
+def named(path: Path, said: str) -> Installation:
+    """Tell what a folder that the user named holds.
+
+    :param said: the option as it was given.
+    :raises UsageError: it holds no CPython for 64-bit Windows.
+    """
+    for place in (path, path / "python", path / "install", path / "tools"):
+        for library in sorted(place.glob("python3*.dll")):
+            match = re.fullmatch(r"python3(\d+)\.dll", library.name.lower())
+            if match and (place / "python.exe").is_file() and (3, int(match[1])) >= OLDEST:
+                machine, micro = _read(library)
+                if machine != _BINARY:
+                    raise UsageError(
+                        f"{said}: {library} is not for x86-64",
+                        advice="name an installation for 64-bit Windows on x86-64",
+                    )
+                if not (place / "Lib/os.py").is_file():
+                    raise UsageError(
+                        f"{said}: {place} has no standard library in Lib",
+                        cause="it is the archive for embedding, whose library is compiled and packed",
+                        advice="name a whole installation, such as the package of python.org's NuGet feed or uv's",
+                    )
+                status = library.stat()
+                return Installation(
+                    version=(3, int(match[1]), micro),
+                    stamp=f"{place} {status.st_mtime_ns} {status.st_size}",
+                    how=str(place),
+                    folder=partial(Path, place),
+                )
+    raise UsageError(
+        f"{said}: no CPython for Windows from {'.'.join(map(str, OLDEST))} on was found in {path}",
+        cause="looked for python.exe and python3NN.dll side by side",
+        advice="name the folder of an installation; free-threaded ones cannot be used under Wine",
+    )
+
+
+def managed(*, offline: bool) -> list[Installation]:
+    """List those of uv: what is in the cache, and what can be downloaded from here."""
+
+    def folder(version: tuple[int, int]) -> Path:
+        found = uv_managed.windows(version, offline=offline)
+        if found is None:
+            raise RuntimeUnavailableError(
+                f"CPython {version[0]}.{version[1]} for Windows of uv cannot be downloaded any longer",
+                advice="run again",
+            )
+        return found
+
+    return [
+        Installation(
+            version=download.version,
+            stamp=f"{download.key} {download.url}",
+            how=f"{download.key} of uv",
+            folder=partial(folder, download.version[:2]),
+        )
+        for download in uv_managed.windows_offers(offline=offline)
+    ]
+
+
+def _read(library: Path) -> tuple[int, int]:
+    """Read for which machine a library is, and its micro version."""
+    import pefile
+
+    try:
+        image = pefile.PE(str(library), fast_load=True)
+        image.parse_data_directories(directories=[pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_RESOURCE"]])
+        machine = int(image.FILE_HEADER.Machine)
+        # PC/python_ver_rc.h: the third number is 1000 times micro, and more for what stands behind it.
+        micro = (image.VS_FIXEDFILEINFO[0].ProductVersionLS >> 16) // 1000 if hasattr(image, "VS_FIXEDFILEINFO") else 0
+    except (pefile.PEFormatError, OSError):
+        return 0, 0
+    return machine, micro
