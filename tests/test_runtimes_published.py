@@ -15,7 +15,7 @@ import pytest
 from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.runtimes import apt, base, console, pinned, published, standard_library
+from pytest_wheelcheck.runtimes import apt, base, console, debian, pinned, published, standard_library
 from pytest_wheelcheck.runtimes.base import Platform, Request
 from pytest_wheelcheck.runtimes.host import Found, HostProvider
 from pytest_wheelcheck.runtimes.published_wheels import PUBLISHED, Published
@@ -284,3 +284,45 @@ def test_a_carried_library_that_changed(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(RuntimeUnavailableError, match="not the one that it was"):
         nowhere.lay((3, 12), tmp_path / "python3.12", tmp_path)
     assert not (tmp_path / "python3.12").exists()
+
+
+@linux
+@pytest.mark.network
+def test_a_c_library_that_is_new_enough_for_the_wheel(provider: published.PublishedProvider) -> None:
+    arm = Platform(system="linux", architecture="aarch64", libc="glibc")
+
+    def versions(least: tuple[int, int]) -> set[tuple[int, int]]:
+        return {offer.libc_version for offer in provider.offers(Request(platform=arm, least=least)).offers}
+
+    if not versions((0, 0)):
+        pytest.skip("this host's archive has none for aarch64")
+    found = apt.archive()
+    assert found is not None
+    newest = max(
+        debian.apt_version(suite.packages.get("libc6", ""))
+        for batch in debian.batches(found)
+        for suite in apt.survey(found, "arm64", batch)
+    )
+    assert min(versions(newest)) >= newest
+    # Where none is, an older one is told of, so that the reason can name it.
+    assert versions((2, 999))
+
+
+@linux
+@pytest.mark.network
+def test_an_archive_that_was_named_gives_the_c_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    arm = Platform(system="linux", architecture="aarch64", libc="glibc")
+    found = apt.archive()
+    if found is None or "BEGIN PGP" in found.signed_by:
+        pytest.skip("this host has no archive that one line can name")
+    key = f"[signed-by={found.signed_by}] " if found.signed_by else ""
+    line = f"deb {key}{found.uri} {found.codename} main"
+    monkeypatch.setattr(apt, "archive", lambda: None)
+    (tmp_path / "archives").symlink_to(cache.root() / "archives")
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    without = published.PublishedProvider(HostProvider()).offers(Request(platform=arm))
+    assert without.offers == ()
+    assert "comes from an archive of Debian or Ubuntu" in without.reason
+    assert published.PublishedProvider(HostProvider(), source=line).offers(Request(platform=arm)).offers
+    wrong = published.PublishedProvider(HostProvider(), source="the one next door").offers(Request(platform=arm))
+    assert (wrong.offers, "no source of packages" in wrong.reason) == ((), True)

@@ -405,6 +405,9 @@ def runtime(
         raise RuntimeUnavailableError(
             f"{folder} is damaged", cause="something was removed from the cache", advice=f"remove {folder}, run again"
         )
+    if root is not None and offer.libc_version > facts.libc_version:
+        # Its C library is not its own, and may be a newer one by now.
+        facts = replace(facts, libc_version=offer.libc_version)
     stem = stem or f"{facts.version[0]}.{facts.version[1]}{'t' if facts.free_threaded else ''}"
     launch = launch_of(root or folder / "root", architecture, emulator)
     python = launcher.provision(

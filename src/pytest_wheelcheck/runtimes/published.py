@@ -94,7 +94,7 @@ class PublishedProvider:
             if reason := self._hindrance(published, at):
                 reasons[reason] = None
             else:
-                found.append(self._offer(published, platform))
+                found.append(self._offer(published, platform, request.least))
         # Where something can be given, what cannot is told too: it may be what a wheel needs.
         return Answer(offers=tuple(found), reason="; ".join(reasons))
 
@@ -130,7 +130,7 @@ class PublishedProvider:
         architecture = ARCHITECTURES[published.architecture]
         emulator = qemu.find(architecture, archive=self._named(), offline=self._offline).path
         stand_in = self.stand_in(published.version[:2], published.free_threaded)
-        root = self._root(published)
+        root = self._root(published, offer.libc_version)
         folder = cache.provision(
             _key(published), lambda side: self._make_emulated(published, architecture, emulator, stand_in, root, side)
         )
@@ -146,8 +146,8 @@ class PublishedProvider:
             root=root,
         )
 
-    def _root(self, published: Published) -> Path:
-        found = self._c_library(published)
+    def _root(self, published: Published, least: tuple[int, int] = (0, 0)) -> Path:
+        found = self._c_library(published, least)
         if found is None:
             raise RuntimeUnavailableError(
                 f"there is no C library for {published.architecture} any longer",
@@ -202,12 +202,12 @@ class PublishedProvider:
                 root=root,
             )
 
-    def _offer(self, published: Published, platform: Platform) -> Offer:
+    def _offer(self, published: Published, platform: Platform, least: tuple[int, int] = (0, 0)) -> Offer:
         emulated = _emulated(published)
         if published.libc == "musl":
             libc_version = _MUSL
         elif emulated:
-            found = self._c_library(published)
+            found = self._c_library(published, least)
             libc_version = found.version if found else (2, 17)
         else:
             major, _, minor = glibc().partition(" ")[2].partition(".")
@@ -238,11 +238,11 @@ class PublishedProvider:
     def _named(self) -> apt.Archive | None:
         return apt.named(self._source) if self._source else None
 
-    def _c_library(self, published: Published) -> c_library.CLibrary | None:
+    def _c_library(self, published: Published, least: tuple[int, int] = (0, 0)) -> c_library.CLibrary | None:
         """Find the C library: with zlib, which the interpreter needs, too."""
         found = [archive for archive, _ in archives(self._source)]
         architecture = ARCHITECTURES[published.architecture]
-        return c_library.find(architecture, published.libc, found, offline=self._offline, cross=False)
+        return c_library.find(architecture, published.libc, found, offline=self._offline, cross=False, least=least)
 
     def _hindrance(self, published: Published, at: Platform) -> str:
         """Say why an interpreter cannot be given here, or nothing."""
