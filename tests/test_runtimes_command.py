@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pytest_wheelcheck import cache
+from pytest_wheelcheck.runtimes import c_library
+from pytest_wheelcheck.runtimes.architectures import ARCHITECTURES
 
 PAGE = Path(__file__).parent.parent / "docs" / "runtimes.md"
 
@@ -70,3 +74,24 @@ def test_the_options_that_the_page_names_exist() -> None:
         assert told.returncode == 0, command
         for word in words[: words.index("--") if "--" in words else None]:
             assert not word.startswith("--") or word in told.stdout, command
+
+
+def test_what_is_offered_only_is_not_used() -> None:
+    library = c_library.CLibrary(
+        architecture="aarch64", libc="glibc", version=(2, 36), package="2.36-9", cross=False, suite="twelve"
+    )
+
+    def make(side: Path) -> None:
+        told = {
+            name: getattr(library, name) for name in ("architecture", "libc", "version", "package", "cross", "suite")
+        }
+        (side / "c-library.json").write_text(json.dumps(told), encoding="utf-8")
+        (side / "root").mkdir()
+
+    mark = cache.provision(library.key, make) / ".complete"
+    long_ago = time.time() - 40 * 86400
+    os.utime(mark, (long_ago, long_ago))
+    assert c_library.find(ARCHITECTURES["aarch64"], "glibc", (), offline=True) == library
+    assert mark.stat().st_atime < time.time() - 39 * 86400
+    assert c_library.provide(library) == mark.parent / "root"
+    assert mark.stat().st_atime > time.time() - 86400

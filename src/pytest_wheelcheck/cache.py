@@ -82,6 +82,11 @@ def present(key: str) -> Path | None:
     return folder
 
 
+def complete(key: str) -> bool:
+    """Tell whether :func:`provision` has completed a thing. Unlike :func:`present`, this is no use of it."""
+    return (place(key) / _MARK).is_file()
+
+
 @contextlib.contextmanager
 def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
     """Hold the lock of *key* against other threads and processes. The system frees it when a process dies.

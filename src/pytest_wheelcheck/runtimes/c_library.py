@@ -193,7 +193,7 @@ def _kept() -> list[CLibrary]:
             each = CLibrary(**{**told, "version": tuple(told["version"])})
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if cache.present(each.key) == file.parent:
+        if cache.complete(each.key) and cache.place(each.key) == file.parent:
             found.append(each)
     return found
 

@@ -540,5 +540,5 @@ def _kept(architecture: Architecture, provider: str) -> Iterator[Offer]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             candidate = _Candidate(**json.loads(file.read_text(encoding="utf-8")))
             facts = facts_of(file.parent)
-            if facts is not None and cache.present(candidate.key) == file.parent:
+            if facts is not None and cache.complete(candidate.key) and cache.place(candidate.key) == file.parent:
                 yield _offer(candidate, architecture, facts.version, facts.libc_version, provider)

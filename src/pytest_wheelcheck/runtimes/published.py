@@ -246,7 +246,7 @@ class PublishedProvider:
 
     def _hindrance(self, published: Published, at: Platform) -> str:
         """Say why an interpreter cannot be given here, or nothing."""
-        if cache.present(_key(published)):
+        if cache.complete(_key(published)):
             return ""
         if self._offline:
             return "not in the cache, and this run is offline"

@@ -476,7 +476,7 @@ def _kept() -> tuple[Download, ...]:
     for file in sorted((cache.root() / "runtimes").glob(f"uv-*/{_ORIGIN}")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             each = _read(json.loads(file.read_text(encoding="utf-8")))
-            if cache.present(each.place) == file.parent:
+            if cache.complete(each.place) and cache.place(each.place) == file.parent:
                 found.append(each)
     return tuple(found)
 
