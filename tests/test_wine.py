@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from ground import Ground, wait_for
 
 from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
-from pytest_wheelcheck.runtimes import directory, wine, wine_pe, wine_system
+from pytest_wheelcheck.runtimes import bubblewrap, directory, wine, wine_pe, wine_system
 from pytest_wheelcheck.runtimes.host import HostProvider
 
 pytestmark = [
@@ -176,6 +177,46 @@ def test_two_targets_at_once_and_the_end_of_the_run(ground: Ground, pytester: py
         process.wait(10)
     # Whoever watches over Wine notices, and cleans up behind itself.
     ground.nothing_left(files=False, seconds=15)
+
+
+REACH = """
+import os, socket, demo, pytest
+
+def test_inside(tmp_path): (tmp_path / "x").write_text("x")
+
+def test_users_folder():
+    open(os.path.expanduser("~/own"), "w").close()
+    assert os.environ["USERPROFILE"].startswith("C:")
+
+def test_folders(pytestconfig):
+    for folder in (pytestconfig.rootpath, "Z:" + os.environ["OF_THE_USER"]):
+        with pytest.raises(OSError):
+            open(os.path.join(folder, "hole"), "w")
+
+def test_network():
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", int(os.environ["A_PORT"])), 5)
+"""
+
+
+@pytest.mark.parametrize("sandboxed", [False, True])
+def test_what_is_reached(ground: Ground, tmp_path: Path, sandboxed: bool) -> None:
+    if sandboxed:
+        try:
+            bubblewrap.find()
+        except WheelcheckError as error:
+            pytest.skip(str(error))
+    home = tmp_path / "home"
+    home.mkdir()
+    ground.write(test_reach=REACH)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ground.env |= {"HOME": str(home), "OF_THE_USER": str(home), "A_PORT": str(server.getsockname()[1])}
+        words = ["--wheel-sandbox"] if sandboxed else ["--deselect=tests/test_reach.py::test_folders"]
+        found = ground.run("--wheel-python=auto", "tests", *words, bound=240)
+    failed = [] if sandboxed else ["tests/test_reach.py::test_network"]
+    assert found.only("FAILED") == failed, found.text
+    assert found.nodes["tests/test_reach.py::test_users_folder"] == "PASSED"
+    assert list(home.iterdir()) == []
 
 
 def test_without_wine(ground: Ground) -> None:

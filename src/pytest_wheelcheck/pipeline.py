@@ -20,7 +20,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from . import imports, payload, process, sandbox
 from .environment import Environment, create, install, overlay, provide_libraries
-from .errors import InstallError, ProcessError, RuntimeUnavailableError, WheelcheckError, WorkerError
+from .errors import InstallError, ProcessError, WheelcheckError, WorkerError
 from .installer import InstallSettings
 from .model import Outcome, Target
 from .record import Record
@@ -88,7 +88,8 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
     :param folder: an empty folder of the target's own.
     """
     records: list[Record] = []
-    wine_sessions.begin(target.runtime, folder)
+    if not settings.sandbox:
+        wine_sessions.begin(target.runtime, folder)
     try:
         found = _prepare(target, settings, folder, records)
     except OSError as error:
@@ -114,12 +115,6 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
     )
     start = time.monotonic()
     try:
-        if settings.sandbox and target.runtime.under:
-            raise RuntimeUnavailableError(
-                f"{target.node_id} cannot be sandboxed",
-                cause="the session of Wine, which its programs share, lives outside",
-                advice="run Windows wheels without --wheel-sandbox, or leave them out with --wheel-no-wine",
-            )
         environment = create(target.runtime, folder / "env")
         installed = install(environment, target.wheel, extras=settings.extras, settings=installing)
         refuse_python(target)
@@ -213,6 +208,14 @@ def inside(prepared_scripts: str, prepared_root: str, **extra: str) -> dict[str,
     return clean_environment({"PATH": path, "VIRTUAL_ENV": prepared_root, **extra})
 
 
+def _session(target: Target, settings: Settings, folder: Path) -> dict[str, str]:
+    """Return the variables of the session that the programs of a target under Wine share.
+
+    In the sandbox, where they share no folder for the server's socket, each has one of its own.
+    """
+    return {} if settings.sandbox else wine_sessions.variables(target.runtime, folder)
+
+
 # --- imports and executables -------------------------------------------------------------------------------------------
 
 
@@ -239,7 +242,7 @@ def check_imports(
     enclosed = sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=True)
     process_ = Worker(
         [*enclosed, environment.python, *argv],
-        env=inside(str(environment.scripts), str(environment.root), **wine_sessions.variables(target.runtime, folder)),
+        env=inside(str(environment.scripts), str(environment.root), **_session(target, settings, folder)),
         cwd=empty,
         log=folder / "import.log",
         windows=bool(target.runtime.under),
@@ -318,9 +321,7 @@ def _start(
     try:
         done = process.run(
             [*sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=False), path, *arguments],
-            env=inside(
-                str(environment.scripts), str(environment.root), **wine_sessions.variables(target.runtime, folder)
-            ),
+            env=inside(str(environment.scripts), str(environment.root), **_session(target, settings, folder)),
             cwd=empty,
             timeout=settings.entry_timeout * scale or 1e6,
             check=False,
@@ -547,7 +548,7 @@ class TargetRun:
                     # What one target's tests leave there is not found by another's, and goes with the run.
                     **({} if os.name == "nt" else {"TMPDIR": str(temporary / "tmp")}),
                     **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
-                    **wine_sessions.variables(self.target.runtime, self._folder),
+                    **_session(self.target, settings, self._folder),
                 },
             ),
             cwd=settings.cwd,

@@ -164,7 +164,7 @@ class WineProvider:
         wine = wine_system.get(offline=self._offline)
         launch = launcher.Launch(
             before=(
-                *(sys.executable, "-I", "-S", str(Path(wine_session.__file__))),
+                *(_python(), "-I", "-S", str(Path(wine_session.__file__))),
                 str(wine_system.describe(wine)),
             )
         )
@@ -245,6 +245,11 @@ class WineProvider:
         stand_in = debian.of_host(self._host, version[:2])
         command: list[str | Path] = [stand_in, "-I"] if stand_in else own
         process.run([*command, "-m", "compileall", "-q", side / "Lib"], check=False)
+
+
+def _python() -> str:
+    """Give the interpreter of this side: not that of a virtual environment, which may be gone when a launcher is used."""
+    return str(Path(getattr(sys, "_base_executable", None) or sys.executable).resolve())
 
 
 def _key(carried: Carried) -> str:
