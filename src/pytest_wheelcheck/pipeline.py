@@ -92,11 +92,12 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
         wine_sessions.begin(target.runtime, folder)
     try:
         found = _prepare(target, settings, folder, records)
-    except OSError as error:
+    except (OSError, WheelcheckError) as error:
         name = "tools" if records else "install"
-        text = (
-            f"the target cannot be prepared: {_reason(error)}\nlikely cause: the folder for temporary files, {folder}"
-        )
+        text = str(error)
+        if isinstance(error, OSError):
+            text = f"{_reason(error)}\nlikely cause: the folder for temporary files, {folder}"
+        text = f"the target cannot be prepared: {text}"
         found = Preparation(records=(*records, Record(name=name, outcome=Outcome.ERROR, text=text)))
     if not found.python:
         wine_sessions.end(folder)
