@@ -20,7 +20,7 @@ import pytest
 from nodes import outcomes, read
 
 from pytest_wheelcheck import cache, targets
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import NoTarget, Outcome, Runtime
 from pytest_wheelcheck.runtimes import apt, launcher, providers
 from pytest_wheelcheck.runtimes.base import Platform, Request
 from pytest_wheelcheck.runtimes.debian import DebianProvider
@@ -249,7 +249,30 @@ def test_offline_with_an_empty_cache_says_how_to_fill_it(tmp_path: Path, monkeyp
     opened = open_wheel(wheel, shown="tool.whl", store=tmp_path / "store")
     found, without = targets.plan([opened], ["auto"], providers(offline=True))
     assert found == []
+    assert without[0].outcome is Outcome.ERROR
     assert "offline" in without[0].reason
+    assert "wheelcheck runtime install aarch64" in without[0].reason
+
+
+def _nothing(folder: Path, asked: list[DebianProvider]) -> NoTarget:
+    from pytest_wheelcheck.wheel import open_wheel
+
+    wheel = builders.build_wheel(folder / "dist", "tool", tags=["cp311-cp311-manylinux_2_17_aarch64"])
+    found, without = targets.plan([open_wheel(wheel, shown="tool.whl", store=folder / "store")], ["auto"], asked)
+    assert found == []
+    return without[0]
+
+
+def test_what_cannot_be_found_out_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive that cannot be reached, or a cache that cannot be written, is nothing that a wheel passes by."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    away = "deb [trusted=yes] http://127.0.0.1:9/debian stable main"
+    told = _nothing(tmp_path / "one", [DebianProvider(HostProvider(), source=away)])
+    assert (told.outcome, "cannot be reached" in told.reason) == (Outcome.ERROR, True)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file"))
+    told = _nothing(tmp_path / "two", [DebianProvider(HostProvider(), source=away)])
+    assert (told.outcome, "cannot be written" in told.reason) == (Outcome.ERROR, True)
 
 
 PROVISION = """
@@ -336,8 +359,8 @@ def test_an_unprivileged_user_with_a_fresh_home(tool: Path, version: tuple[int, 
         environment = folder / "env"
         subprocess.run([uv.find_uv_bin(), "-q", "venv", "--python", system, environment], check=True)
         project = Path(__file__).parent.parent
-        words = [uv.find_uv_bin(), "-q", "pip", "install", "--link-mode", "copy", "--python"]
-        subprocess.run([*words, environment / "bin/python", project], check=True)
+        installing = [uv.find_uv_bin(), "-q", "pip", "install", "--link-mode", "copy", "--python"]
+        subprocess.run([*installing, environment / "bin/python", project], check=True)
         shutil.copy(tool, folder)
         (folder / "test_tool.py").write_text(TESTS, encoding="utf-8")
         clean = {key: value for key, value in os.environ.items() if key.startswith(("SSL_", "PIP_CERT", "REQUESTS_"))}
@@ -346,7 +369,7 @@ def test_an_unprivileged_user_with_a_fresh_home(tool: Path, version: tuple[int, 
         told = subprocess.run(
             [
                 *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-                *(environment / "bin/python", "-I", "-m", "pytest", "-v", "-p", "no:cacheprovider", *words),
+                *(str(environment / "bin/python"), "-I", "-m", "pytest", "-v", "-p", "no:cacheprovider", *words),
                 *("-k", "not environment_inside"),
             ],
             env={**clean, "HOME": str(home), "PATH": os.defpath},
@@ -376,6 +399,8 @@ def test_an_archive_without_the_architecture(tmp_path: Path, monkeypatch: pytest
     answer = provider.offers(Request(platform=ARM))
     assert answer.offers == ()
     assert answer.reason == "the host's archive does not carry the architecture arm64"
+    assert not answer.fault
+    assert _nothing(tmp_path, [provider]).outcome is Outcome.SKIPPED
     native = provider.offers(Request(platform=Platform(system="linux", architecture="x86_64", libc="glibc")))
     assert [offer.version for offer in native.offers] == [(3, 11, 2)]
 

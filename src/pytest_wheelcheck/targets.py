@@ -478,12 +478,13 @@ class _Plan:
         admitted = self._admitted(group)
         named = self._name(group, admitted[0] if admitted else None)
         reason = f"needs {_describe_platform(group.platform, self.asking.host)}"
-        self._problem(Outcome.SKIPPED, self._with(reason, reasons), named)
+        self._problem(_outcome(reasons), self._with(reason, reasons), named)
 
     def _no_interpreter(
         self, group: _Group, wanted: list[Interpreter], offers: tuple[Offer, ...], reasons: tuple[str, ...]
     ) -> None:
         name = self._name(group, wanted[0] if wanted else None)
+        outcome = Outcome.SKIPPED
         same = tuple(offer for offer in offers if _interpreter(offer) in wanted)
         if same and any(map(group.fits, same)):
             reason = f"Requires-Python {self.wheel.requires_python} refuses all that can be had: {_found(offers)}"
@@ -494,7 +495,9 @@ class _Plan:
             old = wanted and wanted[-1].version < OLDEST
             found = f"{'.'.join(map(str, OLDEST))} is the oldest that gets targets" if old else _found(offers)
             reason = self._with(f"needs {needed}, {found}", reasons)
-        self._problem(Outcome.SKIPPED, reason, name)
+            if not old:
+                outcome = _outcome(reasons)
+        self._problem(outcome, reason, name)
 
     def _describe(self, group: _Group, wanted: list[Interpreter]) -> str:
         if not wanted:
@@ -517,6 +520,11 @@ class _Plan:
     @staticmethod
     def _with(reason: str, reasons: tuple[str, ...]) -> str:
         return f"{reason} ({'; '.join(reasons)})" if reasons else reason
+
+
+def _outcome(reasons: tuple[str, ...]) -> Outcome:
+    """Say what it is that nothing can be had: the host's nature, or that it could not be found out."""
+    return Outcome.ERROR if any(isinstance(reason, base.Fault) for reason in reasons) else Outcome.SKIPPED
 
 
 def _universe(wheel_tags: Sequence[Tag]) -> list[Interpreter]:

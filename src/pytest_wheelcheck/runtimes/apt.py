@@ -47,7 +47,7 @@ _FAILED = 300.0
 _UPDATE_DEADLINE = 120.0
 
 #: Bump when what is remembered changes.
-_GENERATION = 2
+_GENERATION = 3
 
 #: The packages whose versions are remembered.
 _SURVEYED = re.compile(
@@ -172,6 +172,10 @@ def _fields(stanza: str) -> dict[str, str]:
 # --- asking the indexes ---------------------------------------------------------------------------------------------
 
 
+#: Why a suite has nothing, where that is its nature.
+LACKS = "the host's archive does not carry the architecture"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suite:
     """What one suite of an archive has for one architecture, as far as it matters here.
@@ -264,11 +268,15 @@ def _kept(file: Path) -> tuple[float, Suite] | None:
 def _ask(found: Archive, architecture: str, name: str) -> Suite:
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
         work = Path(scratch)
+        command = [*_apt_get(found, name, work, architecture), "update"]
         try:
-            process.run([*_apt_get(found, name, work, architecture), "update"], timeout=_UPDATE_DEADLINE, tied=True)
+            done = process.run(command, timeout=_UPDATE_DEADLINE, tied=True)
         except ProcessError as error:
-            return Suite(name=name, codename=name, problem=_why(error, architecture))
+            return Suite(name=name, codename=name, problem=_why(error.details, architecture, error.what))
         lists = work / "state" / "lists"
+        if not list(lists.glob("*Release")):
+            # apt takes a failure that may pass, such as that of a connection, for a success.
+            return Suite(name=name, codename=name, problem=_why(done.stderr, architecture, "apt fetched no index"))
         fields = _fields("".join(_text(path) for path in lists.glob("*Release")).partition("\nSHA256:")[0])
         packages: dict[str, str] = {}
         for path in lists.glob("*_Packages"):
@@ -277,14 +285,13 @@ def _ask(found: Archive, architecture: str, name: str) -> Suite:
     return Suite(name=name, codename=fields.get("codename", name), alias=fields.get("suite", name), packages=packages)
 
 
-def _why(error: ProcessError, architecture: str) -> str:
-    said = error.details
+def _why(said: str, architecture: str, what: str) -> str:
     if re.search(r"Could not (connect|resolve)|Temporary failure|timed out|unreachable|refused", said):
         return "the host's archive cannot be reached"
     if "404" in said or "does not have" in said:
-        return f"the host's archive does not carry the architecture {architecture}"
+        return f"{LACKS} {architecture}"
     lines = [line for line in said.strip().splitlines() if line.startswith("E:")]
-    return f"the host's archive cannot be used: {(lines or [error.what])[0]}"
+    return f"the host's archive cannot be used: {(lines or [what])[0]}"
 
 
 # --- fetching -------------------------------------------------------------------------------------------------------

@@ -171,10 +171,18 @@ class Answer:
     :param offers: what it could give; in any order.
     :param reason: why it has nothing, or not all it could have: what is missing and how to get it. Empty where the
         provider has nothing to do with the request.
+    :param fault: whether the reason is none of the host's nature: the provider applies, and could not find out.
     """
 
     offers: tuple[Offer, ...] = ()
     reason: str = ""
+    fault: bool = False
+
+
+class Fault(str):
+    """The reason of an answer that is a fault: what it keeps from being tested could not be checked, although it should."""
+
+    __slots__ = ()
 
 
 class Provider(Protocol):
@@ -211,7 +219,8 @@ def fits(platform: Platform, asked: Platform) -> bool:
 def ask(providers: Iterable[Provider], request: Request) -> tuple[tuple[Offer, ...], tuple[str, ...]]:
     """Ask all providers.
 
-    :returns: the offers, in the order of the providers, and the reasons, each with its provider's name.
+    :returns: the offers, in the order of the providers, and the reasons, each with its provider's name; some are
+        :class:`Fault`.
     """
     offers: list[Offer] = []
     reasons: list[str] = []
@@ -221,5 +230,6 @@ def ask(providers: Iterable[Provider], request: Request) -> tuple[tuple[Offer, .
         answer = provider.offers(request)
         offers.extend(answer.offers)
         if answer.reason:
-            reasons.append(f"{provider.name}: {answer.reason}")
+            text = f"{provider.name}: {answer.reason}"
+            reasons.append(Fault(text) if answer.fault else text)
     return tuple(sorted(offers, key=lambda offer: offer.rank)), tuple(reasons)

@@ -109,23 +109,29 @@ class DebianProvider:
         try:
             archive = self._archive()
         except RuntimeUnavailableError as error:
-            return Answer(offers=tuple(found), reason=error.what)
+            return Answer(offers=tuple(found), reason=error.what, fault=True)
+        fault = False
         if archive is None:
             reason = "this host has no apt to fetch an interpreter with"
         else:
-            new, reason = self._ask(archive, architecture, request, found)
+            new, reason, fault = self._ask(archive, architecture, request, found)
             known = {offer.key for offer in found}
             found += [offer for offer in new if offer.key not in known]
         foreign = architecture.name != here().architecture
-        return Answer(offers=tuple(found), reason=reason if foreign and not request.met(found) else "")
+        if not foreign or request.met(found):
+            return Answer(offers=tuple(found))
+        return Answer(offers=tuple(found), reason=reason, fault=fault)
 
     def _archive(self) -> apt.Archive | None:
         return apt.named(self._source) if self._source else apt.archive()
 
     def _ask(
         self, archive: apt.Archive, architecture: Architecture, request: Request, kept: Sequence[Offer]
-    ) -> tuple[list[Offer], str]:
-        """Ask the suites, those that people use first, until all that is wanted was found."""
+    ) -> tuple[list[Offer], str, bool]:
+        """Ask the suites, those that people use first, until all that is wanted was found.
+
+        :returns: what they have; why not more; whether that could not be found out.
+        """
         found: list[Offer] = []
         problems: dict[str, None] = {}
         seen: set[str] = set()
@@ -144,10 +150,11 @@ class DebianProvider:
             if request.met((*kept, *found)) or any("reached" in problem for problem in problems):
                 break
         if self._offline:
-            return found, "not in the cache, and this run is offline"
+            advice = f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name} VERSION"
+            return found, f"not in the cache, and this run is offline; {advice}", True
         if not found and not problems and empty:
-            problems[f"the host's archive does not carry the architecture {architecture.debian}"] = None
-        return found, "; ".join(problems)
+            problems[f"{apt.LACKS} {architecture.debian}"] = None
+        return found, "; ".join(problems), empty and not all(apt.LACKS in problem for problem in problems)
 
     def get(self, offer: Offer) -> Runtime:
         """See :meth:`.base.Provider.get`."""

@@ -84,7 +84,7 @@ class PublishedProvider:
         try:
             archives(self._source)
         except RuntimeUnavailableError as error:
-            return Answer(reason=error.what)
+            return Answer(reason=error.what, fault=True)
         found: list[Offer] = []
         reasons: dict[str, None] = {}
         for published in PUBLISHED:
@@ -96,7 +96,8 @@ class PublishedProvider:
             else:
                 found.append(self._offer(published, platform, request.least))
         # Where something can be given, what cannot is told too: it may be what a wheel needs.
-        return Answer(offers=tuple(found), reason="; ".join(reasons))
+        fault = self._offline and bool(reasons) and not request.met(found)
+        return Answer(offers=tuple(found), reason="; ".join(reasons), fault=fault)
 
     def get(self, offer: Offer) -> Runtime:
         """See :meth:`.base.Provider.get`."""
