@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -55,17 +56,17 @@ def test_memory_does_not_grow_with_output(demo: Ground) -> None:
     assert more < 1.5 * said
 
 
-@pytest.mark.parametrize(("word", "kept"), [("--wheel-keep", ["0", "1"]), ("--wheel-keep-failed", ["0"])])
-def test_what_is_kept(demo: Ground, word: str, kept: list[str]) -> None:
+def test_what_is_kept(demo: Ground) -> None:
     """Nothing, unless it is asked for; then the run says where."""
     build_wheel(demo.path / "dist", "other", files={"other/__init__.py": ""})
     demo.write(test_one="def test_one(): import other\n")
-    for words in ((), (word,)):
-        assert not list(demo.temp.glob("wheelcheck-*"))
-        with demo.started("--wheel=dist", *words) as process:
+    for word, kept in (("-v", []), ("--wheel-keep-failed", ["0"]), ("--wheel-keep", ["0", "1"])):
+        with demo.started("--wheel=dist", word) as process:
             assert process.wait(60) == pytest.ExitCode.TESTS_FAILED
-    (folder,) = demo.temp.glob("wheelcheck-*")
-    assert sorted(path.name for path in folder.iterdir()) == kept
-    assert f"environments are kept in {folder}: 0/ (dist/demo-1.0-py3-none-any.whl::" in demo.said()
-    python = next((folder / "0" / "env").glob("*/python"))
-    assert subprocess.run([python, "-c", "import demo"], check=False).returncode == 0
+        folders = list(demo.temp.glob("wheelcheck-*"))
+        assert sorted(path.name for folder in folders for path in folder.iterdir()) == kept
+        for folder in folders:
+            assert f"environments are kept in {folder}: 0/ (dist/demo-1.0-py3-none-any.whl::" in demo.said()
+            python = next((folder / "0" / "env").glob("*/python"))
+            assert subprocess.run([python, "-c", "import demo"], check=False).returncode == 0
+            shutil.rmtree(folder)
