@@ -121,17 +121,24 @@ def test_worker_of_xdist_killed(ground: Ground) -> None:
             )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
-def test_controller_of_xdist_ended(ground: Ground, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "everybody", "bound"),
+    [(signal.SIGINT, True, 6), (signal.SIGTERM, False, 15), (signal.SIGKILL, False, 15)],
+    ids=["ctrl-c", "terminated", "killed"],
+)
+def test_xdist_ended(ground: Ground, number: signal.Signals, *, everybody: bool, bound: float) -> None:
     """Its workers, and theirs, end with it. execnet gives them five seconds, where no terminal tells them, too."""
     ground.write(test_busy=BUSY)
     with ground.started("-n2") as process:
         wait_for((ground.path / "pid").exists)
         start = time.monotonic()
-        process.send_signal(number)
+        if everybody:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
         code = process.wait(20)
         wait_for(lambda: not ground.processes(), 15)
-        assert time.monotonic() - start < 15
+        assert time.monotonic() - start < bound
     assert code != 0
     ground.nothing_left(files=number != signal.SIGKILL)
 
