@@ -183,9 +183,32 @@ def damage_virtualenv(cache: Path) -> None:
         path.write_text("{")
 
 
+def damage_version(cache: Path) -> None:
+    """As another version left it: other names, other answers."""
+    for folder in cache.glob("*/*/"):
+        if (folder / ".complete").exists():
+            folder.rename(folder.with_name(f"{folder.name}-other"))
+    for path in cache.rglob("*.json"):
+        path.write_text('{"of": "another version", "until": 1e99, "suite": {}}')
+
+
+def damage_answers(cache: Path) -> None:
+    for path in cache.rglob("*.json"):
+        path.write_bytes(b"\xff\0[")
+
+
 @pytest.mark.parametrize(
     "damage",
-    [damage_marks, damage_files, damage_content, damage_sides, damage_kinds, damage_virtualenv],
+    [
+        damage_marks,
+        damage_files,
+        damage_content,
+        damage_sides,
+        damage_kinds,
+        damage_virtualenv,
+        damage_version,
+        damage_answers,
+    ],
     ids=lambda one: one.__name__,
 )
 def test_damaged_cache(demo: Ground, damage: object, filled_cache: Path) -> None:
