@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 
@@ -74,6 +75,24 @@ def test_files_that_are_written() -> None:
     (function,) = own.DIRECTORY_ENTRY_EXPORT.symbols
     assert (function.name, function.forwarder) == (b"ProcessPrng", None)
     assert own.is_dll()
+
+
+def test_debugging_sections_go() -> None:
+    sound = wine_pe.python("python313.dll")
+    start = 64
+    table = start + 24 + 240
+    fat = bytearray(sound)
+    (image,) = struct.unpack_from("<I", fat, start + 24 + 56)
+    struct.pack_into("<H", fat, start + 6, 2)
+    struct.pack_into("<II", fat, start + 12, len(sound) + 512, 0)
+    struct.pack_into("<8sIIII", fat, table + 40, b"/4", 512, image, 512, len(sound))
+    struct.pack_into("<I", fat, start + 24 + 56, image + 0x1000)
+    fat += bytes(512) + struct.pack("<I", 16) + b".debug_info\0"
+    assert [each.Name for each in pefile.PE(data=bytes(fat)).sections] == [b".text\0\0\0", b"/4\0\0\0\0\0\0"]
+    assert wine_pe.without_debugging(bytes(fat)) == sound
+    assert wine_pe.without_debugging(sound) == sound
+    for other in (b"", b"MZ", b"#!/bin/sh\n" * 100):
+        assert wine_pe.without_debugging(other) == other
 
 
 def test_words() -> None:

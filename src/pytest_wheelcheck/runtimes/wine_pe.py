@@ -373,3 +373,38 @@ def random_numbers() -> bytes:
             ),
         )
     )
+
+
+def without_debugging(data: bytes) -> bytes:
+    """Give a portable executable without its debugging sections and symbols, where these stand behind all others.
+
+    They are most of the libraries of a Wine that was packaged with them. What is no such file comes back as it is.
+    """
+    (start,) = struct.unpack_from("<I", data, 0x3C) if data[:2] == b"MZ" and len(data) > 0x40 else (0,)
+    if not start or data[start : start + 4] != b"PE\0\0":
+        return data
+    count, _, symbols, number, size = struct.unpack_from("<HIIIH", data, start + 6)
+    strings = symbols + 18 * number
+    table = start + 24 + size
+    kept = end = image = 0
+    for index in range(count):
+        at = table + 40 * index
+        name = data[at : at + 8].rstrip(b"\0")
+        if name.startswith(b"/") and symbols:
+            begin = strings + int(name[1:])
+            name = data[begin : data.index(b"\0", begin)]
+        if name.startswith(b".debug"):
+            continue
+        if kept != index:
+            return data  # one that is needed stands behind
+        length, address, raw_size, raw = struct.unpack_from("<4I", data, at + 8)
+        kept, end, image = index + 1, max(end, raw + raw_size), address + max(length, raw_size)
+    if kept == count or not end:
+        return data
+    slim = bytearray(data[:end])
+    struct.pack_into("<H", slim, start + 6, kept)
+    struct.pack_into("<II", slim, start + 12, 0, 0)
+    (step,) = struct.unpack_from("<I", data, start + 24 + 32)
+    struct.pack_into("<I", slim, start + 24 + 56, _up(image, step))  # SizeOfImage
+    slim[table + 40 * kept : table + 40 * count] = bytes(40 * (count - kept))
+    return bytes(slim)

@@ -242,6 +242,7 @@ def wait(pid: int, parent: int, watched: set[signal.Signals]) -> int:
 def sweep(prefix: str) -> None:
     """End everything that is left, and tell of what is not Wine's own."""
     told = False
+    pause = 0.005
     end = time.monotonic() + 5.0
     while time.monotonic() < end:
         try:
@@ -259,7 +260,9 @@ def sweep(prefix: str) -> None:
         for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.005)
+        # To look through all processes is most of the work here.
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
 
 
 def is_own(line: str, prefix: str) -> bool:

@@ -23,7 +23,7 @@ from . import apt, wine_pe, wine_session
 from .progress import step
 
 #: Bump when the way in which Wine or the prefix is made changes.
-_GENERATION = 1
+_GENERATION = 2
 _PREFIX_GENERATION = 3
 
 #: Seconds for making a prefix: 8 on an idle machine.
@@ -159,10 +159,10 @@ def _unpack(archive: apt.Archive, side: Path) -> None:
                     dependencies=False,
                     optional=_OPTIONAL,
                 )
+                _settle(side, cache.place(_key(archive)))
         except ProcessError as error:
             problem = error
             continue
-        _settle(side, cache.place(_key(archive)))
         version = packages["libwine"].partition("~")[0].partition("-")[0]
         (side / "version").write_text(f"Wine {version} of {archive.distribution} {suite}", encoding="utf-8")
         return
@@ -201,7 +201,19 @@ def _settle(side: Path, final: Path) -> None:
         target = side / "usr/lib/x86_64-linux-gnu/wine/x86_64-windows/zlib1.dll"
         target.unlink(missing_ok=True)
         shutil.copy2(zlib, target)
-    for name in ("var", "etc", "usr/i686-w64-mingw32", "usr/x86_64-w64-mingw32", "usr/x86_64-w64-mingw32ucrt"):
+    for path in (side / "usr/lib/x86_64-linux-gnu/wine/x86_64-windows").iterdir():
+        data = path.read_bytes()
+        slim = wine_pe.without_debugging(data)
+        if len(slim) < len(data):
+            path.write_bytes(slim)
+    for name in (
+        "var",
+        "etc",
+        "usr/share/doc",
+        "usr/i686-w64-mingw32",
+        "usr/x86_64-w64-mingw32",
+        "usr/x86_64-w64-mingw32ucrt",
+    ):
         shutil.rmtree(side / name, ignore_errors=True)
 
 
