@@ -360,7 +360,10 @@ def build_witness(folder: Path) -> Path | None:
     """Build the witness for aarch64, where the tools are there."""
     target, linker = "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc"
     library = subprocess.run(
-        ["rustc", "--print", "target-libdir", "--target", target], capture_output=True, text=True, check=False
+        [os.environ.get("RUSTC", "rustc"), "--print", "target-libdir", "--target", target],
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     if not library or not list(Path(library).glob("libstd-*")) or not shutil.which(linker):
         print(f"the witness is left out: it needs {linker} and Rust's standard library (rustup target add {target})")
