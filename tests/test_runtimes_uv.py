@@ -130,6 +130,10 @@ def test_downloads_out_of_reach_are_told_at_once_and_once(monkeypatch: pytest.Mo
         first = time.monotonic() - start
         assert answer.offers == ()
         assert "UV_PYTHON_INSTALL_MIRROR" in answer.reason
+        # It is a fault, where it keeps something from being tested.
+        for minor, fault in ((12, True), (11, False)):
+            wanted = frozenset({("cpython", (3, minor), False)})
+            assert provider.offers(Request(platform=GLIBC, wanted=wanted)).fault is fault
         assert 4.0 < first < 15.0
         start = time.monotonic()
         assert uv_managed.UvProvider(_none).offers(Request(platform=GLIBC)) == answer

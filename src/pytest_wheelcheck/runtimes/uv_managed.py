@@ -30,7 +30,7 @@ from pytest_wheelcheck.model import Runtime
 
 from . import apt, c_library, debian, qemu, standard_library, tags
 from .architectures import ARCHITECTURES, Architecture, native, runs_natively
-from .base import OLDEST, Answer, Offer, Platform, Request, fits, glibc, here
+from .base import OLDEST, Answer, Kind, Offer, Platform, Request, fits, glibc, here
 from .host import judge
 from .progress import step
 
@@ -87,6 +87,11 @@ class Download:
         return f"{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
 
     @property
+    def kind(self) -> Kind:
+        """What it is, as tags know it."""
+        return "cpython", self.version[:2], self.free_threaded
+
+    @property
     def platform(self) -> Platform:
         """What it runs on."""
         return Platform(system=self.system, architecture=self.architecture, libc=self.libc)
@@ -132,7 +137,8 @@ class UvProvider:
             return Answer()
         offers: list[Offer] = []
         reasons: dict[str, None] = {}
-        for download in self._downloads(request.platform, reasons):
+        downloads, fault = self._downloads(request, reasons)
+        for download in downloads:
             library = None
             if _needs_root(download):
                 library = self._c_library(download, request.least)
@@ -140,7 +146,7 @@ class UvProvider:
                     reasons[f"no archive has {download.libc} for {download.architecture}"] = None
                     continue
             offers.append(self._offer(download, library))
-        return Answer(offers=tuple(offers), reason="; ".join(reasons))
+        return Answer(offers=tuple(offers), reason="; ".join(reasons), fault=fault)
 
     def get(self, offer: Offer) -> Runtime:
         """See :meth:`.base.Provider.get`."""
@@ -214,30 +220,29 @@ class UvProvider:
             how=offer.how,
         ).runtime(python)
 
-    def _downloads(self, platform: Platform, reasons: dict[str, None]) -> list[Download]:
-        """List what is in the cache, and of the catalogue the newest of what is not, if it can be reached."""
-        found = {
-            (each.version[1], each.free_threaded, each.platform): each
-            for each in _kept()
-            if fits(each.platform, platform)
-        }
+    def _downloads(self, request: Request, reasons: dict[str, None]) -> tuple[list[Download], bool]:
+        """List what is in the cache, and of the catalogue the newest of what is not, if it can be reached.
+
+        :param reasons: takes why there is not more.
+        :returns: and whether something that is wanted is there, but could not be reached.
+        """
+        found = {each.kind: each for each in _kept() if fits(each.platform, request.platform)}
         if self._offline:
             if not found:
                 reasons["not in the cache, and this run is offline"] = None
-            return list(found.values())
+            return list(found.values()), False
         try:
             with self._lock:
                 if self._catalogue is None:
                     self._catalogue = catalogue()
-            further = [each for each in self._catalogue if fits(each.platform, platform)]
         except WheelcheckError as error:
             reasons[error.what] = None
-            return list(found.values())
-        further = [each for each in further if (each.version[1], each.free_threaded, each.platform) not in found]
+            return list(found.values()), True
+        further = [each for each in self._catalogue if fits(each.platform, request.platform) and each.kind not in found]
         if further and (problem := unreachable(further[0].url)):
             reasons[problem] = None
-            further = []
-        return [*found.values(), *further]
+            return list(found.values()), not request.wanted.isdisjoint(each.kind for each in further)
+        return [*found.values(), *further], False
 
     def _install(self, download: Download, side: Path) -> None:
         if self._offline:
