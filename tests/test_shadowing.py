@@ -442,3 +442,27 @@ def test_the_folder_of_the_worker_is_not_importable(pytester: pytest.Pytester, t
     )
     ran = tell("test_w.py")
     assert (ran.code, len([name for name in ran.only("PASSED") if "test_foreign" in name])) == (0, 4)
+
+
+def test_a_package_that_looks_for_its_own_name_again(pytester: pytest.Pytester, tell: Tell) -> None:
+    """As OpenCV's does: it takes itself away, and finds a module of its name in a folder that it puts on `sys.path`."""
+    loader = (
+        "import importlib, os, sys\n"
+        "assert not hasattr(sys, 'was_here'), 'recursion'\n"
+        "sys.was_here = True\n"
+        "sys.path.insert(1, os.path.dirname(__file__))\n"
+        "mine = sys.modules.pop('pkg')\n"
+        "inner = importlib.import_module('pkg')\n"
+        "sys.modules['pkg'] = mine\n"
+        "WHERE = inner.WHERE\n"
+    )
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": loader, "pkg/pkg.py": WHEEL})
+    write(
+        pytester.path,
+        {
+            "pkg.py": SOURCE,
+            "test_w.py": "import pkg\n\ndef test_where():\n    assert pkg.WHERE == 'wheel'\n",
+        },
+    )
+    ran = tell("test_w.py")
+    assert (ran.code, ran.nodes.get("test_w.py::test_where")) == (0, "PASSED")

@@ -93,7 +93,7 @@ class Guard:
         top, dot, _ = fullname.partition(".")
         if top not in self.names:
             return None
-        spec = self._search(fullname, self.sites if path is None else list(path))
+        spec = self._search(fullname, self._own_path() if path is None else list(path))
         if spec is None and dot:
             spec = self._graft(fullname)
         elif spec is None:
@@ -105,6 +105,14 @@ class Guard:
             # A namespace package. Its own path object would look at sys.path again and take in the source tree.
             spec.submodule_search_locations = list(spec.submodule_search_locations) + self._shared(fullname)
         return spec
+
+    def _own_path(self) -> list[str]:
+        """Return where top-level names are looked for: in the environment, in the order of ``sys.path``.
+
+        A package may put a folder of its own there, to find a module in it that has the package's name (OpenCV's does).
+        """
+        own = [entry for entry in sys.path if isinstance(entry, str) and entry and self.is_inside(entry)]
+        return [*own, *self.sites]
 
     def _shared(self, fullname: str) -> Any:
         """Return the parts of a namespace package that lie among the test tools, where others may share it."""
