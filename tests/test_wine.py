@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -263,6 +264,29 @@ def test_installations_of_ones_own_and_of_uv(
     monkeypatch.delenv("UV_PYTHON_DOWNLOADS_JSON_URL")
     again = wine.WineProvider(HostProvider(), offline=True).offers(wine.REQUEST)
     assert [each.key for each in again.offers] == [of_uv.key]
+
+
+def test_wine_of_the_host(wines: wine.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if wine_system.of_host():
+        pytest.skip("all other tests have it")
+    (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == (3, 13))
+    wines.get(offer)
+    own = wine_system.get(offline=True)
+    program = tmp_path / "bin" / "wine64"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={own.libraries} exec {own.program} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    # The interpreter is there already; the prefix is this Wine's own.
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/runtimes").symlink_to(cache.root() / "runtimes")
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    found = wine_system.get(offline=True)
+    assert (found.program, found.libraries) == (program, None)
+    runtime = wine.WineProvider(HostProvider(), offline=True).get(offer)
+    told = subprocess.check_output([runtime.python, "-c", "import ssl, sys; print(sys.platform)"], text=True)
+    assert told.strip() == "win32"
+    assert [path.name.partition("-")[0] for path in (tmp_path / "cache/wine").iterdir()] == ["prefix"]
 
 
 @pytest.mark.parametrize(

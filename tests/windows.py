@@ -1,6 +1,6 @@
 """The plugin with its dependencies in a Windows environment, and all of its tests in there: ``tox run -e windows``.
 
-Tests that need what Windows has not are marked so, and skip themselves there.
+Tests that need what Windows has not are marked so, and skip themselves there; not all are, yet.
 """
 
 from __future__ import annotations
