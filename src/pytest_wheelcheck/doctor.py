@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ class Row:
         """Of the platform, as targets have it."""
         return _named(self.platform).platform
 
+    @property
+    def hindrances(self) -> tuple[str, ...]:
+        """The reasons, where they stand in the way of something."""
+        return self.reasons if self.missing or not self.found else ()
+
     def to_json(self) -> dict[str, Any]:
         """Say it as data."""
         return {
@@ -64,8 +70,11 @@ class Row:
             "advice": list(self.advice),
         }
 
-    def lines(self) -> list[str]:
-        """Say it to people."""
+    def lines(self, *, but: Container[str] = ()) -> list[str]:
+        """Say it to people.
+
+        :param but: reasons that are told elsewhere.
+        """
         lines = [self.name]
         for kind, offer in self.found.items():
             ready = "ready" if kind in self.ready else "fetched on first use"
@@ -74,7 +83,7 @@ class Row:
             lines.append(f"  {name:8} {version:9} {offer.provider:10} {offer.how} ({ready}{also})")
         if self.missing:
             lines.append(f"  missing: {', '.join(map(short, self.missing))}")
-        lines += [f"  {reason}" for reason in self.reasons if self.missing or not self.found]
+        lines += [f"  {reason}" for reason in self.hindrances if reason not in but]
         lines += [f"  what to do: {each}" for each in self.advice]
         return lines
 
@@ -128,7 +137,11 @@ def report(rows: Iterable[Row], *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(json.dumps([row.to_json() for row in listed], indent=1) + "\n")
     else:
-        sys.stdout.write("".join(f"{line}\n" for row in listed for line in row.lines()))
+        told = Counter(reason for row in listed for reason in row.hindrances)
+        often = [reason for reason, times in told.items() if times > 1]
+        lines = [line for row in listed for line in row.lines(but=often)]
+        lines += ["what stands in the way of several of these", *(f"  {reason}" for reason in often)] if often else []
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0 if any(row.found for row in listed) else 1
 
 
