@@ -187,14 +187,3 @@ def test_where_there_is_no_bubblewrap(demo: Ground) -> None:
     found = demo.run("--wheel-sandbox", env=env)
     assert found.code == pytest.ExitCode.USAGE_ERROR
     assert "what to do: install the package bubblewrap" in found.text
-
-
-def test_wine_is_refused(demo: Ground) -> None:
-    wheel = build_wheel(demo.path / "win", "demo", files={"demo/__init__.py": ""}, tags=["py3-none-win_amd64"])
-    demo.python = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    found = demo.run("--wheel-sandbox", f"--wheel={wheel}", bound=120)
-    if "no-target" in found.text:
-        pytest.skip("no Windows wheel runs here")
-    assert found.code == pytest.ExitCode.TESTS_FAILED
-    assert found.nodes == {"install": "ERROR"}
-    assert "cannot be sandboxed\nlikely cause: the session of Wine" in found.text
