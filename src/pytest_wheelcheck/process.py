@@ -18,10 +18,11 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from .errors import ProcessError
 
@@ -30,12 +31,17 @@ if sys.platform == "win32":
 
 log = logging.getLogger(__name__)
 
+#: What a function that is called side by side returns.
+Result = TypeVar("Result")
+
 #: Seconds that an ordinary helper program (an installer, a query) may take.
 DEFAULT_DEADLINE = 600.0
 
 #: Seconds that all programs together have for ending when the run is stopped.
 STOP_GRACE = 2.0
 
+#: Seconds until a thread that waits for others looks up, to hear Ctrl-C.
+HEARTBEAT = 0.2
 
 #: Seconds that the children of an ended program have for ending by themselves before they count as left running.
 LINGER = 0.2
@@ -180,6 +186,21 @@ def stop_all() -> None:
 def resume() -> None:
     """Let programs be started again."""
     _stopping.clear()
+
+
+def gather(pool: Executor, function: Callable[..., Result], *arguments: Iterable[object]) -> list[Result]:
+    """Call *function* side by side as :meth:`concurrent.futures.Executor.map` does, and stay able to hear Ctrl-C.
+
+    A thread that waits without an end does not: the signal may come in the moment before it waits, or be taken by
+    another thread, and then nothing wakes it.
+    """
+    futures = [pool.submit(function, *each) for each in zip(*arguments, strict=True)]
+    left: Collection[Future[Result]] = futures
+    while left:
+        done, left = wait(left, timeout=HEARTBEAT, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+    return [future.result() for future in futures]
 
 
 def stopping() -> bool:

@@ -157,9 +157,9 @@ class WheelRun:
         numbers = range(len(self.plan.targets))
         with ThreadPoolExecutor(max_workers=self.plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
             try:
-                verdicts = dict(zip(files, pool.map(self._judge, range(len(files)), files), strict=True))
+                verdicts = dict(zip(files, process.gather(pool, self._judge, range(len(files)), files), strict=True))
                 stopped = [verdicts[target.wheel].stopped_by for target in self.plan.targets]
-                self._ready = list(pool.map(self._get_one_ready, numbers, self.plan.targets, stopped))
+                self._ready = process.gather(pool, self._get_one_ready, numbers, self.plan.targets, stopped)
             except BaseException:
                 # Ctrl-C: the pool waits for its threads, and these for installers and workers.
                 process.stop_all()

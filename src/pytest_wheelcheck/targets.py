@@ -20,6 +20,7 @@ from pathlib import Path
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
 
+from . import process
 from .errors import UsageError, WheelcheckError
 from .model import Machine, NoTarget, Outcome, Runtime, Target, Wheel
 from .runtimes import base, machines, tags
@@ -199,7 +200,7 @@ class _Asking:
         if not unique:
             return {}
         with ThreadPoolExecutor(max_workers=min(len(unique), os.cpu_count() or 2)) as pool:
-            return dict(zip(unique, pool.map(self._make, unique), strict=True))
+            return dict(zip(unique, process.gather(pool, self._make, unique), strict=True))
 
     def _make(self, choice: _Choice) -> Runtime | WheelcheckError:
         problem = WheelcheckError("no provider")

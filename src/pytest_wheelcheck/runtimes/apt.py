@@ -218,7 +218,7 @@ def survey(
     if len(names) < 2:
         return tuple(map(one, names))
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        return tuple(pool.map(one, names))
+        return tuple(process.gather(pool, one, names))
 
 
 def _remembered(found: Archive, architecture: str, name: str, *, offline: bool, again: bool) -> Suite:
@@ -394,8 +394,7 @@ def _unpack(folder: Path, into: Path) -> dict[str, str]:
     files = sorted(folder.glob("*.deb"))
     # Folders that are links since the merge of /usr come first, or a package would make them.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for done in pool.map(lambda file: process.run(["dpkg-deb", "-x", file, into]), files):
-            del done
+        process.gather(pool, lambda file: process.run(["dpkg-deb", "-x", file, into]), files)
     names = (file.name.split("_") for file in files)
     return {parts[0]: parts[1].replace("%3a", ":") for parts in names}
 
