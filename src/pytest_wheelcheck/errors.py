@@ -56,3 +56,7 @@ class InstallError(WheelcheckError):
 
 class WorkerError(WheelcheckError):
     """The worker in the target died, went silent, or spoke nonsense."""
+
+
+class WorkerFatalError(WorkerError):
+    """The worker in the target said that it cannot go on."""

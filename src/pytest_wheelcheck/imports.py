@@ -71,7 +71,7 @@ def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
     if result["timed_out"]:
         problems.append("it did not end in time and was killed; the stacks of its threads are below")
     elif not result["complete"]:
-        problems.append(_died(result, target))
+        problems.append(result.get("death") or _died(result, target))
     elif result["error"]:
         trace = RemoteError.chain(result["error"])
         problems.extend(_explain(trace, target.wheel))

@@ -20,7 +20,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from . import imports, payload, process, sandbox
 from .environment import Environment, create, install, overlay, provide_libraries
-from .errors import InstallError, ProcessError, WheelcheckError, WorkerError
+from .errors import InstallError, ProcessError, WheelcheckError, WorkerError, WorkerFatalError
 from .installer import InstallSettings
 from .model import Outcome, Target
 from .record import Record
@@ -241,44 +241,89 @@ def check_imports(
     empty.mkdir(exist_ok=True)
     argv = ["-I", "-B", str(payload.lay_worker(folder, target.runtime))]
     enclosed = sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=True)
-    process_ = Worker(
-        [*enclosed, environment.python, *argv],
-        env=inside(str(environment.scripts), str(environment.root), **_session(target, settings, folder)),
-        cwd=empty,
-        log=folder / "import.log",
-        windows=bool(target.runtime.under),
-        enclosed=bool(enclosed),
-    )
-    process_.start(
-        mode="imports",
-        jobs=jobs,
-        names=list(target.wheel.top_levels),
-        sites=[str(path) for path in environment.site_folders],
-        free_threaded=target.runtime.free_threaded,
-        machine="" if target.machine.name == "host" else target.machine.name,
-        timeout=timeout,
-        argv=argv,
-    )
+
+    def start(mode: str, several: Sequence[Mapping[str, str]]) -> Worker:
+        worker = Worker(
+            [*enclosed, environment.python, *argv],
+            env=inside(str(environment.scripts), str(environment.root), **_session(target, settings, folder)),
+            cwd=empty,
+            log=folder / "import.log",
+            windows=bool(target.runtime.under),
+            enclosed=bool(enclosed),
+        )
+        worker.start(
+            mode=mode,
+            jobs=several,
+            names=list(target.wheel.top_levels),
+            sites=[str(path) for path in environment.site_folders],
+            free_threaded=target.runtime.free_threaded,
+            machine="" if target.machine.name == "host" else target.machine.name,
+            timeout=timeout,
+            watchdog=0.9 * settings.test_timeout,
+        )
+        return worker
+
+    ended = []
     try:
-        for job in (None, *jobs):
-            message = process_.receive(timeout + BOOT_TIMEOUT * scale)
+        if target.runtime.system == "win32":
+            # No fork there: each import has an interpreter that is started for it.
+            for job in jobs:
+                worker = start("import", [job])
+                ended.append(worker)
+                yield _marked(imports.judge(_import_alone(worker, job, timeout), target, place), worker, target)
+            return
+        worker = start("imports", jobs)
+        ended.append(worker)
+        for number in range(-1, len(jobs)):
+            message = worker.receive(timeout + BOOT_TIMEOUT * scale)
             if message is None:
-                raise WorkerError("the import check went silent", details=process_.said())
-            if job is not None:
-                record = imports.judge(message, target, place)
-                # What Wine itself writes does not reach the pipe of the importing process.
-                stub = wine_words.stub(f"{message['output']}\n{process_.said()}") if target.runtime.under else ""
-                process_.mark()
-                if stub and record.outcome is Outcome.FAILED:
-                    record = replace(record, outcome=Outcome.ERROR, text=wine_words.blame(stub), trace=())
-                yield record
+                raise WorkerError("the import check went silent", details=worker.said())
+            if number >= 0:
+                yield imports.judge(message, target, place)
     except WorkerError as error:
         yield Record(name="import", outcome=Outcome.ERROR, text=str(error))
     finally:
-        process_.end()
-        left = process_.left_behind()
-        if left:
+        for worker in ended:
+            worker.end()
+        if left := "; ".join(filter(None, (worker.left_behind() for worker in ended))):
             notes.append(f"{target.node_id}: importing it started processes that stayed and were ended, {left}")
+
+
+def _import_alone(worker: Worker, job: Mapping[str, str], timeout: float) -> Message:
+    """Let one import have its process, and tell of it as :class:`~pytest_wheelcheck.worker.importer.Importer` does."""
+    message: Message | None = {}
+    death = ""
+    try:
+        if worker.receive(BOOT_TIMEOUT) is None:
+            raise WorkerError("the import check went silent", details=worker.said())
+    except WorkerError:
+        worker.end()
+        raise
+    try:
+        message = worker.receive(timeout)
+    except WorkerFatalError:
+        raise
+    except WorkerError as error:
+        death = error.what
+    # After its message it has nothing more to do.
+    worker.end(grace=GRACE if message else 0.0)
+    told = message or {}
+    seen = {
+        "status": 0,
+        "timed_out": message is None,
+        "output": worker.said(),
+        "death": death,
+        "complete": "ok" in told,
+    }
+    return {**told, "name": job["name"], "kind": job["kind"], **seen}
+
+
+def _marked(record: Record, worker: Worker, target: Target) -> Record:
+    """Turn the failure of an import that met a function which Wine does not have into «could not be checked»."""
+    stub = wine_words.stub(worker.said()) if target.runtime.under else ""
+    if stub and record.outcome is Outcome.FAILED:
+        return replace(record, outcome=Outcome.ERROR, text=wine_words.blame(stub), trace=())
+    return record
 
 
 def _library_folders(target: Target) -> Iterator[Path]:

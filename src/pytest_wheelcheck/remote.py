@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import process
-from .errors import WorkerError
+from .errors import WorkerError, WorkerFatalError
 from .runtimes import wine_paths, wine_words
 from .runtimes.wine_session import LEFT
 from .worker import CHANNEL_GONE, FRAME_LIMIT, LEAVE, LEFT_BEHIND, PROTOCOL
@@ -128,7 +128,7 @@ class Worker:
 
     def _checked(self, message: Message) -> Message:
         if message["type"] == "fatal":
-            raise WorkerError(
+            raise WorkerFatalError(
                 "the worker in the target could not go on",
                 cause="a plugin or conftest that does not work on this target, or a fault of ours",
                 details=str(message["text"]),

@@ -20,7 +20,7 @@ print that looks like a message, is not taken for the worker.
 From the controller:
 
 ========== ===========================================================================================================
-``start``  ``protocol``, ``nonce``, ``mode`` (``imports`` or ``tests``) and that mode's settings
+``start``  ``protocol``, ``nonce``, ``mode`` (``imports``, ``import`` or ``tests``) and that mode's settings
 ``run``    ``id``: the node id to run; ``next``: the one after it or ``null``; ``left``: failures until the run stops, or 0;
            ``watchdog``: seconds after which the process writes its stacks and, if ``leave``, ends itself (the controller
            may be gone)
@@ -31,7 +31,7 @@ From the worker:
 
 ============= ========================================================================================================
 ``hello``     ``facts`` of the interpreter
-``imported``  one result of the mode ``imports``: see :class:`Importer`
+``imported``  one result of the mode ``imports``, or that of ``import``: see :class:`~.importer.Importer`
 ``collecting`` ``id``: the module that is collected next, or ``""`` after the last one
 ``collected`` ``items``, ``reports`` (of modules that failed or skipped), ``header`` (lines), ``unknown`` (options of the
               host's that the target does not know), ``pytest`` (version)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import sys
 import time
 
-from . import PROTOCOL
 from .channel import ChildDoneError
 from .telling import describe_error, tell_illegal_instructions
 
@@ -22,11 +20,12 @@ if TYPE_CHECKING:
 class Importer:
     """Imports each module in a process of its own, before any test tool is in reach.
 
-    Where ``fork`` exists, the children come from this bare interpreter; elsewhere each is a new process. An ``imported``
-    message has ``name``, ``kind`` (``import`` or ``entry``), ``ok``, ``seconds`` (of the import), ``status`` (wait status
-    of the process as :attr:`subprocess.Popen.returncode` has it), ``timed_out``, ``output`` (what it printed),
-    ``file``, ``error`` (see :func:`describe_error`) or ``null``, ``gil`` (whether a free-threaded interpreter runs with
-    the GIL afterwards), ``mapped`` (files mapped by the import), ``before`` (those mapped before), ``foreign``.
+    The children are forked from this bare interpreter; where there is no ``fork``, the controller starts one for each
+    import (:func:`import_alone`), and adds what it sees of the process. An ``imported`` message has ``name``, ``kind``
+    (``import`` or ``entry``), ``ok``, ``seconds`` (of the import), ``status`` (wait status of the process as
+    :attr:`subprocess.Popen.returncode` has it), ``timed_out``, ``output`` (what it printed), ``file``, ``error`` (see
+    :func:`~.telling.describe_error`) or ``null``, ``gil`` (whether a free-threaded interpreter runs with the GIL
+    afterwards), ``mapped`` (files mapped by the import), ``before`` (those mapped before), ``foreign``.
     """
 
     def __init__(self, channel: Channel, settings: dict[str, Any]) -> None:
@@ -37,8 +36,7 @@ class Importer:
     def run(self) -> None:
         """Import everything that the settings name, then send the end record."""
         for job in self.settings["jobs"]:
-            result = self._fork(job) if hasattr(os, "fork") else self._spawn(job)
-            self.channel.send("imported", **result)
+            self.channel.send("imported", **self._fork(job))
         self.channel.send("finished", status=0, summary="")
 
     def _fork(self, job: dict[str, str]) -> dict[str, Any]:
@@ -135,34 +133,6 @@ class Importer:
         # An ordinary end, with atexit handlers and module teardown: a module may import and then crash on the way out.
         raise ChildDoneError
 
-    def _spawn(self, job: dict[str, str]) -> dict[str, Any]:
-        import subprocess
-
-        settings = dict(self.settings, jobs=[job], single=True)
-        process = subprocess.Popen(
-            [sys.executable, *self.settings["argv"]],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        data = json.dumps({"type": "start", "protocol": PROTOCOL, "nonce": "", **settings}).encode("ascii")
-        timed_out = False
-        try:
-            out, err = process.communicate(struct.pack(">I", len(data)) + data, timeout=self.timeout)
-        except subprocess.TimeoutExpired:
-            timed_out = True
-            process.kill()
-            out, err = process.communicate()
-        # Frames: hello, then the result.
-        body = b""
-        while len(out) >= 4:
-            (length,) = struct.unpack(">I", out[:4])
-            message = json.loads(out[4 : 4 + length].decode("ascii")) if len(out) >= 4 + length else {}
-            if message.get("type") == "single":
-                body = json.dumps(message["result"]).encode("ascii")
-            out = out[4 + length :]
-        return self._result(job, body, process.returncode, timed_out, err[-20000:].decode("utf-8", "backslashreplace"))
-
     @staticmethod
     def _result(job: dict[str, str], data: bytes, status: int | None, timed_out: bool, output: str) -> dict[str, Any]:
         try:
@@ -178,6 +148,16 @@ class Importer:
             complete="ok" in result,
         )
         return result
+
+
+def import_alone(channel: Channel, settings: dict[str, Any]) -> None:
+    """Do the one import that the settings name in this process, which is there for nothing else."""
+    import faulthandler
+
+    faulthandler.enable(file=2)
+    if settings["watchdog"]:
+        faulthandler.dump_traceback_later(settings["watchdog"], file=2)
+    channel.send("imported", **import_one(settings["jobs"][0], settings))
 
 
 def import_one(job: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:

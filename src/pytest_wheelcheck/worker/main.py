@@ -40,13 +40,12 @@ def serve() -> int:
         if start["type"] != "start" or start["protocol"] != PROTOCOL:
             channel.send("fatal", text="protocol %r is not %r" % (start.get("protocol"), PROTOCOL))
             return 2
-        if start.get("single"):
-            from .importer import import_one
-
-            channel.send("single", result=import_one(start["jobs"][0], start))
-            return 0
         channel.send("hello", protocol=PROTOCOL, executable=sys.executable, version=list(sys.version_info[:3]))
-        if start["mode"] == "imports":
+        if start["mode"] == "import":
+            from .importer import import_alone
+
+            import_alone(channel, start)
+        elif start["mode"] == "imports":
             from .importer import Importer
 
             Importer(channel, start).run()
