@@ -178,13 +178,13 @@ def test_while_collecting(run: Callable[..., Seen]) -> None:
     found = run(
         test_segfault="import ctypes\nctypes.string_at(0)\n",
         test_exit="import os\nos._exit(0)\n",
-        test_fork="import os\nif os.fork() == 0: CHILD = True\ndef test_fork(): pass\n",
+        test_zfork="import os\nif os.fork() == 0: CHILD = True\ndef test_fork(): pass\n",  # last, or its copy writes beside the other deaths
         test_good="def test_good(): pass\n",
     )
     assert found.code == pytest.ExitCode.TESTS_FAILED
     assert found.only("FAILED") == ["tests/test_exit.py", "tests/test_segfault.py"]
     assert found.nodes["tests/test_good.py::test_good"] == "PASSED"
-    assert found.nodes["tests/test_fork.py::test_fork"] == "PASSED"
+    assert found.nodes["tests/test_zfork.py::test_fork"] == "PASSED"
     told = failures(found.text)
     assert "killed by SIGSEGV, while tests/test_segfault.py was collected" in found.text
     assert 'test_segfault.py", line 2 in <module>' in found.text
