@@ -21,6 +21,8 @@ from typing import Protocol
 
 from pytest_wheelcheck.model import Runtime
 
+from . import tags
+
 #: The oldest CPython that gets targets: the oldest for which pytest 8.4, the last of its line, exists.
 OLDEST = (3, 9)
 
@@ -138,6 +140,45 @@ class Offer:
     def identity(self) -> tuple[str, tuple[int, int], bool, Platform]:
         """What two providers' offers have in common when they stand for the same interpreter."""
         return self.implementation, self.version[:2], self.free_threaded, self.platform
+
+    @classmethod
+    def of_cpython(
+        cls,
+        *,
+        provider: str,
+        version: tuple[int, int, int],
+        free_threaded: bool,
+        platform: Platform,
+        libc_version: tuple[int, int],
+        how: str,
+        key: str = "",
+        emulated: bool = False,
+        rank: int = 0,
+        under: str = "",
+    ) -> Offer:
+        """Make the offer of a CPython, with the tags that follow from what it is (not for macOS, where more counts)."""
+        return cls(
+            provider=provider,
+            implementation="cpython",
+            version=version,
+            free_threaded=free_threaded,
+            platform=platform,
+            libc_version=libc_version,
+            tags=tags.accepted(
+                implementation="cpython",
+                version=version,
+                free_threaded=free_threaded,
+                system=platform.system,
+                architecture=platform.architecture,
+                libc=platform.libc,
+                libc_version=libc_version,
+            ),
+            how=how,
+            key=key,
+            emulated=emulated,
+            rank=rank,
+            under=under,
+        )
 
     def runtime(self, python: Path, *, native: Path | None = None, launch: tuple[tuple[str, ...], ...] = ()) -> Runtime:
         """Make the runtime of this offer, now that its executable is there.

@@ -22,7 +22,7 @@ from pytest_wheelcheck import cache, process
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.model import Runtime
 
-from . import apt, launcher, qemu, tags
+from . import apt, launcher, qemu
 from .architectures import ARCHITECTURES, Architecture, native, runs_natively
 from .base import OLDEST, Answer, Offer, Platform, Request, here
 from .host import Facts, HostProvider, facts_from_json, facts_to_json, query
@@ -424,14 +424,12 @@ def runtime(
         name=f"cp{stem.replace('.', '')}-{'musl' if facts.libc == 'musl' else ''}linux-{architecture.name}",
         stem=stem,
     )
-    return Offer(
+    return Offer.of_cpython(
         provider=offer.provider,
-        implementation="cpython",
         version=facts.version,
         free_threaded=facts.free_threaded,
         platform=_platform(architecture, facts),
         libc_version=facts.libc_version,
-        tags=accepted(facts, architecture),
         how=offer.how,
         emulated=emulator is not None,
     ).runtime(python, native=stand_in, launch=(launch.before, launch.after))
@@ -447,19 +445,6 @@ def facts_of(folder: Path) -> Facts | None:
 
 def _platform(architecture: Architecture, facts: Facts) -> Platform:
     return Platform(system="linux", architecture=architecture.name, libc=facts.libc)
-
-
-def accepted(facts: Facts, architecture: Architecture) -> tuple[str, ...]:
-    """List the tags that an interpreter accepts."""
-    return tags.accepted(
-        implementation="cpython",
-        version=facts.version,
-        free_threaded=facts.free_threaded,
-        system="linux",
-        architecture=architecture.name,
-        libc=facts.libc,
-        libc_version=facts.libc_version,
-    )
 
 
 def batches(archive: apt.Archive) -> Iterator[list[str]]:
@@ -518,22 +503,12 @@ def _offer(
     provider: str,
 ) -> Offer:
     emulated = not runs_natively(architecture.name)
-    return Offer(
+    return Offer.of_cpython(
         provider=provider,
-        implementation="cpython",
         version=version,
         free_threaded=False,
         platform=Platform(system="linux", architecture=architecture.name, libc="glibc"),
         libc_version=libc,
-        tags=tags.accepted(
-            implementation="cpython",
-            version=version,
-            free_threaded=False,
-            system="linux",
-            architecture=architecture.name,
-            libc="glibc",
-            libc_version=libc,
-        ),
         how=f"CPython {'.'.join(map(str, version))} of the host's archive ({candidate.suite})"
         + (", emulated by QEMU" if emulated else ""),
         key=json.dumps(asdict(candidate)),

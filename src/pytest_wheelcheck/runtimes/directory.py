@@ -22,7 +22,7 @@ from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.model import Runtime
 
-from . import apt, c_library, debian, link_farm, qemu, standard_library, tags, wine_folders
+from . import apt, c_library, debian, link_farm, qemu, standard_library, wine_folders
 from .architectures import ALIASES, ARCHITECTURES, Architecture, runs_natively
 from .base import OLDEST, Answer, Offer, Platform, Request
 from .progress import step
@@ -399,22 +399,12 @@ class DirectoryProvider:
         if not emulated and found.libc == "glibc" and libc_version < debian.ARGV0_SINCE:
             # Its own loader cannot hand on the launcher's path.
             emulated, why = True, f", since its loader is of glibc {libc_version[0]}.{libc_version[1]}"
-        return Offer(
+        return Offer.of_cpython(
             provider=self.name,
-            implementation="cpython",
             version=found.version,
             free_threaded=found.free_threaded,
             platform=Platform(system="linux", architecture=sysroot.architecture, libc=found.libc),
             libc_version=libc_version,
-            tags=tags.accepted(
-                implementation="cpython",
-                version=found.version,
-                free_threaded=found.free_threaded,
-                system="linux",
-                architecture=sysroot.architecture,
-                libc=found.libc,
-                libc_version=libc_version,
-            ),
             how=f"{found.program}{', emulated by QEMU' if emulated else ''}{why}",
             key=str(found.program),
             emulated=emulated,

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,23 @@ def judge(python: Path) -> Facts:
             facts = query(base)
     _remember(python, facts)
     return facts
+
+
+def runtime_of(offer: Offer, python: Path) -> Runtime:
+    """Make the runtime of a native interpreter that was offered, of what it turns out to be.
+
+    :raises WheelcheckError: as :func:`judge` does.
+    """
+    facts = judge(python)
+    return replace(
+        offer,
+        implementation=facts.implementation,
+        version=facts.version,
+        free_threaded=facts.free_threaded,
+        platform=facts.platform,
+        libc_version=facts.libc_version,
+        tags=facts.tags,
+    ).runtime(python)
 
 
 def _base(python: Path) -> Path:

@@ -25,10 +25,10 @@ from pytest_wheelcheck import cache, process
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.model import Runtime
 
-from . import apt, c_library, console, debian, pinned, qemu, tags
+from . import apt, c_library, console, debian, pinned, qemu
 from .architectures import ARCHITECTURES, Architecture, native, runs_natively
 from .base import Answer, Offer, Platform, Request, fits, glibc, here
-from .host import HostProvider, judge
+from .host import HostProvider, runtime_of
 from .progress import step
 from .published_wheels import DISTRIBUTION, PUBLISHED, VERSION, Published
 from .standard_library import SMOKE, StandardLibraries, archives
@@ -108,7 +108,7 @@ class PublishedProvider:
         folder = cache.provision(key, lambda side: self._make(published, side))
         python = folder / "bin" / f"python{_stem(published)}"
         try:
-            facts = judge(python)
+            return runtime_of(offer, python)
         except (ProcessError, RuntimeUnavailableError) as error:
             raise RuntimeUnavailableError(
                 f"{python} does not run",
@@ -116,16 +116,6 @@ class PublishedProvider:
                 advice=f"remove {folder} and run again",
                 details=str(error),
             ) from error
-        return Offer(
-            provider=self.name,
-            implementation="cpython",
-            version=facts.version,
-            free_threaded=facts.free_threaded,
-            platform=facts.platform,
-            libc_version=facts.libc_version,
-            tags=facts.tags,
-            how=offer.how,
-        ).runtime(python)
 
     def _get_emulated(self, published: Published, offer: Offer) -> Runtime:
         architecture = ARCHITECTURES[published.architecture]
@@ -213,22 +203,12 @@ class PublishedProvider:
         else:
             major, _, minor = glibc().partition(" ")[2].partition(".")
             libc_version = (int(major or 2), int(minor.partition(".")[0] or 17))
-        return Offer(
+        return Offer.of_cpython(
             provider=self.name,
-            implementation="cpython",
             version=published.version,
             free_threaded=published.free_threaded,
             platform=platform,
             libc_version=libc_version,
-            tags=tags.accepted(
-                implementation="cpython",
-                version=published.version,
-                free_threaded=published.free_threaded,
-                system="linux",
-                architecture=published.architecture,
-                libc=published.libc,
-                libc_version=libc_version,
-            ),
             how=f"inside the published wheel {DISTRIBUTION} {VERSION} ({published.abi}-{published.platform_tag})"
             + (", emulated by QEMU" if emulated else ""),
             key=published.sha256,

@@ -28,10 +28,10 @@ from pytest_wheelcheck.errors import InstallError, ProcessError, RuntimeUnavaila
 from pytest_wheelcheck.installer import uv_command
 from pytest_wheelcheck.model import Runtime
 
-from . import apt, c_library, debian, qemu, standard_library, tags
+from . import apt, c_library, debian, qemu, standard_library
 from .architectures import ARCHITECTURES, Architecture, native, runs_natively
 from .base import OLDEST, Answer, Kind, Offer, Platform, Request, fits, glibc, here
-from .host import judge
+from .host import runtime_of
 from .progress import step
 
 #: Bump when the way in which the installations are made changes.
@@ -207,18 +207,7 @@ class UvProvider:
                     ) from error
                 process.run([python, "-I", "-m", "compileall", "-q", "-q", side / "python/lib"], check=False)
 
-        python = cache.provision(download.place, make) / "python/bin" / f"python{download.stem}"
-        facts = judge(python)
-        return Offer(
-            provider=self.name,
-            implementation="cpython",
-            version=facts.version,
-            free_threaded=facts.free_threaded,
-            platform=facts.platform,
-            libc_version=facts.libc_version,
-            tags=facts.tags,
-            how=offer.how,
-        ).runtime(python)
+        return runtime_of(offer, cache.provision(download.place, make) / "python/bin" / f"python{download.stem}")
 
     def _downloads(self, request: Request, reasons: dict[str, None]) -> tuple[list[Download], bool]:
         """List what is in the cache, and of the catalogue the newest of what is not, if it can be reached.
@@ -266,22 +255,12 @@ class UvProvider:
     def _offer(self, download: Download, library: c_library.CLibrary | None) -> Offer:
         emulated = not runs_natively(download.architecture)
         libc_version = library.version if library else _own_glibc()
-        return Offer(
+        return Offer.of_cpython(
             provider=self.name,
-            implementation="cpython",
             version=download.version,
             free_threaded=download.free_threaded,
             platform=download.platform,
             libc_version=libc_version,
-            tags=tags.accepted(
-                implementation="cpython",
-                version=download.version,
-                free_threaded=download.free_threaded,
-                system="linux",
-                architecture=download.architecture,
-                libc=download.libc,
-                libc_version=libc_version,
-            ),
             how=f"{download.key} of uv{', emulated by QEMU' if emulated else ''}",
             key=json.dumps(asdict(download)),
             emulated=emulated,

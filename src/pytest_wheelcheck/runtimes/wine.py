@@ -19,7 +19,7 @@ from pytest_wheelcheck import cache, process
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.model import Runtime
 
-from . import debian, launcher, pinned, tags, wine_folders, wine_pe, wine_session, wine_system
+from . import debian, launcher, pinned, wine_folders, wine_pe, wine_session, wine_system
 from .architectures import runs_natively
 from .base import Answer, Offer, Platform, Request, fits, here
 from .host import HostProvider
@@ -181,20 +181,12 @@ class WineProvider:
         return offer.runtime(python, native=stand_in, launch=(launch.before, launch.after))
 
     def _offer(self, version: tuple[int, int, int], how: str, key: str) -> Offer:
-        return Offer(
+        return Offer.of_cpython(
             provider=self.name,
-            implementation="cpython",
             version=version,
             free_threaded=False,
             platform=PLATFORM,
             libc_version=(0, 0),
-            tags=tags.accepted(
-                implementation="cpython",
-                version=version,
-                free_threaded=False,
-                system=PLATFORM.system,
-                architecture=PLATFORM.architecture,
-            ),
             how=f"{how}, under Wine",
             under="wine",
             key=key,
