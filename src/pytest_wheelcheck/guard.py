@@ -62,6 +62,9 @@ class Guard:
         self.overlays = list(overlays)
         self._real_sites = tuple(_real(site) + os.sep for site in self.sites)
         self._judged: dict[Any, Any] = {}
+        self._bases: dict[str, str] = {}
+        self._shares: dict[str, bool] = {}
+        self._standard = os.path.dirname(os.__file__) + os.sep
 
     @classmethod
     def load(cls, path: str) -> Guard:
@@ -178,19 +181,25 @@ class Guard:
 
         :param name: the name that it was loaded under; ``src.pkg`` is no name of the wheel.
         """
+        top, _, rest = name.partition(".")
+        # Most modules are the interpreter's or the test tools'. To ask the system for the real place of each takes time.
+        if file.startswith(self._standard) and top not in self.names and "-packages" not in file:
+            return False
+        for folder in self.overlays:
+            if file.startswith(folder + os.sep):
+                # A test tool may share a namespace package with the wheel.
+                return self._has(file[len(folder) + 1 :])
         if self.is_inside(file):
             return False
         real = _real(file)
         for folder in self.overlays:
-            base = _real(folder) + os.sep
+            base = self._base(folder)
             if real.startswith(base):
-                # A test tool may share a namespace package with the wheel.
                 return self._has(real[len(base) :])
-        top, _, rest = name.partition(".")
         if top in self.names:
             return not any(is_test_name(component) for component in rest.split("."))
         for root in self.roots:
-            base = _real(root) + os.sep
+            base = self._base(root)
             if real.startswith(base):
                 relative = real[len(base) :]
                 parts = [part.partition(".")[0] for part in relative.split(os.sep)]
@@ -198,8 +207,17 @@ class Guard:
                     return True
         return False
 
+    def _base(self, folder: str) -> str:
+        """Give the real path of a folder, with a separator behind it."""
+        if folder not in self._bases:
+            self._bases[folder] = _real(folder) + os.sep
+        return self._bases[folder]
+
     def _has(self, relative: str) -> bool:
-        return any(os.path.isfile(os.path.join(site, relative)) for site in self.sites)
+        top = relative.partition(os.sep)[0]
+        if top not in self._shares:
+            self._shares[top] = any(os.path.exists(os.path.join(site, top)) for site in self.sites)
+        return self._shares[top] and any(os.path.isfile(os.path.join(site, relative)) for site in self.sites)
 
 
 def _is_standard(name: str) -> bool:
