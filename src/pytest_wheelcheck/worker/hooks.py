@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import finders
 from .standins import Buffer, JUnit, quiet_reporter
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ def make_plugin(worker: WorkerSession) -> object:
         def pytest_load_initial_conftests(
             self, early_config: Any, parser: Any, args: list[str]
         ) -> Generator[None, Any, None]:
+            finders.end()
             worker.provenance.patch_import_path()
             worker.provenance.watch_loaders()
             worker.provenance.guard.first()

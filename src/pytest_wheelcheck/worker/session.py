@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from . import OUTPUT_LIMIT, UNIX_MODULES
+from . import OUTPUT_LIMIT, UNIX_MODULES, finders
 from .channel import dup_high
 from .facts import local_facts
 from .hooks import make_fixtures, make_plugin
@@ -35,7 +35,7 @@ def run_tests(channel: Channel, settings: dict[str, Any]) -> None:
         faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
     except (ImportError, AttributeError):
         pass  # Windows: the watchdog of each test writes the stacks.
-    if settings["facts"].get("machine", "host") != "host":
+    if settings["facts"].get("machine", "host") != "host" and sys.platform != "win32":
         tell_illegal_instructions(log)
     for folder in settings["overlays"]:
         if folder not in sys.path:
@@ -46,6 +46,8 @@ def run_tests(channel: Channel, settings: dict[str, Any]) -> None:
     guard = sys.modules["_wheelcheck_guard"].install() if "_wheelcheck_guard" in sys.modules else None
     if guard is None:
         raise RuntimeError("the guard of the environment did not start: is its .pth file disabled (-S, or -I -S)?")
+    if sys.platform == "win32":
+        finders.begin()
     import pytest
 
     facts = dict(local_facts(), **settings["facts"])
