@@ -145,7 +145,12 @@ class Prepared:
         self.installed = room.install(self.environment, wheel, extras=extras, settings=settings)
 
     def overlay(
-        self, *requirements: str, groups: Sequence[str] = (), project: Path | None = None, name: str = "overlay"
+        self,
+        *requirements: str,
+        groups: Sequence[str] = (),
+        project: Path | None = None,
+        name: str = "overlay",
+        linked: bool = False,
     ) -> room.Overlay:
         return room.overlay(
             self.environment,
@@ -157,6 +162,7 @@ class Prepared:
             project=project,
             groups=groups,
             settings=self.settings,
+            linked=linked,
         )
 
 
@@ -430,12 +436,40 @@ def test_overlay_is_cached_compiled_and_copied(prepared: Prepared, links: Path) 
     assert behind(third, "import extradep; print(extradep.new)") == "1"
 
 
+def test_linked_overlay_that_somebody_wrote_into_is_made_anew(prepared: Prepared) -> None:
+    first = prepared.overlay(linked=True)
+    copied = prepared.overlay(name="copied")
+    assert first.path is not None
+    assert copied.path is not None
+    source = first.path / "pytest.py"
+    assert source.stat().st_nlink == 2
+    assert (copied.path / "pytest.py").stat().st_nlink == 1
+    # A new file, and one that is replaced, as most programs write, are the target's alone.
+    (first.path / "more.py").write_text("")
+    replaced = first.path / "replaced"
+    replaced.write_text("version = 'spoilt'")
+    replaced.replace(first.path / "pluggy.py")
+    second = prepared.overlay(name="second", linked=True)
+    assert second.path is not None
+    assert (second.path / "pytest.py").samefile(source)
+    assert behind(second, "import pluggy; print(hasattr(pluggy, 'version'))") == "False"
+    source.write_text("version = 'spoilt'")
+    third = prepared.overlay(name="third", linked=True)
+    assert behind(third, "import pytest; print(pytest.version)") == "8"
+
+
 def test_byte_code_for_an_emulated_runtime_is_made_natively(prepared: Prepared) -> None:
     fields = {name: getattr(prepared.runtime, name) for name in Runtime.__slots__}
     prepared.runtime = Runtime(**{**fields, "emulated": True})
     overlay = prepared.overlay()
     assert overlay.path is not None
     assert Path(importlib.util.cache_from_source(str(overlay.path / "pytest.py"))).is_file()
+    prepared.runtime = Runtime(**{**fields, "emulated": True, "native": Path(sys._base_executable)})  # type: ignore[attr-defined]
+    overlay = prepared.overlay(name="other")
+    assert overlay.path is not None
+    # By another interpreter: unchecked byte-code (PEP 552).
+    compiled = Path(importlib.util.cache_from_source(str(overlay.path / "pytest.py")))
+    assert compiled.read_bytes()[4:8] == bytes([1, 0, 0, 0])
     prepared.runtime = Runtime(**{**fields, "emulated": True, "version": (3, 99, 0)})
     overlay = prepared.overlay(name="second")
     assert overlay.path is not None

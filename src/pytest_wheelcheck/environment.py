@@ -43,7 +43,7 @@ else:  # pytest depends on it there
 TOOLS = ("pytest>=8.4", "pytest-timeout")
 
 #: Bump to have every cached overlay made again.
-_LAYOUT = 2
+_LAYOUT = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -464,11 +464,13 @@ def overlay(
     groups: Sequence[str],
     settings: InstallSettings,
     compiler: Path | None = None,
+    linked: bool = False,
 ) -> Overlay:
     """Lay pytest, pytest-timeout and the test requirements into a folder of their own, for behind *environment*.
 
     What the environment has is taken as it is: only the rest goes into the folder. Requirements that name the wheel's
-    project are met by the wheel. What was resolved is kept in the user cache, with byte-code; each call gets a copy.
+    project are met by the wheel. What was resolved is kept in the user cache, with byte-code; each call gets a
+    copy.
 
     :param installed: what :func:`install` returned for *environment*.
     :param folder: is filled; need not exist.
@@ -478,6 +480,8 @@ def overlay(
     :param compiler: an interpreter that makes byte-code for *runtime* at native speed: one of the same implementation,
         minor version and ABI, whatever its architecture. ``None`` for the runtime's own, or, for an emulated one, the
         host's where it fits; otherwise an emulated target's overlay has no byte-code.
+    :param linked: the files may be links (link(2)) of those in the cache, where that can be: they are there in no time,
+        and who writes into one writes into the cache, which is noticed at the next use.
     :raises InstallError: the tools cannot be had, or fit the wheel in no way.
     """
     start = time.monotonic()
@@ -501,7 +505,7 @@ def overlay(
             runtime, [*files, *words, "-c", _write_constraints(Path(scratch), installed)], present, settings
         )
         if not isinstance(pins, process.Completed):
-            _fill(folder, runtime, pins, settings, compiler or compiler_for(runtime))
+            _fill(folder, runtime, pins, settings, compiler or compiler_for(runtime), linked=linked)
             return Overlay(
                 environment=environment,
                 path=folder,
@@ -559,7 +563,9 @@ def _resolve(
     return done.stdout
 
 
-def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, compiler: Path | None) -> None:
+def _fill(
+    folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, compiler: Path | None, *, linked: bool
+) -> None:
     """Install *pins* into *folder*: by way of the cache where they name contents, else directly."""
     # An editable project would be reached through a .pth file, which is only obeyed in site-packages.
     pins = re.sub(r"^-e ", "", pins, flags=re.MULTILINE)
@@ -567,7 +573,7 @@ def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, 
         _target(folder, runtime, pins, settings, compiler)
         return
     name = f"{runtime.interpreter}-{runtime.platform}"
-    compiled = "plain" if compiler is None else "compiled"
+    compiled = "plain" if compiler is None else "compiled" if compiler == runtime.python else "unchecked"
     key = cache.digest(str(_LAYOUT), pins, name, runtime.version_text, installer.uv_version(), compiled)
 
     def make(side: Path) -> None:
@@ -580,8 +586,17 @@ def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, 
         # A cleaner of old files, a full disk or a test reached into it.
         cache.discard(place)
         made = cache.provision(place, make)
-    # copytree keeps the times, by which the interpreter knows that byte-code is fresh.
-    shutil.copytree(made / "site", folder, symlinks=True, dirs_exist_ok=True)
+    # Either way the times are kept, by which the interpreter knows that byte-code is fresh.
+    lay = _link if linked else shutil.copy2
+    shutil.copytree(made / "site", folder, symlinks=True, dirs_exist_ok=True, copy_function=lay)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        # Another file system, or one without links.
+        shutil.copy2(source, target)
 
 
 def _is_whole(made: Path) -> bool:
@@ -637,7 +652,9 @@ def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings
     (folder / ".lock").unlink(missing_ok=True)
     if compiler is not None and compiler != runtime.python:
         with contextlib.suppress(ProcessError):
-            process.run([compiler, "-I", "-m", "compileall", "-q", "-q", "-j", "0", folder], check=False)
+            # Nobody changes the sources, and where to ask for their times is slow, the worker does not (PEP 552).
+            words = ("-q", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash")
+            process.run([compiler, "-I", "-m", "compileall", *words, folder], check=False)
 
 
 def compiler_for(runtime: Runtime) -> Path | None:
