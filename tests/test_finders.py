@@ -106,6 +106,15 @@ def test_only_unchecked_byte_code_is_taken_without_a_look_at_the_source(
     assert module.__spec__.cached == importlib.util.cache_from_source(str(path))
 
 
+@pytest.mark.parametrize("size", [0, 5, 16, 40])
+def test_byte_code_that_was_cut_off_is_left_aside(quick: Path, size: int) -> None:
+    path = quick / "subject_of_finders.py"
+    path.write_text("value = 1\ndef function(): return [value] * 1000\n")
+    compiled = Path(str(py_compile.compile(str(path), invalidation_mode=UNCHECKED)))
+    compiled.write_bytes(compiled.read_bytes()[:size])
+    assert importlib.import_module("subject_of_finders").value == 1
+
+
 def test_check_that_the_interpreter_was_told_to_make_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
     path = tmp_path / "subject.py"

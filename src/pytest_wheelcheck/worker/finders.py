@@ -42,7 +42,11 @@ class _Loader(SourceFileLoader):
             return super().get_code(fullname)
         if data[:8] != MAGIC_NUMBER + _UNCHECKED or _imp.check_hash_based_pycs == "always":
             return super().get_code(fullname)
-        code: CodeType = marshal.loads(memoryview(data)[16:])  # noqa: S302  what any import does
+        try:
+            code: CodeType = marshal.loads(memoryview(data)[16:])  # noqa: S302  what any import does
+        except (EOFError, ValueError, TypeError):
+            # Cut off by a full disk.
+            return self.source_to_code(self.get_data(self.path), self.path)
         # It was compiled elsewhere, and tracebacks show the file.
         _imp._fix_co_filename(code, self.path)
         return code
