@@ -23,7 +23,7 @@ from pathlib import Path
 
 from pytest_wheelcheck import environment
 from pytest_wheelcheck.installer import InstallSettings
-from pytest_wheelcheck.runtimes import wine, wine_session
+from pytest_wheelcheck.runtimes import wine, wine_paths, wine_session
 from pytest_wheelcheck.runtimes.host import HostProvider
 from pytest_wheelcheck.wheel import open_wheel
 
@@ -63,14 +63,14 @@ def prepare(folder: Path, wheel: Path) -> tuple[list[str], dict[str, str]]:
     environment.install(made, opened, extras=(), settings=settings)
     tools = [f"{name}=={importlib.metadata.version(name)}" for name in ("pytest", "pytest-timeout")]
     environment._install_into(made, tools, settings)  # noqa: SLF001  as the overlay is made
-    with open(runtime.launch[0][-1], encoding="utf-8") as file:  # noqa: PTH123
+    with open(runtime.launch[0][-2], encoding="utf-8") as file:  # noqa: PTH123
         about = json.load(file)
     prefix = folder / "prefix"
     prefix.mkdir()
-    wine_session.copy_prefix(about["prefix"], str(prefix), "")
+    wine_session.copy_prefix(about["prefix"], str(prefix), "", wine_paths.whole().words())
     program = made.scripts / "python.exe"
     env = wine_session.variables(about, str(prefix), str(program))
-    return [about["wine"], wine_session.to_windows(str(program)), "-m", "pytest", "-q", "tests"], env
+    return [about["wine"], wine_paths.whole().to_windows(program), "-m", "pytest", "-q", "tests"], env
 
 
 def timed(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[float, float]:

@@ -9,8 +9,11 @@ from pathlib import Path
 import pefile
 import pytest
 
+from pytest_wheelcheck import cache
 from pytest_wheelcheck.process import describe_status
 from pytest_wheelcheck.runtimes import wine_paths, wine_pe, wine_words
+
+ALL = wine_paths.Drives((("Z:", "/"),))
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="about paths of a host that is not Windows")
 
@@ -30,30 +33,81 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="about paths of 
     ],
 )
 def test_paths_that_come_out(said: str, shown: str) -> None:
-    assert wine_paths.from_windows(said) == shown
+    assert ALL.from_windows(said) == shown
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("/work/project/tests/a.py", r"P:\tests\a.py"),
+        ("/work/project", "P:\\"),
+        ("/work/project/build/run/0", r"T:\0"),
+        ("/work/project/build/runner", r"P:\build\runner"),
+        ("/work/projects", r"\\?\unix\work\projects"),
+        ("/", "\\\\?\\unix\\"),
+    ],
+)
+def test_the_deepest_drive_counts(here: str, there: str) -> None:
+    drives = wine_paths.Drives((("P:", "/work/project"), ("T:", "/work/project/build/run")))
+    assert drives.to_windows(here) == there
+    assert drives.from_windows(f"'{there}'") == f"'{here}'"
+    assert drives.from_windows(f"{there!r}") == f"{here!r}"
+    assert drives.from_windows(rf"\\?\{there}") == here or there.startswith("\\")
+    # On no drive that there is.
+    assert drives.from_windows(r"Z:\work X:/work") == r"Z:\work X:/work"
+
+
+def test_drives_of_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    run, one, two = tmp_path / "run", tmp_path / "one", tmp_path / "two"
+    drives = wine_paths.limited(run, [one / "tests", one, two, one])
+    runtimes = str(tmp_path / "cache/runtimes")
+    assert drives.folders == (("P:", str(one)), ("Q:", str(two)), ("R:", runtimes), ("T:", str(run)))
+    assert drives.words()[0] == f"P:={one}"
+    assert wine_paths.whole().to_windows(tmp_path / "cache/runtimes/x") == r"R:\x"
+    many = wine_paths.limited(run, [tmp_path / str(number) for number in range(40)])
+    letters = [letter for letter, _ in many.folders]
+    assert len(letters) == len(set(letters)) < 26
+    assert "C:" not in letters
+
+
+def test_drives_through_symbolic_links(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    drives = wine_paths.Drives((("R:", str(tmp_path / "link")),))
+    assert drives.to_windows(tmp_path / "real/x") == drives.to_windows(tmp_path / "link/x") == r"R:\x"
 
 
 def test_paths_are_spelt_as_they_lie_here(tmp_path: Path) -> None:
     module = tmp_path / "Env" / "Lib" / "pkg" / "mod.py"
     module.parent.mkdir(parents=True)
     module.write_text("", encoding="utf-8")
-    said = wine_paths.to_windows(module).replace("Env\\Lib", "env\\lib")
-    assert wine_paths.from_windows(f"in {said}, line 3") == f"in {module}, line 3"
-    assert wine_paths.from_windows(f"{said[:-6]}other.py") == f"{module.parent}/other.py"
-    assert wine_paths.from_windows("Z:\\No-Such\\x") == "/No-Such/x"
+    said = ALL.to_windows(module).replace("Env\\Lib", "env\\lib")
+    assert ALL.from_windows(f"in {said}, line 3") == f"in {module}, line 3"
+    assert ALL.from_windows(f"{said[:-6]}other.py") == f"{module.parent}/other.py"
+    assert ALL.from_windows("Z:\\No-Such\\x") == "/No-Such/x"
 
 
 def test_messages_that_come_out() -> None:
     message = {"location": ["tests\\test_x.py", 3, "test_a"], "data": {"path": "tests\\x.py", "text": "a\\b"}}
-    told = wine_paths.coming_out(message)
+    told = ALL.coming_out(message)
     assert told == {"location": ["tests/test_x.py", 3, "test_a"], "data": {"path": "tests/x.py", "text": "a\\b"}}
 
 
+def test_node_ids_with_parameters_that_are_paths() -> None:
+    drives = wine_paths.Drives((("P:", "/work"), ("Q:", "/other")))
+    item = {"id": "tests/a.py::test[P:\\x]", "names": ["test[P:\\x]"], "chain": [["Function", "test[P:\\x]"]]}
+    assert drives.coming_out(item) == item
+    assert drives.id_going_in("tests/a.py::test[P:\\x]") == item["id"]
+    assert drives.coming_out({"nodeid": "Q:/tests/a.py::test[Q:/y]"}) == {"nodeid": "/other/tests/a.py::test[Q:/y]"}
+    assert drives.id_going_in("/other/tests/a.py::test[/y]") == "Q:/tests/a.py::test[/y]"
+
+
 def test_settings_that_go_in(tmp_path: Path) -> None:
-    shown = wine_paths.to_windows(tmp_path)
+    shown = ALL.to_windows(tmp_path)
     given = [f"--rootdir={tmp_path}", f"{tmp_path}::test_a[/b]", "/no-such-folder/x", "tests/test_a.py", "-k", "a/b"]
     told = [f"--rootdir={shown}", f"{shown}::test_a[/b]", *given[2:]]
-    assert wine_paths.going_in({"args": given, "width": 80}) == {"args": told, "width": 80}
+    assert ALL.going_in({"args": given, "width": 80}) == {"args": told, "width": 80}
 
 
 def test_files_that_are_written() -> None:

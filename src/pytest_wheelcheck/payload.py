@@ -17,7 +17,7 @@ from . import cache, guard, process, worker
 from .environment import Environment, compiler_for
 from .errors import ProcessError
 from .model import Runtime, Target
-from .runtimes import wine_paths
+from .runtimes.wine_paths import Drives
 from .settings import Settings
 
 #: Their names in a target: such as no distribution has.
@@ -37,13 +37,19 @@ def lay_worker(folder: Path, runtime: Runtime) -> Path:
 
 
 def lay_guard(
-    environment: Environment, target: Target, settings: Settings, overlays: Sequence[str], folder: Path
+    environment: Environment,
+    target: Target,
+    settings: Settings,
+    overlays: Sequence[str],
+    folder: Path,
+    drives: Drives | None,
 ) -> None:
     """Put the guard into an environment, for every process there: a test may clear the variables of its children.
 
     :param folder: the target's own, for the guard's settings.
+    :param drives: by which the target calls the folders.
     """
-    told = wine_paths.to_windows if target.runtime.under else str
+    told = drives.to_windows if drives else str
     site = environment.site_packages
     compiled = _compiled(target.runtime)
     shutil.copy(compiled / f"{GUARD}.py", site)

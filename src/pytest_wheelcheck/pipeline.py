@@ -89,7 +89,7 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
     """
     records: list[Record] = []
     if not settings.sandbox:
-        wine_sessions.begin(target.runtime, folder)
+        wine_sessions.begin(target.runtime, folder, sandbox.drives(settings, target.runtime, folder))
     try:
         found = _prepare(target, settings, folder, records)
     except (OSError, WheelcheckError) as error:
@@ -169,7 +169,7 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
             f"{target.node_id}: the test tools do not go with the wheel's dependencies, so the tests run in a second "
             f"environment (moved there: {moved})"
         )
-    payload.lay_guard(home, target, settings, overlays, folder)
+    payload.lay_guard(home, target, settings, overlays, folder, sandbox.drives(settings, target.runtime, folder))
     payload.lay_worker(folder, target.runtime)
     return Preparation(
         records=tuple(records),
@@ -216,7 +216,9 @@ def _session(target: Target, settings: Settings, folder: Path) -> dict[str, str]
 
     In the sandbox, where they share no folder for the server's socket, each has one of its own.
     """
-    return {} if settings.sandbox else wine_sessions.variables(target.runtime, folder)
+    if settings.sandbox:
+        return {}
+    return wine_sessions.variables(target.runtime, folder, sandbox.drives(settings, target.runtime, folder))
 
 
 # --- imports and executables -------------------------------------------------------------------------------------------
@@ -250,7 +252,7 @@ def check_imports(
             env=inside(str(environment.scripts), str(environment.root), **_session(target, settings, folder)),
             cwd=empty,
             log=folder / "import.log",
-            windows=bool(target.runtime.under),
+            drives=sandbox.drives(settings, target.runtime, folder),
             enclosed=bool(enclosed),
         )
         worker.start(
@@ -601,7 +603,7 @@ class TargetRun:
             ),
             cwd=settings.cwd,
             log=self._folder / f"worker{self._token}.log",
-            windows=bool(self.target.runtime.under),
+            drives=sandbox.drives(settings, self.target.runtime, self._folder),
             enclosed=bool(enclosed),
         )
         with self._lock:

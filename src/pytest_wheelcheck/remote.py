@@ -24,7 +24,8 @@ from typing import IO, Any
 
 from . import process
 from .errors import WorkerError, WorkerFatalError
-from .runtimes import wine_paths, wine_words
+from .runtimes import wine_words
+from .runtimes.wine_paths import Drives
 from .runtimes.wine_session import LEFT
 from .worker import CHANNEL_GONE, FRAME_LIMIT, LEAVE, LEFT_BEHIND, PROTOCOL
 
@@ -57,7 +58,7 @@ class Worker:
     :param env: the process's whole environment.
     :param cwd: its working directory.
     :param log: file that takes its standard error, and whatever is printed there.
-    :param windows: it says paths as Windows does, although it runs here.
+    :param drives: of a program for Windows that runs here: where what it calls by its drive lies.
     :param enclosed: it runs in a sandbox, where processes have other numbers; what was started only waits for it.
     """
 
@@ -68,11 +69,11 @@ class Worker:
         env: Mapping[str, str],
         cwd: Path,
         log: Path,
-        windows: bool = False,
+        drives: Drives | None = None,
         enclosed: bool = False,
     ) -> None:
         self._log = log
-        self._windows = windows
+        self._drives = drives
         self._enclosed = enclosed
         self._nonce = secrets.token_hex(16)
         self._messages: queue.Queue[Message | None] = queue.Queue()
@@ -86,6 +87,9 @@ class Worker:
 
     def send(self, kind: str, /, **fields: object) -> None:
         """Send one message. A worker that is gone is noticed by :meth:`receive`, not here."""
+        if self._drives and kind == "run":
+            for name in ("id", "next"):
+                fields[name] = self._drives.id_going_in(str(fields[name])) if fields[name] else fields[name]
         data = json.dumps({"type": kind, **fields}).encode("ascii")
         stream = self._process.stdin
         if stream is None:
@@ -96,7 +100,7 @@ class Worker:
 
     def start(self, **settings: object) -> None:
         """Send the first message."""
-        told = wine_paths.going_in(settings) if self._windows else settings
+        told = self._drives.going_in(settings) if self._drives else settings
         self.send("start", protocol=PROTOCOL, nonce=self._nonce, **told)
 
     def receive(self, timeout: float | None) -> Message | None:
@@ -140,7 +144,7 @@ class Worker:
 
         On Windows nothing can be asked; there the watchdog that every test arms writes them.
         """
-        if hasattr(signal, "SIGUSR1") and not self._windows:
+        if hasattr(signal, "SIGUSR1") and not self._drives:
             before = self._size()
             self._signal_keeper(signal.SIGUSR1)
             end = time.monotonic() + wait
@@ -175,7 +179,7 @@ class Worker:
         process.end_tree(self._process, grace=KEEPER_GRACE if kept else 0.0)
         killed = sys.platform == "linux" and self._process.returncode == -signal.SIGKILL
         # The number of a Windows process, or of one in a sandbox, is not one of this system's.
-        if killed and isinstance(self._pid, int) and not self._windows and not self._enclosed:
+        if killed and isinstance(self._pid, int) and not self._drives and not self._enclosed:
             # The keeper itself was killed, by code under test or because it did not manage.
             process.end_group(self._pid)
         return self._process.returncode
@@ -193,7 +197,7 @@ class Worker:
         if self._left:
             more = f" and {len(self._left) - 5} more" if len(self._left) > 5 else ""
             return f"{len(self._left)}: {'; '.join(self._left[:5])}{more}"
-        begin = (LEFT if self._windows else f"{LEFT_BEHIND}{self._nonce} ").encode("ascii")
+        begin = (LEFT if self._drives else f"{LEFT_BEHIND}{self._nonce} ").encode("ascii")
         try:
             with self._log.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
@@ -201,7 +205,7 @@ class Worker:
         except OSError:
             return ""
         found = next((line[len(begin) :].decode("utf-8", "replace") for line in lines if line.startswith(begin)), "")
-        return wine_paths.from_windows(found) if self._windows else found
+        return self._drives.from_windows(found) if self._drives else found
 
     def mark(self) -> None:
         """Remember this place of the log: what follows belongs to the next test."""
@@ -224,7 +228,7 @@ class Worker:
                 text = file.read().decode("utf-8", "backslashreplace")
         except OSError:
             return ""
-        text = _OWN_FRAMES.sub("", wine_paths.from_windows(text) if self._windows else text)
+        text = _OWN_FRAMES.sub("", self._drives.from_windows(text) if self._drives else text)
         text = text.replace(f"{LEFT_BEHIND}{self._nonce} ", "[what was left running, and was ended] ")
         cut = f"[{start - self._mark} bytes before this are in {self._log}]\n" if start > self._mark else ""
         return cut + text
@@ -257,7 +261,7 @@ class Worker:
                 if sys.platform != "win32" and code == -signal.SIGKILL
                 else "a crash in native code"
             )
-            if (self._windows or sys.platform == "win32") and (known := wine_words.death(self.said())):
+            if (self._drives or sys.platform == "win32") and (known := wine_words.death(self.said())):
                 what, cause = f"the interpreter died: {known}", "a crash in native code"
         return WorkerError(what, cause=cause, details=self.said())
 
@@ -280,7 +284,7 @@ class Worker:
                 # A forked child of a test, or a forgery: not the worker that was asked.
                 if message.get("nonce") != self._nonce or message.get("pid") != self._worker_pid(message):
                     continue
-                self._messages.put(wine_paths.coming_out(message) if self._windows else message)
+                self._messages.put(self._drives.coming_out(message) if self._drives else message)
         except (ValueError, OSError) as error:
             self._nonsense = str(error)
         finally:

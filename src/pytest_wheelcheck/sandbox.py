@@ -13,7 +13,8 @@ from pathlib import Path
 
 from . import cache
 from .model import Runtime
-from .runtimes import bubblewrap
+from .runtimes import bubblewrap, wine_paths
+from .runtimes.wine_paths import Drives
 from .settings import Settings
 
 #: Folders that are empty inside, each with a file system of its own in memory.
@@ -63,8 +64,7 @@ def _needed(settings: Settings, runtime: Runtime, cwd: Path) -> Iterator[Path]:
     yield from (settings.root, settings.cwd, cwd)
     with contextlib.suppress(RuntimeError):  # nobody's
         yield Path.home()
-    named = [word.partition("::")[0] for words, _ in settings.occurrences for word in words if len(words) == 1]
-    yield from (path for word in named if not word.startswith("-") and (path := settings.cwd / word).exists())
+    yield from _named(settings)
     if cache.root().is_dir():
         yield cache.root()
     for python in (runtime.python, runtime.native):
@@ -73,3 +73,36 @@ def _needed(settings: Settings, runtime: Runtime, cwd: Path) -> Iterator[Path]:
     for part in (part for half in runtime.launch for word in half for part in word.split(os.pathsep)):
         if part.startswith("/") and Path(part).exists():
             yield Path(part)
+
+
+def _named(settings: Settings) -> Iterator[Path]:
+    """Name the tests that were asked for."""
+    words = [word.partition("::")[0] for several, _ in settings.occurrences for word in several if len(several) == 1]
+    yield from (path for word in words if not word.startswith("-") and (path := settings.cwd / word).exists())
+
+
+def drives(settings: Settings, runtime: Runtime, folder: Path) -> Drives | None:
+    """Tell what a target under Wine finds on which drive; ``None`` for other runtimes.
+
+    The project is all of its repository: tests may want what lies beside the folder of the wheel's sources.
+
+    :param folder: the target's own.
+    """
+    if not runtime.under:
+        return None
+    if settings.sandbox:
+        return wine_paths.whole()
+    tests = [path if path.is_dir() else path.parent for path in _named(settings)]
+    return wine_paths.limited(folder.parent, [_repository(settings.root), settings.cwd, *tests])
+
+
+def _repository(root: Path) -> Path:
+    """Find the working copy that a folder is part of; the folder itself where that is none, or somebody's home."""
+    with contextlib.suppress(RuntimeError):
+        home = Path.home()
+        for path in (root, *root.parents):
+            if path in (home, path.parent):
+                break
+            if any((path / name).exists() for name in (".git", ".hg", ".jj", ".svn")):
+                return path
+    return root

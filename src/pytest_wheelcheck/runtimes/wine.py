@@ -26,10 +26,10 @@ from .host import HostProvider
 from .progress import step
 from .standard_library import SMOKE, StandardLibraries, archives
 from .wine_folders import Installation
-from .wine_paths import to_windows
+from .wine_paths import whole
 
 #: Bump when the way in which the installations are made changes.
-_GENERATION = 3
+_GENERATION = 4
 
 #: The distribution whose wheels carry the interpreters.
 DISTRIBUTION, VERSION = "panda3d", "1.10.16"
@@ -166,6 +166,7 @@ class WineProvider:
             before=(
                 *(_python(), "-I", "-S", str(Path(wine_session.__file__))),
                 str(wine_system.describe(wine)),
+                whole().words()[0],
             )
         )
         carried = next((each for each in CARRIED if each.sha256 == offer.key), None)
@@ -259,7 +260,7 @@ def _write_programs(carried: Carried, side: Path) -> None:
         name = f"python{letter}.exe"
         (side / name).write_bytes(wine_pe.python(carried.library, console=not letter))
         other = name if carried.version < (3, 13) else f"venv{letter}launcher.exe"
-        (redirectors / other).write_bytes(wine_pe.redirector(to_windows(final / name), console=not letter))
+        (redirectors / other).write_bytes(wine_pe.redirector(whole().to_windows(final / name), console=not letter))
 
 
 def _take(wheel: Path, side: Path) -> None:

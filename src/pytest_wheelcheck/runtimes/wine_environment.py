@@ -22,7 +22,7 @@ from pytest_wheelcheck import process
 from pytest_wheelcheck.model import Runtime
 
 from .launcher import Launch
-from .wine_paths import to_windows
+from .wine_paths import whole
 
 #: The word of uv for the platform of 64-bit Windows.
 UV_PLATFORM = "x86_64-pc-windows-msvc"
@@ -52,7 +52,11 @@ def lay(runtime: Runtime, folder: Path) -> None:
     launcher = scripts / "python"
     launcher.write_text(Launch(before=before, after=after).text(scripts / "python.exe"), encoding="utf-8")
     launcher.chmod(0o755)
-    lines = [f"home = {to_windows(home)}", "include-system-site-packages = false", f"version = {runtime.version_text}"]
+    lines = [
+        f"home = {whole().to_windows(home)}",
+        "include-system-site-packages = false",
+        f"version = {runtime.version_text}",
+    ]
     (folder / "pyvenv.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -94,7 +98,7 @@ def _move(staging: Path, site: Path, folder: Path, runtime: Runtime) -> None:
     made: dict[str, str] = {}
     for name, reference in _entry_points(target):
         exe = scripts / f"{name}.exe"
-        exe.write_bytes(_program(reference, scripts / "python.exe"))
+        exe.write_bytes(_program(reference))
         (staging / "bin" / name).unlink(missing_ok=True)
         made[name] = exe.name
     for path in (staging / "bin").iterdir():
@@ -105,7 +109,7 @@ def _move(staging: Path, site: Path, folder: Path, runtime: Runtime) -> None:
             # A script in Python names the interpreter that uv was given.
             begin = f"#!{staging}/bin/python".encode()
             if data.startswith(begin):
-                path.write_bytes(b"#!" + to_windows(scripts / "python.exe").encode() + data[len(begin) :])
+                path.write_bytes(b"#!python.exe" + data[len(begin) :])
         shutil.move(path, scripts / path.name)
     for path in staging.iterdir():
         if path.name not in {"bin", "lib", "lib64", "pyvenv.cfg", ".lock"}:
@@ -148,8 +152,11 @@ def _entry_points(site: Path) -> Iterator[tuple[str, str]]:
                 yield from parser.items(section)
 
 
-def _program(reference: str, python: Path) -> bytes:
-    """Make the program of an entry point: a launcher, the line that names the interpreter, and an archive to run."""
+def _program(reference: str) -> bytes:
+    """Make the program of an entry point: a launcher, the line that names the interpreter, and an archive to run.
+
+    The interpreter is the one beside it: distlib's launcher replaces that word (``PC/launcher.c`` of its sources).
+    """
     from virtualenv.seed.wheels import embed
 
     wheels = sorted(Path(embed.__file__).parent.glob("pip-*.whl"))
@@ -161,8 +168,7 @@ def _program(reference: str, python: Path) -> bytes:
     with zipfile.ZipFile(archive, "w") as file:
         source = _MAIN.format(module=module.strip(), first=attribute.partition(".")[0], attribute=attribute)
         file.writestr(zipfile.ZipInfo("__main__.py"), source)
-    shebang = f'#!"{to_windows(python)}"\r\n' if " " in str(python) else f"#!{to_windows(python)}\r\n"
-    return launcher + shebang.encode() + archive.getvalue()
+    return launcher + b"#!<launcher_dir>\\python.exe\r\n" + archive.getvalue()
 
 
 def _correct(record: Path, made: dict[str, str]) -> None:

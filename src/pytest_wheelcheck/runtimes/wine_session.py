@@ -9,10 +9,12 @@ lasts until standard input is closed. They find it through the variable :data:`H
 below it alone, and ended with it.
 
 This is also the edge at which a command line and a few variables change from the paths of this system to those of
-Windows, where ``Z:`` stands for the root folder.
+Windows. What lies on which drive is said by the prefix. Where a session is held those folders alone have drives that its
+programs have to do with; a single program finds the root folder as ``Z:``.
 
-Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``graft``), the path by which the
-launcher was called, the program, its arguments.
+Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``), ``R:=FOLDER`` for the interpreters,
+the path by which the launcher was called, the program, its arguments. After ``--hold``: that file, the folder that takes
+the prefix, the one for temporary files, and ``D:=FOLDER`` for each drive.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 #: Variables that name a file or folder and are meant for the program.
@@ -49,28 +52,48 @@ LEFT = "wheelcheck wine left running: "
 LOOK = 0.5
 
 
-def to_windows(path: str) -> str:
-    """Say an absolute path as Windows does."""
-    return "Z:" + path.replace("/", "\\")
+def to_windows(path: str, drives: Iterable[tuple[str, str]]) -> str:
+    """Say an absolute path as Windows does.
+
+    :param drives: letters, with the colon, and the folders that they stand for; the deepest that holds the path counts.
+    """
+    letter, rest = "\\\\?\\unix", path
+    longest = 0
+    for name, folder in drives:
+        for base in {folder, os.path.realpath(folder)}:
+            begin = base.rstrip("/") + "/"
+            if (path + "/").startswith(begin) and len(begin) > longest:
+                letter, rest, longest = name, "/" + path[len(begin) :], len(begin)
+    return letter + rest.replace("/", "\\")
+
+
+def drives_of(prefix: str) -> list[tuple[str, str]]:
+    """List the drives of a prefix, but for ``C:``."""
+    devices = os.path.join(prefix, "dosdevices")
+    names = os.listdir(devices) if os.path.isdir(devices) else []
+    found = [(name.upper(), os.readlink(os.path.join(devices, name))) for name in names]
+    return [(name, folder) for name, folder in found if len(name) == 2 and folder.startswith("/")]
 
 
 def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]:
-    """Make the variables of a program under Wine."""
+    """Make the variables of a program under Wine; *program* is empty for one of Wine's own."""
     env = {name: value for name, value in os.environ.items() if not name.startswith((*DROPPED, HELD))}
+    drives = drives_of(prefix)
     for name in PATHS:
         if env.get(name, "").startswith("/"):
-            env[name] = to_windows(env[name])
+            env[name] = to_windows(env[name], drives)
     env.update(
         WINEPREFIX=prefix,
         # Only of what dies: a stack that overflowed, an exception that nobody may handle.
         WINEDEBUG="-all,err+virtual,err+seh",
         WINEDLLOVERRIDES=OVERRIDES,
-        WINEPATH=to_windows(os.path.dirname(program)),
         # Wine would link folders of the user's home.
         HOME=prefix,
         # File names are UTF-8, the language is English; else the C locale would garble them.
         LC_ALL="C.UTF-8",
     )
+    if program:
+        env["WINEPATH"] = to_windows(os.path.dirname(program), drives)
     # Windows programs look at TEMP, see :func:`copy_prefix`; Debian's Wine 10 dies where this is set.
     env.pop("TMPDIR", None)
     if wine["libraries"]:
@@ -81,8 +104,8 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
 def main(argv: list[str]) -> int:
     """Run a program; return its exit status as a shell tells it."""
     if argv[0] == "--hold":
-        return hold(*argv[1:])
-    description, name, program = argv[:3]
+        return hold(argv[1], argv[2], argv[3], argv[4:])
+    description, runtimes, name, program = argv[:4]
     with open(description, encoding="utf-8") as file:
         wine = json.load(file)
     environment = os.path.dirname(os.path.dirname(os.path.abspath(name)))
@@ -92,14 +115,17 @@ def main(argv: list[str]) -> int:
     prefix = held or tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=inside)
     try:
         if not held:
-            copy_prefix(wine["prefix"], prefix, os.environ.get("TMPDIR", ""))
-        words = [to_windows(word) if word.startswith("/") and os.path.exists(word) else word for word in argv[3:]]
+            copy_prefix(wine["prefix"], prefix, os.environ.get("TMPDIR", ""), [runtimes, "Z:=/"])
+        drives = drives_of(prefix)
+        words = [
+            to_windows(word, drives) if word.startswith("/") and os.path.exists(word) else word for word in argv[4:]
+        ]
         become_subreaper()
         watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         pid = os.fork()
         if pid == 0:
-            start(wine["wine"], [to_windows(program), *words], variables(wine, prefix, program), watched)
+            start(wine["wine"], [to_windows(program, drives), *words], variables(wine, prefix, program), watched)
         # The channel is the program's own: where it closes that, the other end is to notice.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
@@ -115,18 +141,19 @@ def main(argv: list[str]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def hold(description: str, folder: str, temporary: str) -> int:
+def hold(description: str, folder: str, temporary: str, drives: Iterable[str]) -> int:
     """Begin a session, tell its prefix in a line on standard output, and end it when standard input is closed.
 
     :param folder: takes the prefix.
     :param temporary: the folder for temporary files of the programs.
+    :param drives: ``D:=FOLDER`` for each.
     """
     with open(description, encoding="utf-8") as file:
         wine = json.load(file)
     parent = os.getppid()
     prefix = tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=folder)
     try:
-        copy_prefix(wine["prefix"], prefix, temporary)
+        copy_prefix(wine["prefix"], prefix, temporary, drives)
         become_subreaper()
         watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
@@ -138,7 +165,7 @@ def hold(description: str, folder: str, temporary: str) -> int:
             os.dup2(telling, 1)
             # It waits for input that does not come. While it is there, the server stays.
             words = ["C:\\windows\\system32\\cmd.exe", "/q", "/k", "echo", "ready"]
-            start(wine["wine"], words, variables(wine, prefix, "/"), watched)
+            start(wine["wine"], words, variables(wine, prefix, ""), watched)
         os.close(given)
         os.close(telling)
         if os.read(told, 1):
@@ -176,17 +203,22 @@ def wait_for_end(pid: int, told: int, parent: int, watched: set[signal.Signals])
             return
 
 
-def copy_prefix(pristine: str, prefix: str, temporary: str) -> None:
+def copy_prefix(pristine: str, prefix: str, temporary: str, drives: Iterable[str]) -> None:
     """Make a prefix: the registry and the user's folders are its own, what Windows is made of is linked.
 
     :param temporary: the folder for temporary files; empty for that of the prefix.
+    :param drives: ``D:=FOLDER`` for each, beside ``C:``.
     """
     for name in os.listdir(pristine):
         source, target = os.path.join(pristine, name), os.path.join(prefix, name)
         if not os.path.isdir(source):
             shutil.copyfile(source, target)
         elif name == "dosdevices":
-            shutil.copytree(source, target, symlinks=True)
+            os.mkdir(target)
+            os.symlink("../drive_c", os.path.join(target, "c:"))
+            for word in drives:
+                letter, _, folder = word.partition("=")
+                os.symlink(folder, os.path.join(target, letter.lower()))
         else:
             os.mkdir(target)
             for inner in os.listdir(source):
@@ -197,7 +229,7 @@ def copy_prefix(pristine: str, prefix: str, temporary: str) -> None:
                 else:
                     os.symlink(os.path.join(source, inner), os.path.join(target, inner))
     if temporary:
-        text = to_windows(temporary).replace("\\", "\\\\")
+        text = to_windows(temporary, drives_of(prefix)).replace("\\", "\\\\")
         with open(os.path.join(prefix, "user.reg"), "a", encoding="utf-8") as file:
             file.write('\n[Environment]\n"TEMP"="%s"\n"TMP"="%s"\n' % (text, text))
 

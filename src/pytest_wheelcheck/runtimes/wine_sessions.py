@@ -17,6 +17,7 @@ from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.model import Runtime
 
 from . import wine_session
+from .wine_paths import Drives
 
 #: Seconds that a session may take to begin, and to end.
 _BEGIN, _END = 120.0, 10.0
@@ -47,24 +48,25 @@ class _Session:
                 self.prefix = stream.readline().decode("utf-8", "surrogateescape").strip()
 
 
-def begin(runtime: Runtime, folder: Path) -> None:
-    """Begin the session of a target, unless it is there; return at once. Nothing is done for other runtimes.
+def begin(runtime: Runtime, folder: Path, drives: Drives | None) -> None:
+    """Begin the session of a target, unless it is there; return at once.
 
     :param folder: the target's own.
+    :param drives: all that its programs find; ``None`` where the runtime has none, and nothing is done.
     """
-    if not runtime.under:
+    if drives is None:
         return
     with _lock:
         known = _sessions.get(folder)
         if known is not None and known.holder.poll() is None:
             return
         temporary = folder / "temporary"
-        (*python, script, description), _ = runtime.launch
+        (*python, script, description, _), _ = runtime.launch
         # Without a session, every program begins one of its own.
         with contextlib.suppress(OSError, ProcessError):
             temporary.mkdir(parents=True, exist_ok=True)
             holder = process.spawn(
-                [*python, script, "--hold", description, folder, temporary],
+                [*python, script, "--hold", description, folder, temporary, *drives.words()],
                 stdin=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
@@ -74,9 +76,12 @@ def begin(runtime: Runtime, folder: Path) -> None:
             _sessions[folder] = session
 
 
-def variables(runtime: Runtime, folder: Path) -> dict[str, str]:
-    """Give the variables by which a program of a target finds its session, which is begun if need be."""
-    begin(runtime, folder)
+def variables(runtime: Runtime, folder: Path, drives: Drives | None) -> dict[str, str]:
+    """Give the variables by which a program of a target finds its session, which is begun if need be.
+
+    :param drives: see :func:`begin`.
+    """
+    begin(runtime, folder, drives)
     session = _sessions.get(folder)
     if session is None:
         return {}

@@ -24,7 +24,7 @@ from .progress import step
 
 #: Bump when the way in which Wine or the prefix is made changes.
 _GENERATION = 2
-_PREFIX_GENERATION = 3
+_PREFIX_GENERATION = 4
 
 #: Seconds for making a prefix: 8 on an idle machine.
 _DEADLINE = 300.0
@@ -273,7 +273,7 @@ session.become_subreaper()
 def run(*words):
     pid = os.fork()
     if pid == 0:
-        env = session.variables(wine, prefix, "/")
+        env = session.variables(wine, prefix, "")
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)
         session.start(wine["wine"], list(words), env, watched)
     while os.waitpid(-1, 0)[0] != pid:
@@ -312,9 +312,9 @@ def _slim(prefix: Path, windows: Path | None) -> None:
             if source and not path.is_symlink() and source.is_file() and source.stat().st_size == path.stat().st_size:
                 path.unlink()
                 path.symlink_to(source)
-    for path in (prefix / "dosdevices").iterdir():
-        if path.name not in {"c:", "z:"}:
-            path.unlink()
+    # Every session has drives of its own.
+    shutil.rmtree(prefix / "dosdevices")
+    (prefix / "dosdevices").mkdir()
 
 
 def _tame(prefix: Path) -> None:
