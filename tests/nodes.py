@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ import pytest
 #: The fixtures ``run_wheels`` and ``tell``.
 Run = Callable[..., pytest.RunResult]
 Tell = Callable[..., "Seen"]
+
+#: The command of the running environment.
+COMMAND = str(Path(sys.executable).with_name("wheelcheck.exe" if sys.platform == "win32" else "wheelcheck"))
 
 _LINE = re.compile(r"(?P<id>\S.*?\.whl::.+?) (?P<outcome>PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)\b")
 

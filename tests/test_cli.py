@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
+from nodes import COMMAND
 
-COMMAND = str(Path(sys.executable).with_name("wheelcheck.exe" if sys.platform == "win32" else "wheelcheck"))
 WHEEL = "pkg-1.0-py3-none-any.whl"
 WORDS = ("-p", "no:cacheprovider", f"--wheel-python={sys.executable}", "--wheel-select=WHL101,WHL201", "-rA")
 
@@ -31,7 +31,7 @@ def project(pytester: pytest.Pytester) -> Path:
     return pytester.path
 
 
-def test_the_table_of_checks(pytester: pytest.Pytester) -> None:
+def test_the_table_of_checks(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = pytester.run(COMMAND, "checks")
     assert listed.ret == 0
     codes = [line.split()[0] for line in listed.outlines]
@@ -42,6 +42,11 @@ def test_the_table_of_checks(pytester: pytest.Pytester) -> None:
     assert len([line for line in explained.outlines if line.startswith("  mend: ")]) == 1 + sum(
         code.startswith("WHL1") for code in codes
     )
+    # Whatever the encoding of where it is printed has.
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    plain = pytester.run(sys.executable, "-m", "pytest_wheelcheck", "checks", "WHL1")
+    assert plain.ret == 0
+    assert "\\xab" in plain.stdout.str()
     wrong = pytester.run(COMMAND, "checks", "WHAT9")
     assert wrong.ret == 4
     assert "WHAT9" in wrong.stderr.str()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
-from nodes import Run
+from nodes import COMMAND, Run
 
 #: First lines of every module of the user's. The wheel's own interpreter has another prefix than the host's.
 MARK = """
@@ -99,8 +99,6 @@ def test_nothing_needs_to_be_importable(pytester: pytest.Pytester, run_wheels: R
     result.assert_outcomes(passed=4)
     assert "Failed to import" not in result.stdout.str() + result.stderr.str()
 
-
-COMMAND = str(Path(sys.executable).with_name("wheelcheck"))
 
 #: Everything that pytest imports before an entry-point plugin can speak.
 EARLY = """

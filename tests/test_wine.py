@@ -160,19 +160,24 @@ def test_warns():
     assert "\\" not in found.text
 
 
-def test_imports_that_do_not_end_well(ground: Ground, pytester: pytest.Pytester) -> None:
+def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pytest.Pytester) -> None:
     """There is no fork on Windows: each import has an interpreter that is started for it."""
     files = {
+        "abandons.py": "import atexit, faulthandler\natexit.register(faulthandler._read_null)\n",
         "calm.py": "print('said by the import')\n",
         "exits.py": "import os\nos._exit(0)\n",
         "hangs.py": "while True: pass\n",
         "raises.py": "import nothing_here\n",
+        "bad-1.0.data/scripts/script": "#!python\nimport sys\nassert sys.argv[1:] == ['--version']\n",
+        "bad-1.0.data/scripts/shell": "#!/bin/sh\n",
     }
     other = build_wheel(pytester.path / "dist", "bad", files=files, tags=("cp313-cp313-win_amd64",))
     ground.write(test_one="def test_one(): import calm\n")
     found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-o", "wheel_test_timeout=6", bound=120)
-    assert found.only("FAILED") == ["import[exits]", "import[hangs]", "import[raises]"]
-    assert found.only("PASSED") == ["import[calm]", "install", "tests/test_one.py::test_one"]
+    assert found.only("FAILED") == [f"import[{name}]" for name in ("abandons", "exits", "hangs", "raises")]
+    assert found.only("PASSED") == ["import[calm]", "install", "run[script]", "tests/test_one.py::test_one"]
+    assert found.only("SKIPPED") == ["run[shell]"]
+    assert "did not end well afterwards: access violation" in found.text
     assert "the interpreter died: exit status 0" in found.text
     assert 'site-packages/hangs.py", line 1 in <module>' in found.text
     assert "No module named 'nothing_here'" in found.text

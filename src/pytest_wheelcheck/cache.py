@@ -26,6 +26,8 @@ VARIABLE = "WHEELCHECK_CACHE"
 #: Seconds to wait for another run that makes the same thing.
 LOCK_TIMEOUT = 1200.0
 
+#: Stands in what is complete. Its time of modification is that of the last use: reading alone, by a backup or under Wine,
+#: changes the time of access. When a thing was made, its folder tells.
 _MARK = ".complete"
 
 #: Seconds for which a use is not told again.
@@ -75,10 +77,9 @@ def present(key: str) -> Path | None:
         status = mark.stat()
     except OSError:
         return None
-    if time.time() - status.st_atime > _FRESH:
-        # When it was last used; when it was made stays.
+    if time.time() - status.st_mtime > _FRESH:
         with contextlib.suppress(OSError):
-            os.utime(mark, ns=(time.time_ns(), status.st_mtime_ns))
+            os.utime(mark)
     return folder
 
 
@@ -199,7 +200,7 @@ def things() -> list[Thing]:
         if not whole and not name.startswith((".making-", ".gone-")):
             continue  # a library's own: virtualenv's answers of interpreters, downloads
         with contextlib.suppress(OSError):
-            unused = time.time() - (mark if whole else folder).stat().st_atime
+            unused = time.time() - (mark if whole else folder).stat().st_mtime
             key = f"{kind}/{re.sub('^[.](making|gone)-', '', name)}"
             found.append(Thing(key=key, folder=folder, size=_size(folder), unused=unused, whole=whole))
     return found

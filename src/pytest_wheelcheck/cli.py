@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shlex
@@ -23,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["test"]:
         return test(words[1:])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Of a pipe on Windows, or in the C locale, it has not every letter that is told.
+        sys.stdout.reconfigure(errors="backslashreplace")
     from . import commands as more
 
     parser = argparse.ArgumentParser(prog="wheelcheck", description="Prove that built wheels work.")

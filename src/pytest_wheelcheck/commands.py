@@ -272,13 +272,13 @@ def kept() -> list[Kept]:
     for kind in ("runtimes", "roots", "qemu"):
         for mark in sorted((cache.root() / kind).glob("*/.complete")):
             folder = mark.parent
-            status, now = mark.stat(), time.time()
+            now = time.time()
             found.append(
                 Kept(
                     key=f"{kind}/{folder.name}",
                     size=progress.size(folder),
-                    age=now - status.st_mtime,
-                    unused=now - status.st_atime,
+                    age=now - folder.stat().st_mtime,
+                    unused=now - mark.stat().st_mtime,
                 )
             )
     return found

@@ -15,6 +15,12 @@ from .runtimes.architectures import ARCHITECTURES, native
 from .runtimes.base import OLDEST, Answer, Kind, Offer, Platform, Provider, Request, here
 from .targets import NEWEST_KNOWN
 
+_SYSTEMS = {
+    "darwin": "macOS",
+    "linux": "Linux (on Windows, also in WSL), where it emulates other machines",
+    "win32": "Windows",
+}
+
 #: The first minor version with a free-threaded build (PEP 703).
 _FREE_THREADED_SINCE = 13
 
@@ -169,13 +175,13 @@ def _advice(
         return
     at = here()
     if platform.system != at.system:
-        if platform.system == "darwin":
-            yield "run there: pytest-wheelcheck works on macOS; here its wheels get the static checks"
-        elif not found:
-            yield "run there: pytest-wheelcheck works on Windows; here such wheels get the static checks"
+        if not found:
+            yield f"run there: pytest-wheelcheck works on {_SYSTEMS[platform.system]}; here such wheels get the static checks"
         return
     if platform == at:
         yield "install it: PATH, pyenv's and uv's folders are looked into"
+    elif platform.system != "linux":
+        yield "install it, if this machine can run it: PATH, pyenv's and uv's folders are looked into"
     if platform.system != "linux" or native() is None:
         return
     if any(reason.startswith("debian: ") for reason in reasons) and not found:

@@ -71,15 +71,12 @@ def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
     if result["timed_out"]:
         problems.append("it did not end in time and was killed; the stacks of its threads are below")
     elif not result["complete"]:
-        problems.append(result.get("death") or _died(result, target))
+        problems.append(result.get("ending") or _died(result, target))
     elif result["error"]:
         trace = RemoteError.chain(result["error"])
         problems.extend(_explain(trace, target.wheel))
-    elif result["status"]:
-        problems.append(
-            f"the {kind} itself went well, but the interpreter did not end well afterwards: "
-            f"{describe_status(result['status'])}"
-        )
+    elif ending := result.get("ending") or (describe_status(result["status"]) if result.get("status") else ""):
+        problems.append(f"the {kind} itself went well, but the interpreter did not end well afterwards: {ending}")
     if result["complete"]:
         problems.extend(_origin(result, place))
         if result["gil"]:

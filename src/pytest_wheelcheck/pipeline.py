@@ -22,11 +22,14 @@ from . import imports, payload, process, sandbox
 from .environment import Environment, create, install, overlay, provide_libraries
 from .errors import InstallError, ProcessError, WheelcheckError, WorkerError, WorkerFatalError
 from .installer import InstallSettings
-from .model import Outcome, Target
+from .model import Outcome, Runtime, Target
 from .record import Record
 from .remote import Message, Worker
 from .runtimes import machines, wine_sessions, wine_words
 from .settings import Settings
+
+#: Endings of the files that Windows starts.
+_PROGRAMS = (".exe", ".com", ".bat", ".cmd")
 
 #: Seconds beyond a test's own time-out after which the controller ends it from outside.
 GRACE = 5.0
@@ -309,14 +312,14 @@ def _import_alone(worker: Worker, job: Mapping[str, str], timeout: float) -> Mes
         raise
     except WorkerError as error:
         death = error.what
-    # After its message it has nothing more to do.
-    worker.end(grace=GRACE if message else 0.0)
+    # After its message it has nothing more to do; a module may import, and crash or hang on the way out.
+    ending = worker.ending(timeout) if message else death or None
+    worker.end()
     told = message or {}
     seen = {
-        "status": 0,
-        "timed_out": message is None,
+        "ending": ending,
+        "timed_out": ending is None,
         "output": worker.said(),
-        "death": death,
         "complete": "ok" in told,
     }
     return {**told, "name": job["name"], "kind": job["kind"], **seen}
@@ -365,12 +368,19 @@ def _start(
         environment.scripts / name,
     )
     shown = " ".join((name, *arguments))
+    words = _words(path, environment, target.runtime)
+    if not words:
+        return Record(
+            name=f"run[{name}]",
+            outcome=Outcome.SKIPPED,
+            text="Windows starts no such file: it has no ending such as .exe, and is no script of Python",
+        )
     empty = folder / "empty"
     empty.mkdir(exist_ok=True)
     start = time.monotonic()
     try:
         done = process.run(
-            [*sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=False), path, *arguments],
+            [*sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=False), *words, *arguments],
             env=inside(str(environment.scripts), str(environment.root), **_session(target, settings, folder)),
             cwd=empty,
             timeout=settings.entry_timeout * scale or 1e6,
@@ -403,6 +413,21 @@ def _start(
         text=text,
         sections=sections,
     )
+
+
+def _words(path: Path, environment: Environment, runtime: Runtime) -> list[Path]:
+    """Say how an executable is started; nothing where it is for another system.
+
+    Windows knows no ``#!``: what is no program there, a user has the interpreter start.
+    """
+    # Under Wine, a launcher stands beside each program.
+    program = path.suffix.lower() in _PROGRAMS or path.with_name(f"{path.name}.exe").is_file()
+    if runtime.system != "win32" or program or not path.is_file():
+        return [path]
+    with path.open("rb") as file:
+        # Where the interpreter's path is too long for the first line, installers have a shell read it from the second.
+        first = b"".join(file.read(1000).splitlines()[:2])
+    return [environment.python, path] if first.startswith(b"#!") and b"python" in first.lower() else []
 
 
 # --- tests -------------------------------------------------------------------------------------------------------------

@@ -152,6 +152,19 @@ class Worker:
                 time.sleep(0.02)
             time.sleep(0.1)
 
+    def ending(self, timeout: float) -> str | None:
+        """Wait until the worker ends by itself.
+
+        :param timeout: seconds.
+        :returns: how it ended, in words; empty where it ended well, ``None`` where it still runs.
+        """
+        try:
+            # Windows counts milliseconds in 32 bits.
+            code = self._process.wait(min(timeout, 1e6))
+        except subprocess.TimeoutExpired:
+            return None
+        return self._words(code) if code else ""
+
     def end(self, *, grace: float = 0.0) -> int | None:
         """End the worker and all that is left of its session.
 
@@ -253,17 +266,23 @@ class Worker:
             if self._enclosed and code > 128:
                 # As a shell tells a signal (bwrap(1)).
                 code = 128 - code
-            what = f"the interpreter died: {process.describe_status(code)}"
+            what = f"the interpreter died: {self._words(code)}"
             cause = (
-                "code under test ended the process at once (os._exit, or exit in native code)"
+                "a crash in native code"
+                if self._known_death()
+                else "code under test ended the process at once (os._exit, or exit in native code)"
                 if code >= 0
                 else "the kernel was out of memory, or code under test sent the signal"
                 if sys.platform != "win32" and code == -signal.SIGKILL
                 else "a crash in native code"
             )
-            if (self._drives or sys.platform == "win32") and (known := wine_words.death(self.said())):
-                what, cause = f"the interpreter died: {known}", "a crash in native code"
         return WorkerError(what, cause=cause, details=self.said())
+
+    def _words(self, code: int) -> str:
+        return self._known_death() or process.describe_status(code)
+
+    def _known_death(self) -> str:
+        return wine_words.death(self.said()) if self._drives or sys.platform == "win32" else ""
 
     def _read(self) -> None:
         stream = self._process.stdout

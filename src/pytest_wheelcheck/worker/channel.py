@@ -20,7 +20,7 @@ class ChannelClosedError(Exception):
 
 
 class ChildDoneError(BaseException):
-    """A forked child of ours has done its work and leaves the interpreter the ordinary way."""
+    """A process that was there for one import has done its work, and leaves the interpreter the ordinary way."""
 
 
 class Channel:

@@ -23,9 +23,10 @@ class Importer:
     The children are forked from this bare interpreter; where there is no ``fork``, the controller starts one for each
     import (:func:`import_alone`), and adds what it sees of the process. An ``imported`` message has ``name``, ``kind``
     (``import`` or ``entry``), ``ok``, ``seconds`` (of the import), ``status`` (wait status of the process as
-    :attr:`subprocess.Popen.returncode` has it), ``timed_out``, ``output`` (what it printed), ``file``, ``error`` (see
-    :func:`~.telling.describe_error`) or ``null``, ``gil`` (whether a free-threaded interpreter runs with the GIL
-    afterwards), ``mapped`` (files mapped by the import), ``before`` (those mapped before), ``foreign``.
+    :attr:`subprocess.Popen.returncode` has it; from the controller ``ending``, in words), ``timed_out``, ``output``
+    (what it printed), ``file``, ``error`` (see :func:`~.telling.describe_error`) or ``null``, ``gil`` (whether a
+    free-threaded interpreter runs with the GIL afterwards), ``mapped`` (files mapped by the import), ``before`` (those
+    mapped before), ``foreign``.
     """
 
     def __init__(self, channel: Channel, settings: dict[str, Any]) -> None:

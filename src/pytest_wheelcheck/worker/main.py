@@ -45,7 +45,8 @@ def serve() -> int:
             from .importer import import_alone
 
             import_alone(channel, start)
-        elif start["mode"] == "imports":
+            raise ChildDoneError
+        if start["mode"] == "imports":
             from .importer import Importer
 
             Importer(channel, start).run()
