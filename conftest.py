@@ -33,6 +33,9 @@ def _lasting_caches(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     # The many runs of pytest share their byte-code, whatever the outer environment says.
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "pycache"))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    if sys.platform == "win32":
+        # Else what is printed into a pipe has the encoding of the country; pytester reads it as UTF-8.
+        monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
     for name in ("PYTEST_ADDOPTS", "CI", "BUILD_NUMBER"):
         monkeypatch.delenv(name, raising=False)
 

@@ -51,7 +51,8 @@ class Ground:
         self.python = sys.executable
         self.emulated = False
         self.kinds: tuple[str, ...] = (*standin.KINDS, "panic")
-        self.env = {**os.environ, "TMPDIR": str(temp), MARKER: self._mark}
+        names = ("TEMP", "TMP") if os.name == "nt" else ("TMPDIR",)
+        self.env = {**os.environ, **dict.fromkeys(names, str(temp)), MARKER: self._mark}
 
     def write(self, **files: str) -> None:
         """Write test files, by their names without the ending."""
@@ -94,7 +95,7 @@ class Ground:
                 stderr=said,
                 start_new_session=True,
                 # A shell starts what it runs in the background deaf to Ctrl-C.
-                preexec_fn=_hear,  # noqa: PLW1509  no threads here
+                preexec_fn=_hear if os.name == "posix" else None,  # noqa: PLW1509  no threads here
             )
         try:
             yield process
@@ -114,7 +115,7 @@ class Ground:
             try:
                 code = process.wait(bound)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(10)
                 pytest.fail(f"not ended within {bound:g} s:\n{self.said()}")
@@ -124,8 +125,10 @@ class Ground:
         return read(code, text)
 
     def processes(self) -> dict[int, str]:
-        """What lives of all runs here."""
-        found = {}
+        """What lives of all runs here (Linux)."""
+        found: dict[int, str] = {}
+        if sys.platform != "linux":
+            return found
         for folder in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if folder.name.isdigit() and f"{MARKER}={self._mark}".encode() in (folder / "environ").read_bytes():

@@ -269,7 +269,7 @@ def test_a_conftest_is_not_skipped(pytester: pytest.Pytester, tell: Tell, monkey
 #: Makes an ordinary run look like one on Windows.
 LIKE_WINDOWS = """
 import os, sys
-del os.openpty
+os.__dict__.pop("openpty", None)
 for name in ("pty", "tty", "termios", "fcntl", "resource"):
     sys.modules[name] = None
 """

@@ -15,7 +15,10 @@ from uv import find_uv_bin
 
 from pytest_wheelcheck.runtimes.host import HostProvider
 
-pytestmark = pytest.mark.network
+pytestmark = [
+    pytest.mark.network,
+    pytest.mark.skipif(sys.platform == "win32", reason="compares Linux wheels with plain pytest on them"),
+]
 
 #: Not the running one only: every CPython of this machine for which the project publishes a wheel.
 SUPPORTED = {(3, 11), (3, 12), (3, 13), (3, 14)}

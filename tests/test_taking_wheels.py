@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
 from nodes import Run
+
+WINDOWS = sys.platform == "win32"
 
 #: Enough to name nodes: nothing is installed.
 NAMES = ("--wheel-static", "--wheel-select=WHL201", "--collect-only", "-q")
@@ -100,12 +103,14 @@ def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pyteste
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        pytest.param(["--wheel=dist/zz*.whl"], ["dist/zz*.whl", "{root}/dist", A], id="glob"),
-        pytest.param(["--wheel=nowhere/*.whl"], ["nowhere/*.whl", "{root}/nowhere", "does not exist"], id="no-folder"),
-        pytest.param(["--wheel=dist/zz.whl"], ["dist/zz.whl", "no such file", "{root}/dist", A], id="file"),
-        pytest.param(["--wheel=dist", "gone/*.whl"], ["gone/*.whl", "{root}/gone"], id="expanded-to-nothing"),
-        pytest.param(["--wheel=tests"], ["tests", "{root}/tests", "no wheels", "test_it.py"], id="folder"),
-        pytest.param(["--wheel=empty"], ["empty", "{root}/empty", "no wheels"], id="empty-folder"),
+        pytest.param(["--wheel=dist/zz*.whl"], ["dist/zz*.whl", "{root}{sep}dist", A], id="glob"),
+        pytest.param(
+            ["--wheel=nowhere/*.whl"], ["nowhere/*.whl", "{root}{sep}nowhere", "does not exist"], id="no-folder"
+        ),
+        pytest.param(["--wheel=dist/zz.whl"], ["dist/zz.whl", "no such file", "{root}{sep}dist", A], id="file"),
+        pytest.param(["--wheel=dist", "gone/*.whl"], ["gone/*.whl", "{root}{sep}gone"], id="expanded-to-nothing"),
+        pytest.param(["--wheel=tests"], ["tests", "{root}{sep}tests", "no wheels", "test_it.py"], id="folder"),
+        pytest.param(["--wheel=empty"], ["empty", "{root}{sep}empty", "no wheels"], id="empty-folder"),
         pytest.param(["--wheel=dist/*"], ["aa-1.0.tar.gz", "not a .whl"], id="sdist-in-glob"),
         pytest.param(["--wheel=dist/aa-1.0.tar.gz"], ["aa-1.0.tar.gz", "not a .whl"], id="sdist"),
         pytest.param(["--wheel"], ["--wheel", "argument"], id="no-value"),
@@ -119,14 +124,18 @@ def test_nothing_to_test_is_a_usage_error(root: Path, run_wheels: Run, words: li
     told = result.stderr.str()
     assert "Traceback" not in told
     for text in expected:
-        assert text.format(root=root) in told
+        assert text.format(root=root, sep=os.sep) in told
 
 
 # --- places ---------------------------------------------------------------------------------------------------------
 
 
+#: Windows has no quotation marks in names.
+QUOTES = "quote'" if WINDOWS else "quote'\""
+
+
 @pytest.mark.parametrize(
-    "folder", ["with space", "ünï → 日本", "br[a]ckets [1]", "semi;colon'quote\"", "per%20cent$HOME"]
+    "folder", ["with space", "ünï → 日本", "br[a]ckets [1]", f"semi;colon{QUOTES}", "per%20cent$HOME"]
 )
 def test_odd_folders(root: Path, run_wheels: Run, pytester: pytest.Pytester, folder: str) -> None:
     make(root / folder, "odd")
@@ -174,6 +183,7 @@ def test_wheels_outside_the_project(root: Path, run_wheels: Run) -> None:
         assert len(collected(run_wheels(f"--wheel={wheel}", "--wheel-static", "--collect-only", "-q"))) == 1
 
 
+@pytest.mark.skipif(WINDOWS, reason="it takes .. away before it follows links, which need a right there")
 def test_links_are_followed_and_named_as_given(root: Path, run_wheels: Run) -> None:
     """`..` behind a link means what the system takes it for; a wheel and a link to it are one wheel."""
     away = root / "away" / "deep"
@@ -193,7 +203,7 @@ def test_links_are_followed_and_named_as_given(root: Path, run_wheels: Run) -> N
 
 def test_home_is_expanded(root: Path, run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shell leaves the tilde of `--wheel=~/…` alone."""
-    monkeypatch.setenv("HOME", str(root / "dist"))
+    monkeypatch.setenv("USERPROFILE" if WINDOWS else "HOME", str(root / "dist"))
     assert collected(run_wheels(f"--wheel=~/{A}", f"--wheel=~/{B[:2]}*.whl", *NAMES)) == checked(
         f"dist/{A}", f"dist/{B}"
     )

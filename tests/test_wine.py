@@ -14,6 +14,7 @@ import archives
 import pytest
 from builders import build_wheel
 from ground import Ground, wait_for
+from nodes import outcomes
 
 from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
@@ -202,6 +203,36 @@ def test_two_targets_at_once_and_the_end_of_the_run(ground: Ground, pytester: py
         process.wait(10)
     # Whoever watches over Wine notices, and cleans up behind itself.
     ground.nothing_left(files=False, seconds=15)
+
+
+def test_two_workers_of_xdist(ground: Ground) -> None:
+    """Each worker has a session of its own; what comes of the tests is what comes of them without."""
+    ground.write(
+        test_split="""
+import demo, os, time, pytest
+
+@pytest.mark.parametrize("number", range(4))
+def test_passes(number):
+    with open("C:/mark", "a") as mark:
+        print("worker", os.environ.get("PYTEST_XDIST_WORKER"), mark.tell())
+        mark.write("x")
+    time.sleep(0.2)
+
+def test_fails(tmp_path): assert tmp_path.drive == "none"
+def test_exits(): os._exit(3)
+def test_pty(): raise AssertionError
+def test_last(): pass
+"""
+    )
+    words = ("--wheel-python=auto", "tests")
+    serial = ground.run(*words, "--junit-xml=serial.xml", bound=120)
+    parallel = ground.run(*words, "--junit-xml=parallel.xml", "-n2", "-rP", bound=120)
+    assert serial.only("FAILED") == [f"tests/test_split.py::test_{name}" for name in ("exits", "fails")]
+    told = outcomes(ground.path / "serial.xml")
+    assert len(told) == 3 + 1 + 8
+    assert outcomes(ground.path / "parallel.xml") == told
+    assert set(re.findall(r"^worker (\w+) 0$", parallel.text, re.MULTILINE)) == {"gw0", "gw1"}
+    assert "Z:" not in parallel.text
 
 
 REACH = """

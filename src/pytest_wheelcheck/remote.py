@@ -181,7 +181,8 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
         if self._pid is not None:
-            self._left = process.left_running(self._process, but=self._pid)
+            # Of the first end; what is ended again has left nothing more.
+            self._left = self._left or process.left_running(self._process, but=self._pid)
         kept = sys.platform == "linux" and self._process.poll() is None
         if kept and self._enclosed:
             # A signal to the group would end what waits for the sandbox, before the keeper has done its work.
