@@ -95,6 +95,15 @@ import demo, pytest
 def test_odd_ids(value, for_module):
     assert value != "x y"
 
+class Shy:
+    def __repr__(self):
+        raise KeyboardInterrupt("nobody may look")
+
+@pytest.mark.slow(Shy())
+@pytest.mark.parametrize("shy", [Shy()])
+def test_shy(shy):
+    assert isinstance(shy, Shy)
+
 @pytest.mark.parametrize("value", [1, 2], ids=["one::[", "]two"])
 class TestParametrised:
     def test_outer(self, value):
@@ -416,6 +425,18 @@ def test_conftest_that_fails(pytester: pytest.Pytester, run_wheels: Run) -> None
             "FAILED dist/*::collect*",
         ]
     )
+
+
+def test_hook_that_interrupts(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """Nobody is at a keyboard in the target: who raised it is told."""
+    hook = "def pytest_collection_modifyitems():\n    raise KeyboardInterrupt('for once')\n"
+    write(pytester, {"tests/conftest.py": hook, "tests/test_a.py": "def test_a(): pass\n"})
+    wheel = build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": PACKAGE})
+    result = run_wheels("--wheel", wheel, "tests", "--wheel-select=WHL101")
+    assert result.ret not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+    text = result.stdout.str() + result.stderr.str()
+    assert "KeyboardInterrupt: for once" in text
+    assert "tests/conftest.py:2" in text
 
 
 def test_what_plugins_print(pytester: pytest.Pytester, run_wheels: Run) -> None:

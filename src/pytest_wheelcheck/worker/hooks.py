@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from . import finders
 from .standins import Buffer, JUnit, quiet_reporter
 
@@ -170,6 +172,11 @@ def make_plugin(worker: WorkerSession) -> object:
             caller = worker.foreign_caller(session.config, "pytest_terminal_summary")
             caller(terminalreporter=reporter, exitstatus=exitstatus, config=session.config)
             worker.summary = worker.terminal.take() if worker.terminal is not None else ""
+
+        def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+            # Nobody is at a keyboard here. The terminal reporter, which would tell of it, is quiet.
+            if not worker.collected and not isinstance(excinfo.value, pytest.exit.Exception):
+                sys.stderr.write("%s\n%s\n" % (excinfo.getrepr(style="short"), excinfo.exconly()))
 
         def pytest_internalerror(self, excrepr: object) -> None:
             channel.send("fatal", text="INTERNALERROR in the target's pytest\n%s" % excrepr)

@@ -124,8 +124,10 @@ class WorkerSession:
         marks = []
         for mark in item.iter_markers():
             names.append(mark.name)
+            # The values of a parametrised test may be many and large, and nobody asks for them.
+            args = () if mark.name == "parametrize" else mark.args
             marks.append(
-                [mark.name, [_plain(arg) for arg in mark.args], {key: _plain(val) for key, val in mark.kwargs.items()}]
+                [mark.name, [_plain(arg) for arg in args], {key: _plain(val) for key, val in mark.kwargs.items()}]
             )
         doc = getattr(getattr(item, "obj", None), "__doc__", None)
         timeout, func_only = self.timeout_of(item)
@@ -317,7 +319,13 @@ class WorkerSession:
 
 def _plain(value: object) -> object:
     """Keep what ``-m "device(serial=1)"`` can compare with; describe the rest."""
-    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    try:
+        return repr(value)
+    except BaseException:
+        # It is the user's, and may raise anything.
+        return object.__repr__(value)
 
 
 def _known_options(parser: Any) -> set[str]:
