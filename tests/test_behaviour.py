@@ -295,7 +295,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         folder = tmp_path_factory.mktemp("hand") / "env"
         uv_bin = uv.find_uv_bin()
         subprocess.run([uv_bin, "venv", "-q", "--python", sys.executable, folder], check=True)
-        python = folder / "bin" / "python"
+        python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         subprocess.run([uv_bin, "pip", "install", "-q", "--python", python, *requirements], check=True)
         return python
 
@@ -401,8 +401,10 @@ def test_collection_that_fails(pytester: pytest.Pytester, run_wheels: Run) -> No
     result.stdout.re_match_lines(
         [r"dist/.*::tests/test_exit.py FAILED", r"dist/.*::tests/test_good.py::test_good PASSED"]
     )
-    result.stdout.fnmatch_lines(["tests/test_good.py:5: in test_line"])
-    result.stdout.fnmatch_lines(["tests/test_import.py:1: in <module>", "E   ModuleNotFoundError: *no_such_module*"])
+    result.stdout.fnmatch_lines([f"{Path('tests/test_good.py')}:5: in test_line"])
+    result.stdout.fnmatch_lines(
+        [f"{Path('tests/test_import.py')}:1: in <module>", "E   ModuleNotFoundError: *no_such_module*"]
+    )
     result.stdout.fnmatch_lines(["E *SyntaxError: *"])
     result.stdout.fnmatch_lines(["E   KeyboardInterrupt"])
     result.stdout.fnmatch_lines(["E   SystemExit: 0"])
@@ -420,7 +422,7 @@ def test_conftest_that_fails(pytester: pytest.Pytester, run_wheels: Run) -> None
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*ImportError while loading conftest *tests/conftest.py*",
+            f"*ImportError while loading conftest *{Path('tests/conftest.py')}*",
             "E   ModuleNotFoundError: *",
             "FAILED dist/*::collect*",
         ]

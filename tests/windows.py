@@ -1,6 +1,6 @@
 """The plugin with its dependencies in a Windows environment, and all of its tests in there: ``tox run -e windows``.
 
-Tests that need what Windows has not are marked so, and skip themselves there; not all are, yet.
+Tests that need what Windows has not skip themselves there, with the reason.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def lay(folder: Path, version: tuple[int, int] = (3, 13)) -> Run:
 def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="windows-") as folder:
         run = lay(Path(folder))
-        done = run("-m", "pytest", "-p", "no:cacheprovider", *(words or ["tests"]), shown=True, timeout=4 * 3600.0)
+        workers = os.environ.get("WHEELCHECK_TEST_WORKERS", "2")
+        given = words or ["tests"]
+        done = run("-m", "pytest", "-p", "no:cacheprovider", "-n", workers, *given, shown=True, timeout=4 * 3600.0)
     return done.returncode
 
 

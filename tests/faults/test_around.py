@@ -14,7 +14,8 @@ from ground import Ground, wait_for
 
 from pytest_wheelcheck import scratch
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+if sys.platform == "win32":
+    pytest.skip("signals of Unix", allow_module_level=True)
 
 BUSY = """
 import os, pathlib, signal, subprocess

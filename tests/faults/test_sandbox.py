@@ -17,6 +17,9 @@ from ground import Ground, wait_for
 from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.runtimes import bubblewrap
 
+if sys.platform == "win32":
+    pytest.skip("bubblewrap makes sandboxes on Linux", allow_module_level=True)
+
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap makes sandboxes on Linux"),
     pytest.mark.network,
