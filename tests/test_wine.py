@@ -284,6 +284,24 @@ def test_what_is_reached(ground: Ground, tmp_path: Path, sandboxed: bool) -> Non
     assert list(home.iterdir()) == []
 
 
+def test_tests_on_another_drive(ground: Ground, tmp_path: Path) -> None:
+    """They lie outside of the project, and are named from where pytest was started."""
+    ground.ini("")
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "test_other.py").write_text(
+        "import demo, pathlib\ndef test_place(): assert pathlib.Path(__file__).drive == 'Q:' != pathlib.Path.cwd().drive\n"
+    )
+    (other / "test_broken.py").write_text("import nothing_here\n")
+    named = [os.path.relpath(path, ground.path) for path in sorted(other.iterdir())]
+    found = ground.run("--wheel-python=auto", f"--rootdir={ground.path}", *named, bound=120)
+    assert found.nodes["::test_place"] == "PASSED"
+    assert found.only("FAILED") == ["collect"]
+    assert f"{other}/test_broken.py:1: in <module>" in found.text
+    assert "No module named 'nothing_here'" in found.text
+    assert "[location]" not in found.text
+
+
 def test_without_wine(ground: Ground) -> None:
     ground.write(test_one="def test_one(): pass\n")
     found = ground.run("--wheel-python=auto", "tests", "--wheel-no-wine", "-rs")

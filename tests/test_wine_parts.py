@@ -60,12 +60,17 @@ def test_the_deepest_drive_counts(here: str, there: str) -> None:
 def test_drives_of_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     run, one, two = tmp_path / "run", tmp_path / "one", tmp_path / "two"
-    drives = wine_paths.limited(run, [one / "tests", one, two, one])
+    drives = wine_paths.limited(run, [one / "tests", one, two, one], one / "tests")
     runtimes = str(tmp_path / "cache/runtimes")
     assert drives.folders == (("P:", str(one)), ("Q:", str(two)), ("R:", runtimes), ("T:", str(run)))
     assert drives.words()[0] == f"P:={one}"
     assert wine_paths.whole().to_windows(tmp_path / "cache/runtimes/x") == r"R:\x"
-    many = wine_paths.limited(run, [tmp_path / str(number) for number in range(40)])
+    many = wine_paths.limited(run, [tmp_path / str(number) for number in range(40)], tmp_path / "0")
+    # What goes up from the working directory may lie on another drive.
+    (two / "tests").mkdir(parents=True)
+    (one / "tests").mkdir(parents=True)
+    given = ["../../two/tests::test_a[../b]", "../../three", "../b", "tests"]
+    assert drives.going_in(given) == [r"Q:\tests::test_a[../b]", *given[1:]]
     letters = [letter for letter, _ in many.folders]
     assert len(letters) == len(set(letters)) < 26
     assert "C:" not in letters

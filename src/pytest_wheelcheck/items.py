@@ -234,7 +234,8 @@ class CollectionItem(_Replayed):
         parent: TargetNode = words["parent"]
         super().__init__(nodeid=f"{parent.nodeid}::{words['name']}", **words)
         self._data = report
-        self.shown_location = (report["nodeid"], None, f"{parent.name}: collecting {words['name']}")
+        shown = report["nodeid"] or parent.nodeid.partition("::")[0]
+        self.shown_location = (shown, None, f"{parent.name}: collecting {words['name']}")
 
     def outcome(self, following: _Replayed | None) -> None:  # noqa: ARG002
         return None

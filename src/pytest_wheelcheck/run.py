@@ -429,7 +429,7 @@ class WheelRun:
         if self._owner and self._tree is not None:
             after = tree.listing(self.config.rootpath, but=(self.plan.folder, cache.root()))
             written = [getattr(self.config.option, name, None) for name in ("log_file", "xmlpath")]
-            but = [os.path.relpath(path, self.config.rootpath) for path in written if path]
+            but = [shown_path(Path(path), self.config.rootpath) for path in written if path]
             self._changed = [] if after is None else tree.changes(self._tree, after, but=but)
         output = getattr(self.config, "workeroutput", None)
         if output is not None:

@@ -93,7 +93,7 @@ def drives(settings: Settings, runtime: Runtime, folder: Path) -> Drives | None:
     if settings.sandbox:
         return wine_paths.whole()
     tests = [path if path.is_dir() else path.parent for path in _named(settings)]
-    return wine_paths.limited(folder.parent, [_repository(settings.root), settings.cwd, *tests])
+    return wine_paths.limited(folder.parent, [_repository(settings.root), *tests], settings.cwd)
 
 
 def _repository(root: Path) -> Path:

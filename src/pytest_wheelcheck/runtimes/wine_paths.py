@@ -48,9 +48,11 @@ class Drives:
     """What the drives of a session stand for.
 
     :param folders: letters, with the colon, and absolute folders.
+    :param cwd: the working directory; empty where paths that go up from it stay on their drive.
     """
 
     folders: tuple[tuple[str, str], ...]
+    cwd: str = ""
 
     def words(self) -> tuple[str, ...]:
         """Say them as :mod:`.wine_session` wants them."""
@@ -67,6 +69,8 @@ class Drives:
     def going_in(self, value: Any) -> Any:
         """Change the paths in the settings of a worker."""
         if isinstance(value, str):
+            if self.cwd and value.startswith("..") and (Path(self.cwd) / value.partition("::")[0]).exists():
+                value = os.path.abspath(Path(self.cwd) / value)  # noqa: PTH100  symbolic links stay
             found = _GOING_IN.fullmatch(value)
             if found is None or not _is_here(found[2]):
                 return value
@@ -93,10 +97,10 @@ class Drives:
             text = self.from_windows(value)
             return PureWindowsPath(text).as_posix() if key in _PATH_KEYS and "\\" in text else text
         if isinstance(value, list):
-            changed = [self.coming_out(each, key if key in _NAME_KEYS else "") for each in value]
-            if key in _PLACE_KEYS and changed and isinstance(changed[0], str):
-                changed[0] = changed[0].replace("\\", "/")
-            return changed
+            if key in _PLACE_KEYS and value and isinstance(value[0], str):
+                # Path, line, and the name of a test.
+                return [self.from_windows(value[0]).replace("\\", "/"), *value[1:]]
+            return [self.coming_out(each, key if key in _NAME_KEYS else "") for each in value]
         if isinstance(value, dict):
             return {name: self.coming_out(each, name) for name, each in value.items()}
         return value
@@ -115,20 +119,22 @@ def whole() -> Drives:
     return Drives(((RUNTIMES, str(_runtimes())), (ROOT, "/")))
 
 
-def limited(run: Path, projects: Iterable[Path]) -> Drives:
+def limited(run: Path, projects: Iterable[Path], cwd: Path) -> Drives:
     """Give the drives of a target's session: the interpreters, the folder of the run, the project.
 
     :param run: holds environments and temporary folders.
     :param projects: folders; those within others need no drive of their own.
+    :param cwd: the working directory.
     """
     roots: list[Path] = []
     # Symbolic links stay as they are.
     absolute = dict.fromkeys(Path(os.path.abspath(path)) for path in projects)  # noqa: PTH100
+    absolute.setdefault(cwd)
     for path in sorted(absolute, key=lambda path: len(path.parts)):
         if not any(path.is_relative_to(root) for root in roots):
             roots.append(path)
     lettered = ((f"{letter}:", str(path)) for letter, path in zip(_PROJECTS, roots, strict=False))
-    return Drives((*lettered, (RUNTIMES, str(_runtimes())), (RUN, str(run))))
+    return Drives((*lettered, (RUNTIMES, str(_runtimes())), (RUN, str(run))), cwd=str(cwd))
 
 
 def _runtimes() -> Path:

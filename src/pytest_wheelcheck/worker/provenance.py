@@ -104,7 +104,10 @@ class Provenance:
         # would get its last name only, and importmode=importlib makes parents of every folder up to the root.
         importlib_mode = getattr(mode, "value", mode) == "importlib"
         for root in self.guard.roots:
-            relative = os.path.relpath(current, root)
+            try:
+                relative = os.path.relpath(current, root)
+            except ValueError:  # on another drive
+                continue
             above = [] if relative == os.curdir else relative.split(os.sep)
             dotted = [*above, *parts]
             if len(dotted) > 1 and dotted[0] in self.guard.names and all(part.isidentifier() for part in dotted):
