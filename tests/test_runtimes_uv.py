@@ -138,7 +138,7 @@ def test_downloads_out_of_reach_are_told_at_once_and_once(monkeypatch: pytest.Mo
         start = time.monotonic()
         assert uv_managed.UvProvider(_none).offers(Request(platform=GLIBC)) == answer
         assert time.monotonic() - start < 3.0
-    assert uv_managed.windows((3, 12)) is None
+    assert uv_managed.windows((3, 12), "amd64") is None
 
 
 @pytest.mark.network
@@ -185,12 +185,12 @@ def test_for_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     entry = archives.make_download(tmp_path, folder, key=key, arch="x86_64", libc="none", system="windows")
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    assert uv_managed.windows((3, 12), offline=True) is None
-    assert uv_managed.windows((3, 11)) is None
-    found = uv_managed.windows((3, 12))
+    assert uv_managed.windows((3, 12), "amd64", offline=True) is None
+    assert uv_managed.windows((3, 11), "amd64") is None
+    found = uv_managed.windows((3, 12), "amd64")
     assert found is not None
     assert (found / "python.exe").is_file()
-    assert uv_managed.windows((3, 12), offline=True) == found
+    assert uv_managed.windows((3, 12), "amd64", offline=True) == found
 
 
 TESTS = """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: The commands that are run here.
 NAMES = frozenset({"runtime", "exec", "doctor", "cache"})
 
-_PLATFORM = "an architecture such as aarch64, with musllinux- before it for musl; or win_amd64"
+_PLATFORM = "an architecture such as aarch64, with musllinux- before it for musl; or win_amd64, win32"
 
 
 def declare(commands: Subparsers) -> None:
@@ -119,19 +119,19 @@ class Sources:
 
 
 def platform_of(text: str) -> Platform:
-    """Read ``aarch64``, ``linux-aarch64``, ``musllinux-aarch64``, ``win_amd64`` or ``host``.
+    """Read ``aarch64``, ``linux-aarch64``, ``musllinux-aarch64``, ``win_amd64``, ``win32`` or ``host``.
 
     :raises UsageError: it is none of these.
     """
     if text == "host":
         return here()
-    if text == "win_amd64":
-        return Platform(system="win32", architecture="amd64")
+    if text in {"win_amd64", "win32"}:
+        return Platform(system="win32", architecture="amd64" if text == "win_amd64" else "x86")
     libc = "musl" if text.startswith("musllinux-") else "glibc"
     name = ALIASES.get(plain := re.sub(r"^(musl)?linux-", "", text), plain)
     if name not in ARCHITECTURES:
         raise UsageError(
-            f"{text}: no such architecture is known", advice=f"give one of {', '.join(ARCHITECTURES)}, win_amd64"
+            f"{text}: no such architecture is known", advice=f"give one of {', '.join(ARCHITECTURES)}, win_amd64, win32"
         )
     return Platform(system="linux", architecture=name, libc=libc)
 

@@ -234,7 +234,7 @@ def uv_platform(runtime: Runtime) -> str | None:
     uv 0.13 knows none for armv7l and i686, and for musl on other architectures than these two.
     """
     if runtime.under:
-        return wine_environment.UV_PLATFORM
+        return wine_environment.UV_PLATFORMS[runtime.architecture]
     if runtime.system != "linux" or runtime.implementation != "cpython":
         return None
     architecture = runtime.architecture

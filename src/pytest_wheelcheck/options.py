@@ -76,7 +76,7 @@ OPTIONS = (
         "--wheel-sysroot",
         "Run wheels of this architecture with the interpreters of a root file system of yours (an unpacked image of a "
         "board, an export of a container), or with an installation or interpreter in one: aarch64=DIR. "
-        "win_amd64=DIR names a CPython for Windows, which runs under Wine.",
+        "win_amd64=DIR and win32=DIR name a CPython for Windows, which runs under Wine.",
         "ARCH=PATH",
         repeat=True,
     ),

@@ -125,13 +125,14 @@ def _parse(text: str) -> Sysroot:
     said = f"--wheel-sysroot {text}"
     word, equals, rest = text.partition("=")
     name = ALIASES.get(word.strip(), word.strip())
-    if name == wine_folders.ARCHITECTURE and rest.strip():
+    if name in wine_folders.ARCHITECTURES and rest.strip():
         path = Path(rest.strip()).expanduser().absolute()
-        return Sysroot(architecture=name, path=path, windows=wine_folders.named(path, said))
+        windows = wine_folders.named(path, wine_folders.ARCHITECTURES[name], said)
+        return Sysroot(architecture=name, path=path, windows=windows)
     if not equals or not rest.strip() or name not in ARCHITECTURES:
         raise UsageError(
             f"{said}: not of the form ARCHITECTURE=FOLDER",
-            advice=f"ARCHITECTURE is one of {', '.join(ARCHITECTURES)}, {wine_folders.ARCHITECTURE}",
+            advice=f"ARCHITECTURE is one of {', '.join((*ARCHITECTURES, *wine_folders.ARCHITECTURES))}",
         )
     path = Path(rest.strip()).expanduser().absolute()
     if path.is_symlink() and not path.is_dir():

@@ -51,6 +51,9 @@ _ARCHITECTURES = {
     ("s390x", "gnu"): "s390x",
 }
 
+#: The same for Windows.
+_WINDOWS = {"x86_64": "amd64", "x86": "x86"}
+
 #: Seconds for finding out whether the place of the downloads can be reached, and for which the answer is good.
 _REACH_DEADLINE = 5.0
 _REACHED, _NOT_REACHED = 24 * 3600.0, 600.0
@@ -290,8 +293,9 @@ def catalogue() -> tuple[Download, ...]:
     found: dict[tuple[object, ...], Download] = {}
     for row in rows:
         version = re.fullmatch(r"3\.(\d+)\.(\d+)", str(row.get("version")))
-        windows = (row.get("os"), row.get("arch")) == ("windows", "x86_64")
-        architecture = "amd64" if windows else _ARCHITECTURES.get((str(row.get("arch")), str(row.get("libc"))))
+        windows = row.get("os") == "windows"
+        arch = str(row.get("arch"))
+        architecture = _WINDOWS.get(arch) if windows else _ARCHITECTURES.get((arch, str(row.get("libc"))))
         if row.get("implementation") != "cpython" or version is None or architecture is None:
             continue
         if (row.get("os") not in {"linux", "windows"}) or row.get("variant") not in {"default", "freethreaded"}:
@@ -392,14 +396,16 @@ def install(download: Download, side: Path, final: Path) -> None:
     (side / _ORIGIN).write_text(json.dumps(asdict(download)), encoding="utf-8")
 
 
-def windows_offers(*, offline: bool = False) -> list[Download]:
-    """List uv's CPythons for Windows on x86-64 that :func:`windows` can give: in the cache, or to be downloaded.
+def windows_offers(architecture: str, *, offline: bool = False) -> list[Download]:
+    """List uv's CPythons for Windows that :func:`windows` can give: in the cache, or to be downloaded.
 
+    :param architecture: ``amd64`` or ``x86``.
     :param offline: only what is in the cache.
     """
+    platform = Platform(system="win32", architecture=architecture)
 
     def fitting(downloads: tuple[Download, ...]) -> dict[tuple[int, ...], Download]:
-        return {each.version[:2]: each for each in downloads if each.system == "win32" and not each.free_threaded}
+        return {each.version[:2]: each for each in downloads if each.platform == platform and not each.free_threaded}
 
     found = fitting(_kept())
     if offline:
@@ -412,20 +418,22 @@ def windows_offers(*, offline: bool = False) -> list[Download]:
     return list({**further, **found}.values())
 
 
-def windows(version: tuple[int, int], *, offline: bool = False) -> Path | None:
-    """Give uv's CPython for Windows on x86-64: the folder with ``python.exe``, its DLLs, ``DLLs`` and ``Lib``.
+def windows(version: tuple[int, int], architecture: str, *, offline: bool = False) -> Path | None:
+    """Give uv's CPython for Windows: the folder with ``python.exe``, its DLLs, ``DLLs`` and ``Lib``.
 
     :param version: major, minor.
+    :param architecture: ``amd64`` or ``x86``.
     :param offline: only what is in the cache.
     :returns: ``None`` where uv has none, or where its downloads cannot be reached.
     :raises RuntimeUnavailableError: it could not be installed, although it should.
     """
+    platform = Platform(system="win32", architecture=architecture)
 
     def fitting(downloads: tuple[Download, ...]) -> Iterator[Download]:
         return (
             each
             for each in downloads
-            if each.system == "win32" and each.version[:2] == version and not each.free_threaded
+            if each.platform == platform and each.version[:2] == version and not each.free_threaded
         )
 
     download = next(fitting(_kept()), None)

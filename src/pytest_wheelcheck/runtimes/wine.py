@@ -1,9 +1,9 @@
 """CPython for Windows on Linux, under Wine.
 
-It comes from a folder that the user names, from uv's managed ones, or else from published wheels: the ``win_amd64``
-wheels of one distribution carry the official library of CPython, its extension modules and what they need. With the
-pure-Python library of any CPython of the same minor version, and small files that :mod:`.wine_pe` writes, that is an
-ordinary Windows installation. A wheel is fetched by name through pip and verified by its digest.
+It comes from a folder that the user names, from uv's managed ones, or else from published wheels: the wheels of one
+distribution for 64-bit and 32-bit Windows carry the official library of CPython, its extension modules and what they
+need. With the pure-Python library of any CPython of the same minor version, and small files that :mod:`.wine_pe` writes,
+that is an ordinary Windows installation. A wheel is fetched by name through pip and verified by its digest.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ _GENERATION = 4
 #: The distribution whose wheels carry the interpreters.
 DISTRIBUTION, VERSION = "panda3d", "1.10.16"
 
-#: The platform of these interpreters.
-PLATFORM = Platform(system="win32", architecture="amd64")
+#: The platforms of these interpreters, by the tag of their wheels.
+PLATFORMS = {
+    tag: Platform(system="win32", architecture=architecture) for tag, architecture in wine_folders.ARCHITECTURES.items()
+}
 
-#: What asks for all of them.
-REQUEST = Request(platform=PLATFORM)
+#: What asks for all 64-bit ones, and for all 32-bit ones.
+REQUEST = Request(platform=PLATFORMS["win_amd64"])
+REQUEST_32 = Request(platform=PLATFORMS["win32"])
 
 #: Of the wheel: libraries that stand beside ``python.exe``; and beginnings of what is left out.
 _BESIDE = ("python3", "vcruntime140")
@@ -50,10 +53,27 @@ class Carried:
     """An interpreter inside a wheel.
 
     :param sha256: of the wheel.
+    :param tag: its platform.
     """
 
     version: tuple[int, int, int]
     sha256: str
+    tag: str = "win_amd64"
+
+    @property
+    def platform(self) -> Platform:
+        """What it runs on."""
+        return PLATFORMS[self.tag]
+
+    @property
+    def bits(self) -> int:
+        """Its number of bits."""
+        return wine_pe.BITS[self.platform.architecture]
+
+    @property
+    def name(self) -> str:
+        """Its name, for people."""
+        return f"CPython {self.short} for {'' if self.bits == 64 else '32-bit '}Windows"
 
     @property
     def short(self) -> str:
@@ -78,7 +98,7 @@ class Carried:
             version=VERSION,
             python=self.short,
             abi=self.abi,
-            platform="win_amd64",
+            platform=self.tag,
             sha256=self.sha256,
         )
 
@@ -91,6 +111,17 @@ CARRIED = (
     Carried(version=(3, 12, 10), sha256="f6493e2ecc0d1b7c1556a999556e5278cbc9484fe5fe1e159a1ccc02b870b18f"),
     Carried(version=(3, 13, 11), sha256="0e505261bb58d8402d0099c291f1a3459acfdd38f3e7d666e72aa2e1ea5dc46f"),
     Carried(version=(3, 14, 2), sha256="0978ca7d2953d37ed3ed8d99abd1ee77bbfc75fe6ea47019d0f5f5dad830d853"),
+    *(
+        Carried(version=version, sha256=sha256, tag="win32")
+        for version, sha256 in (
+            ((3, 9, 13), "cba1caeefee96b58125f9dc8c36ca165e937e9c387868fb8a5c8ca88c0e29241"),
+            ((3, 10, 11), "b2f9f88ec94f7d67e60b3c4c7d0d8fb18f8cbc207fa9475c721dfeec0863db5b"),
+            ((3, 11, 9), "63a93dd393de1d8a3ab3520b02acc55803ee53efbf63b952bd45951f534b3f68"),
+            ((3, 12, 10), "540b4d9d7719dc10c60e0910e63af762e348ab128eca91eee8e8c291348c88ab"),
+            ((3, 13, 11), "d4456b2064f1f6b1b3579106608ec35234278da553b2df78eacec7431dccf045"),
+            ((3, 14, 2), "e4f7e161a8fa3e0f52bb1822dc21053e3d3503ec9550a3a07bb2acda8491c97c"),
+        )
+    ),
 )
 
 
@@ -101,7 +132,7 @@ class WineProvider:
     :param offline: only what is in the cache already is offered.
     :param index: the package index; ``None`` for the one that pip is configured for.
     :param find_links: further folders or pages of distributions.
-    :param named: installations that the user named; where there are any, no other is offered.
+    :param named: installations that the user named; where there are any for a platform, no other is offered for it.
     """
 
     name = "wine"
@@ -122,46 +153,53 @@ class WineProvider:
 
     def costly(self, request: Request) -> bool:
         """See :meth:`.base.Provider.costly`."""
-        return fits(PLATFORM, request.platform)
+        return any(fits(platform, request.platform) for platform in PLATFORMS.values())
 
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
         if request.python is not None or here().system != "linux" or request.platform.system != "win32":
             return Answer()
-        if request.platform.architecture != "amd64":
-            return Answer(reason=f"only 64-bit interpreters for x86-64 can be had, not {request.platform.architecture}")
+        if request.platform not in PLATFORMS.values():
+            return Answer(
+                reason=f"only interpreters for x86-64 and x86 can be had, not {request.platform.architecture}"
+            )
         if not runs_natively("x86_64"):
             return Answer(reason="Wine is used on x86-64 only")
-        if reason := wine_system.hindrance(offline=self._offline):
+        architecture = request.platform.architecture
+        if reason := wine_system.hindrance(offline=self._offline, bits=wine_pe.BITS[architecture]):
             return Answer(reason=reason)
-        found = {each.version[:2]: each for each in self._installations()}
-        offers = [self._offer(each.version, each.how, each.key) for each in found.values()]
+        found = {each.version[:2]: each for each in self._installations(architecture)}
+        offers = [self._offer(each.version, request.platform, each.how, each.key) for each in found.values()]
         reasons: dict[str, None] = {}
-        for carried in () if self._named else CARRIED:
+        for carried in () if self._named_for(architecture) else _carried(architecture):
             if carried.version[:2] in found:
                 continue
             if reason := self._hindrance(carried):
                 reasons[reason] = None
             else:
-                how = f"inside the published wheel {DISTRIBUTION} {VERSION} ({carried.abi}-win_amd64)"
-                offers.append(self._offer(carried.version, how, carried.sha256))
+                how = f"inside the published wheel {DISTRIBUTION} {VERSION} ({carried.abi}-{carried.tag})"
+                offers.append(self._offer(carried.version, request.platform, how, carried.sha256))
         return Answer(offers=tuple(offers), reason="; ".join(reasons))
 
-    def _installations(self) -> list[Installation]:
+    def _named_for(self, architecture: str) -> list[Installation]:
+        return [each for each in self._named if each.architecture == architecture]
+
+    def _installations(self, architecture: str) -> list[Installation]:
         """List whole installations: those that the user named, or else those of uv that need not be fetched in vain."""
-        if self._named:
-            return list(self._named)
-        kept = {carried.version[:2] for carried in CARRIED if cache.present(_key(carried))}
+        if named := self._named_for(architecture):
+            return named
+        kept = {carried.version[:2] for carried in _carried(architecture) if cache.present(_key(carried))}
         # What is here already is not fetched from elsewhere.
         return [
             each
-            for each in wine_folders.managed(offline=self._offline)
+            for each in wine_folders.managed(architecture, offline=self._offline)
             if cache.present(each.key) or each.version[:2] not in kept
         ]
 
     def get(self, offer: Offer) -> Runtime:
         """See :meth:`.base.Provider.get`."""
-        wine = wine_system.get(offline=self._offline)
+        architecture = offer.platform.architecture
+        wine = wine_system.get(offline=self._offline, bits=wine_pe.BITS[architecture])
         launch = launcher.Launch(
             before=(
                 *(_python(), "-I", "-S", str(Path(wine_session.__file__))),
@@ -173,20 +211,20 @@ class WineProvider:
         if carried is not None:
             folder = cache.provision(_key(carried), lambda side: self._make(carried, launch, side))
         else:
-            installation = next(each for each in self._installations() if each.key == offer.key)
+            installation = next(each for each in self._installations(architecture) if each.key == offer.key)
             folder = cache.provision(offer.key, lambda side: self._copy(installation, launch, side))
         short = f"{offer.version[0]}.{offer.version[1]}"
-        name = f"wine-cp{short.replace('.', '')}"
+        name = wine_folders.name_of(offer.version, architecture)
         python = launcher.provision(launch, folder / "python.exe", folder / "Lib", name=name, stem=short)
         stand_in = debian.of_host(self._host, offer.version[:2])
         return offer.runtime(python, native=stand_in, launch=(launch.before, launch.after))
 
-    def _offer(self, version: tuple[int, int, int], how: str, key: str) -> Offer:
+    def _offer(self, version: tuple[int, int, int], platform: Platform, how: str, key: str) -> Offer:
         return Offer.of_cpython(
             provider=self.name,
             version=version,
             free_threaded=False,
-            platform=PLATFORM,
+            platform=platform,
             libc_version=(0, 0),
             how=f"{how}, under Wine",
             under="wine",
@@ -197,7 +235,7 @@ class WineProvider:
         if cache.present(_key(carried)):
             return ""
         if self._offline:
-            return f"CPython {carried.short} for Windows is not in the cache, and this run is offline"
+            return f"{carried.name} is not in the cache, and this run is offline"
         return self._libraries().missing(carried.version[:2])
 
     def _libraries(self) -> StandardLibraries:
@@ -205,7 +243,7 @@ class WineProvider:
 
     def _make(self, carried: Carried, launch: launcher.Launch, side: Path) -> None:
         with (
-            step(f"CPython {carried.short} for Windows of {DISTRIBUTION} {VERSION}", side),
+            step(f"{carried.name} of {DISTRIBUTION} {VERSION}", side),
             tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch,
         ):
             work = Path(scratch)
@@ -214,7 +252,7 @@ class WineProvider:
             (side / "Lib" / "site-packages").mkdir()
             _write_programs(carried, side)
             names = _stable_names(side / carried.library)
-            (side / "python3.dll").write_bytes(wine_pe.stable_abi(carried.library, names))
+            (side / "python3.dll").write_bytes(wine_pe.stable_abi(carried.library, names, bits=carried.bits))
             self._finish(carried.version, launch, side)
 
     def _copy(self, installation: Installation, launch: launcher.Launch, side: Path) -> None:
@@ -247,8 +285,13 @@ def _python() -> str:
     return str(Path(getattr(sys, "_base_executable", None) or sys.executable).resolve())
 
 
+def _carried(architecture: str) -> list[Carried]:
+    return [carried for carried in CARRIED if carried.platform.architecture == architecture]
+
+
 def _key(carried: Carried) -> str:
-    return f"runtimes/wine-{carried.abi}-{cache.digest(carried.sha256, str(_GENERATION))}"
+    name = wine_folders.name_of(carried.version, carried.platform.architecture)
+    return f"runtimes/{name}-{cache.digest(carried.sha256, str(_GENERATION))}"
 
 
 def _write_programs(carried: Carried, side: Path) -> None:
@@ -258,9 +301,10 @@ def _write_programs(carried: Carried, side: Path) -> None:
     redirectors.mkdir(parents=True, exist_ok=True)
     for letter in ("", "w"):
         name = f"python{letter}.exe"
-        (side / name).write_bytes(wine_pe.python(carried.library, console=not letter))
+        (side / name).write_bytes(wine_pe.python(carried.library, console=not letter, bits=carried.bits))
         other = name if carried.version < (3, 13) else f"venv{letter}launcher.exe"
-        (redirectors / other).write_bytes(wine_pe.redirector(whole().to_windows(final / name), console=not letter))
+        home = whole().to_windows(final / name)
+        (redirectors / other).write_bytes(wine_pe.redirector(home, console=not letter, bits=carried.bits))
 
 
 def _take(wheel: Path, side: Path) -> None:
@@ -272,7 +316,7 @@ def _take(wheel: Path, side: Path) -> None:
             folder, _, base = name.rpartition("/")
             low = base.lower()
             # Modules of the free-threaded build lie beside the others, without their interpreter.
-            other = ".cp" in low and "t-win_amd64" in low
+            other = ".cp" in low and "t-win" in low
             if folder != "deploy_libs" or not low.endswith((".dll", ".pyd")) or low.startswith(_LEFT_OUT) or other:
                 continue
             place = side if low.startswith(_BESIDE) and low.endswith(".dll") else modules

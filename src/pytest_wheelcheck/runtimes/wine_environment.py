@@ -21,11 +21,12 @@ from pathlib import Path
 from pytest_wheelcheck import process
 from pytest_wheelcheck.model import Runtime
 
+from . import wine_pe
 from .launcher import Launch
 from .wine_paths import whole
 
-#: The word of uv for the platform of 64-bit Windows.
-UV_PLATFORM = "x86_64-pc-windows-msvc"
+#: The words of uv for the platforms of Windows, by architecture.
+UV_PLATFORMS = {"amd64": "x86_64-pc-windows-msvc", "x86": "i686-pc-windows-msvc"}
 
 #: What starts the module of an entry point; pip's own words are the same in effect (``pip._vendor.distlib.scripts``).
 _MAIN = """\
@@ -98,7 +99,7 @@ def _move(staging: Path, site: Path, folder: Path, runtime: Runtime) -> None:
     made: dict[str, str] = {}
     for name, reference in _entry_points(target):
         exe = scripts / f"{name}.exe"
-        exe.write_bytes(_program(reference))
+        exe.write_bytes(_program(reference, wine_pe.BITS[runtime.architecture]))
         (staging / "bin" / name).unlink(missing_ok=True)
         made[name] = exe.name
     for path in (staging / "bin").iterdir():
@@ -152,7 +153,7 @@ def _entry_points(site: Path) -> Iterator[tuple[str, str]]:
                 yield from parser.items(section)
 
 
-def _program(reference: str) -> bytes:
+def _program(reference: str, bits: int) -> bytes:
     """Make the program of an entry point: a launcher, the line that names the interpreter, and an archive to run.
 
     The interpreter is the one beside it: distlib's launcher replaces that word (``PC/launcher.c`` of its sources).
@@ -161,7 +162,7 @@ def _program(reference: str) -> bytes:
 
     wheels = sorted(Path(embed.__file__).parent.glob("pip-*.whl"))
     with zipfile.ZipFile(wheels[-1]) as pip:
-        launcher = pip.read("pip/_vendor/distlib/t64.exe")
+        launcher = pip.read(f"pip/_vendor/distlib/t{bits}.exe")
     module, _, attribute = re.sub(r"\[.*", "", reference).strip().partition(":")
     attribute = attribute.strip()
     archive = io.BytesIO()

@@ -16,18 +16,20 @@ from pathlib import Path
 from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 
-from . import uv_managed
+from . import uv_managed, wine_pe
 from .base import OLDEST
 
-#: The word for these in ``--wheel-sysroot``, as in platform tags.
-ARCHITECTURE = "win_amd64"
+#: The words for these in ``--wheel-sysroot``, as in platform tags, and the architectures that they stand for.
+ARCHITECTURES = {"win_amd64": "amd64", "win32": "x86"}
 
 #: Bump when the way in which the copies are made changes.
 _GENERATION = 1
 
 #: Parts of an installation that are not copied.
 _LEFT_OUT = ("site-packages", "__pycache__", "test", "tests", "idlelib", "turtledemo", "tcl", "Doc", "include", "libs")
-_BINARY = 0x8664  # IMAGE_FILE_MACHINE_AMD64
+
+#: The architectures, for people.
+_SAID = {"amd64": "x86-64", "x86": "x86 (32 bits)"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,19 +39,20 @@ class Installation:
     :param version: major, minor, micro.
     :param stamp: changes when the installation does.
     :param how: where it came from, for people.
+    :param architecture: ``amd64`` or ``x86``.
     :param folder: gives the folder with ``python.exe``, ``DLLs`` and ``Lib``; fetches it if need be.
     """
 
     version: tuple[int, int, int]
     stamp: str
     how: str
+    architecture: str
     folder: Callable[[], Path]
 
     @property
     def key(self) -> str:
         """Tell its name in the cache."""
-        short = f"cp{self.version[0]}{self.version[1]}"
-        return f"runtimes/wine-{short}-{cache.digest(self.stamp, str(_GENERATION))}"
+        return f"runtimes/{name_of(self.version, self.architecture)}-{cache.digest(self.stamp, str(_GENERATION))}"
 
     def copy(self, side: Path) -> None:
         """Copy what is used of it."""
@@ -62,21 +65,27 @@ class Installation:
             path.unlink()
 
 
-def named(path: Path, said: str) -> Installation:
+def name_of(version: tuple[int, int, int], architecture: str) -> str:
+    """Give a short name for files of an interpreter: ``wine-cp313``, ``wine-cp313-win32``."""
+    return f"wine-cp{version[0]}{version[1]}{'-win32' if architecture == 'x86' else ''}"
+
+
+def named(path: Path, architecture: str, said: str) -> Installation:
     """Tell what a folder that the user named holds.
 
+    :param architecture: ``amd64`` or ``x86``.
     :param said: the option as it was given.
-    :raises UsageError: it holds no CPython for 64-bit Windows.
+    :raises UsageError: it holds no CPython for Windows of that architecture.
     """
     for place in (path, path / "python", path / "install", path / "tools"):
         for library in sorted(place.glob("python3*.dll")):
             match = re.fullmatch(r"python3(\d+)\.dll", library.name.lower())
             if match and (place / "python.exe").is_file() and (3, int(match[1])) >= OLDEST:
                 machine, micro = _read(library)
-                if machine != _BINARY:
+                if machine != wine_pe.MACHINES[wine_pe.BITS[architecture]]:
                     raise UsageError(
-                        f"{said}: {library} is not for x86-64",
-                        advice="name an installation for 64-bit Windows on x86-64",
+                        f"{said}: {library} is not for {_SAID[architecture]}",
+                        advice="win_amd64 is for an installation of 64-bit CPython, win32 for one of 32-bit CPython",
                     )
                 if not (place / "Lib/os.py").is_file():
                     raise UsageError(
@@ -89,6 +98,7 @@ def named(path: Path, said: str) -> Installation:
                     version=(3, int(match[1]), micro),
                     stamp=f"{place} {status.st_mtime_ns} {status.st_size}",
                     how=str(place),
+                    architecture=architecture,
                     folder=partial(Path, place),
                 )
     raise UsageError(
@@ -98,11 +108,14 @@ def named(path: Path, said: str) -> Installation:
     )
 
 
-def managed(*, offline: bool) -> list[Installation]:
-    """List those of uv: what is in the cache, and what can be downloaded from here."""
+def managed(architecture: str, *, offline: bool) -> list[Installation]:
+    """List those of uv: what is in the cache, and what can be downloaded from here.
+
+    :param architecture: ``amd64`` or ``x86``.
+    """
 
     def folder(version: tuple[int, int]) -> Path:
-        found = uv_managed.windows(version, offline=offline)
+        found = uv_managed.windows(version, architecture, offline=offline)
         if found is None:
             raise RuntimeUnavailableError(
                 f"CPython {version[0]}.{version[1]} for Windows of uv cannot be downloaded any longer",
@@ -115,9 +128,10 @@ def managed(*, offline: bool) -> list[Installation]:
             version=download.version,
             stamp=f"{download.key} {download.url}",
             how=f"{download.key} of uv",
+            architecture=architecture,
             folder=partial(folder, download.version[:2]),
         )
-        for download in uv_managed.windows_offers(offline=offline)
+        for download in uv_managed.windows_offers(architecture, offline=offline)
     ]
 
 

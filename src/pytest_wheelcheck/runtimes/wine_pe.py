@@ -2,8 +2,12 @@
 
 They are ``python.exe``, what stands for it in virtual environments, ``python3.dll``, and one of Windows' own.
 
-A table-driven writer of portable executables for x86-64 (PE32+, one section), so that no compiler is needed. Source of
-all offsets and constants: the specification «PE Format» of Microsoft, and for instructions the processor's manual.
+A table-driven writer of portable executables for x86-64 (PE32+) and x86 (PE32) with one section, so that no compiler is
+needed. Source of all offsets and constants: the specification «PE Format» of Microsoft, and for instructions the
+processor's manual.
+
+Code can be loaded anywhere. On x86-64 distances count from the next instruction; on x86, which has no such addresses,
+all code begins with :data:`_HERE`, and distances count from the place that this leaves in a register.
 """
 
 from __future__ import annotations
@@ -16,8 +20,18 @@ from dataclasses import dataclass, field
 _RVA = 0x1000
 _RAW = 0x400
 
-#: Preferred address of programs and libraries (defaults of link.exe).
-_BASES = {False: 0x140000000, True: 0x180000000}
+#: Preferred address of programs and libraries by the number of bits (defaults of link.exe).
+_BASES = {64: (0x140000000, 0x180000000), 32: (0x400000, 0x10000000)}
+
+#: What the machine is called (IMAGE_FILE_MACHINE_AMD64, IMAGE_FILE_MACHINE_I386).
+MACHINES = {64: 0x8664, 32: 0x14C}
+
+#: The number of bits by the architecture, as in platform tags.
+BITS = {"amd64": 64, "x86": 32}
+
+#: Begins all code for x86: push ebx; call the next instruction; pop ebx. Where the third stands, and ebx then points to.
+_HERE = b"\x53\xe8\x00\x00\x00\x00\x5b"
+_POINT = 6
 
 #: Bytes of stack of CPython's own ``python.exe`` (``PCbuild/python.vcxproj``, StackReserveSize).
 _STACK = 4_194_304
@@ -44,7 +58,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """An instruction that ends in the distance to a place in the image's data.
+    """An instruction that ends in the distance to a place in the image's data: from rip on x86-64, from ebx on x86.
 
     :param instruction: all of it but for the distance.
     :param data: the name of the data.
@@ -66,6 +80,7 @@ class Image:
     :param forwards: exported names and the ``library.name`` that each stands for.
     :param manifest: what a program says of itself.
     :param console: whether a program has a console.
+    :param bits: 64 for x86-64, 32 for x86.
     """
 
     name: str = ""
@@ -76,13 +91,14 @@ class Image:
     forwards: Mapping[str, str] = field(default_factory=dict)
     manifest: bytes = b""
     console: bool = True
+    bits: int = 64
 
 
 def write(image: Image) -> bytes:
     """Write an image as a file."""
     body = bytearray(sum(map(_length, image.code)))
     directories = [(0, 0)] * 16
-    places = _write_imports(image.imports, body, directories)
+    places = _write_imports(image.imports, body, directories, image.bits // 8)
     for name, data in image.data.items():
         places[name] = _aligned(body, 16)
         body += data
@@ -96,9 +112,10 @@ def write(image: Image) -> bytes:
         if isinstance(part, bytes):
             body[at:end] = part
         else:
-            # The distance counts from the next instruction. FF 15: call qword ptr [rip + distance]
-            words, name = (b"\xff\x15", part.function) if isinstance(part, Call) else (part.instruction, part.data)
-            body[at:end] = words + struct.pack("<i", places[name] - end)
+            # FF 15: call qword ptr [rip + distance]; FF 93: call dword ptr [ebx + distance]
+            call, origin = (b"\xff\x15", end) if image.bits == 64 else (b"\xff\x93", _POINT)
+            words, name = (call, part.function) if isinstance(part, Call) else (part.instruction, part.data)
+            body[at:end] = words + struct.pack("<i", places[name] - origin)
         at = end
     head = _headers(image, len(body), directories)
     return head.ljust(_RAW, b"\0") + bytes(body.ljust(_up(len(body), 0x200), b"\0"))
@@ -118,9 +135,12 @@ def _aligned(body: bytearray, step: int = 8) -> int:
 
 
 def _write_imports(
-    imports: Mapping[str, Sequence[str]], body: bytearray, directories: list[tuple[int, int]]
+    imports: Mapping[str, Sequence[str]], body: bytearray, directories: list[tuple[int, int]], pointer: int
 ) -> dict[str, int]:
-    """Append the import tables (directories 1 and 12); tell where each function's address will stand."""
+    """Append the import tables (directories 1 and 12); tell where each function's address will stand.
+
+    :param pointer: the size of an address.
+    """
     if not imports:
         return {}
     names: dict[str, int] = {}
@@ -135,8 +155,8 @@ def _write_imports(
         for library, functions in imports.items():
             places[library] = len(body)
             for name in functions:
-                body += struct.pack("<Q", _RVA + names[name])
-            body += bytes(8)
+                body += (_RVA + names[name]).to_bytes(pointer, "little")
+            body += bytes(pointer)
         tables.append((begin, places, len(body) - begin))
     (_, lookup, _), (begin, addresses, size) = tables
     directory = _aligned(body)
@@ -146,7 +166,7 @@ def _write_imports(
     directories[1] = (_RVA + directory, len(body) - directory)
     directories[12] = (_RVA + begin, size)
     return {
-        name: addresses[library] + 8 * number
+        name: addresses[library] + pointer * number
         for library, functions in imports.items()
         for number, name in enumerate(functions)
     }
@@ -192,18 +212,22 @@ def _write_manifest(manifest: bytes, body: bytearray) -> tuple[int, int]:
 
 def _headers(image: Image, size: int, directories: Iterable[tuple[int, int]]) -> bytes:
     library = bool(image.name)
+    wide = image.bits == 64
     dos = b"MZ".ljust(60, b"\0") + struct.pack("<I", 64)
-    # Machine x86-64, one section; 0x22: executable, large addresses; 0x2000: a library.
-    coff = struct.pack("<HHIIIHH", 0x8664, 1, 0, 0, 0, 240, 0x22 | (0x2000 if library else 0))
+    # One section; 0x20: executable, large addresses; 0x102: executable, of 32 bits; 0x2000: a library.
+    flags = (0x22 if wide else 0x102) | (0x2000 if library else 0)
+    coff = struct.pack("<HHIIIHH", MACHINES[image.bits], 1, 0, 0, 0, 240 if wide else 224, flags)
     raw = _up(size, 0x200)
-    optional = struct.pack("<HBBIIIII", 0x20B, 14, 0, raw, 0, 0, _RVA if image.code and not library else 0, _RVA)
+    entry = _RVA if image.code and not library else 0
+    optional = struct.pack("<HBBIIIII", 0x20B if wide else 0x10B, 14, 0, raw, 0, 0, entry, _RVA)
+    optional += struct.pack("<Q" if wide else "<II", *(() if wide else (_RVA,)), _BASES[image.bits][library])
     optional += struct.pack(
-        "<QIIHHHHHHIIIIHH",
-        *(_BASES[library], 0x1000, 0x200, 6, 0, 0, 0, 6, 0, 0, _RVA + _up(size, 0x1000), _RAW, 0),
+        "<IIHHHHHHIIIIHH",
+        *(0x1000, 0x200, 6, 0, 0, 0, 6, 0, 0, _RVA + _up(size, 0x1000), _RAW, 0),
         # 3: console program, 2: one without; addresses are relative, data is never executed.
         *(3 if image.console else 2, 0x0100 | (0 if library else 0x8000)),
     )
-    optional += struct.pack("<QQQQII", _STACK, 0x1000, 0x100000, 0x1000, 0, 16)
+    optional += struct.pack("<QQQQII" if wide else "<IIIIII", _STACK, 0x1000, 0x100000, 0x1000, 0, 16)
     for pair in directories:
         optional += struct.pack("<II", *pair)
     # Code and data that is read, written and executed.
@@ -211,11 +235,45 @@ def _headers(image: Image, size: int, directories: Iterable[tuple[int, int]]) ->
     return dos + b"PE\0\0" + coff + optional + section
 
 
-def python(library: str, *, console: bool = True) -> bytes:
+_PYTHON_64: tuple[bytes | Call | At, ...] = (
+    b"\x48\x83\xec\x28",  # sub rsp, 40
+    b"\xb9\x01\x00\x00\x00",  # mov ecx, 1: wildcards are not expanded
+    Call("_configure_wide_argv"),
+    Call("_initialize_wide_environment"),
+    Call("__p___wargv"),
+    b"\x48\x8b\x18",  # mov rbx, [rax]
+    Call("__p___argc"),
+    b"\x8b\x08",  # mov ecx, [rax]
+    b"\x48\x89\xda",  # mov rdx, rbx
+    Call("Py_Main"),
+    b"\x89\xc1",  # mov ecx, eax
+    Call("exit"),
+    b"\xcc",
+)
+
+_PYTHON_32: tuple[bytes | Call | At, ...] = (
+    _HERE,
+    b"\x6a\x01",  # push 1: wildcards are not expanded
+    Call("_configure_wide_argv"),
+    Call("_initialize_wide_environment"),
+    Call("__p___wargv"),
+    b"\x8b\x30",  # mov esi, [eax]
+    Call("__p___argc"),
+    b"\x56",  # push esi
+    b"\xff\x30",  # push dword [eax]
+    Call("Py_Main"),
+    b"\x50",  # push eax
+    Call("exit"),
+    b"\xcc",
+)
+
+
+def python(library: str, *, console: bool = True, bits: int = 64) -> bytes:
     """Write ``python.exe``: what CPython's ``Programs/python.c`` is, ``return Py_Main(argc, argv)``.
 
     :param library: the interpreter's library, such as ``python313.dll``.
     :param console: ``pythonw.exe`` has none.
+    :param bits: of the interpreter.
     """
     return write(
         Image(
@@ -229,28 +287,112 @@ def python(library: str, *, console: bool = True) -> bytes:
                 ),
                 library: ("Py_Main",),
             },
-            code=(
-                b"\x48\x83\xec\x28",  # sub rsp, 40
-                b"\xb9\x01\x00\x00\x00",  # mov ecx, 1: wildcards are not expanded
-                Call("_configure_wide_argv"),
-                Call("_initialize_wide_environment"),
-                Call("__p___wargv"),
-                b"\x48\x8b\x18",  # mov rbx, [rax]
-                Call("__p___argc"),
-                b"\x8b\x08",  # mov ecx, [rax]
-                b"\x48\x89\xda",  # mov rdx, rbx
-                Call("Py_Main"),
-                b"\x89\xc1",  # mov ecx, eax
-                Call("exit"),
-                b"\xcc",
-            ),
+            code=_PYTHON_64 if bits == 64 else _PYTHON_32,
             manifest=_MANIFEST,
             console=console,
+            bits=bits,
         )
     )
 
 
-def redirector(base: str, *, console: bool = True) -> bytes:
+_REDIRECTOR_64: tuple[bytes | Call | At, ...] = (
+    b"\x53",  # push rbx
+    b"\x48\x83\xec\x60",  # sub rsp, 96
+    b"\xb9\x01\x00\x00\x00",  # mov ecx, 1
+    Call("_configure_wide_argv"),
+    Call("__p__wpgmptr"),
+    b"\x48\x8b\x10",  # mov rdx, [rax]: the path of this program
+    At(b"\x48\x8d\x0d", "name"),
+    Call("SetEnvironmentVariableW"),
+    b"\x31\xc9\x31\xd2",  # xor ecx, ecx; xor edx, edx
+    Call("CreateJobObjectW"),
+    b"\x48\x89\xc3",  # mov rbx, rax
+    b"\x48\x89\xc1",  # mov rcx, rax
+    b"\xba\x09\x00\x00\x00",  # mov edx, 9: JobObjectExtendedLimitInformation
+    At(b"\x4c\x8d\x05", "limits"),
+    b"\x41\xb9\x90\x00\x00\x00",  # mov r9d, 144
+    Call("SetInformationJobObject"),
+    Call("GetCommandLineW"),
+    b"\x48\x89\xc2",  # mov rdx, rax
+    At(b"\x48\x8d\x0d", "base"),
+    b"\x45\x31\xc0\x45\x31\xc9",  # xor r8d, r8d; xor r9d, r9d
+    b"\x31\xc0",  # xor eax, eax
+    b"\x48\x89\x44\x24\x28\x48\x89\x44\x24\x30\x48\x89\x44\x24\x38",  # mov [rsp+40, +48, +56], rax
+    b"\xc7\x44\x24\x20\x01\x00\x00\x00",  # mov dword [rsp+32], 1: handles are inherited
+    At(b"\x48\x8d\x05", "startup"),
+    b"\x48\x89\x44\x24\x40",  # mov [rsp+64], rax
+    At(b"\x48\x8d\x05", "process"),
+    b"\x48\x89\x44\x24\x48",  # mov [rsp+72], rax
+    Call("CreateProcessW"),
+    b"\x85\xc0",  # test eax, eax
+    b"\x74\x43",  # jz to the last three instructions
+    b"\x48\x89\xd9",  # mov rcx, rbx
+    At(b"\x48\x8b\x15", "process"),  # mov rdx, [process]
+    Call("AssignProcessToJobObject"),
+    b"\x31\xc9",  # xor ecx, ecx
+    b"\xba\x01\x00\x00\x00",  # mov edx, 1: Ctrl-C is the other's business
+    Call("SetConsoleCtrlHandler"),
+    At(b"\x48\x8b\x0d", "process"),  # mov rcx, [process]
+    b"\xba\xff\xff\xff\xff",  # mov edx, -1: for as long as it takes
+    Call("WaitForSingleObject"),
+    At(b"\x48\x8b\x0d", "process"),  # mov rcx, [process]
+    At(b"\x48\x8d\x15", "code"),
+    Call("GetExitCodeProcess"),
+    At(b"\x8b\x0d", "code"),  # mov ecx, [code]
+    Call("ExitProcess"),
+    b"\xcc",
+)
+
+_REDIRECTOR_32: tuple[bytes | Call | At, ...] = (
+    _HERE,
+    b"\x6a\x01",  # push 1
+    Call("_configure_wide_argv"),
+    b"\x59",  # pop ecx: functions of the C library leave their arguments to the caller
+    Call("__p__wpgmptr"),
+    b"\xff\x30",  # push dword [eax]: the path of this program
+    At(b"\x8d\x83", "name"),  # lea eax, [name]
+    b"\x50",  # push eax
+    Call("SetEnvironmentVariableW"),
+    b"\x6a\x00\x6a\x00",  # push 0; push 0
+    Call("CreateJobObjectW"),
+    b"\x89\xc6",  # mov esi, eax
+    b"\x6a\x70",  # push 112
+    At(b"\x8d\x83", "limits"),
+    b"\x50\x6a\x09\x56",  # push eax; push 9: JobObjectExtendedLimitInformation; push esi
+    Call("SetInformationJobObject"),
+    Call("GetCommandLineW"),
+    b"\x89\xc2",  # mov edx, eax
+    At(b"\x8d\x83", "process"),
+    b"\x50",
+    At(b"\x8d\x83", "startup"),
+    b"\x50",
+    b"\x31\xc0\x50\x50\x50",  # xor eax, eax; push eax three times
+    b"\x6a\x01",  # push 1: handles are inherited
+    b"\x50\x50\x52",  # push eax; push eax; push edx
+    At(b"\x8d\x83", "base"),
+    b"\x50",
+    Call("CreateProcessW"),
+    b"\x85\xc0",  # test eax, eax
+    b"\x74\x38",  # jz to the last three instructions
+    At(b"\xff\xb3", "process"),  # push dword [process]
+    b"\x56",
+    Call("AssignProcessToJobObject"),
+    b"\x6a\x01\x6a\x00",  # push 1: Ctrl-C is the other's business; push 0
+    Call("SetConsoleCtrlHandler"),
+    b"\x6a\xff",  # push -1: for as long as it takes
+    At(b"\xff\xb3", "process"),
+    Call("WaitForSingleObject"),
+    At(b"\x8d\x83", "code"),
+    b"\x50",
+    At(b"\xff\xb3", "process"),
+    Call("GetExitCodeProcess"),
+    At(b"\xff\xb3", "code"),  # push dword [code]
+    Call("ExitProcess"),
+    b"\xcc",
+)
+
+
+def redirector(base: str, *, console: bool = True, bits: int = 64) -> bytes:
     """Write what stands as ``python.exe`` in virtual environments on Windows.
 
     It starts the interpreter of the base installation, tells that one where it stands itself, and waits; where it is
@@ -259,12 +401,13 @@ def redirector(base: str, *, console: bool = True) -> bytes:
 
     :param base: path of the interpreter to start, as Windows says it.
     :param console: ``pythonw.exe`` has none.
+    :param bits: of that interpreter.
     """
-    limits = bytearray(144)  # JOBOBJECT_EXTENDED_LIMIT_INFORMATION
+    wide = bits == 64
+    limits = bytearray(144 if wide else 112)  # JOBOBJECT_EXTENDED_LIMIT_INFORMATION
     # LimitFlags: the job's processes end with the last handle to it; their own children are not of the job.
     struct.pack_into("<I", limits, 16, 0x2000 | 0x1000)
-    lea_rcx, lea_rdx, lea_r8, lea_rax = b"\x48\x8d\x0d", b"\x48\x8d\x15", b"\x4c\x8d\x05", b"\x48\x8d\x05"
-    process = At(b"\x48\x8b\x0d", "process")  # mov rcx, [process]
+    startup = 104 if wide else 68  # STARTUPINFOW, which begins with its size
     return write(
         Image(
             imports={
@@ -286,79 +429,38 @@ def redirector(base: str, *, console: bool = True) -> bytes:
                 "name": "__PYVENV_LAUNCHER__\0".encode("utf-16-le"),
                 "base": f"{base}\0".encode("utf-16-le"),
                 "limits": bytes(limits),
-                "startup": struct.pack("<I", 104).ljust(104, b"\0"),  # STARTUPINFOW
-                "process": bytes(24),  # PROCESS_INFORMATION
+                "startup": struct.pack("<I", startup).ljust(startup, b"\0"),
+                "process": bytes(24 if wide else 16),  # PROCESS_INFORMATION, which begins with its handle
                 "code": struct.pack("<I", 101),  # what PC/venvlauncher.c ends with where it cannot start the other
             },
-            code=(
-                b"\x53",  # push rbx
-                b"\x48\x83\xec\x60",  # sub rsp, 96
-                b"\xb9\x01\x00\x00\x00",  # mov ecx, 1
-                Call("_configure_wide_argv"),
-                Call("__p__wpgmptr"),
-                b"\x48\x8b\x10",  # mov rdx, [rax]: the path of this program
-                At(lea_rcx, "name"),
-                Call("SetEnvironmentVariableW"),
-                b"\x31\xc9\x31\xd2",  # xor ecx, ecx; xor edx, edx
-                Call("CreateJobObjectW"),
-                b"\x48\x89\xc3",  # mov rbx, rax
-                b"\x48\x89\xc1",  # mov rcx, rax
-                b"\xba\x09\x00\x00\x00",  # mov edx, 9: JobObjectExtendedLimitInformation
-                At(lea_r8, "limits"),
-                b"\x41\xb9\x90\x00\x00\x00",  # mov r9d, 144
-                Call("SetInformationJobObject"),
-                Call("GetCommandLineW"),
-                b"\x48\x89\xc2",  # mov rdx, rax
-                At(lea_rcx, "base"),
-                b"\x45\x31\xc0\x45\x31\xc9",  # xor r8d, r8d; xor r9d, r9d
-                b"\x31\xc0",  # xor eax, eax
-                b"\x48\x89\x44\x24\x28\x48\x89\x44\x24\x30\x48\x89\x44\x24\x38",  # mov [rsp+40, +48, +56], rax
-                b"\xc7\x44\x24\x20\x01\x00\x00\x00",  # mov dword [rsp+32], 1: handles are inherited
-                At(lea_rax, "startup"),
-                b"\x48\x89\x44\x24\x40",  # mov [rsp+64], rax
-                At(lea_rax, "process"),
-                b"\x48\x89\x44\x24\x48",  # mov [rsp+72], rax
-                Call("CreateProcessW"),
-                b"\x85\xc0",  # test eax, eax
-                b"\x74\x43",  # jz to the last three instructions
-                b"\x48\x89\xd9",  # mov rcx, rbx
-                At(b"\x48\x8b\x15", "process"),  # mov rdx, [process]
-                Call("AssignProcessToJobObject"),
-                b"\x31\xc9",  # xor ecx, ecx
-                b"\xba\x01\x00\x00\x00",  # mov edx, 1: Ctrl-C is the other's business
-                Call("SetConsoleCtrlHandler"),
-                process,
-                b"\xba\xff\xff\xff\xff",  # mov edx, -1: for as long as it takes
-                Call("WaitForSingleObject"),
-                process,
-                At(lea_rdx, "code"),
-                Call("GetExitCodeProcess"),
-                At(b"\x8b\x0d", "code"),  # mov ecx, [code]
-                Call("ExitProcess"),
-                b"\xcc",
-            ),
+            code=_REDIRECTOR_64 if wide else _REDIRECTOR_32,
             manifest=_MANIFEST,
             console=console,
+            bits=bits,
         )
     )
 
 
-def stable_abi(library: str, names: Iterable[str]) -> bytes:
+def stable_abi(library: str, names: Iterable[str], *, bits: int = 64) -> bytes:
     """Write ``python3.dll``, through which extension modules of the stable ABI reach any interpreter.
 
     :param library: the interpreter's library, such as ``python313.dll``.
     :param names: of the stable ABI.
+    :param bits: of that library.
     """
     stem = library.removesuffix(".dll")
-    return write(Image(name="python3.dll", forwards={name: f"{stem}.{name}" for name in names}))
+    return write(Image(name="python3.dll", forwards={name: f"{stem}.{name}" for name in names}, bits=bits))
 
 
-def random_numbers() -> bytes:
+def random_numbers(*, bits: int = 64) -> bytes:
     """Write ``bcryptprimitives.dll``, which programs made by a recent Rust load, and an older Wine lacks.
 
     Its one documented function ``ProcessPrng(buffer, size)`` fills a buffer with random numbers and always succeeds;
     here it is ``RtlGenRandom``, whose exported name is ``SystemFunction036``.
+
+    :param bits: of the programs.
     """
+    call = Call("SystemFunction036")
     return write(
         Image(
             name="bcryptprimitives.dll",
@@ -366,11 +468,21 @@ def random_numbers() -> bytes:
             imports={"advapi32.dll": ("SystemFunction036",)},
             code=(
                 b"\x48\x83\xec\x28",  # sub rsp, 40
-                Call("SystemFunction036"),
+                call,
                 b"\x0f\xb6\xc0",  # movzx eax, al
                 b"\x48\x83\xc4\x28",  # add rsp, 40
                 b"\xc3",  # ret
+            )
+            if bits == 64
+            else (
+                _HERE,
+                b"\xff\x74\x24\x0c\xff\x74\x24\x0c",  # push dword [esp+12], twice: size, buffer
+                call,
+                b"\x0f\xb6\xc0",  # movzx eax, al
+                b"\x5b",  # pop ebx
+                b"\xc2\x08\x00",  # ret 8
             ),
+            bits=bits,
         )
     )
 

@@ -12,9 +12,9 @@ This is also the edge at which a command line and a few variables change from th
 Windows. What lies on which drive is said by the prefix. Where a session is held those folders alone have drives that its
 programs have to do with; a single program finds the root folder as ``Z:``.
 
-Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``), ``R:=FOLDER`` for the interpreters,
-the path by which the launcher was called, the program, its arguments. After ``--hold``: that file, the folder that takes
-the prefix, the one for temporary files, and ``D:=FOLDER`` for each drive.
+Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``path``), ``R:=FOLDER`` for the
+interpreters, the path by which the launcher was called, the program, its arguments. After ``--hold``: that file, the
+folder that takes the prefix, the one for temporary files, and ``D:=FOLDER`` for each drive.
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
     env.pop("TMPDIR", None)
     if wine["libraries"]:
         env["LD_LIBRARY_PATH"] = wine["libraries"]
+    if wine.get("path"):
+        env["WINEDLLPATH"] = wine["path"]
     return env
 
 
@@ -299,7 +301,8 @@ def sweep(prefix: str) -> None:
 
 def is_own(line: str, prefix: str) -> bool:
     """Say whether a command line is of a part of Wine."""
-    return line.lower().startswith("c:\\windows\\system32\\") or "wineserver" in line or prefix in line
+    windows = ("c:\\windows\\system32\\", "c:\\windows\\syswow64\\")
+    return line.lower().startswith(windows) or "wineserver" in line or prefix in line
 
 
 def descendants() -> dict[int, str]:

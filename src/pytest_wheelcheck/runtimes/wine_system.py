@@ -2,18 +2,23 @@
 
 Wine is the host's own where there is one. Else it is unpacked from the packages of Debian into the cache, together
 with the C library that they were built for, and runs from there: no root, and nothing of it reaches the system.
+
+32-bit programs need a half of their own: libraries for Windows programs, and nothing for 32-bit Linux, since the 64-bit
+Wine runs their code («new WoW64», whole since Wine 8). It is fetched when it is asked for; the host's own Wine must have it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import json
 import os
 import re
 import shutil
 import struct
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_wheelcheck import cache, process
@@ -22,9 +27,10 @@ from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from . import apt, wine_pe, wine_session
 from .progress import step
 
-#: Bump when the way in which Wine or the prefix is made changes.
+#: Bump when the way in which Wine, its 32-bit half or the prefix is made changes.
 _GENERATION = 2
 _PREFIX_GENERATION = 4
+_HALF_GENERATION = 1
 
 #: Seconds for making a prefix: 8 on an idle machine.
 _DEADLINE = 300.0
@@ -32,6 +38,9 @@ _DEADLINE = 300.0
 #: What is unpacked, and what is there only in some releases.
 _PACKAGES = ("wine64", "libwine", "libc6", "libgcc-s1", "libunwind8", "liblzma5")
 _OPTIONAL = ("libz-mingw-w64",)
+
+#: What the host's own may be called.
+_PROGRAMS = ("wine64", "wine", "/usr/lib/wine/wine64")
 
 #: Services of Wine that are started with every session; all others when somebody asks for them.
 _STARTED = {"MountMgr", "nsiproxy"}
@@ -45,8 +54,21 @@ _LIBRARIES = (
     "/opt/wine-devel/lib64/wine/x86_64-windows",
 )
 
+#: The same for 32-bit programs, where they are not beside those.
+_LIBRARIES_32 = (
+    "/usr/lib/i386-linux-gnu/wine/i386-windows",
+    "/usr/lib/wine/i386-windows",
+    "/usr/lib32/wine/i386-windows",
+    "/opt/wine-stable/lib/wine/i386-windows",
+    "/opt/wine-devel/lib/wine/i386-windows",
+)
+
 #: How to get it, for people.
 ADVICE = "install Wine: apt install wine64, or what your distribution calls it"
+_ADVICE_32 = (
+    "install its 32-bit half: dpkg --add-architecture i386, apt update, apt install wine32:i386, or what your "
+    "distribution calls it"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +78,8 @@ class Wine:
     :param program: starts a Windows program.
     :param libraries: folder of the libraries that it needs of its own; ``None`` where the system's will do.
     :param windows: folder of its libraries for Windows programs; ``None`` where it is not known.
+    :param windows32: the same for 32-bit ones; ``None`` where it has no such half.
+    :param path: folder with that, where Wine does not look by itself; else ``None``.
     :param version: for people.
     """
 
@@ -63,49 +87,79 @@ class Wine:
     version: str
     libraries: Path | None = None
     windows: Path | None = None
+    windows32: Path | None = None
+    path: Path | None = None
 
 
 def of_host() -> Wine | None:
     """Find the Wine that is installed."""
-    for name in ("wine64", "wine", "/usr/lib/wine/wine64"):
+    for name in _PROGRAMS:
         if found := shutil.which(name):
             try:
                 told = process.run([found, "--version"], timeout=60.0)
             except ProcessError:
                 continue
             windows = next((Path(place) for place in _LIBRARIES if Path(place).is_dir()), None)
-            return Wine(program=Path(found), version=told.stdout.strip(), windows=windows)
+            return Wine(program=Path(found), version=told.stdout.strip(), windows=windows, windows32=_half_of_host())
     return None
 
 
-def hindrance(*, offline: bool) -> str:
-    """Say why there can be no Wine here, or nothing. Fetches nothing."""
-    if _unpacked() is not None or any(shutil.which(name) for name in ("wine64", "wine", "/usr/lib/wine/wine64")):
+def _half_of_host() -> Path | None:
+    places = (*(str(Path(place).with_name("i386-windows")) for place in _LIBRARIES), *_LIBRARIES_32)
+    # Debian's 64-bit package has the folder, and nothing in it.
+    return next((Path(place) for place in places if Path(place, "ntdll.dll").is_file()), None)
+
+
+def hindrance(*, offline: bool, bits: int = 64) -> str:
+    """Say why there can be no Wine here, or nothing. Fetches nothing.
+
+    :param bits: of the programs that it is to run.
+    """
+    if any(shutil.which(name) for name in _PROGRAMS):
+        if bits == 32 and _half_of_host() is None:
+            return f"the Wine of this host runs no 32-bit programs; {_ADVICE_32}"
         return ""
-    if apt.archive() is None:
+    archive = apt.archive()
+    if archive is None:
         return f"there is no Wine on this host; {ADVICE}"
-    return "Wine is neither installed nor in the cache, and this run is offline" if offline else ""
+    if not offline:
+        return ""
+    if cache.present(_key(archive)) is None:
+        return "Wine is neither installed nor in the cache, and this run is offline"
+    if bits == 32 and cache.present(_half_key(archive)) is None:
+        return "what Wine needs for 32-bit programs is not in the cache, and this run is offline"
+    return ""
 
 
-def get(*, offline: bool) -> Wine:
+def get(*, offline: bool, bits: int = 64) -> Wine:
     """Give a Wine.
 
+    :param bits: of the programs that it is to run.
     :raises RuntimeUnavailableError: there is none, and it cannot be fetched.
     """
     if found := of_host():
+        if bits == 32 and found.windows32 is None:
+            raise RuntimeUnavailableError(f"{found.version} of this host runs no 32-bit programs", advice=_ADVICE_32)
         return found
-    folder = _unpacked()
-    if folder is None:
-        archive = apt.archive()
-        if archive is None or offline:
-            raise RuntimeUnavailableError("there is no Wine here, and it cannot be fetched", advice=ADVICE)
-        folder = cache.provision(_key(archive), lambda side: _unpack(archive, side))
-    return Wine(
+    archive = apt.archive()
+    if archive is None or (offline and cache.present(_key(archive)) is None):
+        raise RuntimeUnavailableError("there is no Wine here, and it cannot be fetched", advice=ADVICE)
+    folder = cache.provision(_key(archive), lambda side: _unpack(archive, side))
+    wine = Wine(
         program=folder / "usr/lib/wine/wine64",
         version=(folder / "version").read_text(encoding="utf-8"),
         libraries=folder / "usr/lib/x86_64-linux-gnu",
         windows=folder / "usr/lib/x86_64-linux-gnu/wine/x86_64-windows",
     )
+    if bits == 64:
+        return wine
+    if offline and cache.present(_half_key(archive)) is None:
+        raise RuntimeUnavailableError(
+            "what Wine needs for 32-bit programs is not in the cache, and this run is offline",
+            advice="run once with the network",
+        )
+    half = cache.provision(_half_key(archive), lambda side: _unpack_half(archive, wine, side))
+    return replace(wine, windows32=half / "i386-windows", path=half)
 
 
 def describe(wine: Wine) -> Path:
@@ -113,21 +167,21 @@ def describe(wine: Wine) -> Path:
 
     :raises RuntimeUnavailableError: Wine does not work here.
     """
-    stamp = f"{wine.program}\0{wine.version}\0{_PREFIX_GENERATION}"
+    stamp = f"{wine.program}\0{wine.version}\0{_PREFIX_GENERATION}" + (f"\0{wine.windows32}" if wine.windows32 else "")
     key = f"wine/prefix-{cache.digest(stamp)}"
     final = cache.place(key)
 
     def make(side: Path) -> None:
         with step(f"a prefix for {wine.version}", side):
             _make_prefix(wine, side / "prefix")
-        words = {
-            "wine": str(wine.program),
-            "prefix": str(final / "prefix"),
-            "libraries": str(wine.libraries or ""),
-        }
-        (side / "wine.json").write_text(json.dumps(words), encoding="utf-8")
+        (side / "wine.json").write_text(_words(wine, final / "prefix"), encoding="utf-8")
 
     return cache.provision(key, make) / "wine.json"
+
+
+def _words(wine: Wine, prefix: Path) -> str:
+    words = {"wine": wine.program, "prefix": prefix, "libraries": wine.libraries or "", "path": wine.path or ""}
+    return json.dumps({name: str(value) for name, value in words.items()})
 
 
 # --- from packages ---------------------------------------------------------------------------------------------------
@@ -137,9 +191,8 @@ def _key(archive: apt.Archive) -> str:
     return f"wine/{archive.distribution}-{cache.digest(archive.uri, str(_GENERATION))}"
 
 
-def _unpacked() -> Path | None:
-    archive = apt.archive()
-    return cache.present(_key(archive)) if archive else None
+def _half_key(archive: apt.Archive) -> str:
+    return f"{_key(archive)}-i386-{_HALF_GENERATION}"
 
 
 def _unpack(archive: apt.Archive, side: Path) -> None:
@@ -163,8 +216,7 @@ def _unpack(archive: apt.Archive, side: Path) -> None:
         except ProcessError as error:
             problem = error
             continue
-        version = packages["libwine"].partition("~")[0].partition("-")[0]
-        (side / "version").write_text(f"Wine {version} of {archive.distribution} {suite}", encoding="utf-8")
+        (side / "version").write_text(_version(packages, archive, suite), encoding="utf-8")
         return
     raise RuntimeUnavailableError(
         "Wine could not be fetched from the host's archive",
@@ -172,6 +224,58 @@ def _unpack(archive: apt.Archive, side: Path) -> None:
         advice=ADVICE,
         details=problem.details if problem else "",
     )
+
+
+def _version(packages: dict[str, str], archive: apt.Archive, suite: str) -> str:
+    version = packages["libwine"].partition("~")[0].partition("-")[0]
+    return f"Wine {version} of {archive.distribution} {suite}"
+
+
+def _unpack_half(archive: apt.Archive, wine: Wine, side: Path) -> None:
+    """Fetch the libraries for 32-bit programs: the same version, from the same suite."""
+    suite = wine.version.rpartition(" ")[2]
+    unpacked = side / "unpacked"
+    problem = "its packages are not as expected: no i386-windows/ntdll.dll"
+    details = ""
+    with step(f"the 32-bit half of {wine.version}", side):
+        try:
+            packages = apt.fetch(
+                archive, suite, ("libwine",), unpacked, architecture="i386", dependencies=False, optional=_OPTIONAL
+            )
+        except ProcessError as error:
+            problem, details, found = error.what, error.details, []
+        else:
+            found = [path.parent for path in unpacked.glob("usr/lib/**/i386-windows/ntdll.dll")]
+            if _version(packages, archive, suite) != wine.version:
+                problem, found = f"{archive.distribution} {suite} has {packages['libwine']} by now", []
+        if not found or wine.windows is None:
+            raise RuntimeUnavailableError(
+                f"the 32-bit half of {wine.version} could not be fetched from the host's archive",
+                cause=problem,
+                advice=f"remove {wine.program.parents[3]}, so that both halves are fetched anew",
+                details=details,
+            )
+        found[0].rename(side / "i386-windows")
+        _take_zlib(unpacked / "usr/i686-w64-mingw32", side / "i386-windows")
+        _slim_libraries(side / "i386-windows")
+        # What the libraries call on Linux is looked for beside the folder in which they are.
+        (side / "x86_64-unix").symlink_to(wine.windows.with_name("x86_64-unix"), target_is_directory=True)
+        shutil.rmtree(unpacked)
+
+
+def _take_zlib(source: Path, windows: Path) -> None:
+    """Take a library of Windows' kind from another package (Debian's libz-mingw-w64), which a trigger would link."""
+    if (source / "lib/zlib1.dll").is_file():
+        (windows / "zlib1.dll").unlink(missing_ok=True)
+        shutil.copy2(source / "lib/zlib1.dll", windows / "zlib1.dll")
+
+
+def _slim_libraries(windows: Path) -> None:
+    for path in windows.iterdir():
+        data = path.read_bytes()
+        slim = wine_pe.without_debugging(data)
+        if len(slim) < len(data):
+            path.write_bytes(slim)
 
 
 def _settle(side: Path, final: Path) -> None:
@@ -195,17 +299,9 @@ def _settle(side: Path, final: Path) -> None:
     inner = side / "usr/share/wine/wine"
     if not inner.exists():
         inner.symlink_to(".")
-    # A library of Windows' kind from another package (Debian's libz-mingw-w64), which a trigger would link.
-    zlib = side / "usr/x86_64-w64-mingw32/lib/zlib1.dll"
-    if zlib.is_file():
-        target = side / "usr/lib/x86_64-linux-gnu/wine/x86_64-windows/zlib1.dll"
-        target.unlink(missing_ok=True)
-        shutil.copy2(zlib, target)
-    for path in (side / "usr/lib/x86_64-linux-gnu/wine/x86_64-windows").iterdir():
-        data = path.read_bytes()
-        slim = wine_pe.without_debugging(data)
-        if len(slim) < len(data):
-            path.write_bytes(slim)
+    windows = side / "usr/lib/x86_64-linux-gnu/wine/x86_64-windows"
+    _take_zlib(side / "usr/x86_64-w64-mingw32", windows)
+    _slim_libraries(windows)
     for name in (
         "var",
         "etc",
@@ -235,15 +331,15 @@ def _with_loader(program: bytes, loader: Path) -> bytes:
 
 
 def _make_prefix(wine: Wine, prefix: Path) -> None:
-    system = prefix / "drive_c/windows/system32"
-    system.mkdir(parents=True)
-    zlib = (wine.windows or Path()) / "zlib1.dll"
-    if zlib.is_file():
-        # Not a part of Wine, so it is found in the place of Windows' own libraries only.
-        (system / "zlib1.dll").symlink_to(zlib)
+    system, system32 = (prefix / "drive_c/windows" / name for name in ("system32", "syswow64"))
+    for folder, source in ((system, wine.windows), (system32, wine.windows32)):
+        if source is not None and (source / "zlib1.dll").is_file():
+            # Not a part of Wine, so it is found in the place of Windows' own libraries only.
+            folder.mkdir(parents=True)
+            (folder / "zlib1.dll").symlink_to(source / "zlib1.dll")
+    system.mkdir(parents=True, exist_ok=True)
     config = prefix.parent / "making.json"
-    words = {"wine": str(wine.program), "prefix": str(prefix), "libraries": str(wine.libraries or "")}
-    config.write_text(json.dumps(words), encoding="utf-8")
+    config.write_text(_words(wine, prefix), encoding="utf-8")
     command = [sys.executable, "-I", "-S", "-c", _MAKING, str(Path(wine_session.__file__)), str(config)]
     try:
         process.run(command, timeout=_DEADLINE)
@@ -254,9 +350,10 @@ def _make_prefix(wine: Wine, prefix: Path) -> None:
     config.unlink()
     if not (system / "kernel32.dll").exists():
         raise RuntimeUnavailableError(f"{wine.version} made no usable prefix", advice=ADVICE)
-    _slim(prefix, wine.windows)
-    if not (system / "bcryptprimitives.dll").exists():
-        (system / "bcryptprimitives.dll").write_bytes(wine_pe.random_numbers())
+    _slim(prefix, [folder for folder in (wine.windows, wine.windows32) if folder])
+    for bits, folder in ((64, system), (32, system32)):
+        if folder.is_dir() and not (folder / "bcryptprimitives.dll").exists():
+            (folder / "bcryptprimitives.dll").write_bytes(wine_pe.random_numbers(bits=bits))
     _tame(prefix)
 
 
@@ -297,8 +394,11 @@ session.remove_sockets(prefix)
 """
 
 
-def _slim(prefix: Path, windows: Path | None) -> None:
-    """Put links in the place of the copies of Wine's own libraries: several hundred megabytes."""
+def _slim(prefix: Path, windows: Sequence[Path]) -> None:
+    """Put links in the place of the copies of Wine's own libraries: several hundred megabytes.
+
+    :param windows: the folders of these libraries, of which several may have a file of the same name and size.
+    """
     for parent, folders, files in os.walk(prefix / "drive_c"):
         # Wine links the user's folders to those of the real home, which is this prefix; make them plain folders.
         for name in folders:
@@ -308,10 +408,10 @@ def _slim(prefix: Path, windows: Path | None) -> None:
                 path.mkdir()
         for name in files:
             path = Path(parent, name)
-            source = windows / name if windows else None
-            if source and not path.is_symlink() and source.is_file() and source.stat().st_size == path.stat().st_size:
-                path.unlink()
-                path.symlink_to(source)
+            for source in (folder / name for folder in windows):
+                if not path.is_symlink() and source.is_file() and filecmp.cmp(source, path, shallow=False):
+                    path.unlink()
+                    path.symlink_to(source)
     # Every session has drives of its own.
     shutil.rmtree(prefix / "dosdevices")
     (prefix / "dosdevices").mkdir()
