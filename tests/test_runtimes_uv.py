@@ -92,6 +92,7 @@ def test_the_catalogue_that_uv_carries() -> None:
     for wanted in (("linux", "aarch64", "glibc"), ("linux", "x86_64", "musl"), ("linux", "armv7l", "glibc")):
         assert ((3, 12), False, *wanted) in kinds
     assert ((3, 12), False, "win32", "amd64", "") in kinds
+    assert ((3, 12), False, "win32", "x86", "") in kinds
     assert ((3, 14), True, "linux", "aarch64", "glibc") in kinds
     assert min(each.version for each in found) >= (3, 9)
 
@@ -177,20 +178,25 @@ def test_a_download_that_was_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 @pytest.mark.network
-def test_for_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("architecture", "arch", "word"), [("amd64", "x86_64", "x86_64"), ("x86", "i686", "x86")])
+def test_for_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, architecture: str, arch: str, word: str) -> None:
     folder = tmp_path / "python"
     (folder / "Lib").mkdir(parents=True)
     (folder / "python.exe").write_bytes(b"MZ")
-    key = "cpython-3.12.9-windows-x86_64-none"
-    entry = archives.make_download(tmp_path, folder, key=key, arch="x86_64", libc="none", system="windows")
+    key = f"cpython-3.12.9-windows-{word}-none"
+    entry = archives.make_download(tmp_path, folder, key=key, arch=arch, libc="none", system="windows")
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    assert uv_managed.windows((3, 12), "amd64", offline=True) is None
-    assert uv_managed.windows((3, 11), "amd64") is None
-    found = uv_managed.windows((3, 12), "amd64")
+    assert uv_managed.windows((3, 12), architecture, offline=True) is None
+    assert uv_managed.windows((3, 11), architecture) is None
+    found = uv_managed.windows((3, 12), architecture)
     assert found is not None
     assert (found / "python.exe").is_file()
-    assert uv_managed.windows((3, 12), "amd64", offline=True) == found
+    assert uv_managed.windows((3, 12), architecture, offline=True) == found
+    other = {"amd64": "x86", "x86": "amd64"}[architecture]
+    assert uv_managed.windows((3, 12), other) is None
+    assert [each.architecture for each in uv_managed.windows_offers(architecture)] == [architecture]
+    assert uv_managed.windows_offers(other) == []
 
 
 TESTS = """

@@ -17,8 +17,9 @@ from ground import Ground, wait_for
 from nodes import outcomes
 
 from pytest_wheelcheck import cache
-from pytest_wheelcheck.errors import UsageError, WheelcheckError
-from pytest_wheelcheck.runtimes import bubblewrap, directory, wine, wine_pe, wine_system
+from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError, WheelcheckError
+from pytest_wheelcheck.runtimes import bubblewrap, directory, launcher, wine, wine_pe, wine_system
+from pytest_wheelcheck.runtimes.base import Request
 from pytest_wheelcheck.runtimes.host import HostProvider
 
 pytestmark = [
@@ -43,6 +44,15 @@ def recurse(): run(0xE8, 0xFB, 0xFF, 0xFF, 0xFF)
 def fast_fail(): run(0xB9, 7, 0, 0, 0, 0xCD, 0x29, 0xC3)
 def hang(): ctypes.PyDLL("kernel32").Sleep(10**8)
 """
+
+
+@pytest.fixture(scope="module")
+def narrow(wines: wine.WineProvider) -> wine.WineProvider:
+    """The same, with what 32-bit programs need."""
+    if reason := wine_system.hindrance(offline=False, bits=32):
+        pytest.skip(reason)
+    wine_system.get(offline=False, bits=32)
+    return wines
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +169,70 @@ def test_warns():
     assert re.search(r"^tests/test_real\.py:\d+: AssertionError$", found.text, re.MULTILINE)
     assert not re.search(r"\b[PRTZ]:", found.text)
     assert "\\" not in found.text
+
+
+NARROW = """
+import ctypes, os, pathlib, platform, ssl, struct, subprocess, sys, sysconfig
+import demo
+
+def test_windows(wheel_target):
+    assert struct.calcsize("P") == 4 and sys.maxsize < 2**32
+    assert sys.platform == "win32" and sysconfig.get_platform() == "win32" and wheel_target.machine == "wine"
+    done = subprocess.run(["demo-tool", "x"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("started on win32")
+    # What makes it start is of 32 bits, too.
+    data = (pathlib.Path(sys.executable).parent / "demo-tool.exe").read_bytes()
+    assert data[(at := struct.unpack_from("<I", data, 60)[0]) + 4:at + 6] == bytes([0x4C, 1])
+    child = subprocess.run([sys.executable, "-c", "import demo, sys; sys.exit(sys.maxsize % 97)"])
+    assert child.returncode == sys.maxsize % 97
+
+def test_stable_abi():
+    library = ctypes.PyDLL(os.path.join(sys.base_prefix, "python3.dll"))
+    library.Py_GetVersion.restype = ctypes.c_char_p
+    assert library.Py_GetVersion().decode() == sys.version
+
+def test_random_numbers():
+    # Wine's own, and what is written where Wine has none.
+    for name in ("bcryptprimitives.dll", str(pathlib.Path(__file__).with_name("own.dll"))):
+        library = ctypes.WinDLL(name)
+        made = {bytes(memory) for memory in [(ctypes.c_char * 64)() for _ in range(3)] if library.ProcessPrng(memory, 64) == 1}
+        assert len(made) == 3 and bytes(64) not in made
+
+def test_64_bits():
+    # Programs of 64 bits are there beside those of 32.
+    words = ["C:\\\\windows\\\\sysnative\\\\cmd.exe", "/c", "set PROCESSOR_ARCHITECTURE"]
+    assert subprocess.check_output(words, text=True).strip() == "PROCESSOR_ARCHITECTURE=AMD64"
+
+def test_fault(): demo.fault()
+def test_fast_fail(): demo.fast_fail()
+def test_stub(): ctypes.cdll.ucrtbase.crealf()
+def test_hang(): demo.hang()
+def test_last(): pass
+"""
+
+
+def test_32_bits(ground: Ground, narrow: wine.WineProvider, pytester: pytest.Pytester) -> None:
+    other = build_wheel(
+        pytester.path / "dist",
+        "demo",
+        files={"demo/__init__.py": MODULE},
+        tags=("cp313-cp313-win32",),
+        entry_points={"console_scripts": {"demo-tool": "demo:main"}},
+    )
+    ground.ini("wheel_test_timeout = 5")
+    ground.write(test_narrow=NARROW)
+    (ground.path / "tests/own.dll").write_bytes(wine_pe.random_numbers(bits=32))
+    found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-rA", bound=240)
+    ends = ["fast_fail", "fault", "hang"]
+    assert found.only("FAILED") == [f"tests/test_narrow.py::test_{name}" for name in ends], found.text
+    assert found.only("ERROR") == ["tests/test_narrow.py::test_stub"]
+    for name in ("windows", "stable_abi", "random_numbers", "64_bits", "last"):
+        assert found.nodes[f"tests/test_narrow.py::test_{name}"] == "PASSED"
+    assert found.nodes["import[demo]"] == found.nodes["entry[demo-tool]"] == "PASSED"
+    for words in ("access violation", "__fastfail", "did not end within 5 s", "does not implement ucrtbase.dll.crealf"):
+        assert words in found.text
+    assert "left processes running" not in found.text
+    assert "cp313-win32+wine" in found.text
 
 
 def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pytest.Pytester) -> None:
@@ -348,15 +422,39 @@ def test_installations_of_ones_own_and_of_uv(
     assert [each.key for each in again.offers] == [of_uv.key]
 
 
-def test_wine_of_the_host(wines: wine.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_installation_of_ones_own_of_32_bits(
+    narrow: wine.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (offer,) = (offer for offer in narrow.offers(wine.REQUEST_32).offers if offer.version[:2] == (3, 13))
+    folder = launcher.program_of(narrow.get(offer).python).parent
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/wine").symlink_to(cache.root() / "wine")
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    (sysroot,) = directory.parse([f"win32={folder}"])
+    assert sysroot.windows is not None
+    provider = wine.WineProvider(HostProvider(), offline=True, named=[sysroot.windows])
+    # What was named for one kind says nothing of the other.
+    assert "not in the cache" in provider.offers(wine.REQUEST).reason
+    (own,) = provider.offers(wine.REQUEST_32).offers
+    assert (own.version, own.platform) == (offer.version, wine.REQUEST_32.platform)
+    with pytest.raises(UsageError, match=r"python313\.dll is not for x86-64"):
+        directory.parse([f"win_amd64={folder}"])
+
+
+def test_wine_of_the_host(narrow: wine.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if wine_system.of_host():
         pytest.skip("all other tests have it")
-    (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == (3, 13))
-    wines.get(offer)
-    own = wine_system.get(offline=True)
+    offers = [
+        next(offer for offer in narrow.offers(request).offers if offer.version[:2] == (3, 13))
+        for request in (wine.REQUEST, wine.REQUEST_32)
+    ]
+    for offer in offers:
+        narrow.get(offer)
+    own = wine_system.get(offline=True, bits=32)
     program = tmp_path / "bin" / "wine64"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={own.libraries} exec {own.program} "$@"\n', encoding="utf-8")
+    words = f"LD_LIBRARY_PATH={own.libraries} WINEDLLPATH={own.path}"
+    program.write_text(f'#!/bin/sh\n{words} exec {own.program} "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     # The interpreter is there already; the prefix is this Wine's own.
     (tmp_path / "cache").mkdir()
@@ -365,9 +463,17 @@ def test_wine_of_the_host(wines: wine.WineProvider, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     found = wine_system.get(offline=True)
     assert (found.program, found.libraries) == (program, None)
-    runtime = wine.WineProvider(HostProvider(), offline=True).get(offer)
-    told = subprocess.check_output([runtime.python, "-c", "import ssl, sys; print(sys.platform)"], text=True)
-    assert told.strip() == "win32"
+    provider = wine.WineProvider(HostProvider(), offline=True)
+    assert "runs no 32-bit programs; install its 32-bit half: " in provider.offers(wine.REQUEST_32).reason
+    with pytest.raises(RuntimeUnavailableError, match="of this host runs no 32-bit programs"):
+        provider.get(offers[1])
+    monkeypatch.setattr(wine_system, "_LIBRARIES", (str(own.windows),))
+    assert wine_system.get(offline=True).windows32 is None
+    monkeypatch.setattr(wine_system, "_LIBRARIES_32", (str(own.windows32),))
+    for offer, size in ((offers[0], 63), (offers[1], 31)):
+        runtime = provider.get(offer)
+        told = subprocess.check_output([runtime.python, "-c", "import ssl, sys; print(sys.maxsize)"], text=True)
+        assert told.strip() == str(2**size - 1)
     assert [path.name.partition("-")[0] for path in (tmp_path / "cache/wine").iterdir()] == ["prefix"]
 
 
@@ -405,12 +511,14 @@ assert child.stdout.read() == b"" and time.monotonic() - begin < 20
 """
 
 
-@pytest.mark.parametrize("version", [(3, 12), (3, 13)])
+@pytest.mark.parametrize(
+    ("request_", "version"), [(wine.REQUEST, (3, 12)), (wine.REQUEST, (3, 13)), (wine.REQUEST_32, (3, 13))]
+)
 def test_environments_made_by_the_interpreter(
-    wines: wine.WineProvider, tmp_path: Path, version: tuple[int, int]
+    narrow: wine.WineProvider, tmp_path: Path, request_: Request, version: tuple[int, int]
 ) -> None:
-    (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == version)
-    python = wines.get(offer).python
+    (offer,) = (offer for offer in narrow.offers(request_).offers if offer.version[:2] == version)
+    python = narrow.get(offer).python
     done = subprocess.run([python, "-c", ENVIRONMENT, tmp_path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -115,25 +115,28 @@ def test_settings_that_go_in(tmp_path: Path) -> None:
     assert ALL.going_in({"args": given, "width": 80}) == {"args": told, "width": 80}
 
 
-def test_files_that_are_written() -> None:
-    program = pefile.PE(data=wine_pe.python("python313.dll"))
+@pytest.mark.parametrize("bits", [64, 32])
+def test_files_that_are_written(bits: int) -> None:
+    program = pefile.PE(data=wine_pe.python("python313.dll", bits=bits))
+    assert program.FILE_HEADER.Machine == {64: 0x8664, 32: 0x14C}[bits]
     assert {each.dll: len(each.imports) for each in program.DIRECTORY_ENTRY_IMPORT} == {
         b"ucrtbase.dll": 5,
         b"python313.dll": 1,
     }
     assert program.DIRECTORY_ENTRY_RESOURCE.entries[0].id == 24
     assert program.OPTIONAL_HEADER.Subsystem == 3
-    assert pefile.PE(data=wine_pe.python("python313.dll", console=False)).OPTIONAL_HEADER.Subsystem == 2
-    other = pefile.PE(data=wine_pe.redirector("Z:\\a b\\python.exe"))
+    assert pefile.PE(data=wine_pe.python("python313.dll", console=False, bits=bits)).OPTIONAL_HEADER.Subsystem == 2
+    other = pefile.PE(data=wine_pe.redirector("Z:\\a b\\python.exe", bits=bits))
     assert {each.dll for each in other.DIRECTORY_ENTRY_IMPORT} == {b"ucrtbase.dll", b"kernel32.dll"}
     assert "Z:\\a b\\python.exe\0".encode("utf-16-le") in other.get_memory_mapped_image()
-    stable = pefile.PE(data=wine_pe.stable_abi("python313.dll", ["Py_Exit", "PyLong_Type"]))
+    stable = pefile.PE(data=wine_pe.stable_abi("python313.dll", ["Py_Exit", "PyLong_Type"], bits=bits))
     forwards = {each.name: each.forwarder for each in stable.DIRECTORY_ENTRY_EXPORT.symbols}
     assert forwards == {b"Py_Exit": b"python313.Py_Exit", b"PyLong_Type": b"python313.PyLong_Type"}
-    own = pefile.PE(data=wine_pe.random_numbers())
+    own = pefile.PE(data=wine_pe.random_numbers(bits=bits))
     (function,) = own.DIRECTORY_ENTRY_EXPORT.symbols
     assert (function.name, function.forwarder) == (b"ProcessPrng", None)
     assert own.is_dll()
+    assert {each.FILE_HEADER.Machine for each in (other, stable, own)} == {program.FILE_HEADER.Machine}
 
 
 def test_debugging_sections_go() -> None:

@@ -132,7 +132,7 @@ def main(argv: list[str]) -> int:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
-        status = wait(pid, parent, watched)
+        status = wait(pid, parent, watched, [to_windows(program), *words])
         sweep(prefix)
     finally:
         if not held:
@@ -258,8 +258,11 @@ def start(wine: str, words: list[str], env: dict[str, str], watched: set[signal.
     os._exit(127)
 
 
-def wait(pid: int, parent: int, watched: set[signal.Signals]) -> int:
-    """Wait for the end of the program, and bring it about where it is asked for or nobody is left to ask."""
+def wait(pid: int, parent: int, watched: set[signal.Signals], words: list[str]) -> int:
+    """Wait for the end of the program, and bring it about where it is asked for or nobody is left to ask.
+
+    :param words: the program and its arguments.
+    """
     while True:
         while True:
             done, status = os.waitpid(-1, os.WNOHANG)
@@ -271,6 +274,21 @@ def wait(pid: int, parent: int, watched: set[signal.Signals]) -> int:
         asked = found is not None and found.si_signo in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         if asked or os.getppid() != parent:
             os.kill(pid, signal.SIGKILL)
+            end_started(words)
+
+
+def end_started(words: list[str]) -> None:
+    """End the program where it is a 32-bit one: these are started by a program of Wine's own, which has been ended."""
+    line = " ".join(" ".join(words).split())[:200]
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        found = [pid for pid, said in descendants().items() if said == line]
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
 
 
 def sweep(prefix: str) -> None:
