@@ -132,7 +132,7 @@ def main(argv: list[str]) -> int:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
-        status = wait(pid, parent, watched, [to_windows(program), *words])
+        status = wait(pid, parent, watched, [to_windows(program, drives), *words])
         sweep(prefix)
     finally:
         if not held:
