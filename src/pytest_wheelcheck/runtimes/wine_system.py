@@ -124,9 +124,10 @@ def hindrance(*, offline: bool, bits: int = 64) -> str:
         return f"there is no Wine on this host; {ADVICE}"
     if not offline:
         return ""
-    if cache.present(_key(archive)) is None:
+    folder = cache.present(_key(archive))
+    if folder is None:
         return "Wine is neither installed nor in the cache, and this run is offline"
-    if bits == 32 and cache.present(_half_key(archive)) is None:
+    if bits == 32 and cache.present(_half_key(archive, _version_of(folder))) is None:
         return "what Wine needs for 32-bit programs is not in the cache, and this run is offline"
     return ""
 
@@ -147,18 +148,19 @@ def get(*, offline: bool, bits: int = 64) -> Wine:
     folder = cache.provision(_key(archive), lambda side: _unpack(archive, side))
     wine = Wine(
         program=folder / "usr/lib/wine/wine64",
-        version=(folder / "version").read_text(encoding="utf-8"),
+        version=_version_of(folder),
         libraries=folder / "usr/lib/x86_64-linux-gnu",
         windows=folder / "usr/lib/x86_64-linux-gnu/wine/x86_64-windows",
     )
     if bits == 64:
         return wine
-    if offline and cache.present(_half_key(archive)) is None:
+    key = _half_key(archive, wine.version)
+    if offline and cache.present(key) is None:
         raise RuntimeUnavailableError(
             "what Wine needs for 32-bit programs is not in the cache, and this run is offline",
             advice="run once with the network",
         )
-    half = cache.provision(_half_key(archive), lambda side: _unpack_half(archive, wine, side))
+    half = cache.provision(key, lambda side: _unpack_half(archive, wine, side))
     return replace(wine, windows32=half / "i386-windows", path=half)
 
 
@@ -191,8 +193,12 @@ def _key(archive: apt.Archive) -> str:
     return f"wine/{archive.distribution}-{cache.digest(archive.uri, str(_GENERATION))}"
 
 
-def _half_key(archive: apt.Archive) -> str:
-    return f"{_key(archive)}-i386-{_HALF_GENERATION}"
+def _half_key(archive: apt.Archive, version: str) -> str:
+    return f"wine/{archive.distribution}-i386-{cache.digest(_key(archive), version, str(_HALF_GENERATION))}"
+
+
+def _version_of(folder: Path) -> str:
+    return (folder / "version").read_text(encoding="utf-8")
 
 
 def _unpack(archive: apt.Archive, side: Path) -> None:
