@@ -233,6 +233,11 @@ def test_32_bits(ground: Ground, narrow: wine.WineProvider, pytester: pytest.Pyt
         assert words in found.text
     assert "left processes running" not in found.text
     assert "cp313-win32+wine" in found.text
+    # What looks like the same library of the other kind is none.
+    described = wine_system.describe(wine_system.get(offline=True, bits=32))
+    folder = described.parent / "prefix/drive_c/windows/syswow64"
+    kinds = {path.readlink().parent.name for path in folder.iterdir() if path.is_symlink()}
+    assert kinds == {"i386-windows"}
 
 
 def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pytest.Pytester) -> None:

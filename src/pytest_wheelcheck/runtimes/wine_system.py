@@ -241,27 +241,31 @@ def _unpack_half(archive: apt.Archive, wine: Wine, side: Path) -> None:
     """Fetch the libraries for 32-bit programs: the same version, from the same suite."""
     suite = wine.version.rpartition(" ")[2]
     unpacked = side / "unpacked"
-    problem = "its packages are not as expected: no i386-windows/ntdll.dll"
-    details = ""
-    with step(f"the 32-bit half of {wine.version}", side):
+    what = f"the 32-bit half of {wine.version}"
+    with step(what, side):
         try:
             packages = apt.fetch(
                 archive, suite, ("libwine",), unpacked, architecture="i386", dependencies=False, optional=_OPTIONAL
             )
         except ProcessError as error:
-            problem, details, found = error.what, error.details, []
-        else:
-            found = [path.parent for path in unpacked.glob("usr/lib/**/i386-windows/ntdll.dll")]
-            if _version(packages, archive, suite) != wine.version:
-                problem, found = f"{archive.distribution} {suite} has {packages['libwine']} by now", []
-        if not found or wine.windows is None:
             raise RuntimeUnavailableError(
-                f"the 32-bit half of {wine.version} could not be fetched from the host's archive",
-                cause=problem,
+                f"{what} could not be fetched from the host's archive",
+                cause=error.what,
+                advice="run again when the archive can be reached",
+                details=error.details,
+            ) from error
+        if _version(packages, archive, suite) != wine.version:
+            raise RuntimeUnavailableError(
+                f"{what} is not to be had any longer",
+                cause=f"{archive.distribution} {suite} has {packages['libwine']} by now",
                 advice=f"remove {wine.program.parents[3]}, so that both halves are fetched anew",
-                details=details,
             )
-        found[0].rename(side / "i386-windows")
+        folder = next((path.parent for path in unpacked.glob("usr/lib/**/i386-windows/ntdll.dll")), None)
+        if folder is None or wine.windows is None:
+            raise RuntimeUnavailableError(
+                f"the packages of {what} are not as expected: no i386-windows/ntdll.dll", advice=_ADVICE_32
+            )
+        folder.rename(side / "i386-windows")
         _take_zlib(unpacked / "usr/i686-w64-mingw32", side / "i386-windows")
         _slim_libraries(side / "i386-windows")
         # What the libraries call on Linux is looked for beside the folder in which they are.
