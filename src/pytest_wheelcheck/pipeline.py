@@ -581,7 +581,7 @@ class TargetRun:
                 if message["type"] == "collecting":
                     module = message["id"]
                     limit = usual if module else usual + BOOT_TIMEOUT * self._scale
-                    running.mark()
+                    running.mark(message["log"])
                 elif message["type"] in {"collected", "finished"}:
                     return message, module
                 elif message["type"] != "hello":

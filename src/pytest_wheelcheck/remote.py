@@ -221,9 +221,12 @@ class Worker:
         found = next((line[len(begin) :].decode("utf-8", "replace") for line in lines if line.startswith(begin)), "")
         return self._drives.from_windows(found) if self._drives else found
 
-    def mark(self) -> None:
-        """Remember this place of the log: what follows belongs to the next test."""
-        self._mark = self._size()
+    def mark(self, at: int = -1) -> None:
+        """Remember a place of the log: what follows belongs to the next test.
+
+        :param at: in bytes, where the worker told it, which may have died since; its end otherwise.
+        """
+        self._mark = self._size() if at < 0 else at
 
     def _size(self) -> int:
         try:

@@ -32,7 +32,7 @@ From the worker:
 ============= ========================================================================================================
 ``hello``     ``facts`` of the interpreter
 ``imported``  one result of the mode ``imports``, or that of ``import``: see :class:`~.importer.Importer`
-``collecting`` ``id``: the module that is collected next, or ``""`` after the last one
+``collecting`` ``id``: the module that is collected next, or ``""`` after the last one; ``log``: bytes of the log before it
 ``collected`` ``items``, ``reports`` (of modules that failed or skipped), ``header`` (lines), ``unknown`` (options of the
               host's that the target does not know), ``pytest`` (version)
 ``phase``     ``id``, ``when``: only for tests whose time-out does not count their fixtures
@@ -49,7 +49,7 @@ From the worker:
 ============= ========================================================================================================
 """
 
-PROTOCOL = 1
+PROTOCOL = 2
 
 #: Modules that exist where pseudo-terminals do; a test module that cannot be imported for want of one is skipped.
 UNIX_MODULES = ("pty", "tty", "termios", "fcntl", "resource")

@@ -77,7 +77,7 @@ def make_plugin(worker: WorkerSession) -> object:
         def pytest_make_collect_report(self, collector: Any) -> Generator[None, Any, None]:
             worker.provenance.guard.first()
             if isinstance(collector, pytest.File):
-                channel.send("collecting", id=collector.nodeid)
+                channel.send("collecting", id=collector.nodeid, log=worker.logged())
             outcome: Any = yield
             if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
                 # Nobody is at a keyboard here: the module raised it. The others are collected as ever.
@@ -102,7 +102,7 @@ def make_plugin(worker: WorkerSession) -> object:
             worker.config = session.config
 
         def pytest_collection_finish(self) -> None:
-            channel.send("collecting", id="")
+            channel.send("collecting", id="", log=worker.logged())
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtestloop(self, session: Any) -> bool:

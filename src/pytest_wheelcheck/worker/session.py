@@ -92,6 +92,13 @@ class WorkerSession:
         call, place = ptys.opened(error, self.settings["pty_calls"])
         return ptys.advice(call, place, self.rules.where(), str(self.config.rootpath)) if call else ""
 
+    def logged(self) -> int:
+        """Return the length of the log in bytes; -1 where it cannot be told."""
+        try:
+            return os.fstat(self.log).st_size
+        except OSError:
+            return -1
+
     # -- options ------------------------------------------------------------------------------------------------
 
     def select_args(self, args: list[str], parser: Any) -> None:
