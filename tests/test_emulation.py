@@ -294,7 +294,7 @@ with progress.shown(sys.stdout):
 def _start(version: tuple[int, int], folder: Path, architecture: str = "i686") -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", PROVISION, ".".join(map(str, version)), architecture],
-        env={**os.environ, cache.VARIABLE: str(folder), "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, cache.VARIABLE: str(folder), "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder.parent)},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -331,10 +331,12 @@ def test_an_interrupted_one_heals(version: tuple[int, int], fresh: Path) -> None
     process.communicate()
     assert list(fresh.glob("runtimes/.making-*"))
     assert not list(fresh.glob("runtimes/debian-*"))
+    assert list(fresh.parent.glob("wheelcheck-*"))
     again = _start(version, fresh)
     said = again.communicate(timeout=300)[0]
     assert again.returncode == 0, said
     assert not list(fresh.glob("runtimes/.making-*"))
+    assert not list(fresh.parent.glob("*wheelcheck-*"))
     python = said.splitlines()[-1]
     told = subprocess.check_output([python, "-c", "import platform; print(platform.machine())"], text=True)
     assert told == "i686\n"

@@ -1,4 +1,4 @@
-"""The temporary folder of a run: known to be in use while the run lives, and removed also where the run was killed.
+"""Temporary folders, above all that of a run: known to be in use while the run lives, and removed also where the run was killed.
 
 A run that is killed cannot remove its folder. Each folder holds a file that its run keeps locked; the system frees the
 lock when the process dies, and the next run removes what nobody holds. A folder that is to stay has no such file.
@@ -65,6 +65,16 @@ def remove(folder: Path, *, but: frozenset[str] = frozenset()) -> None:
     held = _locks.pop(folder, None)
     if held is not None:
         os.close(held)
+
+
+@contextlib.contextmanager
+def temporary() -> Iterator[Path]:
+    """Give a folder for the time of the context; where this process is killed, a later run removes it."""
+    folder = make()
+    try:
+        yield folder
+    finally:
+        remove(folder)
 
 
 @contextlib.contextmanager

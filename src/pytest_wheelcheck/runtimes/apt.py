@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pytest_wheelcheck import cache, process
+from pytest_wheelcheck import cache, process, scratch
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 
 #: Where apt's sources are (``sources.list(5)``).
@@ -266,8 +266,7 @@ def _kept(file: Path) -> tuple[float, Suite] | None:
 
 
 def _ask(found: Archive, architecture: str, name: str) -> Suite:
-    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
-        work = Path(scratch)
+    with scratch.temporary() as work:
         command = [*_apt_get(found, name, work, architecture), "update"]
         try:
             done = process.run(command, timeout=_UPDATE_DEADLINE, tied=True)
@@ -316,8 +315,7 @@ def fetch(
     :returns: names and versions of all that was unpacked.
     :raises ProcessError: apt could not give them.
     """
-    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
-        work = Path(scratch)
+    with scratch.temporary() as work:
         apt_get = _apt_get(found, suite, work, architecture)
         process.run([*apt_get, "update"], tied=True)
         wanted = list(packages)
@@ -382,8 +380,7 @@ def opened(found: Archive, suite: str, architecture: str) -> Iterator[Index]:
     :param architecture: Debian's name of it.
     :raises ProcessError: it cannot be had.
     """
-    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
-        work = Path(scratch)
+    with scratch.temporary() as work:
         command = _apt_get(found, suite, work, architecture)
         process.run([*command, "update"])
         yield Index(command, work)

@@ -11,12 +11,11 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_wheelcheck import cache
+from pytest_wheelcheck import cache, scratch
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 
 from . import apt, debian
@@ -202,8 +201,7 @@ def _lay_cross(found: CLibrary, architecture: Architecture, root: Path) -> None:
     at = native()
     assert found.archive is not None  # noqa: S101  the caller looked
     assert at is not None  # noqa: S101  it was found for this host
-    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
-        apart = Path(scratch)
+    with scratch.temporary() as apart:
         names = [f"{name}-{architecture.debian}-cross" for name in _CROSS]
         apt.fetch(
             found.archive,
@@ -228,8 +226,7 @@ def _lay_musl(archive: apt.Archive, suite: str, architecture: Architecture, root
     """Lay musl's C library, and a zlib that it can load."""
     folder = root / "usr" / "lib"
     folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
-        apart = Path(scratch)
+    with scratch.temporary() as apart:
         names = ["musl", "zlib1g"]
         apt.fetch(archive, suite, names, apart, architecture=architecture.debian, dependencies=False)
         debian.merge(apart)

@@ -16,12 +16,11 @@ import contextlib
 import json
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_wheelcheck import cache, process
+from pytest_wheelcheck import cache, process, scratch
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.model import Runtime
 
@@ -177,9 +176,9 @@ class PublishedProvider:
         named = f"CPython {_stem(published)} for {architecture.name}{' (musl)' if published.libc == 'musl' else ''}"
         with (
             step(f"{named} of {DISTRIBUTION} {VERSION}", side),
-            tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch,
+            scratch.temporary() as work,
         ):
-            self._lay(published, side, Path(scratch), final, loader=None)
+            self._lay(published, side, work, final, loader=None)
             debian.finish(
                 side,
                 final,
@@ -251,8 +250,7 @@ class PublishedProvider:
         return StandardLibraries(self._host, found, self._index, offline=self._offline)
 
     def _make(self, published: Published, side: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
-            work = Path(scratch)
+        with scratch.temporary() as work:
             final = cache.place(_key(published))
             loader = final / "lib" / c_library.musl_loader(published.architecture) if published.libc == "musl" else None
             self._lay(published, side, work, final, loader=loader)
