@@ -66,6 +66,17 @@ def test_nothing_is_there() -> None:
     assert (removed.returncode, json.loads(removed.stdout)) == (1, [])
 
 
+def test_a_program_inside_a_runtime() -> None:
+    """Its words and exit status are those of the command, on Windows too, where nothing becomes another program."""
+    version = "{}.{}".format(*sys.version_info[:2])
+    code = "import sys; print(*sys.argv[1:], sys.version_info[:2]); sys.exit(7)"
+    done = wheelcheck("exec", "host", version, "--", "python", "-c", code, "two words")
+    assert (done.returncode, done.stdout) == (7, f"two words {sys.version_info[:2]}\n"), done.stderr
+    missing = wheelcheck("exec", "host", version, "no-such-program")
+    assert missing.returncode == 4
+    assert "no-such-program cannot be started" in missing.stderr
+
+
 def test_the_options_that_the_page_names_exist() -> None:
     commands = re.findall(r"^\$ wheelcheck (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(commands) > 5

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import cache, doctor
+from . import cache, doctor, process
 from .errors import RuntimeUnavailableError, UsageError, WheelcheckError
 from .model import Runtime
 from .runtimes import directory, progress, providers, qemu
@@ -195,7 +195,11 @@ def path(architecture: str, version: str, sources: Sources, *, as_json: bool = F
 
 
 def execute(architecture: str, version: str, words: Sequence[str], sources: Sources) -> int:
-    """Become a program inside a runtime; its folder is the first of ``PATH``."""
+    """Become a program inside a runtime; its folder is the first of ``PATH``.
+
+    :returns: the program's exit status, on Windows.
+    :raises ProcessError: it cannot be started.
+    """
     given = [*words]
     if given[:1] == ["--"]:
         del given[0]
@@ -207,11 +211,7 @@ def execute(architecture: str, version: str, words: Sequence[str], sources: Sour
     env["PATH"] = os.pathsep.join((folder, env.get("PATH", os.defpath)))
     if re.fullmatch(r"python(3(\.\d+t?)?)?", program):
         program = str(found.python)
-    sys.stdout.flush()
-    try:
-        os.execvpe(program, [program, *rest], env)  # noqa: S606 — that is what the user asked for
-    except OSError as error:
-        raise UsageError(f"{program} cannot be started: {error.strerror}") from error
+    return process.become([program, *rest], env)
 
 
 def _described(runtime: Runtime) -> dict[str, Any]:

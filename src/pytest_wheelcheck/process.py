@@ -306,5 +306,25 @@ def run(
     return done
 
 
+def become(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Become a program, looked for on the ``PATH`` of *env*. Windows knows no such thing: there it is run to its end.
+
+    :returns: its exit status, on Windows.
+    :raises ProcessError: it cannot be started.
+    """
+    program = shutil.which(argv[0], path=env.get("PATH")) or argv[0]
+    sys.stdout.flush()
+    try:
+        if sys.platform != "win32":
+            os.execve(program, [*argv], env)  # noqa: S606  that is what the user asked for
+        with subprocess.Popen([program, *argv[1:]], env=dict(env)) as running:
+            while True:
+                # Ctrl-C is for the program, which hears it, too.
+                with contextlib.suppress(KeyboardInterrupt):
+                    return running.wait()
+    except OSError as error:
+        raise ProcessError(f"{argv[0]} cannot be started: {error.strerror or error}") from error
+
+
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace").replace("\r\n", "\n")
