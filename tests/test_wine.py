@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import archives
+import pefile
 import pytest
 from builders import build_wheel
 from ground import Ground, wait_for
@@ -240,21 +241,35 @@ def test_32_bits(ground: Ground, narrow: wine.WineProvider, pytester: pytest.Pyt
     assert kinds == {"i386-windows"}
 
 
+def needing(library: str) -> bytes:
+    """A library for Windows that wants another one."""
+    image = pefile.PE(data=wine_pe.python(library))
+    image.FILE_HEADER.Characteristics |= pefile.IMAGE_CHARACTERISTICS["IMAGE_FILE_DLL"]
+    return bytes(image.write())
+
+
 def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pytest.Pytester) -> None:
     """There is no fork on Windows: each import has an interpreter that is started for it."""
-    files = {
+    files: dict[str, str | bytes] = {
         "abandons.py": "import atexit, faulthandler\natexit.register(faulthandler._read_null)\n",
         "calm.py": "print('said by the import')\n",
         "exits.py": "import os\nos._exit(0)\n",
         "hangs.py": "while True: pass\n",
         "raises.py": "import nothing_here\n",
+        "drawn.py": "import tkinter\n",
+        "of_windows.cp313-win_amd64.pyd": needing("pathcch.dll"),
+        "of_nobody.cp313-win_amd64.pyd": needing("nowhere.dll"),
         "bad-1.0.data/scripts/script": "#!python\nimport sys\nassert sys.argv[1:] == ['--version']\n",
         "bad-1.0.data/scripts/shell": "#!/bin/sh\n",
     }
     other = build_wheel(pytester.path / "dist", "bad", files=files, tags=("cp313-cp313-win_amd64",))
     ground.write(test_one="def test_one(): import calm\n")
     found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-o", "wheel_test_timeout=6", bound=120)
-    assert found.only("FAILED") == [f"import[{name}]" for name in ("abandons", "exits", "hangs", "raises")]
+    assert found.only("FAILED") == [f"import[{name}]" for name in ("abandons", "exits", "hangs", "of_nobody", "raises")]
+    assert found.only("ERROR") == ["import[drawn]", "import[of_windows]"]
+    assert "of_nobody.cp313-win_amd64.pyd needs nowhere.dll, which is no part of Windows" in found.text
+    assert "Wine does not have pathcch.dll, a part of Windows that of_windows.cp313-win_amd64.pyd needs" in found.text
+    assert "_tkinter is of the standard library, but this interpreter was built without it" in found.text
     assert found.only("PASSED") == ["import[calm]", "install", "run[script]", "tests/test_one.py::test_one"]
     assert found.only("SKIPPED") == ["run[shell]"]
     assert "did not end well afterwards: access violation" in found.text

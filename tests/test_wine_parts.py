@@ -159,8 +159,15 @@ def test_debugging_sections_go() -> None:
 
 def test_words() -> None:
     said = "wine: Call from 00006FFFFF3FCF77 to unimplemented function ucrtbase.dll.crealf, aborting"
-    assert wine_words.stub(said) == "ucrtbase.dll.crealf"
-    assert not wine_words.stub("unimplemented function of the user's")
+    assert "Wine does not implement ucrtbase.dll.crealf, which was called here" in wine_words.blame(said)
+    assert not wine_words.blame("unimplemented function of the user's")
+    line = '0138:err:module:import_dll Library {} (which is needed by L"T:\\\\0\\\\env\\\\x\\\\dde.pyd") not found\n'
+    both = line.format("mfc140u.dll") + line.format("ACLUI.dll") + line.format("mfc140u.dll")
+    assert wine_words.missing(both) == [("mfc140u.dll", "dde.pyd"), ("ACLUI.dll", "dde.pyd")]
+    assert not wine_words.blame(both)
+    assert "Wine does not have PATHCCH.dll, a part of Windows that dde.pyd" in wine_words.blame(
+        line.format("PATHCCH.dll")
+    )
     assert wine_words.death("Windows fatal exception: access violation\n") == "access violation"
     fast = "0024:err:seh:NtRaiseException Unhandled exception code c0000409 flags 1 addr 0xac95f5"
     assert wine_words.death(fast).startswith("__fastfail")

@@ -27,6 +27,13 @@ from .wheel import pyo3_version
 #: Bytes of an extension module that are searched for the version of PyO3.
 _PYO3_LIMIT = 256 << 20
 
+#: Parts of the standard library that a build, or a distribution's package, may lack: they need a library of their own
+#: (CPython's ``configure``), or come in another package (Debian's). The second ones are not there on Windows at all.
+_OPTIONAL = frozenset(
+    {"tkinter", "_tkinter", "turtle", "idlelib", "_ctypes", "_sqlite3", "_ssl", "_hashlib", "_lzma", "_bz2", "_zstd"}
+)
+_OPTIONAL_ON_UNIX = frozenset({"readline", "_curses", "_curses_panel", "_gdbm", "_dbm", "_crypt", "_uuid", "nis"})
+
 #: Libraries that the C library itself loads by name, for whoever asks it for a user or a host.
 _LIBC_PLUGINS = ("libnss_", "ld-linux", "ld-musl", "ld64.so", "libc.so", "libc.musl-", "linux-vdso")
 
@@ -74,7 +81,7 @@ def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
         problems.append(result.get("ending") or _died(result, target))
     elif result["error"]:
         trace = RemoteError.chain(result["error"])
-        problems.extend(_explain(trace, target.wheel))
+        problems.extend(_explain(trace, target))
     elif ending := result.get("ending") or (describe_status(result["status"]) if result.get("status") else ""):
         problems.append(f"the {kind} itself went well, but the interpreter did not end well afterwards: {ending}")
     if result["complete"]:
@@ -90,7 +97,7 @@ def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
     properties = tuple(_properties(result, place))
     return Record(
         name=f"{kind}[{result['name']}]",
-        outcome=Outcome.FAILED if problems else Outcome.PASSED,
+        outcome=Outcome.PASSED if not problems else Outcome.ERROR if _lacks(trace, target) else Outcome.FAILED,
         seconds=float(result.get("seconds", 0.0)),
         text="\n".join(problems) or _told(properties),
         trace=trace,
@@ -142,16 +149,31 @@ def _died(result: Mapping[str, Any], target: Target) -> str:
     return f"the process was ended by the import: {describe_status(status)}{advice}"
 
 
-def _explain(trace: tuple[RemoteError, ...], wheel: Wheel) -> Iterable[str]:
+def _missing(trace: tuple[RemoteError, ...]) -> str:
+    """Name the module that was not found; empty where that is not why an import failed."""
+    # Of several the last one counts: what stands before it may have been a try.
+    named = [error.missing for error in trace if error.type == "ModuleNotFoundError" and error.missing]
+    return named[-1] if named else ""
+
+
+def _lacks(trace: tuple[RemoteError, ...], target: Target) -> bool:
+    """Say whether an import failed for want of something that other interpreters of this version have."""
+    top = _missing(trace).partition(".")[0]
+    return top in _OPTIONAL or (target.runtime.system != "win32" and top in _OPTIONAL_ON_UNIX)
+
+
+def _explain(trace: tuple[RemoteError, ...], target: Target) -> Iterable[str]:
     # The error that reached the importer stands last.
     last = trace[-1]
     yield f"{last.type}: {last.message}" if last.message else last.type
-    # Of several the last one counts: what stands before it may have been a try.
-    named = [error.missing for error in trace if error.type == "ModuleNotFoundError" and error.missing]
-    missing = named[-1] if named else None
-    if missing is None:
+    wheel, missing = target.wheel, _missing(trace)
+    if not missing:
         return
     top = missing.partition(".")[0]
+    if _lacks(trace, target):
+        yield f"could not be checked: {top} is of the standard library, but this interpreter was built without it"
+        yield "what to do: test with one that has it (--wheel-python PATH), or name the module in wheel_import_ignore"
+        return
     if top in wheel.top_levels:
         yield f"likely cause: the wheel lacks {missing}; it was left out when the wheel was built"
         return

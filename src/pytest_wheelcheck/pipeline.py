@@ -277,7 +277,8 @@ def check_imports(
             for job in jobs:
                 worker = start("import", [job])
                 ended.append(worker)
-                yield _marked(imports.judge(_import_alone(worker, job, timeout), target, place), worker, target)
+                record = imports.judge(_import_alone(worker, job, timeout), target, place)
+                yield _in_words_of_wine(record, worker.said())
             return
         worker = start("imports", jobs)
         ended.append(worker)
@@ -325,12 +326,18 @@ def _import_alone(worker: Worker, job: Mapping[str, str], timeout: float) -> Mes
     return {**told, "name": job["name"], "kind": job["kind"], **seen}
 
 
-def _marked(record: Record, worker: Worker, target: Target) -> Record:
-    """Turn the failure of an import that met a function which Wine does not have into «could not be checked»."""
-    stub = wine_words.stub(worker.said()) if target.runtime.under else ""
-    if stub and record.outcome is Outcome.FAILED:
-        return replace(record, outcome=Outcome.ERROR, text=wine_words.blame(stub), trace=())
-    return record
+def _in_words_of_wine(record: Record, said: str) -> Record:
+    """Turn the failure of an import for want of something in Wine into «could not be checked»; name a missing library."""
+    if record.outcome is not Outcome.FAILED:
+        return record
+    if blamed := wine_words.blame(said):
+        return replace(record, outcome=Outcome.ERROR, text=blamed, trace=())
+    causes = [
+        f"likely cause: {needing} needs {library}, which is no part of Windows or Python, nor in a folder that is searched"
+        for library, needing in wine_words.missing(said)[:1]
+    ]
+    advice = ["what to do: bundle it (delvewheel repair), or link it statically; WHL503 lists all of them"]
+    return replace(record, text="\n".join([record.text, *causes, *(advice if causes else ())]))
 
 
 def _library_folders(target: Target) -> Iterator[Path]:
@@ -538,8 +545,8 @@ class TargetRun:
                 return Collected(crashes=tuple(crashes), messages=tuple(messages))
             except _CollectCrashError as crash:
                 self.end()
-                stub = wine_words.stub(str(crash)) if self.target.runtime.under else ""
-                crashes.append((crash.module, f"{wine_words.blame(stub)}\n{crash}" if stub else str(crash)))
+                blamed = wine_words.blame(str(crash)) if self.target.runtime.under else ""
+                crashes.append((crash.module, f"{blamed}\n{crash}" if blamed else str(crash)))
                 if not crash.module or len(crashes) >= BOOT_TRIES:
                     if crash.module:
                         crashes.append(("", f"{len(crashes)} modules ended the interpreter: no other was collected"))
@@ -769,9 +776,9 @@ class TargetRun:
         phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
         when = "setup" if "setup" not in phases else "call" if "call" not in phases else "teardown"
         sections = (("What the interpreter wrote", said),) if said.strip() else ()
-        if self.target.runtime.under and (stub := wine_words.stub(said)):
+        if self.target.runtime.under and (blamed := wine_words.blame(said)):
             # An error and no failure: nothing is known to be wrong with the wheel.
-            when, text = "setup", wine_words.blame(stub)
+            when, text = "setup", blamed
             messages = [message for message in messages if message["type"] != "report"]
         if "SIGILL" in text:
             known = machines.explain(said, self.target.runtime, self.target.machine)

@@ -25,6 +25,12 @@ def system_libraries() -> frozenset[str]:
     return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))
 
 
+def is_of_windows(library: str) -> bool:
+    """Say whether a library is part of every Windows."""
+    name = library.lower()
+    return name in system_libraries() or name.startswith(("api-ms-", "ext-ms-"))
+
+
 def machine(contents: Contents) -> Iterator[str]:
     """Modules and libraries for another machine than the tag's."""
     wanted = {_MACHINES[platform] for platform in contents.wheel.platforms if platform in _MACHINES}
@@ -60,14 +66,13 @@ def python_dll(contents: Contents) -> Iterator[str]:
 def dependencies(contents: Contents) -> Iterator[str]:
     """DLLs that are neither the system's, nor Python's, nor in the wheel."""
     bundled = {entry.name.rpartition("/")[2].lower() for entry in contents.archive.files}
-    system = system_libraries()
     for binary in _loaded(contents):
         for library in binary.needed:
             name = library.lower()
             name = name if "." in name else name + ".dll"
-            if library in binary.weak or name in bundled or name in system or name in _WITH_PYTHON:
+            if library in binary.weak or name in bundled or is_of_windows(name) or name in _WITH_PYTHON:
                 continue
-            if name.startswith(("api-ms-", "ext-ms-", "libpypy")) or _PYTHON_DLL.fullmatch(name):
+            if name.startswith("libpypy") or _PYTHON_DLL.fullmatch(name):
                 continue
             yield f"{binary.path} needs {library}, which is neither Windows', nor Python's, nor in the wheel"
 

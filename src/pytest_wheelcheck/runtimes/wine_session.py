@@ -85,7 +85,7 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
     env.update(
         WINEPREFIX=prefix,
         # Only of what dies: a stack that overflowed, an exception that nobody may handle.
-        WINEDEBUG="-all,err+virtual,err+seh",
+        WINEDEBUG="-all,err+virtual,err+seh,err+module",
         WINEDLLOVERRIDES=OVERRIDES,
         # Wine would link folders of the user's home.
         HOME=prefix,

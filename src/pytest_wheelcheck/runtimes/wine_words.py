@@ -10,6 +10,11 @@ _STUB = re.compile(
     r"unimplemented function (?P<name>[\w.-]+?\.(?:dll|drv|sys|exe|ocx|cpl|acm)\.[^\s,]+)", re.IGNORECASE
 )
 
+#: A library that was not found, or needs one that was not (``dlls/ntdll/loader.c``, channel ``err+module``).
+_MISSING = re.compile(
+    r':err:module:import_dll Library (?P<library>\S+) \(which is needed by L"(?P<needing>[^"]+)"\) not found'
+)
+
 #: What faulthandler writes (``Modules/faulthandler.c``), and what Wine says of an exception that nobody handled.
 _FATAL = re.compile(r"^Windows fatal exception: (?P<what>.+?)\s*$", re.MULTILINE)
 _RAISED = re.compile(r"^[0-9a-f]+:err:seh:NtRaiseException Unhandled exception (?P<what>code [0-9a-f]+)", re.MULTILINE)
@@ -26,18 +31,33 @@ _NUMBERS = {
 }
 
 
-def stub(said: str) -> str:
-    """Name the function that Wine does not have and the program called; empty where it says of none."""
-    found = _STUB.search(said)
-    return found["name"] if found else ""
+def blame(said: str) -> str:
+    """Say that what failed failed for want of something in Wine; empty where nothing tells so.
 
+    :param said: what was written meanwhile, also by Wine itself.
+    """
+    what = ""
+    if found := _STUB.search(said):
+        what = f"Wine does not implement {found['name']}, which was called here"
+    else:
+        from pytest_wheelcheck.checks.windows import is_of_windows
 
-def blame(name: str) -> str:
-    """Say that an outcome is Wine's."""
+        for library, needing in missing(said):
+            if is_of_windows(library):
+                what = f"Wine does not have {library}, a part of Windows that {needing} needs"
+                break
+    if not what:
+        return ""
     return (
-        f"could not be checked: Wine does not implement {name}, which was called here\n"
+        f"could not be checked: {what}\n"
         "what to do: nothing is known to be wrong with the wheel; test it on Windows, or with a newer Wine"
     )
+
+
+def missing(said: str) -> list[tuple[str, str]]:
+    """List the libraries that were not found, each with the name of the file that needs it."""
+    found = [(each["library"], re.split(r"[\\\\/]", each["needing"])[-1]) for each in _MISSING.finditer(said)]
+    return list(dict.fromkeys(found))
 
 
 def death(said: str) -> str:
@@ -50,7 +70,7 @@ def death(said: str) -> str:
 
 
 def judged(messages: list[dict[str, Any]], said: str) -> list[dict[str, Any]]:
-    """Turn the failure of a test that met a function which Wine does not have into «could not be checked».
+    """Turn the failure of a test that met something which Wine does not have into «could not be checked».
 
     :param messages: of one test. pytest counts a failure before the call as an error.
     :param said: what was written past pytest's capturing while it ran, as Wine itself does.
@@ -60,9 +80,9 @@ def judged(messages: list[dict[str, Any]], said: str) -> list[dict[str, Any]]:
         if message["type"] != "report" or data.get("outcome") != "failed":
             continue
         texts = (said, *(text for _, text in data.get("sections", ())))
-        name = next(filter(None, map(stub, texts)), "")
-        if name:
-            told = {**data, "when": "setup", "longrepr": blame(name)}
+        blamed = next(filter(None, map(blame, texts)), "")
+        if blamed:
+            told = {**data, "when": "setup", "longrepr": blamed}
             others = [each for each in messages if each["type"] != "report"]
             return [*others, {**message, "data": told}]
     return messages
