@@ -24,6 +24,7 @@ from pathlib import Path
 from pytest_wheelcheck import environment
 from pytest_wheelcheck.installer import InstallSettings
 from pytest_wheelcheck.runtimes import wine, wine_paths, wine_session
+from pytest_wheelcheck.runtimes.base import Request
 from pytest_wheelcheck.runtimes.host import HostProvider
 from pytest_wheelcheck.wheel import open_wheel
 
@@ -35,15 +36,15 @@ def test_small(number):
 """
 
 METADATA = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
-WHEEL = "Wheel-Version: 1.0\nGenerator: benchmark\nRoot-Is-Purelib: false\nTag: cp313-cp313-win_amd64\n"
+WHEEL = "Wheel-Version: 1.0\nGenerator: benchmark\nRoot-Is-Purelib: false\nTag: cp313-cp313-"
 
 
-def build(folder: Path) -> Path:
-    path = folder / "demo-1.0-cp313-cp313-win_amd64.whl"
+def build(folder: Path, tag: str) -> Path:
+    path = folder / f"demo-1.0-cp313-cp313-{tag}.whl"
     files = {
         "demo/__init__.py": "def double(number):\n    return 2 * number\n",
         "demo-1.0.dist-info/METADATA": METADATA,
-        "demo-1.0.dist-info/WHEEL": WHEEL,
+        "demo-1.0.dist-info/WHEEL": f"{WHEEL}{tag}\n",
     }
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in files.items():
@@ -52,10 +53,11 @@ def build(folder: Path) -> Path:
     return path
 
 
-def prepare(folder: Path, wheel: Path) -> tuple[list[str], dict[str, str]]:
+def prepare(folder: Path, wheel: Path, tag: str) -> tuple[list[str], dict[str, str]]:
     """Make an environment with the wheel and pytest by hand; give the bare command and its variables."""
     provider = wine.WineProvider(HostProvider())
-    (offer,) = (offer for offer in provider.offers(wine.REQUEST).offers if offer.version[:2] == (3, 13))
+    request = Request(platform=wine.PLATFORMS[tag])
+    (offer,) = (offer for offer in provider.offers(request).offers if offer.version[:2] == (3, 13))
     runtime = provider.get(offer)
     made = environment.create(runtime, folder / "env")
     settings = InstallSettings(offline=False, find_links=(), index=None, extra_index=())
@@ -95,14 +97,16 @@ def timed(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[float, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=7)
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--tag", choices=wine.PLATFORMS, default="win_amd64")
+    given = parser.parse_args()
+    pairs = given.pairs
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
-        wheel = build(folder)
+        wheel = build(folder, given.tag)
         (folder / "tests").mkdir()
         (folder / "tests/test_small.py").write_text(TESTS, encoding="utf-8")
         (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n", encoding="utf-8")
-        bare, variables = prepare(folder, wheel)
+        bare, variables = prepare(folder, wheel, given.tag)
         ours = [
             sys.executable,
             "-m",
