@@ -41,6 +41,7 @@ def test_doctor_without_network_and_cache() -> None:
     for row in rows.values():
         names = {each["interpreter"] for each in row["interpreters"]}
         assert names.isdisjoint(row["missing"])
+        assert bool(row["notes"]) == any("under Wine" in each["how"] for each in row["interpreters"])
         assert {"cp39", "cp313", "cp314t"} <= names | set(row["missing"])
         assert row["advice"] or row["reasons"] or not row["missing"]
         system = "macOS" if "macosx" in row["platform"] else "Windows;" if "win" in row["platform"] else "Linux"

@@ -241,6 +241,14 @@ def test_32_bits(ground: Ground, narrow: wine.WineProvider, pytester: pytest.Pyt
     assert kinds == {"i386-windows"}
 
 
+def test_the_doctor_says_what_a_green_run_means(wines: wine.WineProvider) -> None:
+    assert wines.offers(wine.REQUEST).offers
+    told = subprocess.run(
+        [sys.executable, "-m", "pytest_wheelcheck", "doctor", "win_amd64"], capture_output=True, text=True, check=True
+    )
+    assert "is strong evidence, and not Windows itself" in told.stdout
+
+
 def needing(library: str) -> bytes:
     """A library for Windows that wants another one."""
     image = pefile.PE(data=wine_pe.python(library))

@@ -383,4 +383,5 @@ def examine(text: str | None, sources: Sources, *, offline: bool = False, as_jso
     """
     having, cached = sources.providers(offline=offline), sources.providers(offline=True)
     chosen = doctor.platforms() if text is None else (platform_of(text),)
-    return doctor.report((doctor.examine(platform, having, cached) for platform in chosen), as_json=as_json)
+    more = [] if text else ["sandbox (--wheel-sandbox)", f"  {doctor.sandbox(offline=offline)}"]
+    return doctor.report((doctor.examine(platform, having, cached) for platform in chosen), as_json=as_json, more=more)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .errors import WheelcheckError
 from .model import Runtime
+from .runtimes import bubblewrap
 from .runtimes.architectures import ARCHITECTURES, native
 from .runtimes.base import OLDEST, Answer, Kind, Offer, Platform, Provider, Request, here
 from .targets import NEWEST_KNOWN
@@ -51,6 +53,15 @@ class Row:
         return _named(self.platform).platform
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a green run means there, where it is not all that it seems."""
+        if any(offer.under for offer in self.found.values()):
+            return (
+                "a green run under Wine is strong evidence, and not Windows itself: its kernel and C library are Wine's",
+            )
+        return ()
+
+    @property
     def hindrances(self) -> tuple[str, ...]:
         """The reasons, where they stand in the way of something."""
         return self.reasons if self.missing or not self.found else ()
@@ -71,6 +82,7 @@ class Row:
                 }
                 for kind, offer in self.found.items()
             ],
+            "notes": list(self.notes),
             "missing": [short(kind) for kind in self.missing],
             "reasons": list(self.reasons),
             "advice": list(self.advice),
@@ -87,6 +99,7 @@ class Row:
             also = f"; also {', '.join(self.also[kind])}" if self.also[kind] else ""
             name, version = offer.runtime(Path()).interpreter, ".".join(map(str, offer.version))
             lines.append(f"  {name:8} {version:9} {offer.provider:10} {offer.how} ({ready}{also})")
+        lines += [f"  note: {each}" for each in self.notes]
         if self.missing:
             lines.append(f"  missing: {', '.join(map(short, self.missing))}")
         lines += [f"  {reason}" for reason in self.hindrances if reason not in but]
@@ -134,9 +147,21 @@ def examine(platform: Platform, having: Sequence[Provider], cached: Sequence[Pro
     )
 
 
-def report(rows: Iterable[Row], *, as_json: bool) -> int:
+def sandbox(*, offline: bool) -> str:
+    """Say whether ``--wheel-sandbox`` can be had here. Fetches nothing."""
+    try:
+        bubblewrap.find(offline=True)
+    except WheelcheckError as error:
+        if isinstance(error, bubblewrap.NotFetchedError) and not offline:
+            return "fetched on first use; whether this system allows sandboxes is seen then"
+        return "; ".join(filter(None, (error.what.removeprefix("--wheel-sandbox: "), error.cause)))
+    return "ready"
+
+
+def report(rows: Iterable[Row], *, as_json: bool, more: Sequence[str] = ()) -> int:
     """Print what was found.
 
+    :param more: lines for people.
     :returns: the exit status: 1 where nothing of what was asked for can be run.
     """
     listed = list(rows)
@@ -147,6 +172,7 @@ def report(rows: Iterable[Row], *, as_json: bool) -> int:
         often = [reason for reason, times in told.items() if times > 1]
         lines = [line for row in listed for line in row.lines(but=often)]
         lines += ["what stands in the way of several of these", *(f"  {reason}" for reason in often)] if often else []
+        lines += more
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0 if any(row.found for row in listed) else 1
 

@@ -24,6 +24,10 @@ _GENERATION = 1
 ISOLATED = ("--unshare-all", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 
 
+class NotFetchedError(RuntimeUnavailableError):
+    """It could be fetched, and was not to be."""
+
+
 def find(*, offline: bool = False) -> tuple[str, ...]:
     """Give the words that start bubblewrap; it was tried out.
 
@@ -52,7 +56,7 @@ def _fetched(*, offline: bool) -> tuple[str, ...]:
         )
     key = f"bubblewrap/{source.codename}-{at.name}-{cache.digest(str(_GENERATION), source.uri, source.codename)}"
     if cache.present(key) is None and offline:
-        raise RuntimeUnavailableError(
+        raise NotFetchedError(
             "--wheel-sandbox: bubblewrap is neither on PATH nor in the cache, and this run is offline",
             advice="run once without --wheel-offline, or install the package bubblewrap",
         )
