@@ -113,6 +113,8 @@ def test_last(): pass
         "Timeout: the test did not end within 5 s",
     ):
         assert words in found.text
+    # Where Wine itself leaves the process there, the stack overflow is told at once all the same.
+    assert found.text.count("Timeout (0:00:") == 1
     assert 'demo/__init__.py", line' in found.text
     assert "tests left processes running, which were ended, 1: " in found.text
     assert not re.search(r"\b[PRTZ]:[\\/]", found.text)
@@ -410,6 +412,17 @@ def test_without_wine(ground: Ground) -> None:
     assert found.code == pytest.ExitCode.OK
     assert "needs Windows" in found.text
     assert set(found.nodes) == set()
+
+
+def test_offline_and_nothing_in_the_cache(ground: Ground, tmp_path: Path) -> None:
+    """That could not be checked, which is no skip."""
+    if wine_system.of_host():
+        pytest.skip("Wine itself is here")
+    ground.env["WHEELCHECK_CACHE"] = str(tmp_path / "empty")
+    ground.write(test_one="def test_one(): pass\n")
+    found = ground.run("--wheel-python=auto", "tests", "--wheel-offline")
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert "Wine is neither installed nor in the cache, and this run is offline" in found.text
 
 
 def test_installations_of_ones_own_and_of_uv(

@@ -80,6 +80,7 @@ class Worker:
         self._nonsense = ""
         self._pid: int | None = None
         self._left: list[str] = []
+        self._looked_at = -1
         with log.open("ab") as file:
             self._mark = file.tell()
             self._process = process.spawn(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stderr=file)
@@ -123,12 +124,23 @@ class Worker:
                         if message is not None:
                             return self._checked(message)
                     raise self._death() from None
+                if self._drives and self._overflowed():
+                    self._signal_keeper(signal.SIGTERM)
+                    raise self._death() from None
                 if end is not None and time.monotonic() >= end:
                     return None
                 continue
             if message is None:
                 raise self._death()
             return self._checked(message)
+
+    def _overflowed(self) -> bool:
+        """Say whether a thread ran over the end of its stack under Wine, which ends that thread alone."""
+        size = self._size()
+        if size == self._looked_at:
+            return False
+        self._looked_at = size
+        return wine_words.overflowed(self.said())
 
     def _checked(self, message: Message) -> Message:
         if message["type"] == "fatal":

@@ -166,8 +166,11 @@ class WineProvider:
         if not runs_natively("x86_64"):
             return Answer(reason="Wine is used on x86-64 only")
         architecture = request.platform.architecture
-        if reason := wine_system.hindrance(offline=self._offline, bits=wine_pe.BITS[architecture]):
+        bits = wine_pe.BITS[architecture]
+        if reason := wine_system.hindrance(offline=False, bits=bits):
             return Answer(reason=reason)
+        if reason := wine_system.hindrance(offline=self._offline, bits=bits):
+            return Answer(reason=reason, fault=True)
         found = {each.version[:2]: each for each in self._installations(architecture)}
         offers = [self._offer(each.version, request.platform, each.how, each.key) for each in found.values()]
         reasons: dict[str, None] = {}
@@ -179,7 +182,8 @@ class WineProvider:
             else:
                 how = f"inside the published wheel {DISTRIBUTION} {VERSION} ({carried.abi}-{carried.tag})"
                 offers.append(self._offer(carried.version, request.platform, how, carried.sha256))
-        return Answer(offers=tuple(offers), reason="; ".join(reasons))
+        fault = self._offline and bool(reasons) and not request.met(offers)
+        return Answer(offers=tuple(offers), reason="; ".join(reasons), fault=fault)
 
     def _named_for(self, architecture: str) -> list[Installation]:
         return [each for each in self._named if each.architecture == architecture]

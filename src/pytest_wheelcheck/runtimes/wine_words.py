@@ -69,6 +69,11 @@ def death(said: str) -> str:
     return ""
 
 
+def overflowed(said: str) -> bool:
+    """Say whether Wine told that a thread ran over the end of its stack. On Windows the process ends of it."""
+    return _OVERFLOWED.search(said) is not None
+
+
 def judged(messages: list[dict[str, Any]], said: str) -> list[dict[str, Any]]:
     """Turn the failure of a test that met something which Wine does not have into «could not be checked».
 
