@@ -9,13 +9,12 @@ that is an ordinary Windows installation. A wheel is fetched by name through pip
 from __future__ import annotations
 
 import sys
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_wheelcheck import cache, process
+from pytest_wheelcheck import cache, process, scratch
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.model import Runtime
 
@@ -248,9 +247,8 @@ class WineProvider:
     def _make(self, carried: Carried, launch: launcher.Launch, side: Path) -> None:
         with (
             step(f"{carried.name} of {DISTRIBUTION} {VERSION}", side),
-            tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch,
+            scratch.temporary() as work,
         ):
-            work = Path(scratch)
             _take(pinned.download(carried.wheel, self._index, work / "wheel"), side)
             self._libraries().lay(carried.version[:2], side / "Lib", work)
             (side / "Lib" / "site-packages").mkdir()
