@@ -62,6 +62,7 @@ def root(pytester: pytest.Pytester) -> Path:
         pytest.param(["tests", "--wheel", f"dist/{A}", f"dist/{B}", "-x"], [A, B], id="expanded-after-tests"),
         pytest.param([f"dist/{B}", "--wheel=dist/cc*"], [C, B], id="expanded-first"),
         pytest.param(["--wheel=dist", f"--wheel=dist/../dist/{B}", f"dist/{A}"], [A, B, C], id="twice-is-once"),
+        *([pytest.param([r"--wheel=dist\[ab]*.whl", rf"dist\{C}"], [A, B, C], id="backslashes")] if WINDOWS else []),
     ],
 )
 def test_forms_of_the_option(root: Path, run_wheels: Run, words: list[str], expected: list[str]) -> None:
