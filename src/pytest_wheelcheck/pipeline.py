@@ -668,6 +668,8 @@ class TargetRun:
             width=settings.width,
             junit=settings.junit,
             skip_modules=self._skipped_modules,
+            # There nobody can ask for stacks: see run().
+            watchdog=_before(settings.test_timeout * self._scale) if self.target.runtime.system == "win32" else 0,
             output=str(self._folder.parent / sandbox.OUTPUT),
         )
 
@@ -712,7 +714,7 @@ class TargetRun:
             id=node_id,
             next=following,
             left=left,
-            watchdog=(max(limit - 0.5, limit * 0.9) if windows else limit + 30.0) if limit else 0,
+            watchdog=(_before(limit) if windows else limit + 30.0) if limit else 0,
             leave=not windows,
         )
         messages: list[Message] = []
@@ -846,6 +848,11 @@ def _without_first_line(text: str) -> str:
 def _usage_text(said: str, status: int) -> str:
     text = said.strip()
     return text or f"the target's pytest ended with exit status {status} and said nothing"
+
+
+def _before(limit: float) -> float:
+    """Say when stacks are to be written that are to be there at the end of a time, both in seconds."""
+    return max(limit - 0.5, limit * 0.9)
 
 
 def _hang(own: float, limit: float) -> str:

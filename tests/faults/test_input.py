@@ -11,6 +11,9 @@ import pytest
 from builders import build_wheel
 from ground import Ground
 
+#: Some program.
+PROGRAM = r"C:\windows\system32\hostname.exe" if sys.platform == "win32" else "/bin/true"
+
 OPTIONS = [
     (["--wheel=none.whl"], "none.whl"),
     (["--wheel="], "--wheel"),
@@ -20,9 +23,9 @@ OPTIONS = [
     (["tests/none.py"], "tests/none.py"),
     (["tests/test_one.py::test_none"], "test_none"),
     (["--wheel-python=2.7.x"], "2.7.x"),
-    (["--wheel-python=/none/python"], "/none/python"),
-    (["--wheel-python=/etc/passwd"], "/etc/passwd"),
-    (["--wheel-python=/bin/true"], "/bin/true"),
+    (["--wheel-python=/none/python"], str(Path("/none/python"))),
+    (["--wheel-python=/etc/passwd"], str(Path("/etc/passwd"))),
+    ([f"--wheel-python={PROGRAM}"], PROGRAM),
     (["--wheel-python=9.99"], "9.99"),
     (["--wheel-machine=pdp11"], "pdp11"),
     (["--wheel-machine=page=abc"], "page"),

@@ -67,6 +67,6 @@ def test_what_is_kept(demo: Ground) -> None:
         assert sorted(path.name for folder in folders for path in folder.iterdir()) == kept
         for folder in folders:
             assert f"environments are kept in {folder}: 0/ (dist/demo-1.0-py3-none-any.whl::" in demo.said()
-            python = next((folder / "0" / "env").glob("*/python"))
+            python = next((folder / "0" / "env").glob("*/python.exe" if sys.platform == "win32" else "*/python"))
             assert subprocess.run([python, "-c", "import demo"], check=False).returncode == 0
             shutil.rmtree(folder)

@@ -78,6 +78,7 @@ def make_plugin(worker: WorkerSession) -> object:
             worker.provenance.guard.first()
             if isinstance(collector, pytest.File):
                 channel.send("collecting", id=collector.nodeid, log=worker.logged())
+                worker.watch()
             outcome: Any = yield
             if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
                 # Nobody is at a keyboard here: the module raised it. The others are collected as ever.
@@ -103,6 +104,7 @@ def make_plugin(worker: WorkerSession) -> object:
 
         def pytest_collection_finish(self) -> None:
             channel.send("collecting", id="", log=worker.logged())
+            worker.watch(on=False)
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtestloop(self, session: Any) -> bool:

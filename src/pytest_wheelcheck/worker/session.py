@@ -220,6 +220,7 @@ class WorkerSession:
             message = self.channel.receive()
             kind = message["type"]
             if kind == "finish":
+                self.watch()
                 return
             if kind != "run":
                 raise RuntimeError("unknown message %r" % kind)
@@ -232,6 +233,15 @@ class WorkerSession:
             following = items.get(message["next"]) if message["next"] else None
             nextitem = following[0] if following else None
             self.run_one(session, item, nextitem, message)
+
+    def watch(self, *, on: bool = True) -> None:
+        """On Windows, have the stacks written shortly before the time for what is done now is over."""
+        import faulthandler
+
+        if self.settings["watchdog"]:
+            faulthandler.cancel_dump_traceback_later()
+            if on:
+                faulthandler.dump_traceback_later(self.settings["watchdog"], file=self.log)
 
     def run_one(self, session: Any, item: Any, nextitem: Any, message: dict[str, Any]) -> None:
         """Run one item with its fixtures, up to the common part with the next one."""
