@@ -275,7 +275,7 @@ def cases(report: Path, prefix: str = "") -> dict[str, list[Case]]:
             if part.tag == "properties":
                 text = repr([(one.get("name"), one.get("value")) for one in part])
             else:
-                text = re.sub(r"0x[0-9a-f]{6,}", "ADDRESS", part.text or "")
+                text = re.sub(r"0x[0-9a-fA-F]{6,}", "ADDRESS", part.text or "")
             parts.append((part.tag, part.get("type", ""), part.get("message", ""), text))
         assert float(case.get("time", "-1")) >= 0
         told = Case(case.get("file"), case.get("line"), tuple(sorted(case.attrib)), tuple(parts))
@@ -295,7 +295,7 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         folder = tmp_path_factory.mktemp("hand") / "env"
         uv_bin = uv.find_uv_bin()
         subprocess.run([uv_bin, "venv", "-q", "--python", sys.executable, folder], check=True)
-        python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         subprocess.run([uv_bin, "pip", "install", "-q", "--python", python, *requirements], check=True)
         return python
 
@@ -438,7 +438,7 @@ def test_hook_that_interrupts(pytester: pytest.Pytester, run_wheels: Run) -> Non
     assert result.ret not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
     text = result.stdout.str() + result.stderr.str()
     assert "KeyboardInterrupt: for once" in text
-    assert "tests/conftest.py:2" in text
+    assert f"{Path('tests/conftest.py')}:2" in text
 
 
 def test_what_plugins_print(pytester: pytest.Pytester, run_wheels: Run) -> None:

@@ -117,6 +117,7 @@ def test_byte_code_that_was_cut_off_is_left_aside(quick: Path, size: int) -> Non
 
 def test_check_that_the_interpreter_was_told_to_make_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
     path = tmp_path / "subject.py"
     path.write_text("value = 1")
     py_compile.compile(str(path), invalidation_mode=UNCHECKED)

@@ -296,7 +296,7 @@ def test_an_ordinary_run_without_pseudo_terminals(pytester: pytest.Pytester, mon
     there = set[str]() if sys.platform == "win32" else {"test_there"}
     assert set(ran.only("SKIPPED")) == {"test_marked", "test_in_it", "test_some[1]", *there}
     assert "needs the module 'fcntl'" in ran.text
-    assert re.search(r"tests/test_module_b\.py.*: needs the module 'termios'", ran.text)
+    assert re.search(r"tests[/\\]test_module_b\.py.*: needs the module 'termios'", ran.text)
     assert ran.nodes["test_whole_file"] == "PASSED"
     assert ran.nodes["test_pty_resize"] == "FAILED"
     pytester.makeini("[pytest]\nwheel_pty_patterns = pty\n")

@@ -450,6 +450,20 @@ def test_the_folder_of_the_worker_is_not_importable(pytester: pytest.Pytester, t
     assert (ran.code, len([name for name in ran.only("PASSED") if "test_foreign" in name])) == (0, 4)
 
 
+def test_tests_of_the_test_tools_are_not_collected(
+    pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the folder for temporary files is one of the project's."""
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, str(pytester.mkdir(f"own-{name}")))
+    build_wheel(pytester.path / "links", "tool", files={"tool/tests/test_tool.py": "def test_tool(): pass\n"})
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL})
+    write(pytester.path, {"test_w.py": "def test_w(): pass\n"})
+    ran = tell("--wheel-find-links=links", "--wheel-requires=tool")
+    assert [name for name in ran.nodes if ".py" in name] == ["test_w.py::test_w"]
+    assert ran.code == 0
+
+
 def test_a_package_that_looks_for_its_own_name_again(pytester: pytest.Pytester, tell: Tell) -> None:
     """As OpenCV's does: it takes itself away, and finds a module of its name in a folder that it puts on `sys.path`."""
     loader = (

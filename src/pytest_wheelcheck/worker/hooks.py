@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from . import finders
@@ -19,6 +20,7 @@ def make_plugin(worker: WorkerSession) -> object:
     """Make the plugin that turns pytest's hooks into messages."""
     pytest = worker.pytest
     channel = worker.channel
+    tools = tuple(os.path.join(folder, "") for folder in worker.settings["overlays"])
 
     class WorkerPlugin:
         @pytest.hookimpl(tryfirst=True)
@@ -70,6 +72,9 @@ def make_plugin(worker: WorkerSession) -> object:
                 worker.collect_reports.append(data)
 
         def pytest_ignore_collect(self, collection_path: Any, config: Any) -> bool | None:
+            # Where the folder for temporary files is one of the project's: the test tools have tests of their own.
+            if (str(collection_path) + os.sep).startswith(tools):
+                return True
             # Modules whose collection ended the interpreter before; the controller has told of them.
             return True if _relative(collection_path, config) in worker.settings["skip_modules"] else None
 
