@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import pkgutil
 import py_compile
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -133,6 +135,22 @@ def test_check_that_the_interpreter_was_told_to_make_is_made(tmp_path: Path, mon
         for options in ([], ["--check-hash-based-pycs", "always"])
     ]
     assert values == ["1", "2"]
+
+
+def test_modules_that_are_written_and_listed_meanwhile(quick: Path) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("written_meanwhile")
+    package = quick / "written_meanwhile"
+    package.mkdir()
+    for name in ("__init__.py", "one.py", "two.py", "no-module.txt"):
+        (package / name).write_text("")
+    importlib.invalidate_caches()
+    module = importlib.import_module("written_meanwhile")
+    assert [found.name for found in pkgutil.iter_modules(module.__path__, "x.")] == ["x.one", "x.two"]
+    shutil.rmtree(package)
+    importlib.invalidate_caches()
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("written_meanwhile.one")
 
 
 def test_packages_with_parts_in_two_folders(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

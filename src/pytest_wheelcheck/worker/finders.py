@@ -16,6 +16,7 @@ from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
     ExtensionFileLoader,
+    FileFinder,
     ModuleSpec,
     SourceFileLoader,
     SourcelessFileLoader,
@@ -24,6 +25,7 @@ from importlib.util import MAGIC_NUMBER, cache_from_source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import CodeType
     from typing import Any
 
@@ -76,14 +78,31 @@ class Listing:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._folders: set[str] = set()
-        self._files: set[str] = set()
         try:
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    (self._folders if entry.is_dir() else self._files).add(entry.name)
+            self._look()
         except OSError as error:
             raise ImportError("%s is no folder" % path) from error
+
+    def _look(self) -> None:
+        self._folders: set[str] = set()
+        self._files: set[str] = set()
+        with os.scandir(self._path) as entries:
+            for entry in entries:
+                (self._folders if entry.is_dir() else self._files).add(entry.name)
+
+    def invalidate_caches(self) -> None:
+        """See :func:`importlib.invalidate_caches`: somebody has written a module."""
+        try:
+            self._look()
+        except OSError:
+            self._folders = self._files = set()
+
+    def iter_modules(self, prefix: str = "") -> Iterable[tuple[str, bool]]:
+        """List modules for :func:`pkgutil.iter_modules`."""
+        import pkgutil
+
+        found: Iterable[tuple[str, bool]] = pkgutil.iter_importer_modules(FileFinder(self._path), prefix)
+        return found
 
     def find_spec(self, fullname: str, target: object = None) -> ModuleSpec | None:
         """See :meth:`importlib.abc.PathEntryFinder.find_spec`."""
