@@ -150,7 +150,6 @@ class Prepared:
         groups: Sequence[str] = (),
         project: Path | None = None,
         name: str = "overlay",
-        linked: bool = False,
     ) -> room.Overlay:
         return room.overlay(
             self.environment,
@@ -162,7 +161,6 @@ class Prepared:
             project=project,
             groups=groups,
             settings=self.settings,
-            linked=linked,
         )
 
 
@@ -434,28 +432,6 @@ def test_overlay_is_cached_compiled_and_copied(prepared: Prepared, links: Path) 
     build_wheel(links, "extradep", "1.0", {"extradep/__init__.py": "new = 1"})
     third = prepared.overlay("extradep", name="third")
     assert behind(third, "import extradep; print(extradep.new)") == "1"
-
-
-def test_linked_overlay_that_somebody_wrote_into_is_made_anew(prepared: Prepared) -> None:
-    first = prepared.overlay(linked=True)
-    copied = prepared.overlay(name="copied")
-    assert first.path is not None
-    assert copied.path is not None
-    source = first.path / "pytest.py"
-    assert source.stat().st_nlink == 2
-    assert (copied.path / "pytest.py").stat().st_nlink == 1
-    # A new file, and one that is replaced, as most programs write, are the target's alone.
-    (first.path / "more.py").write_text("")
-    replaced = first.path / "replaced"
-    replaced.write_text("version = 'spoilt'")
-    replaced.replace(first.path / "pluggy.py")
-    second = prepared.overlay(name="second", linked=True)
-    assert second.path is not None
-    assert (second.path / "pytest.py").samefile(source)
-    assert behind(second, "import pluggy; print(hasattr(pluggy, 'version'))") == "False"
-    source.write_text("version = 'spoilt'")
-    third = prepared.overlay(name="third", linked=True)
-    assert behind(third, "import pytest; print(pytest.version)") == "8"
 
 
 def test_byte_code_for_an_emulated_runtime_is_made_natively(prepared: Prepared) -> None:

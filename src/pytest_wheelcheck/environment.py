@@ -464,7 +464,6 @@ def overlay(
     groups: Sequence[str],
     settings: InstallSettings,
     compiler: Path | None = None,
-    linked: bool = False,
 ) -> Overlay:
     """Lay pytest, pytest-timeout and the test requirements into a folder of their own, for behind *environment*.
 
@@ -480,8 +479,6 @@ def overlay(
     :param compiler: an interpreter that makes byte-code for *runtime* at native speed: one of the same implementation,
         minor version and ABI, whatever its architecture. ``None`` for the runtime's own, or, for an emulated one, the
         host's where it fits; otherwise an emulated target's overlay has no byte-code.
-    :param linked: the files may be links (link(2)) of those in the cache, where that can be: they are there in no time,
-        and who writes into one writes into the cache, which is noticed at the next use.
     :raises InstallError: the tools cannot be had, or fit the wheel in no way.
     """
     start = time.monotonic()
@@ -505,7 +502,7 @@ def overlay(
             runtime, [*files, *words, "-c", _write_constraints(Path(scratch), installed)], present, settings
         )
         if not isinstance(pins, process.Completed):
-            _fill(folder, runtime, pins, settings, compiler or compiler_for(runtime), linked=linked)
+            _fill(folder, runtime, pins, settings, compiler or compiler_for(runtime))
             return Overlay(
                 environment=environment,
                 path=folder,
@@ -563,9 +560,7 @@ def _resolve(
     return done.stdout
 
 
-def _fill(
-    folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, compiler: Path | None, *, linked: bool
-) -> None:
+def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, compiler: Path | None) -> None:
     """Install *pins* into *folder*: by way of the cache where they name contents, else directly."""
     # An editable project would be reached through a .pth file, which is only obeyed in site-packages.
     pins = re.sub(r"^-e ", "", pins, flags=re.MULTILINE)
@@ -586,17 +581,8 @@ def _fill(
         # A cleaner of old files, a full disk or a test reached into it.
         cache.discard(place)
         made = cache.provision(place, make)
-    # Either way the times are kept, by which the interpreter knows that byte-code is fresh.
-    lay = _link if linked else shutil.copy2
-    shutil.copytree(made / "site", folder, symlinks=True, dirs_exist_ok=True, copy_function=lay)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        # Another file system, or one without links.
-        shutil.copy2(source, target)
+    # copytree keeps the times, by which the interpreter knows that byte-code is fresh.
+    shutil.copytree(made / "site", folder, symlinks=True, dirs_exist_ok=True)
 
 
 def _is_whole(made: Path) -> bool:

@@ -151,8 +151,6 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
             project=settings.root,
             groups=settings.groups,
             settings=installing,
-            # Who is in the sandbox must not reach into the cache.
-            linked=not settings.sandbox,
         )
         records.extend(check_imports(target, environment, settings, folder, notes))
         records.extend(start_executables(target, environment, settings, folder))
