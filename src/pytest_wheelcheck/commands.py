@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import cache, doctor, process
 from .errors import RuntimeUnavailableError, UsageError, WheelcheckError
 from .model import Runtime
-from .runtimes import directory, progress, providers, qemu
+from .runtimes import directory, progress, providers, qemu, wine
 from .runtimes.architectures import ALIASES, ARCHITECTURES, runs_natively
 from .runtimes.base import Offer, Platform, Provider, Request, ask, here
 
@@ -125,8 +125,8 @@ def platform_of(text: str) -> Platform:
     """
     if text == "host":
         return here()
-    if text in {"win_amd64", "win32"}:
-        return Platform(system="win32", architecture="amd64" if text == "win_amd64" else "x86")
+    if text in wine.PLATFORMS:
+        return wine.PLATFORMS[text]
     libc = "musl" if text.startswith("musllinux-") else "glibc"
     name = ALIASES.get(plain := re.sub(r"^(musl)?linux-", "", text), plain)
     if name not in ARCHITECTURES:

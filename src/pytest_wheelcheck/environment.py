@@ -468,8 +468,7 @@ def overlay(
     """Lay pytest, pytest-timeout and the test requirements into a folder of their own, for behind *environment*.
 
     What the environment has is taken as it is: only the rest goes into the folder. Requirements that name the wheel's
-    project are met by the wheel. What was resolved is kept in the user cache, with byte-code; each call gets a
-    copy.
+    project are met by the wheel. What was resolved is kept in the user cache, with byte-code; each call gets a copy.
 
     :param installed: what :func:`install` returned for *environment*.
     :param folder: is filled; need not exist.
