@@ -13,11 +13,10 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from . import cache, guard, process, worker
+from . import cache, guard, process, sandbox, worker
 from .environment import Environment, compiler_for
 from .errors import ProcessError
 from .model import Runtime, Target
-from .runtimes.wine_paths import Drives
 from .settings import Settings
 
 #: Their names in a target: such as no distribution has.
@@ -37,18 +36,13 @@ def lay_worker(folder: Path, runtime: Runtime) -> Path:
 
 
 def lay_guard(
-    environment: Environment,
-    target: Target,
-    settings: Settings,
-    overlays: Sequence[str],
-    folder: Path,
-    drives: Drives | None,
+    environment: Environment, target: Target, settings: Settings, overlays: Sequence[str], folder: Path
 ) -> None:
     """Put the guard into an environment, for every process there: a test may clear the variables of its children.
 
     :param folder: the target's own, for the guard's settings.
-    :param drives: by which the target calls the folders.
     """
+    drives = sandbox.drives(settings, target.runtime, folder)
     told = drives.to_windows if drives else str
     site = environment.site_packages
     compiled = _compiled(target.runtime)

@@ -170,7 +170,7 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
             f"{target.node_id}: the test tools do not go with the wheel's dependencies, so the tests run in a second "
             f"environment (moved there: {moved})"
         )
-    payload.lay_guard(home, target, settings, overlays, folder, sandbox.drives(settings, target.runtime, folder))
+    payload.lay_guard(home, target, settings, overlays, folder)
     payload.lay_worker(folder, target.runtime)
     return Preparation(
         records=tuple(records),
@@ -299,12 +299,8 @@ def _import_alone(worker: Worker, job: Mapping[str, str], timeout: float) -> Mes
     """Let one import have its process, and tell of it as :class:`~pytest_wheelcheck.worker.importer.Importer` does."""
     message: Message | None = {}
     death = ""
-    try:
-        if worker.receive(BOOT_TIMEOUT) is None:
-            raise WorkerError("the import check went silent", details=worker.said())
-    except WorkerError:
-        worker.end()
-        raise
+    if worker.receive(BOOT_TIMEOUT) is None:
+        raise WorkerError("the import check went silent", details=worker.said())
     try:
         message = worker.receive(timeout)
     except WorkerFatalError:
