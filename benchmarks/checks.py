@@ -58,7 +58,7 @@ def largest() -> Path:
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     import corpus
 
-    from pytest_wheelcheck import cache
+    from pytest_wheelcheck.system import cache
 
     folder = cache.root() / "corpus"
     listed = [one for one in corpus.read_list(corpus.LIST) if one.name == "scipy"]

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from preparation import WHEELS, fetch, processor
 
-from pytest_wheelcheck import pipeline, targets
+from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.model import Target
-from pytest_wheelcheck.runtimes import providers
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.wheel import open_wheel
+from pytest_wheelcheck.targets import pipeline, plan
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 TESTS = "import pytest\n\n@pytest.mark.parametrize('number', range(100))\ndef test_small(number):\n    import rpds\n"
 
@@ -63,7 +63,7 @@ def main() -> int:
         settings = Settings(cwd=project, root=project, wheels=())
         files = {kind: fetch(folder, *what) for kind, what in WHEELS.items()}
         opened = [open_wheel(path, shown=path.name, store=folder / "store") for path in files.values()]
-        found, _ = targets.plan(opened, ["3.11"], providers())
+        found, _ = plan.plan(opened, ["3.11"], providers())
         for number, (kind, target) in enumerate(zip(WHEELS, found, strict=True)):
             bare = ready(target, settings, folder / f"bare{number}")
             words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--wheel-python=3.11"]

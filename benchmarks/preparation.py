@@ -24,11 +24,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck import pipeline, targets
+from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.model import Target
-from pytest_wheelcheck.runtimes import providers
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.wheel import open_wheel
+from pytest_wheelcheck.targets import pipeline, plan
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 #: Seconds that an emulated target may cost beyond the native one.
 LIMIT = 1.5
@@ -115,7 +115,7 @@ def main() -> int:
         settings = Settings(cwd=folder / "project", root=folder / "project", wheels=())
         files = {kind: fetch(folder, *what) for kind, what in WHEELS.items()}
         opened = [open_wheel(path, shown=path.name, store=folder / "store") for path in files.values()]
-        found, without = targets.plan(opened, ["3.11"], providers())
+        found, without = plan.plan(opened, ["3.11"], providers())
         if without:
             sys.exit(f"no target: {without}")
         both = dict(zip(WHEELS, found, strict=True))

@@ -21,12 +21,13 @@ import time
 import zipfile
 from pathlib import Path
 
-from pytest_wheelcheck import environment
-from pytest_wheelcheck.installer import InstallSettings
-from pytest_wheelcheck.runtimes import wine, wine_paths, wine_session
-from pytest_wheelcheck.runtimes.base import Request
-from pytest_wheelcheck.runtimes.host import HostProvider
-from pytest_wheelcheck.wheel import open_wheel
+from pytest_wheelcheck.backends.wine import paths, runner
+from pytest_wheelcheck.interpreters.base import Request
+from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.windows import published
+from pytest_wheelcheck.system.uv import InstallSettings
+from pytest_wheelcheck.targets import environment
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 TESTS = """
 import demo, pytest
@@ -55,8 +56,8 @@ def build(folder: Path, tag: str) -> Path:
 
 def prepare(folder: Path, wheel: Path, tag: str) -> tuple[list[str], dict[str, str]]:
     """Make an environment with the wheel and pytest by hand; give the bare command and its variables."""
-    provider = wine.WineProvider(HostProvider())
-    request = Request(platform=wine.PLATFORMS[tag])
+    provider = published.WineProvider(HostProvider())
+    request = Request(platform=published.PLATFORMS[tag])
     (offer,) = (offer for offer in provider.offers(request).offers if offer.version[:2] == (3, 13))
     runtime = provider.get(offer)
     made = environment.create(runtime, folder / "env")
@@ -69,10 +70,10 @@ def prepare(folder: Path, wheel: Path, tag: str) -> tuple[list[str], dict[str, s
         about = json.load(file)
     prefix = folder / "prefix"
     prefix.mkdir()
-    wine_session.copy_prefix(about["prefix"], str(prefix), "", wine_paths.whole().words())
+    runner.copy_prefix(about["prefix"], str(prefix), "", paths.whole().words())
     program = made.scripts / "python.exe"
-    env = wine_session.variables(about, str(prefix), str(program))
-    return [about["wine"], wine_paths.whole().to_windows(program), "-m", "pytest", "-q", "tests"], env
+    env = runner.variables(about, str(prefix), str(program))
+    return [about["wine"], paths.whole().to_windows(program), "-m", "pytest", "-q", "tests"], env
 
 
 def timed(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[float, float]:
@@ -97,7 +98,7 @@ def timed(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[float, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--tag", choices=wine.PLATFORMS, default="win_amd64")
+    parser.add_argument("--tag", choices=published.PLATFORMS, default="win_amd64")
     given = parser.parse_args()
     pairs = given.pairs
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
@@ -117,7 +118,7 @@ def main() -> None:
             "--wheel-select=WHL101",
             "--wheel-python=3.13",
         ]
-        wine_session.become_subreaper()
+        runner.become_subreaper()
         times: dict[str, list[tuple[float, float]]] = {"bare": [], "ours": []}
         for number in range(pairs + 1):
             for kind in ("bare", "ours") if number % 2 else ("ours", "bare"):

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_wheelcheck.backends.qemu.machines import PROFILES, Profile
 from pytest_wheelcheck.checks import CHECKS
-from pytest_wheelcheck.options import INI_KEYS, OPTIONS
-from pytest_wheelcheck.runtimes.machines import PROFILES, Profile
+from pytest_wheelcheck.plugin.options import INI_KEYS, OPTIONS
 
 PAGE = Path(__file__).with_name("reference.md")
 

@@ -65,9 +65,9 @@ def seeds_of_binaries(folder: Path) -> None:
 
 def one_archive(data: bytes) -> None:
     """Read an archive as a run does: judge its structure, then unpack all that it vouches for."""
-    from pytest_wheelcheck.archive import inspect
-    from pytest_wheelcheck.checks.record import parse_record
     from pytest_wheelcheck.errors import WheelError
+    from pytest_wheelcheck.wheels.archive import inspect
+    from pytest_wheelcheck.wheels.record import parse_record
 
     path = Path(os.environ["FUZZ_PLACE"], "x.whl")
     path.write_bytes(data)
@@ -97,7 +97,7 @@ def one_archive(data: bytes) -> None:
 
 def one_binary(data: bytes) -> None:
     """Read a native file as the child process does."""
-    from pytest_wheelcheck.binaries import Binary, exports, format_of, read
+    from pytest_wheelcheck.wheels.binary import Binary, exports, format_of, read
 
     started = time.perf_counter()
     try:
@@ -121,13 +121,17 @@ def fuzz(name: str, arguments: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(
-        include=["pytest_wheelcheck.archive", "pytest_wheelcheck.binaries", "pytest_wheelcheck.checks.record"]
+        include=[
+            "pytest_wheelcheck.wheels.archive",
+            "pytest_wheelcheck.wheels.binary",
+            "pytest_wheelcheck.wheels.record",
+        ]
     ):
-        import pytest_wheelcheck.archive
-        import pytest_wheelcheck.binaries.elf
-        import pytest_wheelcheck.binaries.macho
-        import pytest_wheelcheck.binaries.pe
-        import pytest_wheelcheck.checks.record  # noqa: F401
+        import pytest_wheelcheck.wheels.archive
+        import pytest_wheelcheck.wheels.elf
+        import pytest_wheelcheck.wheels.macho
+        import pytest_wheelcheck.wheels.pe
+        import pytest_wheelcheck.wheels.record  # noqa: F401
     atheris.Setup([sys.argv[0], *arguments], TARGETS[name][0])
     atheris.Fuzz()
 

@@ -29,13 +29,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck import cache
 from pytest_wheelcheck.checks import CheckResult, run_checks
 from pytest_wheelcheck.checks.audit import platform_parts
 from pytest_wheelcheck.checks.child import read_audit
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
 from pytest_wheelcheck.reporting.expect import families, parse_platform
-from pytest_wheelcheck.wheel import open_wheel
+from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 if sys.version_info >= (3, 11):
     import tomllib

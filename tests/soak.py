@@ -23,7 +23,7 @@ from builders import build_wheel
 from ground import Ground
 from nodes import Seen, read
 
-from pytest_wheelcheck import environment
+from pytest_wheelcheck.targets import environment
 
 #: Tests by name: what they do, and whether they pass.
 KINDS = {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import WheelcheckError
+from pytest_wheelcheck.system import cache
 
 
 @pytest.fixture(autouse=True)

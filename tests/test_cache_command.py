@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_wheelcheck import cache
-from pytest_wheelcheck.cli import main
+from pytest_wheelcheck.cli.main import main
+from pytest_wheelcheck.system import cache
 
 
 def fill(folder: Path) -> None:

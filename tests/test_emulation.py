@@ -19,12 +19,15 @@ import builders
 import pytest
 from nodes import outcomes, read
 
-from pytest_wheelcheck import cache, targets
+from pytest_wheelcheck.backends import launcher
+from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters.base import Platform, Request
+from pytest_wheelcheck.interpreters.debian import DebianProvider
+from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.model import NoTarget, Outcome, Runtime
-from pytest_wheelcheck.runtimes import apt, launcher, providers
-from pytest_wheelcheck.runtimes.base import Platform, Request
-from pytest_wheelcheck.runtimes.debian import DebianProvider
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.targets import plan
 
 pytestmark = [
     pytest.mark.network,
@@ -244,10 +247,10 @@ def test_split_over_workers(
 def test_offline_with_an_empty_cache_says_how_to_fill_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     wheel = builders.build_wheel(tmp_path / "dist", "tool", tags=["cp311-cp311-manylinux_2_17_aarch64"])
-    from pytest_wheelcheck.wheel import open_wheel
+    from pytest_wheelcheck.wheels.reader import open_wheel
 
     opened = open_wheel(wheel, shown="tool.whl", store=tmp_path / "store")
-    found, without = targets.plan([opened], ["auto"], providers(offline=True))
+    found, without = plan.plan([opened], ["auto"], providers(offline=True))
     assert found == []
     assert without[0].outcome is Outcome.ERROR
     assert "offline" in without[0].reason
@@ -255,10 +258,10 @@ def test_offline_with_an_empty_cache_says_how_to_fill_it(tmp_path: Path, monkeyp
 
 
 def _nothing(folder: Path, asked: list[DebianProvider]) -> NoTarget:
-    from pytest_wheelcheck.wheel import open_wheel
+    from pytest_wheelcheck.wheels.reader import open_wheel
 
     wheel = builders.build_wheel(folder / "dist", "tool", tags=["cp311-cp311-manylinux_2_17_aarch64"])
-    found, without = targets.plan([open_wheel(wheel, shown="tool.whl", store=folder / "store")], ["auto"], asked)
+    found, without = plan.plan([open_wheel(wheel, shown="tool.whl", store=folder / "store")], ["auto"], asked)
     assert found == []
     return without[0]
 
@@ -547,9 +550,9 @@ def test_on_a_board(
     """
     import uv
 
-    from pytest_wheelcheck import environment
-    from pytest_wheelcheck.installer import InstallSettings
-    from pytest_wheelcheck.wheel import open_wheel
+    from pytest_wheelcheck.system.uv import InstallSettings
+    from pytest_wheelcheck.targets import environment
+    from pytest_wheelcheck.wheels.reader import open_wheel
 
     project = Path(__file__).parent.parent
     subprocess.run([uv.find_uv_bin(), "-q", "build", "--wheel", "-o", tmp_path / "own", project], check=True)

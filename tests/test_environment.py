@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from builders import build_wheel
 
-from pytest_wheelcheck import environment as room
 from pytest_wheelcheck.errors import InstallError, RuntimeUnavailableError
-from pytest_wheelcheck.installer import InstallSettings
 from pytest_wheelcheck.model import Runtime, Wheel
+from pytest_wheelcheck.system.uv import InstallSettings
+from pytest_wheelcheck.targets import environment as room
 
 
 def _interpreters() -> list[Path]:

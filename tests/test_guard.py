@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_wheelcheck import guard as guard_module
-from pytest_wheelcheck.guard import Guard, is_test_name
+from pytest_wheelcheck.worker import guard as guard_module
+from pytest_wheelcheck.worker.guard import Guard, is_test_name
 
 
 @pytest.mark.parametrize(

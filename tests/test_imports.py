@@ -14,9 +14,9 @@ from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
 from nodes import Run, Seen, Tell, seen
 
-from pytest_wheelcheck.runtimes.base import Platform, Request
-from pytest_wheelcheck.runtimes.host import HostProvider
-from pytest_wheelcheck.runtimes.published import PublishedProvider
+from pytest_wheelcheck.interpreters.base import Platform, Request
+from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 
 WINDOWS = sys.platform == "win32"
 

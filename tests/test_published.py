@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.interpreters.host import HostProvider
 
 pytestmark = [
     pytest.mark.network,

@@ -11,7 +11,7 @@ from builders import build_wheel
 from checks.objects import make_elf, make_pe
 from nodes import Run
 
-from pytest_wheelcheck.cli import main
+from pytest_wheelcheck.cli.main import main
 
 
 def windows(folder: Path, minor: int, **more: Any) -> Path:

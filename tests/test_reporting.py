@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.options import parse_size
+from pytest_wheelcheck.plugin.options import parse_size
 from pytest_wheelcheck.reporting import html, markdown, matrix, terminal
 from pytest_wheelcheck.reporting.expect import Given, compare, covers, families, fits, parse
 from pytest_wheelcheck.reporting.report import (

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_wheelcheck import cache
-from pytest_wheelcheck.runtimes import c_library
-from pytest_wheelcheck.runtimes.architectures import ARCHITECTURES
+from pytest_wheelcheck.interpreters import c_library
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES
+from pytest_wheelcheck.system import cache
 
 PAGE = Path(__file__).parent.parent / "docs" / "runtimes.md"
 

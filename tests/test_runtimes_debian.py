@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from pytest_wheelcheck import environment, targets
+from pytest_wheelcheck.backends.launcher import Launch
+from pytest_wheelcheck.backends.qemu import emulators, machines
+from pytest_wheelcheck.backends.qemu.machines import HOST, PROFILES, Profile
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
+from pytest_wheelcheck.interpreters import apt, debian, tags
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, native, runs_natively
 from pytest_wheelcheck.model import Machine, Outcome, Runtime
-from pytest_wheelcheck.runtimes import apt, debian, machines, qemu, tags
-from pytest_wheelcheck.runtimes.architectures import ARCHITECTURES, native, runs_natively
-from pytest_wheelcheck.runtimes.launcher import Launch
-from pytest_wheelcheck.runtimes.machines import HOST, PROFILES, Profile
+from pytest_wheelcheck.targets import environment
+from pytest_wheelcheck.targets import plan as plan_module
 
 posix = pytest.mark.skipif(os.name != "posix", reason="launchers are shell scripts")
 
@@ -79,9 +81,9 @@ def test_suites_are_asked_in_the_order_of_their_age() -> None:
 
 
 def test_versions() -> None:
-    assert qemu.parse("1:7.2+dfsg-7+deb12u18+b3") == (7, 2)
-    assert qemu.parse("qemu-aarch64 version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)") == (10, 0)
-    assert qemu.parse("") is None
+    assert emulators.parse("1:7.2+dfsg-7+deb12u18+b3") == (7, 2)
+    assert emulators.parse("qemu-aarch64 version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)") == (10, 0)
+    assert emulators.parse("") is None
     assert debian.apt_version("2.36-9+deb12u14") == (2, 36)
 
 
@@ -246,7 +248,7 @@ def a_plan() -> Callable[..., tuple[list[str], list[tuple[Outcome, str, str]]]]:
     def plan(
         profiles: list[Profile], equip: Callable[[Runtime, Profile], Runtime]
     ) -> tuple[list[str], list[tuple[Outcome, str, str]]]:
-        found, without = targets.plan(
+        found, without = plan_module.plan(
             [a_wheel("cp311-cp311-manylinux_2_17_aarch64")],
             [],
             [Fake(has=[an_offer("3.11", ARM)])],

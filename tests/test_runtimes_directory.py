@@ -14,12 +14,14 @@ from pathlib import Path
 import builders
 import pytest
 
-from pytest_wheelcheck import cache
+from pytest_wheelcheck.backends import launcher
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.interpreters import apt, debian, directory, link_farm
+from pytest_wheelcheck.interpreters.base import Platform, Provider, Request
+from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.published import provider
 from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.runtimes import apt, debian, directory, launcher, link_farm, published
-from pytest_wheelcheck.runtimes.base import Platform, Provider, Request
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.system import cache
 
 emulates = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64" or apt.archive() is None,
@@ -258,7 +260,7 @@ def test_an_interpreter_by_its_path_and_one_that_moved_on(board: Path) -> None:
 def alpine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with musl: its loader in ``/lib``, an interpreter built for the musllinux images in ``/usr``."""
     root = tmp_path_factory.mktemp("image") / "alpine"
-    runtime = _some(published.PublishedProvider(HostProvider()), ARM_MUSL, 12)
+    runtime = _some(provider.PublishedProvider(HostProvider()), ARM_MUSL, 12)
     program = launcher.program_of(runtime.python)
     for name in ("bin", "lib"):
         shutil.copytree(program.parent.parent / name, root / "usr" / name, symlinks=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 import packaging
 import pytest
 
-from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.runtimes import base, host
-from pytest_wheelcheck.runtimes.base import Platform, Request
+from pytest_wheelcheck.interpreters import base, host
+from pytest_wheelcheck.interpreters.base import Platform, Request
+from pytest_wheelcheck.system import cache
 
 SYS_TAGS = "import sys; sys.path.append(sys.argv[1]); from packaging import tags; print(*tags.sys_tags(), sep='\\n')"
 

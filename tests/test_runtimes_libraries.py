@@ -12,12 +12,13 @@ from pathlib import Path
 import builders
 import pytest
 
-from pytest_wheelcheck import cache
+from pytest_wheelcheck.backends import launcher
 from pytest_wheelcheck.errors import RuntimeUnavailableError
+from pytest_wheelcheck.interpreters import apt, debian, libraries
+from pytest_wheelcheck.interpreters.base import Platform, Request
+from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.runtimes import apt, debian, launcher, libraries
-from pytest_wheelcheck.runtimes.base import Platform, Request
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.system import cache
 
 emulates = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64" or apt.archive() is None,

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import RuntimeUnavailableError
+from pytest_wheelcheck.interpreters import apt, base, debian
+from pytest_wheelcheck.interpreters.base import Platform, Request
+from pytest_wheelcheck.interpreters.host import Found, HostProvider
+from pytest_wheelcheck.interpreters.published import console, pinned, standard_library
+from pytest_wheelcheck.interpreters.published import provider as published
+from pytest_wheelcheck.interpreters.published.table import PUBLISHED, Published
 from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.runtimes import apt, base, console, debian, pinned, published, standard_library
-from pytest_wheelcheck.runtimes.base import Platform, Request
-from pytest_wheelcheck.runtimes.host import Found, HostProvider
-from pytest_wheelcheck.runtimes.published_wheels import PUBLISHED, Published
+from pytest_wheelcheck.system import cache
 
 linux = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="the interpreters are for x86-64 Linux"

@@ -9,7 +9,7 @@ from pathlib import Path
 import packaging
 import pytest
 
-from pytest_wheelcheck.runtimes import tags
+from pytest_wheelcheck.interpreters import tags
 
 SYS_TAGS = "import sys; sys.path.append(sys.argv[1]); from packaging import tags; print(*tags.sys_tags(), sep='\\n')"
 
@@ -24,7 +24,7 @@ def _own_answer(python: Path) -> list[str]:
 
 
 def test_equal_to_the_own_answer_of_the_running_interpreter() -> None:
-    from pytest_wheelcheck.runtimes import host
+    from pytest_wheelcheck.interpreters import host
 
     facts = host.query(Path(sys.executable))
     assert list(facts.tags) == list(dict.fromkeys(_own_answer(Path(sys.executable))))

@@ -17,12 +17,15 @@ import archives
 import builders
 import pytest
 
-from pytest_wheelcheck import cache
+from pytest_wheelcheck.backends import launcher
 from pytest_wheelcheck.errors import RuntimeUnavailableError
+from pytest_wheelcheck.interpreters import apt, debian, uv_builds
+from pytest_wheelcheck.interpreters.base import Platform, Request, ask
+from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.published import provider as published
+from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.runtimes import apt, debian, launcher, providers, published, uv_managed
-from pytest_wheelcheck.runtimes.base import Platform, Request, ask
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.system import cache
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="the interpreters run on x86-64 Linux"
@@ -79,14 +82,14 @@ def _installation(where: Platform, minor: int, folder: Path, *, free_threaded: b
     return into
 
 
-def _get(provider: uv_managed.UvProvider, where: Platform) -> Runtime:
+def _get(provider: uv_builds.UvProvider, where: Platform) -> Runtime:
     answer = provider.offers(Request(platform=where))
     assert answer.offers, answer.reason
     return provider.get(answer.offers[0])
 
 
 def test_the_catalogue_that_uv_carries() -> None:
-    found = uv_managed.catalogue()
+    found = uv_builds.catalogue()
     kinds = {(each.version[:2], each.free_threaded, each.system, each.architecture, each.libc) for each in found}
     assert len(kinds) == len(found)
     for wanted in (("linux", "aarch64", "glibc"), ("linux", "x86_64", "musl"), ("linux", "armv7l", "glibc")):
@@ -106,7 +109,7 @@ def test_of_a_catalogue_the_newest_release(monkeypatch: pytest.MonkeyPatch, tmp_
         "cpython-3.12.9-windows-x86_64-none": {**ENTRY, "os": "windows", "libc": "none"},
     }
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "catalogue.json", entries))
-    assert [(each.system, each.version) for each in uv_managed.catalogue()] == [
+    assert [(each.system, each.version) for each in uv_builds.catalogue()] == [
         ("win32", (3, 12, 9)),
         ("linux", (3, 12, 10)),
     ]
@@ -124,7 +127,7 @@ def test_downloads_out_of_reach_are_told_at_once_and_once(monkeypatch: pytest.Mo
             tmp_path / "catalogue.json", {"cpython-3.12.9-linux-x86_64-gnu": {**ENTRY, "url": url}}
         )
         monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue)
-        provider = uv_managed.UvProvider(_none)
+        provider = uv_builds.UvProvider(_none)
         assert provider.costly(Request(platform=GLIBC))
         start = time.monotonic()
         answer = provider.offers(Request(platform=GLIBC))
@@ -137,9 +140,9 @@ def test_downloads_out_of_reach_are_told_at_once_and_once(monkeypatch: pytest.Mo
             assert provider.offers(Request(platform=GLIBC, wanted=wanted)).fault is fault
         assert 4.0 < first < 15.0
         start = time.monotonic()
-        assert uv_managed.UvProvider(_none).offers(Request(platform=GLIBC)) == answer
+        assert uv_builds.UvProvider(_none).offers(Request(platform=GLIBC)) == answer
         assert time.monotonic() - start < 3.0
-    assert uv_managed.windows((3, 12), "amd64") is None
+    assert uv_builds.windows((3, 12), "amd64") is None
 
 
 @pytest.mark.network
@@ -149,17 +152,17 @@ def test_a_native_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     entry = archives.make_download(tmp_path, installation, key=key, arch="x86_64", libc="gnu", threading="freethreaded")
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    runtime = _get(uv_managed.UvProvider(_none), GLIBC)
+    runtime = _get(uv_builds.UvProvider(_none), GLIBC)
     assert (runtime.provider, runtime.free_threaded, runtime.version[:2]) == ("uv", True, (3, 14))
     code = "import sys, sysconfig, ssl; print(sys.prefix, sysconfig.get_config_var('prefix'))"
     told = subprocess.run([runtime.python, "-I", "-c", code], capture_output=True, text=True, check=True)
     final = str(cache.place(next((tmp_path / "cache/runtimes").iterdir()).name.join(("runtimes/", ""))) / "python")
     assert told.stdout.split() == [final, final]
     # What is in the cache is enough, and stays the choice when the catalogue has something newer.
-    assert _get(uv_managed.UvProvider(_none, offline=True), GLIBC).python == runtime.python
+    assert _get(uv_builds.UvProvider(_none, offline=True), GLIBC).python == runtime.python
     newer = {key.replace("3.14.9", "3.14.10"): {**entry, "patch": 10}}
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "two.json", newer))
-    assert _get(uv_managed.UvProvider(_none), GLIBC).python == runtime.python
+    assert _get(uv_builds.UvProvider(_none), GLIBC).python == runtime.python
 
 
 @pytest.mark.network
@@ -172,7 +175,7 @@ def test_a_download_that_was_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue)
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     with pytest.raises(RuntimeUnavailableError, match="uv could not install") as caught:
-        _get(uv_managed.UvProvider(_none), GLIBC)
+        _get(uv_builds.UvProvider(_none), GLIBC)
     assert "0" * 64 in caught.value.details
     assert list((tmp_path / "cache/runtimes").iterdir()) == []
 
@@ -187,16 +190,16 @@ def test_for_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, architectu
     entry = archives.make_download(tmp_path, folder, key=key, arch=arch, libc="none", system="windows")
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    assert uv_managed.windows((3, 12), architecture, offline=True) is None
-    assert uv_managed.windows((3, 11), architecture) is None
-    found = uv_managed.windows((3, 12), architecture)
+    assert uv_builds.windows((3, 12), architecture, offline=True) is None
+    assert uv_builds.windows((3, 11), architecture) is None
+    found = uv_builds.windows((3, 12), architecture)
     assert found is not None
     assert (found / "python.exe").is_file()
-    assert uv_managed.windows((3, 12), architecture, offline=True) == found
+    assert uv_builds.windows((3, 12), architecture, offline=True) == found
     other = {"amd64": "x86", "x86": "amd64"}[architecture]
-    assert uv_managed.windows((3, 12), other) is None
-    assert [each.architecture for each in uv_managed.windows_offers(architecture)] == [architecture]
-    assert uv_managed.windows_offers(other) == []
+    assert uv_builds.windows((3, 12), other) is None
+    assert [each.architecture for each in uv_builds.windows_offers(architecture)] == [architecture]
+    assert uv_builds.windows_offers(other) == []
 
 
 TESTS = """
@@ -303,7 +306,7 @@ def test_a_native_one_with_musl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     own.mkdir()
     (own / "roots").symlink_to(cache.root() / "roots")
     monkeypatch.setenv(cache.VARIABLE, str(own))
-    runtime = _get(uv_managed.UvProvider(lambda version, _: debian.of_host(HostProvider(), version)), MUSL)
+    runtime = _get(uv_builds.UvProvider(lambda version, _: debian.of_host(HostProvider(), version)), MUSL)
     assert (runtime.libc, runtime.libc_version, runtime.emulated) == ("musl", (1, 2), False)
     code = "import ssl, sys; print(sys.executable, 'musllinux_1_2_x86_64' in open('/proc/self/maps').read() or 'musl')"
     told = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from packaging.tags import parse_tag
 
-from pytest_wheelcheck import cache, targets
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
+from pytest_wheelcheck.interpreters import base, tags
+from pytest_wheelcheck.interpreters.base import Answer, Offer, Platform, Request
+from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.model import NoTarget, Outcome, Runtime, Target, Wheel
-from pytest_wheelcheck.runtimes import base, tags
-from pytest_wheelcheck.runtimes.base import Answer, Offer, Platform, Request
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.targets import plan
 
 LINUX = Platform(system="linux", architecture="x86_64", libc="glibc")
 MUSL = Platform(system="linux", architecture="x86_64", libc="musl")
@@ -114,7 +115,7 @@ def run(
     wheel: str | Wheel, specs: str = "auto", *providers: Fake, host: Platform = LINUX
 ) -> tuple[list[str], list[tuple[Outcome, str]]]:
     one = wheel if isinstance(wheel, Wheel) else a_wheel(wheel)
-    found, without = targets.plan([one], [specs], providers, host=host)
+    found, without = plan.plan([one], [specs], providers, host=host)
     return [target.name for target in found], [(item.outcome, item.reason) for item in without]
 
 
@@ -253,7 +254,7 @@ def test_an_interpreter_that_was_asked_for_and_nobody_has() -> None:
 
 def test_a_wheel_of_another_version_than_was_asked_for() -> None:
     two = [a_wheel("cp312-cp312-manylinux2014_x86_64"), a_wheel("cp311-cp311-manylinux2014_x86_64")]
-    found, without = targets.plan(two, ["3.11"], [some("3.11", "3.12")], host=LINUX)
+    found, without = plan.plan(two, ["3.11"], [some("3.11", "3.12")], host=LINUX)
     assert [target.node_id for target in found] == [f"{two[1].shown}::cp311-linux-x86_64"]
     (problem,) = without
     assert problem.wheel is two[0]
@@ -361,33 +362,33 @@ def test_a_path_for_one_platform_and_a_version_for_another(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("3.11", targets.Interpreter(version=(3, 11))),
-        ("cp313", targets.Interpreter(version=(3, 13))),
-        ("python3.9", targets.Interpreter(version=(3, 9))),
-        ("3.14t", targets.Interpreter(version=(3, 14), free_threaded=True)),
-        ("pypy3.11", targets.Interpreter(version=(3, 11), implementation="pypy")),
-        ("pp310", targets.Interpreter(version=(3, 10), implementation="pypy")),
+        ("3.11", plan.Interpreter(version=(3, 11))),
+        ("cp313", plan.Interpreter(version=(3, 13))),
+        ("python3.9", plan.Interpreter(version=(3, 9))),
+        ("3.14t", plan.Interpreter(version=(3, 14), free_threaded=True)),
+        ("pypy3.11", plan.Interpreter(version=(3, 11), implementation="pypy")),
+        ("pp310", plan.Interpreter(version=(3, 10), implementation="pypy")),
     ],
 )
-def test_specs(text: str, expected: targets.Interpreter) -> None:
-    (spec,) = targets.parse_specs([text])
+def test_specs(text: str, expected: plan.Interpreter) -> None:
+    (spec,) = plan.parse_specs([text])
     assert spec.interpreter == expected
 
 
 @pytest.mark.parametrize("text", ["3", "2.7", "newest", "3.11.2", "3.x"])
 def test_specs_that_mean_nothing(text: str) -> None:
     with pytest.raises(UsageError, match="no such interpreter"):
-        targets.parse_specs([text])
+        plan.parse_specs([text])
 
 
 def test_no_spec_is_auto() -> None:
-    assert [spec.text for spec in targets.parse_specs([])] == ["auto"]
-    assert [spec.text for spec in targets.parse_specs(["3.11, 3.12", "3.11"])] == ["3.11", "3.12"]
+    assert [spec.text for spec in plan.parse_specs([])] == ["auto"]
+    assert [spec.text for spec in plan.parse_specs(["3.11, 3.12", "3.11"])] == ["3.11", "3.12"]
 
 
 def test_names_are_unique_within_a_wheel() -> None:
     tag = "cp311.cp312-cp311.cp312-manylinux2014_aarch64.musllinux_1_1_aarch64.macosx_11_0_arm64"
-    found, without = targets.plan([a_wheel(tag)], [], [some("3.11")], host=LINUX)
+    found, without = plan.plan([a_wheel(tag)], [], [some("3.11")], host=LINUX)
     names = [*(target.name for target in found), *(problem.name for problem in without)]
     assert len(names) == len(set(names)) == 3
     assert "cp311-macosx-arm64" in names
@@ -397,7 +398,7 @@ def test_with_the_real_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     found: list[Target]
     without: list[NoTarget]
-    found, without = targets.plan([a_wheel("py3-none-any")], ["all"], [HostProvider()])
+    found, without = plan.plan([a_wheel("py3-none-any")], ["all"], [HostProvider()])
     assert not without
     assert found
     assert all(target.runtime.python.is_file() for target in found)
@@ -417,14 +418,14 @@ def test_with_the_real_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_a_costly_provider_is_asked_only_for_what_is_missing(tag: str, libc: tuple[int, int], asked: int) -> None:
     quick = Fake(has=[an_offer("3.11", libc=libc)])
     slow = Fake(has=[an_offer("3.12", provider="slow")], name="slow", slow=True)
-    targets.plan([a_wheel(tag)], ["auto"], [quick, slow], host=LINUX)
+    plan.plan([a_wheel(tag)], ["auto"], [quick, slow], host=LINUX)
     assert slow.asked == asked
 
 
 def test_the_lower_rank_is_taken_first() -> None:
     one = Fake(has=[replace(an_offer("3.11", ARM, provider="one"), rank=1)], name="one")
     other = Fake(has=[an_offer("3.11", ARM, provider="other")], name="other")
-    found, _ = targets.plan([a_wheel("cp311-cp311-manylinux_2_17_aarch64")], [], [one, other], host=LINUX)
+    found, _ = plan.plan([a_wheel("cp311-cp311-manylinux_2_17_aarch64")], [], [one, other], host=LINUX)
     assert [target.runtime.provider for target in found] == ["other"]
 
 
@@ -433,12 +434,12 @@ def test_what_the_user_named_stands_for_its_platform_and_has_no_substitute(broke
     named = Fake([replace(an_offer("3.12", ARM, provider="directory"), rank=-1)], name="directory", broken=broken)
     other = Fake([an_offer(name, ARM, provider="other") for name in ("3.11", "3.12", "3.13")], name="other")
     wheel = a_wheel("cp311-abi3-manylinux_2_17_aarch64")
-    found, without = targets.plan([wheel], ["auto"], [named, other], host=LINUX)
+    found, without = plan.plan([wheel], ["auto"], [named, other], host=LINUX)
     assert [(target.runtime.provider, target.runtime.version[:2]) for target in found] == (
         [] if broken else [("directory", (3, 12))]
     )
     assert [problem.outcome for problem in without] == ([Outcome.ERROR] if broken else [])
     assert not other.made
     # Another version is another matter.
-    found, _ = targets.plan([wheel], ["3.13"], [named, other], host=LINUX)
+    found, _ = plan.plan([wheel], ["3.13"], [named, other], host=LINUX)
     assert [target.runtime.provider for target in found] == ["other"]

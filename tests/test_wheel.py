@@ -9,7 +9,14 @@ from builders import Raw, build_wheel, write_zip
 
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.model import Wheel
-from pytest_wheelcheck.wheel import contains, init_function, is_executable, module_name, open_wheel, pyo3_version
+from pytest_wheelcheck.wheels.reader import (
+    contains,
+    init_function,
+    is_executable,
+    module_name,
+    open_wheel,
+    pyo3_version,
+)
 
 
 def opened(path: Path, tmp_path: Path) -> Wheel:

@@ -14,8 +14,8 @@ from builders import build_wheel
 from nodes import Seen, read
 from windows import Run, lay
 
+from pytest_wheelcheck.backends.wine import system
 from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.runtimes import wine_system
 
 pytestmark = [
     pytest.mark.network,
@@ -46,7 +46,7 @@ QUICK = (
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run a program of a Windows environment in which the plugin is installed."""
     try:
-        wine_system.get(offline=False)
+        system.get(offline=False)
     except WheelcheckError as error:
         pytest.skip(str(error))
     return lay(tmp_path_factory.mktemp("windows"))

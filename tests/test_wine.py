@@ -17,11 +17,14 @@ from builders import build_wheel
 from ground import Ground, wait_for
 from nodes import outcomes
 
-from pytest_wheelcheck import cache
+from pytest_wheelcheck.backends import bubblewrap, launcher
+from pytest_wheelcheck.backends.wine import system
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError, WheelcheckError
-from pytest_wheelcheck.runtimes import bubblewrap, directory, launcher, wine, wine_pe, wine_system
-from pytest_wheelcheck.runtimes.base import Request
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.interpreters import directory
+from pytest_wheelcheck.interpreters.base import Request
+from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.windows import pe_writer, published
+from pytest_wheelcheck.system import cache
 
 pytestmark = [
     pytest.mark.network,
@@ -48,26 +51,26 @@ def hang(): ctypes.PyDLL("kernel32").Sleep(10**8)
 
 
 @pytest.fixture(scope="module")
-def narrow(wines: wine.WineProvider) -> wine.WineProvider:
+def narrow(wines: published.WineProvider) -> published.WineProvider:
     """The same, with what 32-bit programs need."""
-    if reason := wine_system.hindrance(offline=False, bits=32):
+    if reason := system.hindrance(offline=False, bits=32):
         pytest.skip(reason)
-    wine_system.get(offline=False, bits=32)
+    system.get(offline=False, bits=32)
     return wines
 
 
 @pytest.fixture(scope="module")
-def wines() -> wine.WineProvider:
-    provider = wine.WineProvider(HostProvider())
+def wines() -> published.WineProvider:
+    provider = published.WineProvider(HostProvider())
     try:
-        wine_system.get(offline=False)
+        system.get(offline=False)
     except WheelcheckError as error:
         pytest.skip(str(error))
     return provider
 
 
 @pytest.fixture
-def ground(pytester: pytest.Pytester, wines: wine.WineProvider) -> Ground:
+def ground(pytester: pytest.Pytester, wines: published.WineProvider) -> Ground:
     wheel = build_wheel(
         pytester.path / "dist",
         "demo",
@@ -214,7 +217,7 @@ def test_last(): pass
 """
 
 
-def test_32_bits(ground: Ground, narrow: wine.WineProvider, pytester: pytest.Pytester) -> None:
+def test_32_bits(ground: Ground, narrow: published.WineProvider, pytester: pytest.Pytester) -> None:
     other = build_wheel(
         pytester.path / "dist",
         "demo",
@@ -224,7 +227,7 @@ def test_32_bits(ground: Ground, narrow: wine.WineProvider, pytester: pytest.Pyt
     )
     ground.ini("wheel_test_timeout = 5")
     ground.write(test_narrow=NARROW)
-    (ground.path / "tests/own.dll").write_bytes(wine_pe.random_numbers(bits=32))
+    (ground.path / "tests/own.dll").write_bytes(pe_writer.random_numbers(bits=32))
     found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-rA", bound=240)
     ends = ["fast_fail", "fault", "hang"]
     assert found.only("FAILED") == [f"tests/test_narrow.py::test_{name}" for name in ends], found.text
@@ -237,14 +240,14 @@ def test_32_bits(ground: Ground, narrow: wine.WineProvider, pytester: pytest.Pyt
     assert "left processes running" not in found.text
     assert "cp313-win32+wine" in found.text
     # What looks like the same library of the other kind is none.
-    described = wine_system.describe(wine_system.get(offline=True, bits=32))
+    described = system.describe(system.get(offline=True, bits=32))
     folder = described.parent / "prefix/drive_c/windows/syswow64"
     kinds = {path.readlink().parent.name for path in folder.iterdir() if path.is_symlink()}
     assert kinds == {"i386-windows"}
 
 
-def test_the_doctor_says_what_a_green_run_means(wines: wine.WineProvider) -> None:
-    assert wines.offers(wine.REQUEST).offers
+def test_the_doctor_says_what_a_green_run_means(wines: published.WineProvider) -> None:
+    assert wines.offers(published.REQUEST).offers
     told = subprocess.run(
         [sys.executable, "-m", "pytest_wheelcheck", "doctor", "win_amd64"], capture_output=True, text=True, check=True
     )
@@ -253,7 +256,7 @@ def test_the_doctor_says_what_a_green_run_means(wines: wine.WineProvider) -> Non
 
 def needing(library: str) -> bytes:
     """A library for Windows that wants another one."""
-    image = pefile.PE(data=wine_pe.python(library))
+    image = pefile.PE(data=pe_writer.python(library))
     image.FILE_HEADER.Characteristics |= pefile.IMAGE_CHARACTERISTICS["IMAGE_FILE_DLL"]
     return bytes(image.write())
 
@@ -416,7 +419,7 @@ def test_without_wine(ground: Ground) -> None:
 
 def test_offline_and_nothing_in_the_cache(ground: Ground, tmp_path: Path) -> None:
     """That could not be checked, which is no skip."""
-    if wine_system.of_host():
+    if system.of_host():
         pytest.skip("Wine itself is here")
     ground.env["WHEELCHECK_CACHE"] = str(tmp_path / "empty")
     ground.write(test_one="def test_one(): pass\n")
@@ -426,9 +429,9 @@ def test_offline_and_nothing_in_the_cache(ground: Ground, tmp_path: Path) -> Non
 
 
 def test_installations_of_ones_own_and_of_uv(
-    ground: Ground, wines: wine.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ground: Ground, wines: published.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == (3, 13))
+    (offer,) = (offer for offer in wines.offers(published.REQUEST).offers if offer.version[:2] == (3, 13))
     folder = tmp_path / "Python 3.13"
     shutil.copytree(
         wines.get(offer).python.resolve().parents[1].joinpath("lib").resolve().parent,
@@ -452,46 +455,46 @@ def test_installations_of_ones_own_and_of_uv(
     entry = archives.make_download(tmp_path, folder, key=key, arch="x86_64", libc="none", system="windows")
     catalogue = archives.write_catalogue(tmp_path / "uv.json", {key: entry})
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue)
-    (of_uv,) = wine.WineProvider(HostProvider()).offers(wine.REQUEST).offers[:1]
+    (of_uv,) = published.WineProvider(HostProvider()).offers(published.REQUEST).offers[:1]
     assert of_uv.how == f"{key} of uv, under Wine"
-    runtime = wine.WineProvider(HostProvider()).get(of_uv)
+    runtime = published.WineProvider(HostProvider()).get(of_uv)
     told = subprocess.check_output([runtime.python, "-c", "import sys; print(sys.version_info[:3])"], text=True)
     assert told.strip() == "(3, 13, 11)"
     # Also without its place of downloads, now that it is here.
     monkeypatch.delenv("UV_PYTHON_DOWNLOADS_JSON_URL")
-    again = wine.WineProvider(HostProvider(), offline=True).offers(wine.REQUEST)
+    again = published.WineProvider(HostProvider(), offline=True).offers(published.REQUEST)
     assert [each.key for each in again.offers] == [of_uv.key]
 
 
 def test_an_installation_of_ones_own_of_32_bits(
-    narrow: wine.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    narrow: published.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (offer,) = (offer for offer in narrow.offers(wine.REQUEST_32).offers if offer.version[:2] == (3, 13))
+    (offer,) = (offer for offer in narrow.offers(published.REQUEST_32).offers if offer.version[:2] == (3, 13))
     folder = launcher.program_of(narrow.get(offer).python).parent
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/wine").symlink_to(cache.root() / "wine")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     (sysroot,) = directory.parse([f"win32={folder}"])
     assert sysroot.windows is not None
-    provider = wine.WineProvider(HostProvider(), offline=True, named=[sysroot.windows])
+    provider = published.WineProvider(HostProvider(), offline=True, named=[sysroot.windows])
     # What was named for one kind says nothing of the other.
-    assert "not in the cache" in provider.offers(wine.REQUEST).reason
-    (own,) = provider.offers(wine.REQUEST_32).offers
-    assert (own.version, own.platform) == (offer.version, wine.REQUEST_32.platform)
+    assert "not in the cache" in provider.offers(published.REQUEST).reason
+    (own,) = provider.offers(published.REQUEST_32).offers
+    assert (own.version, own.platform) == (offer.version, published.REQUEST_32.platform)
     with pytest.raises(UsageError, match=r"python313\.dll is not for x86-64"):
         directory.parse([f"win_amd64={folder}"])
 
 
-def test_wine_of_the_host(narrow: wine.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    if wine_system.of_host():
+def test_wine_of_the_host(narrow: published.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if system.of_host():
         pytest.skip("all other tests have it")
     offers = [
         next(offer for offer in narrow.offers(request).offers if offer.version[:2] == (3, 13))
-        for request in (wine.REQUEST, wine.REQUEST_32)
+        for request in (published.REQUEST, published.REQUEST_32)
     ]
     for offer in offers:
         narrow.get(offer)
-    own = wine_system.get(offline=True, bits=32)
+    own = system.get(offline=True, bits=32)
     program = tmp_path / "bin" / "wine64"
     program.parent.mkdir()
     words = f"LD_LIBRARY_PATH={own.libraries} WINEDLLPATH={own.path}"
@@ -502,15 +505,15 @@ def test_wine_of_the_host(narrow: wine.WineProvider, monkeypatch: pytest.MonkeyP
     (tmp_path / "cache/runtimes").symlink_to(cache.root() / "runtimes")
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    found = wine_system.get(offline=True)
+    found = system.get(offline=True)
     assert (found.program, found.libraries) == (program, None)
-    provider = wine.WineProvider(HostProvider(), offline=True)
-    assert "runs no 32-bit programs; install its 32-bit half: " in provider.offers(wine.REQUEST_32).reason
+    provider = published.WineProvider(HostProvider(), offline=True)
+    assert "runs no 32-bit programs; install its 32-bit half: " in provider.offers(published.REQUEST_32).reason
     with pytest.raises(RuntimeUnavailableError, match="of this host runs no 32-bit programs"):
         provider.get(offers[1])
-    monkeypatch.setattr(wine_system, "_LIBRARIES", (str(own.windows),))
-    assert wine_system.get(offline=True).windows32 is None
-    monkeypatch.setattr(wine_system, "_LIBRARIES_32", (str(own.windows32),))
+    monkeypatch.setattr(system, "_LIBRARIES", (str(own.windows),))
+    assert system.get(offline=True).windows32 is None
+    monkeypatch.setattr(system, "_LIBRARIES_32", (str(own.windows32),))
     for offer, size in ((offers[0], 63), (offers[1], 31)):
         runtime = provider.get(offer)
         told = subprocess.check_output([runtime.python, "-c", "import ssl, sys; print(sys.maxsize)"], text=True)
@@ -524,7 +527,7 @@ def test_wine_of_the_host(narrow: wine.WineProvider, monkeypatch: pytest.MonkeyP
         ({}, "no CPython for Windows from 3.9 on was found"),
         ({"python.exe": b"MZ", "python313t.dll": b"MZ"}, "free-threaded ones cannot be used"),
         ({"python.exe": b"MZ", "python313.dll": b"MZ"}, "python313.dll is not for x86-64"),
-        ({"python.exe": b"MZ", "python313.dll": wine_pe.stable_abi("x.dll", ["a"])}, "no standard library in Lib"),
+        ({"python.exe": b"MZ", "python313.dll": pe_writer.stable_abi("x.dll", ["a"])}, "no standard library in Lib"),
     ],
 )
 def test_folders_that_are_none(tmp_path: Path, files: dict[str, bytes], words: str) -> None:
@@ -553,10 +556,11 @@ assert child.stdout.read() == b"" and time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize(
-    ("request_", "version"), [(wine.REQUEST, (3, 12)), (wine.REQUEST, (3, 13)), (wine.REQUEST_32, (3, 13))]
+    ("request_", "version"),
+    [(published.REQUEST, (3, 12)), (published.REQUEST, (3, 13)), (published.REQUEST_32, (3, 13))],
 )
 def test_environments_made_by_the_interpreter(
-    narrow: wine.WineProvider, tmp_path: Path, request_: Request, version: tuple[int, int]
+    narrow: published.WineProvider, tmp_path: Path, request_: Request, version: tuple[int, int]
 ) -> None:
     (offer,) = (offer for offer in narrow.offers(request_).offers if offer.version[:2] == version)
     python = narrow.get(offer).python
@@ -564,8 +568,8 @@ def test_environments_made_by_the_interpreter(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_interpreter_as_a_command(wines: wine.WineProvider) -> None:
-    (offer,) = (offer for offer in wines.offers(wine.REQUEST).offers if offer.version[:2] == (3, 13))
+def test_the_interpreter_as_a_command(wines: published.WineProvider) -> None:
+    (offer,) = (offer for offer in wines.offers(published.REQUEST).offers if offer.version[:2] == (3, 13))
     runtime = wines.get(offer)
     code = "import sys; print(sys.version_info[:2], sys.argv[1:], sys.stdin.read()); sys.exit(3)"
     before = set(Path("/tmp").glob("wine-??????"))

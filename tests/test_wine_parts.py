@@ -9,11 +9,12 @@ from pathlib import Path
 import pefile
 import pytest
 
-from pytest_wheelcheck import cache
-from pytest_wheelcheck.process import describe_status
-from pytest_wheelcheck.runtimes import wine_paths, wine_pe, wine_words
+from pytest_wheelcheck.backends.wine import diagnosis, paths
+from pytest_wheelcheck.interpreters.windows import pe_writer
+from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.system.process import describe_status
 
-ALL = wine_paths.Drives((("Z:", "/"),))
+ALL = paths.Drives((("Z:", "/"),))
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="about paths of a host that is not Windows")
 
@@ -48,7 +49,7 @@ def test_paths_that_come_out(said: str, shown: str) -> None:
     ],
 )
 def test_the_deepest_drive_counts(here: str, there: str) -> None:
-    drives = wine_paths.Drives((("P:", "/work/project"), ("T:", "/work/project/build/run")))
+    drives = paths.Drives((("P:", "/work/project"), ("T:", "/work/project/build/run")))
     assert drives.to_windows(here) == there
     assert drives.from_windows(f"'{there}'") == f"'{here}'"
     assert drives.from_windows(f"{there!r}") == f"{here!r}"
@@ -60,12 +61,12 @@ def test_the_deepest_drive_counts(here: str, there: str) -> None:
 def test_drives_of_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     run, one, two = tmp_path / "run", tmp_path / "one", tmp_path / "two"
-    drives = wine_paths.limited(run, [one / "tests", one, two, one], one / "tests")
+    drives = paths.limited(run, [one / "tests", one, two, one], one / "tests")
     runtimes = str(tmp_path / "cache/runtimes")
     assert drives.folders == (("P:", str(one)), ("Q:", str(two)), ("R:", runtimes), ("T:", str(run)))
     assert drives.words()[0] == f"P:={one}"
-    assert wine_paths.whole().to_windows(tmp_path / "cache/runtimes/x") == r"R:\x"
-    many = wine_paths.limited(run, [tmp_path / str(number) for number in range(40)], tmp_path / "0")
+    assert paths.whole().to_windows(tmp_path / "cache/runtimes/x") == r"R:\x"
+    many = paths.limited(run, [tmp_path / str(number) for number in range(40)], tmp_path / "0")
     # What goes up from the working directory may lie on another drive.
     (two / "tests").mkdir(parents=True)
     (one / "tests").mkdir(parents=True)
@@ -79,7 +80,7 @@ def test_drives_of_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_drives_through_symbolic_links(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    drives = wine_paths.Drives((("R:", str(tmp_path / "link")),))
+    drives = paths.Drives((("R:", str(tmp_path / "link")),))
     assert drives.to_windows(tmp_path / "real/x") == drives.to_windows(tmp_path / "link/x") == r"R:\x"
 
 
@@ -100,7 +101,7 @@ def test_messages_that_come_out() -> None:
 
 
 def test_node_ids_with_parameters_that_are_paths() -> None:
-    drives = wine_paths.Drives((("P:", "/work"), ("Q:", "/other")))
+    drives = paths.Drives((("P:", "/work"), ("Q:", "/other")))
     item = {"id": "tests/a.py::test[P:\\x]", "names": ["test[P:\\x]"], "chain": [["Function", "test[P:\\x]"]]}
     assert drives.coming_out(item) == item
     assert drives.id_going_in("tests/a.py::test[P:\\x]") == item["id"]
@@ -117,7 +118,7 @@ def test_settings_that_go_in(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [64, 32])
 def test_files_that_are_written(bits: int) -> None:
-    program = pefile.PE(data=wine_pe.python("python313.dll", bits=bits))
+    program = pefile.PE(data=pe_writer.python("python313.dll", bits=bits))
     assert program.FILE_HEADER.Machine == {64: 0x8664, 32: 0x14C}[bits]
     assert {each.dll: len(each.imports) for each in program.DIRECTORY_ENTRY_IMPORT} == {
         b"ucrtbase.dll": 5,
@@ -125,14 +126,14 @@ def test_files_that_are_written(bits: int) -> None:
     }
     assert program.DIRECTORY_ENTRY_RESOURCE.entries[0].id == 24
     assert program.OPTIONAL_HEADER.Subsystem == 3
-    assert pefile.PE(data=wine_pe.python("python313.dll", console=False, bits=bits)).OPTIONAL_HEADER.Subsystem == 2
-    other = pefile.PE(data=wine_pe.redirector("Z:\\a b\\python.exe", bits=bits))
+    assert pefile.PE(data=pe_writer.python("python313.dll", console=False, bits=bits)).OPTIONAL_HEADER.Subsystem == 2
+    other = pefile.PE(data=pe_writer.redirector("Z:\\a b\\python.exe", bits=bits))
     assert {each.dll for each in other.DIRECTORY_ENTRY_IMPORT} == {b"ucrtbase.dll", b"kernel32.dll"}
     assert "Z:\\a b\\python.exe\0".encode("utf-16-le") in other.get_memory_mapped_image()
-    stable = pefile.PE(data=wine_pe.stable_abi("python313.dll", ["Py_Exit", "PyLong_Type"], bits=bits))
+    stable = pefile.PE(data=pe_writer.stable_abi("python313.dll", ["Py_Exit", "PyLong_Type"], bits=bits))
     forwards = {each.name: each.forwarder for each in stable.DIRECTORY_ENTRY_EXPORT.symbols}
     assert forwards == {b"Py_Exit": b"python313.Py_Exit", b"PyLong_Type": b"python313.PyLong_Type"}
-    own = pefile.PE(data=wine_pe.random_numbers(bits=bits))
+    own = pefile.PE(data=pe_writer.random_numbers(bits=bits))
     (function,) = own.DIRECTORY_ENTRY_EXPORT.symbols
     assert (function.name, function.forwarder) == (b"ProcessPrng", None)
     assert own.is_dll()
@@ -140,7 +141,7 @@ def test_files_that_are_written(bits: int) -> None:
 
 
 def test_debugging_sections_go() -> None:
-    sound = wine_pe.python("python313.dll")
+    sound = pe_writer.python("python313.dll")
     start = 64
     table = start + 24 + 240
     fat = bytearray(sound)
@@ -151,25 +152,25 @@ def test_debugging_sections_go() -> None:
     struct.pack_into("<I", fat, start + 24 + 56, image + 0x1000)
     fat += bytes(512) + struct.pack("<I", 16) + b".debug_info\0"
     assert [each.Name for each in pefile.PE(data=bytes(fat)).sections] == [b".text\0\0\0", b"/4\0\0\0\0\0\0"]
-    assert wine_pe.without_debugging(bytes(fat)) == sound
-    assert wine_pe.without_debugging(sound) == sound
+    assert pe_writer.without_debugging(bytes(fat)) == sound
+    assert pe_writer.without_debugging(sound) == sound
     for other in (b"", b"MZ", b"#!/bin/sh\n" * 100):
-        assert wine_pe.without_debugging(other) == other
+        assert pe_writer.without_debugging(other) == other
 
 
 def test_words() -> None:
     said = "wine: Call from 00006FFFFF3FCF77 to unimplemented function ucrtbase.dll.crealf, aborting"
-    assert "Wine does not implement ucrtbase.dll.crealf, which was called here" in wine_words.blame(said)
-    assert not wine_words.blame("unimplemented function of the user's")
+    assert "Wine does not implement ucrtbase.dll.crealf, which was called here" in diagnosis.blame(said)
+    assert not diagnosis.blame("unimplemented function of the user's")
     line = '0138:err:module:import_dll Library {} (which is needed by L"T:\\\\0\\\\env\\\\x\\\\dde.pyd") not found\n'
     both = line.format("mfc140u.dll") + line.format("ACLUI.dll") + line.format("mfc140u.dll")
-    assert wine_words.missing(both) == [("mfc140u.dll", "dde.pyd"), ("ACLUI.dll", "dde.pyd")]
-    assert not wine_words.blame(both)
-    assert "Wine does not have PATHCCH.dll, a part of Windows that dde.pyd" in wine_words.blame(
+    assert diagnosis.missing(both) == [("mfc140u.dll", "dde.pyd"), ("ACLUI.dll", "dde.pyd")]
+    assert not diagnosis.blame(both)
+    assert "Wine does not have PATHCCH.dll, a part of Windows that dde.pyd" in diagnosis.blame(
         line.format("PATHCCH.dll")
     )
-    assert wine_words.death("Windows fatal exception: access violation\n") == "access violation"
+    assert diagnosis.death("Windows fatal exception: access violation\n") == "access violation"
     fast = "0024:err:seh:NtRaiseException Unhandled exception code c0000409 flags 1 addr 0xac95f5"
-    assert wine_words.death(fast).startswith("__fastfail")
+    assert diagnosis.death(fast).startswith("__fastfail")
     assert describe_status(0xC0000005) == "ended by exception 0xC0000005 (access violation)"
     assert describe_status(3) == "exit status 3"

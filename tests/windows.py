@@ -15,11 +15,11 @@ from pathlib import Path
 from builders import build_wheel
 
 import pytest_wheelcheck
-from pytest_wheelcheck import environment
-from pytest_wheelcheck.installer import InstallSettings
-from pytest_wheelcheck.runtimes import wine
-from pytest_wheelcheck.runtimes.host import HostProvider
-from pytest_wheelcheck.wheel import open_wheel
+from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.windows import published
+from pytest_wheelcheck.system.uv import InstallSettings
+from pytest_wheelcheck.targets import environment
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -58,8 +58,8 @@ def lay(folder: Path, version: tuple[int, int] = (3, 13)) -> Run:
 
     :raises WheelcheckError: there is no Wine here, and it cannot be had.
     """
-    provider = wine.WineProvider(HostProvider())
-    (offer,) = (offer for offer in provider.offers(wine.REQUEST).offers if offer.version[:2] == version)
+    provider = published.WineProvider(HostProvider())
+    (offer,) = (offer for offer in provider.offers(published.REQUEST).offers if offer.version[:2] == version)
     made = environment.create(provider.get(offer), folder / "env")
     settings = InstallSettings(offline=False, find_links=(), index=None, extra_index=())
     wheel = open_wheel(own_wheel(folder / "dist"), shown="the plugin", store=folder / "store")

@@ -16,9 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pytest_wheelcheck import cache
 from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.runtimes import apt
+from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.system import cache
 
 ROOT = Path(__file__).parents[1]
 TARGET = "x86_64-pc-windows-gnu"

@@ -127,7 +127,7 @@ class Runtime:
         those between the name and the program's path. Empty where the kernel starts it.
     :param label: tells it from another runtime of the same interpreter and platform in one run; ends its name.
     :param under: what stands in for another system: ``wine``; empty where there is no such thing. Its paths are then
-        those of that system (:mod:`pytest_wheelcheck.runtimes.wine_paths`).
+        those of that system (:mod:`pytest_wheelcheck.backends.wine.paths`).
     """
 
     python: Path

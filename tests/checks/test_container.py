@@ -13,15 +13,8 @@ from builders import Raw, build_wheel, write_zip
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from pytest_wheelcheck.archive import (
-    MAX_TOLD,
-    READABLE,
-    Fault,
-    inspect,
-    unsafe_name,
-    windows_name,
-)
 from pytest_wheelcheck.errors import WheelError
+from pytest_wheelcheck.wheels.archive import MAX_TOLD, READABLE, Fault, inspect, unsafe_name, windows_name
 
 A = Raw(name=b"pkg/a.py", data=b"first" * 9, method=8)
 B = Raw(name=b"pkg/b.py", data=b"second")

@@ -8,7 +8,7 @@ from collections import Counter
 from corpus import LIST, TOOLS, read_list
 
 from pytest_wheelcheck.checks import CHECKS
-from pytest_wheelcheck.wheel import parse_name
+from pytest_wheelcheck.wheels.reader import parse_name
 
 LISTED = read_list(LIST)
 

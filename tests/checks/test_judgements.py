@@ -20,8 +20,6 @@ from packaging.tags import Tag
 
 from checks.objects import make_elf, make_fat, make_macho, make_pe
 from checks.samples import INIT, LINUX_SUFFIX, linux, macos, musl, native, pure, windows
-from pytest_wheelcheck.binaries import Binary, format_of, read
-from pytest_wheelcheck.binaries.elf import needed
 from pytest_wheelcheck.checks import CheckResult, run_checks, select_checks
 from pytest_wheelcheck.checks.audit import Policy, Verdict, platform_parts
 from pytest_wheelcheck.checks.base import Check, Contents, systems
@@ -29,10 +27,12 @@ from pytest_wheelcheck.checks.child import ImpossibleHereError
 from pytest_wheelcheck.checks.extensions import suffixes
 from pytest_wheelcheck.checks.linux import judge
 from pytest_wheelcheck.checks.metadata import admitted_versions, same_version
-from pytest_wheelcheck.checks.record import parse_record
 from pytest_wheelcheck.errors import ProcessError, UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Wheel
-from pytest_wheelcheck.wheel import open_wheel
+from pytest_wheelcheck.wheels.binary import Binary, format_of, read
+from pytest_wheelcheck.wheels.elf import needed
+from pytest_wheelcheck.wheels.reader import open_wheel
+from pytest_wheelcheck.wheels.record import parse_record
 
 needs_auditwheel = pytest.mark.skipif(sys.platform == "win32", reason="auditwheel cannot be installed on Windows")
 

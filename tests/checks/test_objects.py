@@ -12,10 +12,10 @@ from packaging.tags import Tag
 
 from checks.objects import make_fat
 from checks.samples import native
-from pytest_wheelcheck.binaries import Binary, read
 from pytest_wheelcheck.checks import run_checks
 from pytest_wheelcheck.model import Outcome
-from pytest_wheelcheck.wheel import open_wheel
+from pytest_wheelcheck.wheels.binary import Binary, read
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 DATA = Path(__file__).parent / "data"
 

@@ -11,7 +11,7 @@ from checks.samples import FAULTS, SOUND
 from pytest_wheelcheck.checks import CHECKS, CheckResult, run_checks, run_container_checks
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
-from pytest_wheelcheck.wheel import open_wheel
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 #: auditwheel cannot be installed on Windows.
 IMPOSSIBLE = {"WHL301"} if sys.platform == "win32" else set[str]()

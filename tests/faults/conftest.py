@@ -13,7 +13,7 @@ import standin
 from builders import build_wheel
 from ground import Ground
 
-from pytest_wheelcheck.runtimes import apt
+from pytest_wheelcheck.interpreters import apt
 
 
 @pytest.fixture

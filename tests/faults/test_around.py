@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ground import Ground, wait_for
 
-from pytest_wheelcheck import scratch
+from pytest_wheelcheck.system import temporary
 
 if sys.platform == "win32":
     pytest.skip("signals of Unix", allow_module_level=True)
@@ -238,7 +238,7 @@ def test_folders_that_were_never_made(tmp_path: Path, monkeypatch: pytest.Monkey
         folder.mkdir()
         (folder / "in-use").touch()
     os.utime(old, (1e9, 1e9))
-    made = scratch.make()
+    made = temporary.make()
     assert sorted(tmp_path.iterdir()) == [new, made]
-    scratch.remove(made)
+    temporary.remove(made)
     assert list(tmp_path.iterdir()) == [new]

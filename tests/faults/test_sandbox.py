@@ -14,8 +14,8 @@ import pytest
 from builders import build_wheel
 from ground import Ground, wait_for
 
+from pytest_wheelcheck.backends import bubblewrap
 from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.runtimes import bubblewrap
 
 if sys.platform == "win32":
     pytest.skip("bubblewrap makes sandboxes on Linux", allow_module_level=True)

@@ -10,11 +10,10 @@ import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pytest_wheelcheck.checks.base import MAX_SIZE, Check, CheckResult, Contents
+from pytest_wheelcheck.checks.table import CHECKS
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.model import Wheel
-
-from .base import MAX_SIZE, Check, CheckResult, Contents
-from .table import CHECKS
 
 __all__ = ["CHECKS", "Check", "CheckResult", "iter_checks", "run_checks", "run_container_checks", "select_checks"]
 
@@ -83,7 +82,7 @@ def run_checks(
 def run_container_checks(path: Path, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[CheckResult]:
     """Run the checks that need no more than a file: what it is as an archive.
 
-    This is for files that :func:`pytest_wheelcheck.wheel.open_wheel` refuses, so that each fault gets its code.
+    This is for files that :func:`pytest_wheelcheck.wheels.reader.open_wheel` refuses, so that each fault gets its code.
 
     :raises UsageError: as :func:`select_checks`.
     :raises OSError: the file cannot be read.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from pytest_wheelcheck.archive import Fault, unsafe_name
-
-from .base import STRONG, Contents, Function
+from pytest_wheelcheck.checks.base import STRONG, Contents, Function
+from pytest_wheelcheck.wheels.archive import Fault, unsafe_name
 
 #: Signatures of RECORD itself, which it cannot name with a hash (PEP 427, «Signed wheel files»).
 _SIGNATURES = (".jws", ".p7s")

@@ -23,17 +23,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import packaging.metadata
 
-from pytest_wheelcheck.archive import Archive, Entry, inspect
+from pytest_wheelcheck.checks.audit import Audit, platform_parts
+from pytest_wheelcheck.checks.child import ImpossibleHereError, may_be_native, read_audit, read_binaries, read_rendering
 from pytest_wheelcheck.errors import WheelcheckError, WheelError
 from pytest_wheelcheck.model import Finding, Outcome, Severity, Wheel
-from pytest_wheelcheck.wheel import MAX_TEXT, installed_files
-
-from .audit import Audit, platform_parts
-from .child import ImpossibleHereError, may_be_native, read_audit, read_binaries, read_rendering
-from .record import Record, parse_record
+from pytest_wheelcheck.wheels.archive import Archive, Entry, inspect
+from pytest_wheelcheck.wheels.reader import MAX_TEXT, installed_files
+from pytest_wheelcheck.wheels.record import Record, parse_record
 
 if TYPE_CHECKING:
-    from pytest_wheelcheck.binaries import Binary
+    from pytest_wheelcheck.wheels.binary import Binary
 
 Answer = TypeVar("Answer")
 

@@ -15,13 +15,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck import process
-from pytest_wheelcheck.archive import Entry
-from pytest_wheelcheck.binaries import Binary
+from pytest_wheelcheck.checks.audit import Audit, Policy, Verdict, platform_parts
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError
 from pytest_wheelcheck.model import Wheel
-
-from .audit import Audit, Policy, Verdict, platform_parts
+from pytest_wheelcheck.system import process
+from pytest_wheelcheck.wheels.archive import Entry
+from pytest_wheelcheck.wheels.binary import Binary
 
 #: Seconds that a parser may take for any wheel, and for each MiB of it on top.
 DEADLINE, DEADLINE_PER_MIB = 60.0, 3.0

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from packaging.tags import Tag
 
-from pytest_wheelcheck.binaries import Binary
-from pytest_wheelcheck.wheel import init_function, module_name
-
-from .base import Contents, systems
+from pytest_wheelcheck.checks.base import Contents, systems
+from pytest_wheelcheck.wheels.binary import Binary
+from pytest_wheelcheck.wheels.reader import init_function, module_name
 
 #: Architecture of a tag to the processor part of the suffix (``configure.ac`` of CPython, PLATFORM_TRIPLET).
 _TRIPLETS = {

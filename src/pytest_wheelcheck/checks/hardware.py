@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .base import Contents
-from .extensions import native
+from pytest_wheelcheck.checks.base import Contents
+from pytest_wheelcheck.checks.extensions import native
 
 #: Pages that kernels for these machines have, at their largest, in bytes. Debian, Ubuntu and RHEL ship such kernels for
 #: aarch64 (64 KiB), Raspberry Pi OS has 16 KiB on the Pi 5; ppc64le distributions use 64 KiB throughout.

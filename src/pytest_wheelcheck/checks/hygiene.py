@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from .base import Contents
+from pytest_wheelcheck.checks.base import Contents
 
 #: Top-level names that are almost always a packaging accident, since every project has them.
 _STRAYS = frozenset(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pytest_wheelcheck.binaries import Binary
+from pytest_wheelcheck.checks.audit import Policy, Verdict, platform_parts
+from pytest_wheelcheck.checks.base import MAX_FINDINGS, Contents
 from pytest_wheelcheck.errors import WheelError
-
-from .audit import Policy, Verdict, platform_parts
-from .base import MAX_FINDINGS, Contents
+from pytest_wheelcheck.wheels.binary import Binary
 
 #: Indexes accept these two bare tags, for Raspberry Pi's sake.
 _ACCEPTED_BARE = frozenset({"linux_armv6l", "linux_armv7l"})

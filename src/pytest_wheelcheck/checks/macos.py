@@ -9,9 +9,8 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from pytest_wheelcheck.binaries import Binary
-
-from .base import Contents
+from pytest_wheelcheck.checks.base import Contents
+from pytest_wheelcheck.wheels.binary import Binary
 
 #: The slices that a tag's architecture promises (packaging.tags, ``_mac_binary_formats``).
 _SLICES = {

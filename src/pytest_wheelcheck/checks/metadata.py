@@ -12,9 +12,8 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
-from pytest_wheelcheck.wheel import module_name, parse_entry_points
-
-from .base import Contents
+from pytest_wheelcheck.checks.base import Contents
+from pytest_wheelcheck.wheels.reader import module_name, parse_entry_points
 
 #: The Wheel-Version that installers must understand (PEP 427).
 _WHEEL_VERSION = (1, 0)

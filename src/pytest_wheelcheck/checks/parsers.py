@@ -16,12 +16,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.archive import Archive, Entry, inspect
-from pytest_wheelcheck.binaries import Binary, exports, format_of, glibc_symbols, read
+from pytest_wheelcheck.checks.child import NOT_INSTALLED, may_be_native
 from pytest_wheelcheck.errors import WheelError
-from pytest_wheelcheck.wheel import MAX_TEXT
-
-from .child import NOT_INSTALLED, may_be_native
+from pytest_wheelcheck.wheels.archive import Archive, Entry, inspect
+from pytest_wheelcheck.wheels.binary import Binary, exports, format_of, glibc_symbols, read
+from pytest_wheelcheck.wheels.reader import MAX_TEXT
 
 #: Bytes of memory that the parsers may take for any wheel, and for each unpacked byte of it on top.
 MEMORY, MEMORY_PER_BYTE = 2 << 30, 3

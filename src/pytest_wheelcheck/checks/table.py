@@ -6,11 +6,10 @@ and one that has not.
 
 from __future__ import annotations
 
-from pytest_wheelcheck.archive import Fault
+from pytest_wheelcheck.checks import archive, extensions, hardware, hygiene, linux, macos, metadata, siblings, windows
+from pytest_wheelcheck.checks.base import Check, systems
 from pytest_wheelcheck.model import Severity, Wheel
-
-from . import archive, extensions, hardware, hygiene, linux, macos, metadata, release, windows
-from .base import Check, systems
+from pytest_wheelcheck.wheels.archive import Fault
 
 _APPNOTE = "APPNOTE.TXT (the ZIP specification)"
 _RECORD = "PEP 427, «The .dist-info directory»; packaging specification «Recording installed projects»"
@@ -893,7 +892,7 @@ CHECKS: tuple[Check, ...] = (
         why="An old build lies in the folder, and would be uploaded with the new one.",
         mend="empty dist/ before each build",
         source="the other wheels of the release",
-        function=release.one_version,
+        function=siblings.one_version,
     ),
     Check(
         code="WHL902",
@@ -903,7 +902,7 @@ CHECKS: tuple[Check, ...] = (
         why="Which of them is installed depends on the installer.",
         mend="build each tag once; remove what a repair tool left beside its result",
         source="PEP 425; the other wheels of the release",
-        function=release.same_tag,
+        function=siblings.same_tag,
     ),
     Check(
         code="WHL903",
@@ -913,7 +912,7 @@ CHECKS: tuple[Check, ...] = (
         why="Whichever is installed last wins, and removing one breaks the other.",
         mend="keep the file in one of the projects; for a shared namespace leave out its __init__.py (PEP 420)",
         source="PEP 376; the other wheels of the release",
-        function=release.overwritten,
+        function=siblings.overwritten,
         severity=Severity.WARNING,
     ),
 )

@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 
-from pytest_wheelcheck.binaries import Binary
-from pytest_wheelcheck.wheel import module_name
-
-from .base import Contents
+from pytest_wheelcheck.checks.base import Contents
+from pytest_wheelcheck.wheels.binary import Binary
+from pytest_wheelcheck.wheels.reader import module_name
 
 _MACHINES = {"win_amd64": "amd64", "win32": "x86", "win_arm64": "arm64", "win_arm32": "arm32"}
 _PYTHON_DLL = re.compile(r"python(?P<major>\d)(?P<minor>\d*)(?P<threaded>t?)(?P<debug>_d)?\.dll")

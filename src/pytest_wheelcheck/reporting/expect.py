@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
-from ..errors import UsageError
+from pytest_wheelcheck.errors import UsageError
 
 SDIST = "sdist"
 

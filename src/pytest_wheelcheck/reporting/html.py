@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from .markdown import SIGNS, counts, title, verdict
-from .matrix import COLUMNS, Row, place_state, rows
-from .report import BAD, File, Node, Report
+from pytest_wheelcheck.reporting.markdown import SIGNS, counts, title, verdict
+from pytest_wheelcheck.reporting.matrix import COLUMNS, Row, place_state, rows
+from pytest_wheelcheck.reporting.report import BAD, File, Node, Report
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2328; --soft: #5c6670; --line: #d9dee3; --back: #ffffff; --band: #f5f7f9;

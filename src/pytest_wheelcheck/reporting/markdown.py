@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .matrix import COLUMNS, Row, rows
-from .report import BAD, File, Node, Report
+from pytest_wheelcheck.reporting.matrix import COLUMNS, Row, rows
+from pytest_wheelcheck.reporting.report import BAD, File, Node, Report
 
 #: What stands before the text of a mark.
 SIGNS = {"passed": "✓ ", "failed": "✗ ", "missing": "✗ ", "imported": "○ ", "skipped": "○ ", "yes": "", "no": ""}

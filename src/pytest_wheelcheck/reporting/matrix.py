@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from . import expect
-from .report import BAD, File, Place, Report, worst
+from pytest_wheelcheck.reporting import expect
+from pytest_wheelcheck.reporting.report import BAD, File, Place, Report, worst
 
 #: Columns of the matrix, as people read them.
 COLUMNS = ("built", "checked", "tested natively", "tested under emulation", "tested on a board", "PTY excluded")

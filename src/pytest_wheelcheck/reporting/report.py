@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ..errors import UsageError
-from ..model import NoTarget, Outcome, Target, Wheel
-from ..record import Record
+from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.model import NoTarget, Outcome, Target, Wheel
+from pytest_wheelcheck.results import Record
 
 #: What a file of ours begins with, and the version of its form. It grows with every change that older readers would
 #: misunderstand.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..model import NoTarget, Target
-from .matrix import COLUMNS, Row
+from pytest_wheelcheck.model import NoTarget, Target
+from pytest_wheelcheck.reporting.matrix import COLUMNS, Row
 
 #: Categories of pytest's terminal, in the order in which they are told, and how they are coloured.
 _CATEGORIES = (

@@ -16,7 +16,7 @@ class Provenance:
     """Has pytest import through the guard, and notices what came from elsewhere all the same.
 
     :param pytest: the target's pytest.
-    :param guard: the environment's :class:`~pytest_wheelcheck.guard.Guard`.
+    :param guard: the environment's :class:`~pytest_wheelcheck.worker.guard.Guard`.
     """
 
     def __init__(self, pytest: Any, guard: Any, rules: TargetRules) -> None:

@@ -102,7 +102,7 @@ def _library(file: str, work: Path) -> str:
 
 def facts(path: Path) -> list[dict[str, object]]:
     """What the readers see in a file, but for what another version of a compiler may change."""
-    from pytest_wheelcheck.binaries import read
+    from pytest_wheelcheck.wheels.binary import read
 
     found = [dataclasses.asdict(one) for one in read(path.name, path.read_bytes())]
     for one in found:

@@ -1,0 +1,1 @@
+"""The QEMU user-mode backend."""

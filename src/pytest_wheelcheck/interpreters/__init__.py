@@ -1,0 +1,1 @@
+"""Where interpreters come from: providers, archives, compatibility tags."""

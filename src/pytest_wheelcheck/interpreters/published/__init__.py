@@ -1,0 +1,1 @@
+"""Interpreters inside published wheels."""

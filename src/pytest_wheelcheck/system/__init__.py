@@ -1,0 +1,1 @@
+"""Processes, temporary directories, the cache, uv: the only code that touches the host."""

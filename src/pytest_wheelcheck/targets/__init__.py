@@ -1,0 +1,1 @@
+"""Plan targets, prepare each of them, and run the tests there. Knows no pytest."""

@@ -1,0 +1,1 @@
+"""Open wheels safely and parse them, their RECORD and their native files."""

@@ -1,0 +1,125 @@
+"""What a native file says of itself: one :class:`Binary` for each slice, whatever its format.
+
+The readers lean on the field's libraries (pyelftools, macholib, pefile), which a malformed file can crash or keep busy
+for ever. So nothing here is called in the process of a run: :mod:`pytest_wheelcheck.checks.parsers` does, under limits.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from importlib import resources
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Binary:
+    """One native file, or one slice of a universal one.
+
+    :param path: its name in the wheel's archive.
+    :param format: ``ELF``, ``Mach-O`` or ``PE``.
+    :param machine: in the words of the format's platform tags: ``x86_64``, ``i686``, ``aarch64``, ``armv7l``,
+        ``ppc64le``, ``s390x``, ``riscv64`` (ELF); ``x86_64``, ``arm64``, ``i386`` (Mach-O); ``amd64``, ``x86``,
+        ``arm64`` (PE); the format's own number where it has no such word.
+    :param kind: ``library``, ``executable``, or ``other`` (an object file, a core).
+    :param broken: why the file could not be read; then nothing else but *path* and *format* counts.
+    :param needed: libraries that it is linked against, in their order (DT_NEEDED, LC_LOAD_DYLIB, import table).
+    :param weak: the subset of *needed* that may be missing (LC_LOAD_WEAK_DYLIB; delay-loaded DLLs).
+    :param name: its own name for the linker (DT_SONAME, LC_ID_DYLIB); empty where there is none.
+    :param search: where it looks for libraries (DT_RPATH and DT_RUNPATH, LC_RPATH).
+    :param versions: needed symbol versions, as pairs of library and version: ``("libc.so.6", "GLIBC_2.17")``.
+    :param init_functions: exported functions that an import of it would look for.
+    :param python_symbols: functions and data of the interpreter (``Py…``, ``_Py…``) that it needs; those that may be
+        missing (weak ones) are left out.
+    :param undefined: other symbols that it needs and that are tied to no library: in ELF those without a version, in
+        Mach-O those to be looked up anywhere (a flat namespace within the two levels).
+    :param alignment: the smallest alignment of a loaded segment in bytes; 0 where there is none.
+    :param executable_stack: the file asks for one, or is taken to (ELF).
+    :param text_relocations: the loader must write into its code.
+    :param static_tls: it needs room in the static TLS block (DF_STATIC_TLS).
+    :param debug: it carries debug information.
+    :param minimum_os: oldest macOS, such as ``11.0``; empty where it does not say.
+    :param signed: it has a code signature (Mach-O).
+    """
+
+    path: str
+    format: str
+    machine: str = ""
+    kind: str = "other"
+    broken: str = ""
+    needed: tuple[str, ...] = ()
+    weak: tuple[str, ...] = ()
+    name: str = ""
+    search: tuple[str, ...] = ()
+    versions: tuple[tuple[str, str], ...] = ()
+    init_functions: tuple[str, ...] = ()
+    python_symbols: tuple[str, ...] = ()
+    undefined: tuple[str, ...] = ()
+    alignment: int = 0
+    executable_stack: bool = False
+    text_relocations: bool = False
+    static_tls: bool = False
+    debug: bool = False
+    minimum_os: str = ""
+    signed: bool = False
+
+
+def format_of(head: bytes) -> str:
+    """``ELF``, ``Mach-O``, ``PE``, or an empty string, by the first bytes of a file.
+
+    A universal Mach-O file shares its magic number with Java classes, whose next word is at least 45.
+    """
+    if head.startswith(b"\x7fELF"):
+        return "ELF"
+    if head.startswith(b"MZ"):
+        return "PE"
+    if head[:4] in {b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf"}:
+        return "Mach-O"
+    if head[:4] in {b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf"} and int.from_bytes(head[4:8], "big") < 20:
+        return "Mach-O"
+    return ""
+
+
+def read(path: str, data: bytes) -> tuple[Binary, ...]:
+    """Read every slice of a native file; a file that is none gives nothing.
+
+    :param path: its name, for the result.
+    :raises Exception: whatever a library raises on a malformed file.
+    """
+    kind = format_of(data[:8])
+    if kind == "ELF":
+        from pytest_wheelcheck.wheels.elf import read_elf
+
+        return (read_elf(path, data),)
+    if kind == "Mach-O":
+        from pytest_wheelcheck.wheels.macho import read_macho
+
+        return read_macho(path, data)
+    if kind == "PE":
+        from pytest_wheelcheck.wheels.pe import read_pe
+
+        return (read_pe(path, data),)
+    return ()
+
+
+def exports(data: bytes, wanted: frozenset[str]) -> set[str]:
+    """Tell which of the wanted symbols a native file defines for others.
+
+    :raises Exception: as :func:`read`.
+    """
+    kind = format_of(data[:8])
+    if kind == "ELF":
+        from pytest_wheelcheck.wheels.elf import exports_of_elf
+
+        return exports_of_elf(data, wanted)
+    if kind == "Mach-O":
+        from pytest_wheelcheck.wheels.macho import exports_of_macho
+
+        return exports_of_macho(data, wanted)
+    return set()
+
+
+@functools.cache
+def glibc_symbols() -> frozenset[str]:
+    """List the names that the C library of every Python on Linux exports, from ``glibc_symbols.txt``."""
+    text = resources.files(__package__).joinpath("glibc_symbols.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))

@@ -1,0 +1,160 @@
+"""Mach-O files, read with macholib.
+
+Source: ``mach-o/loader.h`` and ``mach-o/nlist.h`` of Apple's SDK.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from macholib import mach_o
+from macholib.MachO import MachO
+
+from pytest_wheelcheck.wheels.binary import Binary
+
+_MACHINES = {7: "i386", 7 | 0x01000000: "x86_64", 12 | 0x01000000: "arm64", 18: "ppc", 18 | 0x01000000: "ppc64"}
+_LIBRARIES = frozenset({mach_o.MH_DYLIB, mach_o.MH_BUNDLE})
+_LOADS = {
+    mach_o.LC_LOAD_DYLIB,
+    mach_o.LC_REEXPORT_DYLIB,
+    mach_o.LC_LOAD_UPWARD_DYLIB,
+    mach_o.LC_LAZY_LOAD_DYLIB,
+    mach_o.LC_LOAD_WEAK_DYLIB,
+}
+_INIT = ("PyInit_", "PyInitU_", "PyModExport_")
+_N_EXT, _N_TYPE, _N_STAB, _N_WEAK_REF = 0x01, 0x0E, 0xE0, 0x40
+#: The library number of a symbol that may come from anywhere (DYNAMIC_LOOKUP_ORDINAL).
+_DYNAMIC_LOOKUP = 0xFE
+#: Bytes of the name of a symbol.
+_MAX_NAME = 4096
+_LC_BUILD_VERSION = 0x32
+_PLATFORM_MACOS = 1
+
+
+def read_macho(path: str, data: bytes) -> tuple[Binary, ...]:
+    """Read every slice of a Mach-O file.
+
+    :raises Exception: whatever macholib raises on a malformed file.
+    """
+    return tuple(_slice(path, header, data) for header in _headers(data))
+
+
+def _headers(data: bytes) -> list[Any]:
+    # macholib reads from a path only.
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(data)
+    try:
+        found: Any = MachO(file.name, allow_unknown_load_commands=True)
+    finally:
+        Path(file.name).unlink()
+    return list(found.headers)
+
+
+def _slice(path: str, header: Any, data: bytes) -> Binary:
+    needed, weak, search, name, minimum, signed, debug = [], [], [], "", "", False, False
+    symbols: list[tuple[str, bool]] = []
+    undefined: list[str] = []
+    for load, command, rest in header.commands:
+        kind = load.cmd
+        if kind in _LOADS:
+            library = _text(rest, command.name, load, command)
+            needed.append(library)
+            weak += [library] if kind == mach_o.LC_LOAD_WEAK_DYLIB else []
+        elif kind == mach_o.LC_ID_DYLIB:
+            name = _text(rest, command.name, load, command)
+        elif kind == mach_o.LC_RPATH:
+            search.append(_text(rest, command.path, load, command))
+        elif kind == mach_o.LC_VERSION_MIN_MACOSX:
+            minimum = _version(int(command.version))
+        elif kind == _LC_BUILD_VERSION:
+            platform, version = _build_version(command, rest, header.endian)
+            minimum = _version(version) if platform == _PLATFORM_MACOS else minimum
+        elif kind == mach_o.LC_CODE_SIGNATURE:
+            signed = True
+        elif kind == mach_o.LC_SYMTAB:
+            found = set(_symbols(command, header, data))
+            symbols = sorted((name, defined) for name, defined in found if name.startswith(("Py", "_Py")))
+            undefined = sorted(name for name, defined in found if not defined and not name.startswith(("Py", "_Py")))
+        elif kind in {mach_o.LC_SEGMENT, mach_o.LC_SEGMENT_64}:
+            debug = debug or bytes(command.segname).rstrip(b"\0") == b"__DWARF"
+    file_type = int(header.header.filetype)
+    return Binary(
+        path=path,
+        format="Mach-O",
+        machine=_MACHINES.get(int(header.header.cputype) & 0xFFFFFFFF, str(int(header.header.cputype))),
+        kind="library" if file_type in _LIBRARIES else "executable" if file_type == mach_o.MH_EXECUTE else "other",
+        needed=tuple(needed),
+        weak=tuple(weak),
+        name=name,
+        search=tuple(search),
+        init_functions=tuple(name for name, defined in symbols if defined and name.startswith(_INIT)),
+        python_symbols=tuple(name for name, defined in symbols if not defined),
+        undefined=tuple(undefined),
+        minimum_os=minimum,
+        signed=signed,
+        debug=debug,
+    )
+
+
+def _text(rest: bytes, offset: int, load: Any, command: Any) -> str:
+    start = int(offset) - len(load.to_str()) - len(command.to_str())
+    return rest[max(0, start) :].split(b"\0", 1)[0].decode("utf-8", "replace")
+
+
+def _version(number: int) -> str:
+    """Read a version as the loader has it: 16 bits major, 8 minor, 8 patch."""
+    return f"{number >> 16}.{number >> 8 & 0xFF}"
+
+
+def _build_version(command: Any, rest: Any, endian: str) -> tuple[int, int]:
+    if hasattr(command, "minos"):
+        return int(command.platform), int(command.minos)
+    platform, minimum = struct.unpack_from(f"{endian}2I", rest)
+    return int(platform), int(minimum)
+
+
+def _symbols(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, bool]]:
+    """Yield external symbols, and whether the file defines them (nlist.h).
+
+    Those whose names have to do with Python, and those that are needed from no library in particular.
+    """
+    two_levels = int(header.header.flags) & mach_o.MH_TWOLEVEL
+    for name, kind, flags in _entries(command, header, data):
+        defined = bool(kind & _N_TYPE)
+        anywhere = bool(two_levels) and not defined and flags >> 8 & 0xFF == _DYNAMIC_LOOKUP
+        if (anywhere or name.startswith(("Py", "_Py"))) and (defined or not flags & _N_WEAK_REF):
+            yield name, defined
+
+
+def exports_of_macho(data: bytes, wanted: frozenset[str]) -> set[str]:
+    """Tell which of the wanted symbols some slice of a Mach-O file defines.
+
+    :raises Exception: whatever macholib raises on a malformed file.
+    """
+    return {
+        name
+        for header in _headers(data)
+        for load, command, _ in header.commands
+        if load.cmd == mach_o.LC_SYMTAB
+        for name, kind, _ in _entries(command, header, data)
+        if kind & _N_TYPE and name in wanted
+    }
+
+
+def _entries(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, int, int]]:
+    """Yield name without its underscore, type and flags of the external symbols."""
+    start = header.offset + int(command.stroff)
+    strings = data[start : start + int(command.strsize)]
+    wide = header.MH_MAGIC in {mach_o.MH_MAGIC_64, mach_o.MH_CIGAM_64}
+    form = struct.Struct(f"{header.endian}I2BH{'Q' if wide else 'I'}")
+    place = header.offset + int(command.symoff)
+    table = data[place : place + int(command.nsyms) * form.size]
+    for name, kind, _, flags, _ in form.iter_unpack(table[: len(table) - len(table) % form.size]):
+        if not kind & _N_EXT or kind & _N_STAB or not strings.startswith(b"_", name):
+            continue
+        end = strings.find(b"\0", name, name + _MAX_NAME)
+        yield strings[name + 1 : max(end, name + 1)].decode("utf-8", "replace"), kind, flags
