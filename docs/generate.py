@@ -56,9 +56,9 @@ def lines() -> Iterator[str]:
         yield ""
         yield f"{check.title}."
         yield ""
-        yield f"- what is wrong: {check.what}"
-        yield f"- why it matters: {check.why}"
-        yield f"- how to mend it: {check.mend}"
+        yield f"- problem: {check.problem}"
+        yield f"- why it matters: {check.reason}"
+        yield f"- fix: {check.fix}"
         yield f"- source: {check.source}"
 
 

@@ -39,7 +39,7 @@ def test_the_table_of_checks(pytester: pytest.Pytester, monkeypatch: pytest.Monk
     assert len(set(codes)) == len(codes)
     explained = pytester.run(sys.executable, "-m", "pytest_wheelcheck", "checks", "WHL1", codes[-1])
     assert explained.ret == 0
-    assert len([line for line in explained.outlines if line.startswith("  mend: ")]) == 1 + sum(
+    assert len([line for line in explained.outlines if line.startswith("  fix: ")]) == 1 + sum(
         code.startswith("WHL1") for code in codes
     )
     # Whatever the encoding of where it is printed has.

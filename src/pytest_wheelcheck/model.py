@@ -37,15 +37,15 @@ class Finding:
     :param code: the check's code, such as ``WHL203``.
     :param severity: whether it fails the check.
     :param message: what is wrong, in this wheel, with names and numbers.
-    :param why: why it matters to whoever installs the wheel.
-    :param mend: how to mend it, with the command where there is one.
+    :param reason: why the defect matters to the person who installs the wheel.
+    :param fix: how to fix it, with the command if there is one.
     """
 
     code: str
     severity: Severity
     message: str
-    why: str = ""
-    mend: str = ""
+    reason: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

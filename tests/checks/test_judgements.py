@@ -81,7 +81,15 @@ def test_a_check_that_raises_is_an_error_and_keeps_what_it_found(tmp_path: Path,
         raise error
 
     row = Check(
-        code="WHL000", slug="x", title="", what="", why="", mend="", source="", function=function, stops_install=True
+        code="WHL000",
+        slug="x",
+        title="",
+        problem="",
+        reason="",
+        fix="",
+        source="",
+        function=function,
+        stops_install=True,
     )
     result = row.run(Contents(tmp_path))
     assert result.outcome is Outcome.ERROR
@@ -95,14 +103,14 @@ def test_what_this_host_cannot_by_nature_is_skipped(tmp_path: Path) -> None:
         yield from ()
         raise ImpossibleHereError("not on this system")
 
-    row = Check(code="WHL000", slug="x", title="", what="", why="", mend="", source="", function=function)
+    row = Check(code="WHL000", slug="x", title="", problem="", reason="", fix="", source="", function=function)
     result = row.run(Contents(tmp_path))
     assert (result.outcome, result.skipped, result.broken) == (Outcome.SKIPPED, "not on this system", "")
 
 
 def test_many_findings_are_told_in_few_words(tmp_path: Path) -> None:
     row = Check(
-        code="WHL000", slug="x", title="", what="", why="", mend="", source="",
+        code="WHL000", slug="x", title="", problem="", reason="", fix="", source="",
         function=lambda _: iter([*map(str, range(60)), "0"]),
     )  # fmt: skip
     found = row.run(Contents(tmp_path)).findings

@@ -61,7 +61,7 @@ def test_a_fault_brings_its_code_and_no_other(tmp_path: Path, code: str) -> None
     assert result.stops_install == result.check.stops_install
     for finding in result.findings:
         assert finding.message
-        assert (finding.code, finding.why, finding.mend) == (code, result.check.why, result.check.mend)
+        assert (finding.code, finding.reason, finding.fix) == (code, result.check.reason, result.check.fix)
 
 
 def test_every_check_has_a_wheel_with_its_fault() -> None:
@@ -81,11 +81,11 @@ def test_every_check_runs_on_some_sound_wheel(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
 def test_rows_are_complete(check: object) -> None:
-    for name in ("code", "slug", "title", "what", "why", "mend", "source"):
+    for name in ("code", "slug", "title", "problem", "reason", "fix", "source"):
         assert getattr(check, name).strip() == getattr(check, name) != "", name
     assert re.fullmatch(r"WHL[1-9]\d\d", getattr(check, "code"))  # noqa: B009
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", getattr(check, "slug"))  # noqa: B009
-    for name in ("what", "why"):
+    for name in ("problem", "reason"):
         assert getattr(check, name).endswith((".", "»."))
 
 

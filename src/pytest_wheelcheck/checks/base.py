@@ -296,9 +296,9 @@ class Check:
     :param code: ``WHL`` and three digits, the first of which is the family.
     :param slug: short name for node ids: lower case and dashes.
     :param title: what is judged, a few words.
-    :param what: what is wrong when it fails.
-    :param why: what that does to whoever installs the wheel.
-    :param mend: how to mend it, with the command where there is one.
+    :param problem: the defect that the check finds.
+    :param reason: why the defect matters to the person who installs the wheel.
+    :param fix: how to fix it, with the command if there is one.
     :param source: PEP, specification section or upstream file that makes it a fault.
     :param function: finds the faults.
     :param severity: of its findings.
@@ -311,9 +311,9 @@ class Check:
     code: str
     slug: str
     title: str
-    what: str
-    why: str
-    mend: str
+    problem: str
+    reason: str
+    fix: str
     source: str
     function: Function
     severity: Severity = Severity.ERROR
@@ -344,7 +344,7 @@ class Check:
         return CheckResult(
             check=self,
             findings=tuple(
-                Finding(code=self.code, severity=self.severity, message=message, why=self.why, mend=self.mend)
+                Finding(code=self.code, severity=self.severity, message=message, reason=self.reason, fix=self.fix)
                 for message in messages
             ),
             broken=broken,

@@ -75,7 +75,8 @@ def checks(codes: Sequence[str]) -> int:
     for check in select_checks(select=codes):
         sys.stdout.write(
             f"{check.name} ({check.severity.value}): {check.title}\n"
-            f"  what:   {check.what}\n  why:    {check.why}\n  mend:   {check.mend}\n  source: {check.source}\n"
+            f"  problem: {check.problem}\n  reason:  {check.reason}\n  fix:     {check.fix}\n"
+            f"  source:  {check.source}\n"
         )
     return 0
 

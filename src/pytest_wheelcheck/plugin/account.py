@@ -102,7 +102,7 @@ def release_records(found: report.Report) -> list[Record]:
         lines += [f"unexpected: {one}" for one in comparison.unexpected]
         if lines:
             lines = [_in_short(comparison), *lines]
-            lines.append("how to mend it: build what is missing, remove what is not wanted, or correct wheel_expect")
+            lines.append("Fix: build what is missing, remove what is not wanted, or correct wheel_expect")
         outcome = Outcome.FAILED if lines else Outcome.PASSED
         records.append(Record(name="expect", outcome=outcome, text="\n".join(lines)))
     projects = [canonicalize_name(file.name) for file in found.files if file.name]

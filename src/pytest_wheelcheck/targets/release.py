@@ -209,13 +209,13 @@ def _record(result: CheckResult) -> Record:
     lines = [result.broken] if result.broken else []
     lines += [f"{check.code}: {message}" for message in errors]
     if lines:
-        lines += [f"why it matters: {check.why}", f"how to mend it: {check.mend}"]
+        lines += [f"Why it matters: {check.reason}", f"Fix: {check.fix}"]
     return Record(
         name=check.name,
         outcome=result.outcome,
         text="\n".join(lines) or result.skipped,
         warnings=tuple(
-            f"{check.code}: {finding.message} (how to mend it: {check.mend})"
+            f"{check.code}: {finding.message} (fix: {check.fix})"
             for finding in result.findings
             if finding.severity is Severity.WARNING
         ),
