@@ -728,6 +728,16 @@ def test_descriptions_as_an_index_renders_them(tmp_path: Path, kind: str, text: 
     assert all(wrong in message for message in found)
 
 
+def test_without_the_renderer_the_outcome_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "readme_renderer", None)
+    found = {result.check.code: result for result in run(pure(tmp_path / "rst", description="Title\n==\n"), tmp_path)}
+    assert found["WHL218"].outcome is Outcome.SKIPPED
+    assert "install pytest-wheelcheck[readme]" in found["WHL218"].skipped
+    markdown = pure(tmp_path / "md", metadata_extra="Description-Content-Type: text/markdown", description="# Title")
+    found = {result.check.code: result for result in run(markdown, tmp_path)}
+    assert found["WHL218"].outcome is Outcome.PASSED
+
+
 # Digests of native files, which are unpacked where they are read -------------------------------------------------------
 
 

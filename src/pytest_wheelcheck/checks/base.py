@@ -358,7 +358,7 @@ class CheckResult:
 
     :param findings: every fault that it found.
     :param broken: why it could not look, with the traceback; empty where it could.
-    :param skipped: why this host cannot look by nature; empty where it can.
+    :param skipped: why the check cannot run here: by nature, or for want of an optional dependency; empty where it can.
     """
 
     check: Check

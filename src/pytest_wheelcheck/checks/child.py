@@ -8,6 +8,7 @@ before leaves none, which is an error of the check, never a pass.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -34,7 +35,7 @@ NOT_INSTALLED = 3
 
 
 class ImpossibleHereError(WheelcheckError):
-    """A check that this host cannot make by nature."""
+    """A check that this host cannot run by nature, or that needs an optional dependency."""
 
 
 def may_be_native(entry: Entry) -> bool:
@@ -73,8 +74,14 @@ def read_rendering(path: Path) -> str:
     """Render the description of a wheel as reStructuredText, in a child process.
 
     :returns: why it cannot be rendered; an empty string where it can.
+    :raises ImpossibleHereError: readme-renderer, an optional dependency, is not installed.
     :raises ProcessError: the renderer died or outlived its deadline.
     """
+    if importlib.util.find_spec("readme_renderer") is None:
+        raise ImpossibleHereError(
+            "readme-renderer is not installed, so the reStructuredText description was not checked",
+            advice="install pytest-wheelcheck[readme]",
+        )
     return str(_ask("rendering", path)[0])
 
 
