@@ -48,7 +48,7 @@ def make_archive(folder: Path, *, suite: str = "suite", index: str = "", debs: I
 
 def fetch_debs(names: Iterable[str], folder: Path) -> list[Path]:
     """Download packages of the host's release for x86-64, or for every architecture."""
-    found = apt.archive()
+    found = apt.host_repository()
     assert found is not None
     command = apt._apt_get(found, found.codename, folder / "apt", "amd64")
     subprocess.run([*command, "update"], check=True, capture_output=True)

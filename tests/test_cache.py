@@ -41,7 +41,7 @@ def test_made_once(home: Path) -> None:
         _fill(folder)
 
     first = cache.provision("things/one", make)
-    assert first == home / "things" / "one" == cache.place("things/one")
+    assert first == home / "things" / "one" == cache.path("things/one")
     assert (first / "sub" / "file").read_text(encoding="utf-8") == "content"
     assert cache.provision("things/one", make) == first
     assert len(calls) == 1
@@ -55,20 +55,20 @@ def test_an_error_leaves_nothing(home: Path) -> None:
 
     with pytest.raises(RuntimeError, match="broken"):
         cache.provision("things/one", make)
-    assert cache.present("things/one") is None
+    assert cache.find("things/one") is None
     assert list((home / "things").iterdir()) == []
 
 
 def test_half_written_is_made_again() -> None:
-    folder = cache.place("things/one")
+    folder = cache.path("things/one")
     side = folder.with_name(".making-one")
     side.mkdir(parents=True)
     _fill(side)
     folder.mkdir()
     (folder / "rubbish").write_text("", encoding="utf-8")
-    assert cache.present("things/one") is None
+    assert cache.find("things/one") is None
     assert not (cache.provision("things/one", _fill) / "rubbish").exists()
-    assert cache.present("things/one") == folder
+    assert cache.find("things/one") == folder
 
 
 def test_threads_make_it_once() -> None:
@@ -89,7 +89,7 @@ def test_threads_make_it_once() -> None:
 VICTIM = """
 import sys, time
 from pathlib import Path
-from pytest_wheelcheck import cache
+from pytest_wheelcheck.system import cache
 def make(folder):
     (folder / "half").write_text("x")
     print("half", flush=True)
@@ -115,7 +115,7 @@ def test_killed_while_making(home: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(cache.__file__).parent.parent)}
+    return {**os.environ, "PYTHONPATH": str(Path(cache.__file__).parents[2])}
 
 
 def test_a_folder_that_cannot_be_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,14 +129,14 @@ def test_a_folder_that_cannot_be_written(home: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("key", ["", "/etc", "../up", "a/../b", "a//b", "a b", ".hidden"])
 def test_keys_stay_inside(key: str) -> None:
     with pytest.raises(ValueError, match="not a name"):
-        cache.place(key)
+        cache.path(key)
 
 
 def test_discard() -> None:
     cache.provision("things/one", _fill)
-    cache.discard("things/one")
-    assert not cache.place("things/one").exists()
-    cache.discard("things/one")
+    cache.remove("things/one")
+    assert not cache.path("things/one").exists()
+    cache.remove("things/one")
 
 
 def test_digest_knows_borders() -> None:

@@ -23,8 +23,8 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         cache.provision(key, fill)
     long_ago = time.time() - 40 * 86400
     for key in ("overlays/used", "overlays/unused", "runtimes/unused"):
-        os.utime(cache.place(key) / ".complete", (long_ago, long_ago))
-    assert cache.present("overlays/used")
+        os.utime(cache.path(key) / ".complete", (long_ago, long_ago))
+    assert cache.find("overlays/used")
     (tmp_path / "overlays" / ".making-broken").mkdir()
     (tmp_path / "overlays" / ".making-broken" / "file").write_bytes(bytes(2_000_000))
     (tmp_path / "virtualenv" / "answers").mkdir(parents=True)

@@ -32,7 +32,7 @@ from pytest_wheelcheck.targets import plan
 pytestmark = [
     pytest.mark.network,
     pytest.mark.skipif(
-        sys.platform != "linux" or platform.machine() != "x86_64" or apt.archive() is None,
+        sys.platform != "linux" or platform.machine() != "x86_64" or apt.host_repository() is None,
         reason="emulates on x86-64 Linux, with interpreters of the archive of Debian",
     ),
 ]
@@ -112,9 +112,9 @@ def _get(provider: DebianProvider, where: Platform, version: tuple[int, int]) ->
 @pytest.fixture(scope="session")
 def version() -> tuple[int, int]:
     # Of the host's own release: its index is the only one that is asked.
-    found = apt.archive()
+    found = apt.host_repository()
     assert found is not None
-    (suite,) = apt.survey(found, "arm64", [found.codename])
+    (suite,) = apt.query_suites(found, "arm64", [found.codename])
     for package in suite.packages:
         if package.startswith("python3.") and package.endswith("-minimal"):
             return (3, int(package.removeprefix("python3.").removesuffix("-minimal")))
@@ -280,15 +280,15 @@ def test_what_cannot_be_found_out_is_an_error(tmp_path: Path, monkeypatch: pytes
 
 PROVISION = """
 import sys
-from pytest_wheelcheck.runtimes import progress
-from pytest_wheelcheck.runtimes.base import Platform, Request
-from pytest_wheelcheck.runtimes.debian import DebianProvider
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.system import progress
+from pytest_wheelcheck.interpreters.base import Platform, Request
+from pytest_wheelcheck.interpreters.debian import DebianProvider
+from pytest_wheelcheck.interpreters.host import HostProvider
 version = tuple(map(int, sys.argv[1].split(".")))
 platform = Platform(system="linux", architecture=sys.argv[2], libc="glibc")
 provider = DebianProvider(HostProvider())
 request = Request(platform=platform, wanted=frozenset({("cpython", version, False)}))
-with progress.shown(sys.stdout):
+with progress.log_to(sys.stdout):
     offer = next(o for o in provider.offers(request).offers if o.version[:2] == version)
     print(provider.get(offer).python)
 """
@@ -528,9 +528,9 @@ def test_native(wheel_target):
 
 WHO_EMULATES = """
 import sys
-from pytest_wheelcheck.runtimes.base import Platform, Request, here
-from pytest_wheelcheck.runtimes.debian import DebianProvider
-from pytest_wheelcheck.runtimes.host import HostProvider
+from pytest_wheelcheck.interpreters.base import Platform, Request, here
+from pytest_wheelcheck.interpreters.debian import DebianProvider
+from pytest_wheelcheck.interpreters.host import HostProvider
 assert here() == Platform(system="linux", architecture="aarch64", libc="glibc")
 kind = ("cpython", tuple(map(int, sys.argv[1].split("."))), False)
 for architecture in ("aarch64", "x86_64"):

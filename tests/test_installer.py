@@ -8,7 +8,7 @@ import pytest
 
 from pytest_wheelcheck.errors import InstallError
 from pytest_wheelcheck.system import uv
-from pytest_wheelcheck.system.process import Completed
+from pytest_wheelcheck.system.process import CompletedProcess
 from pytest_wheelcheck.system.uv import InstallSettings
 
 
@@ -32,11 +32,11 @@ def write(path: Path, text: str) -> Path:
 
 
 def arguments(environ: dict[str, str], config: dict[str, str] | None = None, **settings: object) -> list[str]:
-    return uv.uv_arguments(InstallSettings(**settings), environ, config or {})  # type: ignore[arg-type]
+    return uv.arguments(InstallSettings(**settings), environ, config or {})  # type: ignore[arg-type]
 
 
-def completed(stderr: str, code: int = 1) -> Completed:
-    return Completed(argv=("uv",), code=code, stdout="", stderr=stderr, seconds=0.0)
+def completed(stderr: str, code: int = 1) -> CompletedProcess:
+    return CompletedProcess(argv=("uv",), code=code, stdout="", stderr=stderr, seconds=0.0)
 
 
 # --- pip's configuration ---------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_file_that_cannot_be_read(home: dict[str, str], tmp_path: Path) -> None:
 
 def test_nothing_configured(home: dict[str, str]) -> None:
     assert arguments(home) == []
-    assert uv.uv_environment(home, {}) == {**home, "UV_PYTHON_DOWNLOADS": "never"}
+    assert uv.environment(home, {}) == {**home, "UV_PYTHON_DOWNLOADS": "never"}
 
 
 def test_pips_settings_become_uvs(home: dict[str, str], tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_pips_settings_become_uvs(home: dict[str, str], tmp_path: Path) -> None:
         *("--constraints", "a.txt", "--constraints", "b.txt"),
         *("--only-binary", ":all:", "--no-binary", "x", "--no-binary", "y"),
     ]
-    env = uv.uv_environment(home, config)
+    env = uv.environment(home, config)
     assert {key: value for key, value in env.items() if key not in home} == {
         "HTTPS_PROXY": "http://proxy",
         "HTTP_PROXY": "http://proxy",
@@ -149,7 +149,7 @@ def test_uvs_variables_beat_pips(home: dict[str, str]) -> None:
         "SSL_CERT_FILE": "uv",
     }
     assert arguments({**home, **own}, config) == []
-    assert uv.uv_environment({**home, **own}, config).items() >= own.items()
+    assert uv.environment({**home, **own}, config).items() >= own.items()
 
 
 @pytest.mark.parametrize(
@@ -201,23 +201,23 @@ def test_project_says_where_from_but_not_what(home: dict[str, str], tmp_path: Pa
     links = ["--find-links", str(tmp_path / "work/links"), "--find-links", "https://links"]
     own = ["--index", "own=https://own/simple"]
     empty = ["--project", str(tmp_path)]
-    assert uv.uv_arguments(settings, home, {}, project=tmp_path) == [
+    assert uv.arguments(settings, home, {}, project=tmp_path) == [
         *own,
         *("--default-index", "https://default/simple"),
         *links,
         *empty,
     ]
     line = InstallSettings(index="https://line/simple")
-    assert uv.uv_arguments(line, home, {}, project=tmp_path) == [
+    assert uv.arguments(line, home, {}, project=tmp_path) == [
         *("--default-index", "https://line/simple"),
         *own,
         *links,
         *empty,
     ]
     user = {**home, "UV_INDEX": "https://user", "UV_FIND_LINKS": "/user"}
-    assert uv.uv_arguments(settings, user, {}, project=tmp_path) == empty
+    assert uv.arguments(settings, user, {}, project=tmp_path) == empty
     # Without it, uv reads the file itself.
-    assert uv.uv_arguments(settings, home, {}) == []
+    assert uv.arguments(settings, home, {}) == []
 
 
 def test_uv_takes_every_argument(home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,9 +239,7 @@ def test_uv_takes_every_argument(home: dict[str, str], tmp_path: Path, monkeypat
     }
     listed = write(tmp_path / "requirements.txt", "")
     target = tmp_path / "target"
-    done = uv.run_uv(
-        ["install", "--target", target, "-r", listed], InstallSettings(), project=tmp_path, environ=environ
-    )
+    done = uv.run(["install", "--target", target, "-r", listed], InstallSettings(), project=tmp_path, environ=environ)
     assert done.code == 0, done.stderr
 
 
@@ -249,8 +247,8 @@ def test_uv_takes_every_argument(home: dict[str, str], tmp_path: Path, monkeypat
 
 
 def test_uv_is_found() -> None:
-    assert uv.uv_command().is_file()
-    assert uv.uv_version()[0].isdigit()
+    assert uv.executable().is_file()
+    assert uv.version()[0].isdigit()
 
 
 @pytest.mark.parametrize(
@@ -269,8 +267,8 @@ def test_conflicts_are_told_from_failures(words: str, conflict: bool) -> None:
 
 
 def test_words_without_meaning() -> None:
-    error = uv.failure("it failed", completed("Using Python 3.12.1 environment at: e\nerror: a riddle", 3))
+    error = uv.install_error("it failed", completed("Using Python 3.12.1 environment at: e\nerror: a riddle", 3))
     assert error.what == "it failed"
     assert "exit status 3" in error.cause
     assert error.details == "error: a riddle"
-    assert uv.failure("it failed", completed("", 3)).details == "uv said nothing"
+    assert uv.install_error("it failed", completed("", 3)).details == "uv said nothing"

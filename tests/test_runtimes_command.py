@@ -91,7 +91,7 @@ def test_the_options_that_the_page_names_exist() -> None:
 
 
 def test_what_is_offered_only_is_not_used() -> None:
-    library = c_library.CLibrary(
+    library = c_library.LibcPackage(
         architecture="aarch64", libc="glibc", version=(2, 36), package="2.36-9", cross=False, suite="twelve"
     )
 

@@ -16,7 +16,7 @@ from pytest_wheelcheck.backends.qemu import emulators, machines
 from pytest_wheelcheck.backends.qemu.machines import HOST, PROFILES, Profile
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.interpreters import apt, debian, tags
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, native, runs_natively
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
 from pytest_wheelcheck.model import Machine, Outcome, Runtime
 from pytest_wheelcheck.targets import environment
 from pytest_wheelcheck.targets import plan as plan_module
@@ -46,11 +46,11 @@ def a_runtime(architecture: str = "aarch64", libc: str = "glibc", version: tuple
 
 
 def test_a_source_that_was_given() -> None:
-    found = apt.named("deb [arch=arm64 signed-by=/keys/one.gpg] file:/mirror suite main")
+    found = apt.parse_source("deb [arch=arm64 signed-by=/keys/one.gpg] file:/mirror suite main")
     assert (found.uri, found.signed_by, found.codename) == ("file:/mirror", "/keys/one.gpg", "suite")
     assert found.suites[-1] == "suite"
     with pytest.raises(RuntimeUnavailableError, match="no source of packages"):
-        apt.named("the one next door")
+        apt.parse_source("the one next door")
 
 
 def test_interpreters_of_a_suite() -> None:
@@ -73,7 +73,7 @@ def test_interpreters_of_a_suite() -> None:
 
 
 def test_suites_are_asked_in_the_order_of_their_age() -> None:
-    found = apt.Archive(uri="file:/mirror", signed_by="", distribution="debian", codename="twelve")
+    found = apt.Repository(uri="file:/mirror", signed_by="", distribution="debian", codename="twelve")
     batches = list(debian.batches(found))
     assert batches[0] == ["twelve"]
     assert batches[1] == ["stable"]
@@ -262,7 +262,7 @@ def a_plan() -> Callable[..., tuple[list[str], list[tuple[Outcome, str, str]]]]:
 
 
 def test_the_host_runs_its_own() -> None:
-    at = native()
+    at = host_architecture()
     assert at is None or runs_natively(at.name)
     assert not runs_natively("s390x") or (at is not None and at.name == "s390x")
-    assert tags.manylinux_floor("aarch64") == 17
+    assert tags.oldest_manylinux_minor("aarch64") == 17

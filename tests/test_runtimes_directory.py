@@ -24,7 +24,7 @@ from pytest_wheelcheck.model import Runtime
 from pytest_wheelcheck.system import cache
 
 emulates = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64" or apt.archive() is None,
+    sys.platform != "linux" or platform.machine() != "x86_64" or apt.host_repository() is None,
     reason="emulates on x86-64 Linux, with interpreters of the archive of Debian",
 )
 posix = pytest.mark.skipif(os.name != "posix", reason="root file systems are full of symbolic links")
@@ -80,9 +80,9 @@ def test_links_are_followed_below_the_root(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(target)
     real = tmp_path / "usr/lib/real"
     for name in ("lib/real", "above", "usr/again"):
-        assert link_farm.inside(tmp_path, tmp_path / name) == real
+        assert link_farm.resolve(tmp_path, tmp_path / name) == real
     for name in ("round", "out", "missing/further"):
-        assert link_farm.inside(tmp_path, tmp_path / name) is None
+        assert link_farm.resolve(tmp_path, tmp_path / name) is None
 
 
 @posix
@@ -251,9 +251,9 @@ def test_an_interpreter_by_its_path_and_one_that_moved_on(board: Path) -> None:
     (row,) = json.loads(doctor.stdout)
     assert [each["provider"] for each in row["interpreters"]] == ["directory"]
     (again,) = directory.parse([f"aarch64={board}"])
-    assert cache.present(again.found[0].key("aarch64"))
+    assert cache.find(again.found[0].key("aarch64"))
     os.utime(found.found[0].program, ns=(1, 1))
-    assert cache.present(again.found[0].key("aarch64")) is None
+    assert cache.find(again.found[0].key("aarch64")) is None
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from pytest_wheelcheck.model import Runtime
 from pytest_wheelcheck.system import cache
 
 emulates = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64" or apt.archive() is None,
+    sys.platform != "linux" or platform.machine() != "x86_64" or apt.host_repository() is None,
     reason="emulates on x86-64 Linux, with interpreters of the archive of Debian",
 )
 ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
@@ -49,7 +49,7 @@ def test_what_is_no_library() -> None:
 
 @pytest.fixture(scope="session")
 def arm() -> Runtime:
-    found = apt.archive()
+    found = apt.host_repository()
     assert found is not None
     provider = debian.DebianProvider(HostProvider())
     answer = provider.offers(Request(platform=ARM))
@@ -82,7 +82,7 @@ def test_a_wheel_that_needs_libx11(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    found = apt.archive()
+    found = apt.host_repository()
     assert found is not None
     own = tmp_path / "cache"
     own.mkdir()

@@ -18,7 +18,7 @@ from pytest_wheelcheck.interpreters.base import Platform, Request
 from pytest_wheelcheck.interpreters.host import Found, HostProvider
 from pytest_wheelcheck.interpreters.published import console, pinned, standard_library
 from pytest_wheelcheck.interpreters.published import provider as published
-from pytest_wheelcheck.interpreters.published.table import PUBLISHED, Published
+from pytest_wheelcheck.interpreters.published.table import PUBLISHED, PublishedInterpreter
 from pytest_wheelcheck.model import Runtime
 from pytest_wheelcheck.system import cache
 
@@ -89,7 +89,7 @@ def test_sources_of_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         encoding="utf-8",
     )
     monkeypatch.setattr(apt, "SOURCES", tmp_path)
-    found = list(apt._entries())
+    found = list(apt._host_sources())
     assert [entry[:2] for entry in found] == [("mirror+file:/a", "one"), ("mirror+file:/a", "two"), ("file:/d", "five")]
     assert found[0][3].splitlines()[1:3] == ["-----BEGIN PGP PUBLIC KEY BLOCK-----", ""]
     assert found[2][2:] == (["main"], "/k.gpg")
@@ -220,7 +220,9 @@ def test_a_published_extension_loads(
 @pytest.mark.network
 def test_a_changed_digest_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
-    wrong = Published(version=(3, 12, 15), free_threaded=False, architecture="x86_64", libc="glibc", sha256="0" * 64)
+    wrong = PublishedInterpreter(
+        version=(3, 12, 15), free_threaded=False, architecture="x86_64", libc="glibc", sha256="0" * 64
+    )
     monkeypatch.setattr(published, "PUBLISHED", (wrong,))
     provider = published.PublishedProvider(HostProvider())
     (offer,) = provider.offers(Request(platform=GLIBC)).offers
@@ -256,17 +258,19 @@ class NoPython(HostProvider):
 @linux
 @pytest.mark.network
 def test_where_neither_host_nor_archive_has_a_standard_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    nowhere = standard_library.StandardLibraries(NoPython(), (), pinned.Index(), offline=False)
-    assert nowhere.missing((3, 12)) == ""
-    assert "install any CPython 3.10" in nowhere.missing((3, 10))
-    assert "3.12" in standard_library.StandardLibraries(NoPython(), (), pinned.Index(), offline=True).missing((3, 12))
+    nowhere = standard_library.StandardLibraries(NoPython(), (), pinned.PackageIndex(), offline=False)
+    assert nowhere.unavailable_reason((3, 12)) == ""
+    assert "install any CPython 3.10" in nowhere.unavailable_reason((3, 10))
+    assert "3.12" in standard_library.StandardLibraries(
+        NoPython(), (), pinned.PackageIndex(), offline=True
+    ).unavailable_reason((3, 12))
     library = tmp_path / "python3.12"
-    nowhere.lay((3, 12), library, tmp_path)
+    nowhere.copy((3, 12), library, tmp_path)
     for name in ("asyncio/__init__.py", "ensurepip/__init__.py", "multiprocessing/spawn.py", "venv/__init__.py"):
         assert (library / name).is_file(), name
     assert not list(library.glob("*wasi*"))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(apt, "archive", lambda: None)
+    monkeypatch.setattr(apt, "host_repository", lambda: None)
     provider = published.PublishedProvider(NoPython())
     runtime = _get(provider, GLIBC, "3.12")
     folder = tmp_path / "env"
@@ -280,11 +284,11 @@ def test_where_neither_host_nor_archive_has_a_standard_library(monkeypatch: pyte
 @linux
 @pytest.mark.network
 def test_a_carried_library_that_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    carried = replace(standard_library.CARRIED[3, 12], sha256="0" * 64)
-    monkeypatch.setitem(standard_library.CARRIED, (3, 12), carried)
-    nowhere = standard_library.StandardLibraries(NoPython(), (), pinned.Index())
+    carried = replace(standard_library.EMBEDDED[3, 12], sha256="0" * 64)
+    monkeypatch.setitem(standard_library.EMBEDDED, (3, 12), carried)
+    nowhere = standard_library.StandardLibraries(NoPython(), (), pinned.PackageIndex())
     with pytest.raises(RuntimeUnavailableError, match="not the one that it was"):
-        nowhere.lay((3, 12), tmp_path / "python3.12", tmp_path)
+        nowhere.copy((3, 12), tmp_path / "python3.12", tmp_path)
     assert not (tmp_path / "python3.12").exists()
 
 
@@ -298,12 +302,12 @@ def test_a_c_library_that_is_new_enough_for_the_wheel(provider: published.Publis
 
     if not versions((0, 0)):
         pytest.skip("this host's archive has none for aarch64")
-    found = apt.archive()
+    found = apt.host_repository()
     assert found is not None
     newest = max(
         debian.apt_version(suite.packages.get("libc6", ""))
         for batch in debian.batches(found)
-        for suite in apt.survey(found, "arm64", batch)
+        for suite in apt.query_suites(found, "arm64", batch)
     )
     assert min(versions(newest)) >= newest
     # Where none is, an older one is told of, so that the reason can name it.
@@ -314,12 +318,12 @@ def test_a_c_library_that_is_new_enough_for_the_wheel(provider: published.Publis
 @pytest.mark.network
 def test_an_archive_that_was_named_gives_the_c_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arm = Platform(system="linux", architecture="aarch64", libc="glibc")
-    found = apt.archive()
+    found = apt.host_repository()
     if found is None or "BEGIN PGP" in found.signed_by:
         pytest.skip("this host has no archive that one line can name")
     key = f"[signed-by={found.signed_by}] " if found.signed_by else ""
     line = f"deb {key}{found.uri} {found.codename} main"
-    monkeypatch.setattr(apt, "archive", lambda: None)
+    monkeypatch.setattr(apt, "host_repository", lambda: None)
     (tmp_path / "archives").symlink_to(cache.root() / "archives")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     without = published.PublishedProvider(HostProvider()).offers(Request(platform=arm))

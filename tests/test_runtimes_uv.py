@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="the interpreters run on x86-64 Linux"
 )
 emulates = pytest.mark.skipif(
-    apt.archive() is None or not shutil.which("gpg"), reason="makes an archive of packages from those of Debian"
+    apt.host_repository() is None or not shutil.which("gpg"), reason="makes an archive of packages from those of Debian"
 )
 
 GLIBC = Platform(system="linux", architecture="x86_64", libc="glibc")
@@ -156,7 +156,7 @@ def test_a_native_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (runtime.provider, runtime.free_threaded, runtime.version[:2]) == ("uv", True, (3, 14))
     code = "import sys, sysconfig, ssl; print(sys.prefix, sysconfig.get_config_var('prefix'))"
     told = subprocess.run([runtime.python, "-I", "-c", code], capture_output=True, text=True, check=True)
-    final = str(cache.place(next((tmp_path / "cache/runtimes").iterdir()).name.join(("runtimes/", ""))) / "python")
+    final = str(cache.path(next((tmp_path / "cache/runtimes").iterdir()).name.join(("runtimes/", ""))) / "python")
     assert told.stdout.split() == [final, final]
     # What is in the cache is enough, and stays the choice when the catalogue has something newer.
     assert _get(uv_builds.UvProvider(_none, offline=True), GLIBC).python == runtime.python
@@ -229,7 +229,7 @@ def test_environment_inside(tmp_path):
 UBUNTU = """
 import contextlib, pathlib
 with contextlib.suppress(ImportError):
-    from pytest_wheelcheck.runtimes import apt
+    from pytest_wheelcheck.interpreters import apt
     apt.SOURCES = pathlib.Path({sources!r})
 """
 
@@ -242,7 +242,7 @@ def test_a_host_whose_archive_has_its_own_architecture_alone(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    host = apt.archive()
+    host = apt.host_repository()
     assert host is not None
     installation = _installation(ARM, 12, tmp_path)
     key = "cpython-3.12.15-linux-aarch64-gnu"

@@ -34,7 +34,7 @@ def toolchain() -> Path:
 
     :raises WheelcheckError: the host has no such archive, or it lacks them.
     """
-    archive = apt.archive()
+    archive = apt.host_repository()
     if archive is None:
         raise WheelcheckError("this host has no archive of Debian's kind", advice="rustup target add " + TARGET)
     for number, tools in enumerate(TOOLS):

@@ -36,10 +36,10 @@ def arm_python() -> str:
     """A version of Python that the host's archive has for aarch64."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip("aarch64 is emulated on x86-64 Linux")
-    archive = apt.archive()
+    archive = apt.host_repository()
     if archive is None:
         pytest.skip("interpreters of other architectures come by apt")
-    (suite,) = apt.survey(archive, "arm64", [archive.codename])
+    (suite,) = apt.query_suites(archive, "arm64", [archive.codename])
     for package in suite.packages:
         if package.startswith("python3.") and package.endswith("-minimal"):
             return package.removeprefix("python").removesuffix("-minimal")

@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_wheelcheck.backends import launcher
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt
-from pytest_wheelcheck.interpreters.architectures import Architecture, native
+from pytest_wheelcheck.interpreters.architectures import Architecture, host_architecture
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 
@@ -47,7 +47,7 @@ def find(*, offline: bool = False) -> tuple[str, ...]:
 
 
 def _fetched(*, offline: bool) -> tuple[str, ...]:
-    at, source = native(), apt.archive()
+    at, source = host_architecture(), apt.host_repository()
     if at is None or source is None:
         raise RuntimeUnavailableError(
             "--wheel-sandbox: bubblewrap is not here",
@@ -55,7 +55,7 @@ def _fetched(*, offline: bool) -> tuple[str, ...]:
             advice="install the package bubblewrap, or leave the option out",
         )
     key = f"bubblewrap/{source.codename}-{at.name}-{cache.digest(str(_GENERATION), source.uri, source.codename)}"
-    if cache.present(key) is None and offline:
+    if cache.find(key) is None and offline:
         raise NotFetchedError(
             "--wheel-sandbox: bubblewrap is neither on PATH nor in the cache, and this run is offline",
             advice="run once without --wheel-offline, or install the package bubblewrap",

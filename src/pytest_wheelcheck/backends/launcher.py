@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_wheelcheck.interpreters.architectures import Architecture, native
+from pytest_wheelcheck.interpreters.architectures import Architecture, host_architecture
 from pytest_wheelcheck.system import cache
 
 #: Bump when the folders of launchers change.
@@ -62,7 +62,7 @@ def loaded(root: Path, architecture: Architecture, folders: Sequence[Path]) -> L
     # musl's loader reads no cache (ldso/dynlink.c).
     before = [str(root / architecture.loader), "--inhibit-cache"] if musl is None else [str(musl)]
     before.append("--argv0")
-    at = native()
+    at = host_architecture()
     if at is not None and at.name != architecture.name and (setarch := shutil.which("setarch")):
         # So that uname tells the architecture of the program (personality(2), PER_LINUX32).
         before = [setarch, architecture.name, *before]
@@ -115,7 +115,7 @@ def program_of(python: Path) -> Path:
 def present(launch: Launch, program: Path, library: Path) -> bool:
     """Tell whether :func:`provision` has made this launcher before."""
     ending = _ending(launch.text(program), library)
-    return any(cache.present(f"launchers/{each.name}") for each in (cache.root() / "launchers").glob(f"*-{ending}"))
+    return any(cache.find(f"launchers/{each.name}") for each in (cache.root() / "launchers").glob(f"*-{ending}"))
 
 
 def write(folder: Path, text: str, stem: str) -> Path:

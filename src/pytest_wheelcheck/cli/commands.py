@@ -185,7 +185,7 @@ def install(architecture: str, versions: Sequence[str], sources: Sources, *, as_
     """Make interpreters ready, and QEMU with them."""
     platform = platform_of(architecture)
     texts = versions or ["{}.{}".format(*sys.version_info[:2])]
-    with progress.shown():
+    with progress.log_to():
         made = [obtain(platform, _interpreter(text), sources) for text in texts]
     _print([_described(each) for each in made], [str(each.python) for each in made], as_json=as_json)
     return 0
@@ -207,7 +207,7 @@ def execute(architecture: str, version: str, words: Sequence[str], sources: Sour
     given = [*words]
     if given[:1] == ["--"]:
         del given[0]
-    with progress.shown():
+    with progress.log_to():
         found = obtain(platform_of(architecture), _interpreter(version), sources)
     folder = str(found.python.parent)
     program, *rest = given or ["python"]
@@ -215,7 +215,7 @@ def execute(architecture: str, version: str, words: Sequence[str], sources: Sour
     env["PATH"] = os.pathsep.join((folder, env.get("PATH", os.defpath)))
     if re.fullmatch(r"python(3(\.\d+t?)?)?", program):
         program = str(found.python)
-    return process.become([program, *rest], env)
+    return process.exec_program([program, *rest], env)
 
 
 def _described(runtime: Runtime) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def kept() -> list[Kept]:
             found.append(
                 Kept(
                     key=f"{kind}/{folder.name}",
-                    size=progress.size(folder),
+                    size=progress.directory_size(folder),
                     age=now - folder.stat().st_mtime,
                     unused=now - mark.stat().st_mtime,
                 )
@@ -336,11 +336,11 @@ def remove(names: Sequence[str], *, as_json: bool = False) -> int:
             sys.stderr.write(f"wheelcheck: {name} is not in the cache; `wheelcheck runtime list` shows what is\n")
             status = 1
         for each in chosen:
-            cache.discard(each.key)
+            cache.remove(each.key)
             removed[each.key] = None
     for launcher in (cache.root() / "launchers").glob("*/bin/python3.*"):
         if not launcher.is_symlink() and not _leads(launcher):
-            cache.discard(f"launchers/{launcher.parent.parent.name}")
+            cache.remove(f"launchers/{launcher.parent.parent.name}")
     _print(list(removed), list(removed), as_json=as_json)
     return status
 
@@ -356,8 +356,8 @@ def _leads(launcher: Path) -> bool:
 
 def show_cache() -> int:
     """Print where the cache is, and how much there is of what."""
-    kinds: dict[str, list[cache.Thing]] = {}
-    for thing in cache.things():
+    kinds: dict[str, list[cache.Entry]] = {}
+    for thing in cache.entries():
         kinds.setdefault(thing.key.partition("/")[0] if thing.whole else "half made", []).append(thing)
     for kind, found in sorted(kinds.items()):
         sys.stdout.write(f"{sum(each.size for each in found) / 1e6:6.0f} MB  {len(found):4} {kind}\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_wheelcheck.backends import bubblewrap
 from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, native
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture
 from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Platform, Provider, Request, here
 from pytest_wheelcheck.model import Runtime
 from pytest_wheelcheck.targets.plan import NEWEST_KNOWN
@@ -208,7 +208,7 @@ def _advice(
         yield "install it: PATH, pyenv's and uv's folders are looked into"
     elif platform.system != "linux":
         yield "install it, if this machine can run it: PATH, pyenv's and uv's folders are looked into"
-    if platform.system != "linux" or native() is None:
+    if platform.system != "linux" or host_architecture() is None:
         return
     if any(reason.startswith("debian: ") for reason in reasons) and not found:
         yield "ini wheel_apt_source names an archive that has the architecture"

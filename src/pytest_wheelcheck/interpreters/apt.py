@@ -35,7 +35,7 @@ SUITES = {"debian": ("unstable", "testing", "stable", "oldstable", "oldoldstable
 _UBUNTU_RELEASES = Path("/usr/share/distro-info/ubuntu.csv")
 
 #: Beside what was unpacked: the archive and the suite that it came from.
-_SOURCE = "source.json"
+_ORIGIN = "source.json"
 
 #: Seconds for which an answer of the archive's indexes is good; a package that is gone meanwhile asks again.
 FRESH = 7 * 24 * 3600.0
@@ -61,7 +61,7 @@ _LINE = re.compile(r"\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]*)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Archive:
+class Repository:
     """A package archive that the host uses.
 
     :param uri: of the mirror.
@@ -94,7 +94,7 @@ def _ubuntu_releases() -> list[str]:
         return []
 
 
-def named(source: str) -> Archive:
+def parse_source(source: str) -> Repository:
     """Read an archive from a line of ``sources.list(5)``: ``deb [signed-by=KEYRING] URI SUITE main``.
 
     :raises RuntimeUnavailableError: it is not such a line.
@@ -107,10 +107,10 @@ def named(source: str) -> Archive:
         )
     key = re.search(r"signed-by=(\S+)", match[1] or "")
     distribution = "ubuntu" if "ubuntu" in match[2] else "debian"
-    return Archive(uri=match[2], signed_by=key[1] if key else "", distribution=distribution, codename=match[3])
+    return Repository(uri=match[2], signed_by=key[1] if key else "", distribution=distribution, codename=match[3])
 
 
-def archive() -> Archive | None:
+def host_repository() -> Repository | None:
     """Find the archive from which the host itself was installed; ``None`` where it is no Debian or Ubuntu."""
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         return None
@@ -124,13 +124,13 @@ def archive() -> Archive | None:
     codename = release.get("UBUNTU_CODENAME" if distribution == "ubuntu" else "VERSION_CODENAME", "")
     if not distribution:
         return None
-    for uri, suite, components, signed_by in _entries():
+    for uri, suite, components, signed_by in _host_sources():
         if suite == codename and "main" in components:
-            return Archive(uri=uri, signed_by=signed_by, distribution=distribution, codename=codename)
+            return Repository(uri=uri, signed_by=signed_by, distribution=distribution, codename=codename)
     return None
 
 
-def _entries() -> Iterator[tuple[str, str, list[str], str]]:
+def _host_sources() -> Iterator[tuple[str, str, list[str], str]]:
     """Yield URI, suite, components and key of every binary source of the host."""
     for file in sorted((SOURCES / "sources.list.d").glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", _text(file)):
@@ -173,7 +173,7 @@ def _fields(stanza: str) -> dict[str, str]:
 
 
 #: Why a suite has nothing, where that is its nature.
-LACKS = "the host's archive does not carry the architecture"
+NO_ARCHITECTURE = "the host's archive does not carry the architecture"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,13 +194,13 @@ class Suite:
     problem: str = ""
 
 
-def survey(
-    found: Archive,
+def query_suites(
+    repository: Repository,
     architecture: str,
     names: Sequence[str],
     *,
     offline: bool = False,
-    again: bool = False,
+    refresh: bool = False,
 ) -> tuple[Suite, ...]:
     """Ask suites of an archive what they have for an architecture, all at once: 8 to 11 MB each.
 
@@ -209,42 +209,42 @@ def survey(
     :param architecture: Debian's name of it.
     :param names: of the suites.
     :param offline: only tell what is remembered, however old.
-    :param again: ask, whatever is remembered.
+    :param refresh: ask, whatever is remembered.
     """
 
     def one(name: str) -> Suite:
-        return _remembered(found, architecture, name, offline=offline, again=again)
+        return _remembered(repository, architecture, name, offline=offline, refresh=refresh)
 
     if len(names) < 2:
         return tuple(map(one, names))
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        return tuple(process.gather(pool, one, names))
+        return tuple(process.map_concurrently(pool, one, names))
 
 
-def _remembered(found: Archive, architecture: str, name: str, *, offline: bool, again: bool) -> Suite:
-    file = _file(found, architecture, name)
+def _remembered(repository: Repository, architecture: str, name: str, *, offline: bool, refresh: bool) -> Suite:
+    file = _file(repository, architecture, name)
     kept = _kept(file)
-    if kept is not None and not again and (offline or time.time() < kept[0]):
+    if kept is not None and not refresh and (offline or time.time() < kept[0]):
         return kept[1]
     if offline:
         return Suite(name=name, codename=name, problem="this run is offline, and the host's archive was never asked")
     try:
         with cache.locked(f"archives/{file.stem}"):
             kept = _kept(file)
-            if kept is None or time.time() >= kept[0] or again:
-                suite = _ask(found, architecture, name)
+            if kept is None or time.time() >= kept[0] or refresh:
+                suite = _ask(repository, architecture, name)
                 kept = time.time() + (_FAILED if suite.problem else FRESH), suite
                 text = json.dumps({"until": kept[0], "suite": asdict(suite)})
                 # A suite goes by several names: the answer holds for all of them.
                 for other in {name} if suite.problem else {name, suite.codename, suite.alias}:
-                    _keep(_file(found, architecture, other), text)
+                    _keep(_file(repository, architecture, other), text)
     except WheelcheckError as error:
         return Suite(name=name, codename=name, problem=error.what)
     return kept[1]
 
 
-def _file(found: Archive, architecture: str, name: str) -> Path:
-    key = cache.digest(str(_GENERATION), found.uri, found.signed_by, architecture, name)
+def _file(repository: Repository, architecture: str, name: str) -> Path:
+    key = cache.digest(str(_GENERATION), repository.uri, repository.signed_by, architecture, name)
     return cache.root() / "archives" / f"{key}.json"
 
 
@@ -265,11 +265,11 @@ def _kept(file: Path) -> tuple[float, Suite] | None:
         return None
 
 
-def _ask(found: Archive, architecture: str, name: str) -> Suite:
-    with temporary.temporary() as work:
-        command = [*_apt_get(found, name, work, architecture), "update"]
+def _ask(repository: Repository, architecture: str, name: str) -> Suite:
+    with temporary.directory() as work:
+        command = [*_apt_get(repository, name, work, architecture), "update"]
         try:
-            done = process.run(command, timeout=_UPDATE_DEADLINE, tied=True)
+            done = process.run(command, timeout=_UPDATE_DEADLINE, end_with_parent=True)
         except ProcessError as error:
             return Suite(name=name, codename=name, problem=_why(error.details, architecture, error.what))
         lists = work / "state" / "lists"
@@ -288,7 +288,7 @@ def _why(said: str, architecture: str, what: str) -> str:
     if re.search(r"Could not (connect|resolve)|Temporary failure|timed out|unreachable|refused", said):
         return "the host's archive cannot be reached"
     if "404" in said or "does not have" in said:
-        return f"{LACKS} {architecture}"
+        return f"{NO_ARCHITECTURE} {architecture}"
     lines = [line for line in said.strip().splitlines() if line.startswith("E:")]
     return f"the host's archive cannot be used: {(lines or [what])[0]}"
 
@@ -297,7 +297,7 @@ def _why(said: str, architecture: str, what: str) -> str:
 
 
 def fetch(
-    found: Archive,
+    repository: Repository,
     suite: str,
     packages: Sequence[str],
     into: Path,
@@ -315,38 +315,38 @@ def fetch(
     :returns: names and versions of all that was unpacked.
     :raises ProcessError: apt could not give them.
     """
-    with temporary.temporary() as work:
-        apt_get = _apt_get(found, suite, work, architecture)
-        process.run([*apt_get, "update"], tied=True)
+    with temporary.directory() as work:
+        apt_get = _apt_get(repository, suite, work, architecture)
+        process.run([*apt_get, "update"], end_with_parent=True)
         wanted = list(packages)
         index = b"\n".join(path.read_bytes() for path in (work / "state/lists").glob("*_Packages"))
         wanted += [name for name in optional if f"\nPackage: {name}\n".encode() in index]
         if dependencies:
             words = ["install", "-y", "--no-install-recommends", "--download-only", *wanted]
-            process.run([*apt_get, *words], tied=True)
+            process.run([*apt_get, *words], end_with_parent=True)
             folder = work / "cache" / "archives"
         else:
-            process.run([*apt_get, "download", *wanted], cwd=work / "debs", tied=True)
+            process.run([*apt_get, "download", *wanted], cwd=work / "debs", end_with_parent=True)
             folder = work / "debs"
         return _unpack(folder, into)
 
 
-def remember(folder: Path, source: Archive, suite: str) -> None:
+def write_origin(folder: Path, repository: Repository, suite: str) -> None:
     """Write down where the packages in a folder came from."""
-    text = json.dumps({"archive": asdict(source), "suite": suite})
-    (folder / _SOURCE).write_text(text, encoding="utf-8")
+    text = json.dumps({"archive": asdict(repository), "suite": suite})
+    (folder / _ORIGIN).write_text(text, encoding="utf-8")
 
 
-def remembered(folder: Path) -> tuple[Archive, str] | None:
-    """Tell what :func:`remember` wrote: archive and suite."""
+def read_origin(folder: Path) -> tuple[Repository, str] | None:
+    """Tell what :func:`write_origin` wrote: archive and suite."""
     try:
-        told = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
-        return Archive(**told["archive"]), str(told["suite"])
+        told = json.loads((folder / _ORIGIN).read_text(encoding="utf-8"))
+        return Repository(**told["archive"]), str(told["suite"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-class Index:
+class SuitePackages:
     """One suite's packages for one architecture, for as long as its folder is there.
 
     :param command: apt-get with a state of its own, whose index was fetched.
@@ -374,16 +374,16 @@ class Index:
 
 
 @contextlib.contextmanager
-def opened(found: Archive, suite: str, architecture: str) -> Iterator[Index]:
+def open_suite(repository: Repository, suite: str, architecture: str) -> Iterator[SuitePackages]:
     """Fetch the index of a suite, for several questions.
 
     :param architecture: Debian's name of it.
     :raises ProcessError: it cannot be had.
     """
-    with temporary.temporary() as work:
-        command = _apt_get(found, suite, work, architecture)
+    with temporary.directory() as work:
+        command = _apt_get(repository, suite, work, architecture)
         process.run([*command, "update"])
-        yield Index(command, work)
+        yield SuitePackages(command, work)
 
 
 def _unpack(folder: Path, into: Path) -> dict[str, str]:
@@ -391,40 +391,40 @@ def _unpack(folder: Path, into: Path) -> dict[str, str]:
     files = sorted(folder.glob("*.deb"))
     # Folders that are links since the merge of /usr come first, or a package would make them.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        process.gather(pool, lambda file: process.run(["dpkg-deb", "-x", file, into]), files)
+        process.map_concurrently(pool, lambda file: process.run(["dpkg-deb", "-x", file, into]), files)
     names = (file.name.split("_") for file in files)
     return {parts[0]: parts[1].replace("%3a", ":") for parts in names}
 
 
-def unpack(
+def fetch_newest(
     packages: Sequence[str],
     into: Path,
     *,
     work: Path,
     architecture: str = "amd64",
-    source: Archive | None = None,
+    repository: Repository | None = None,
 ) -> str:
     """Download packages from the newest suite that has all of them, and unpack them. Takes no dependencies.
 
     :param into: folder that becomes their root.
     :param work: an empty folder for apt's state.
     :param architecture: Debian's name of it.
-    :param source: where to fetch them from; ``None`` for the host's archive.
+    :param repository: where to fetch them from; ``None`` for the host's archive.
     :returns: the suite.
     :raises RuntimeUnavailableError: the host has no such archive, or no suite has the packages.
     """
-    found = source or archive()
-    if found is None:
+    repository = repository or host_repository()
+    if repository is None:
         raise RuntimeUnavailableError(
             f"{', '.join(packages)} cannot be fetched",
             cause="this host has no apt, or its sources do not name the archive of its release",
         )
     problem: ProcessError | None = None
-    for suite in dict.fromkeys(found.suites):
+    for suite in dict.fromkeys(repository.suites):
         try:
-            apt_get = _apt_get(found, suite, work / suite, architecture)
-            process.run([*apt_get, "update"], tied=True)
-            process.run([*apt_get, "download", *packages], cwd=work / suite / "debs", tied=True)
+            apt_get = _apt_get(repository, suite, work / suite, architecture)
+            process.run([*apt_get, "update"], end_with_parent=True)
+            process.run([*apt_get, "download", *packages], cwd=work / suite / "debs", end_with_parent=True)
         except ProcessError as error:
             problem = error
             continue
@@ -438,16 +438,16 @@ def unpack(
     ) from problem
 
 
-def _apt_get(found: Archive, suite: str, work: Path, architecture: str) -> list[str | Path]:
+def _apt_get(repository: Repository, suite: str, work: Path, architecture: str) -> list[str | Path]:
     """Prepare a state of apt in *work*, and give the command that uses it and nothing else."""
     for folder in ("state/lists/partial", "cache/archives/partial", "debs"):
         (work / folder).mkdir(parents=True, exist_ok=True)
-    key = found.signed_by
+    key = repository.signed_by
     if "BEGIN PGP" in key:
         (work / "key.asc").write_text(key.strip() + "\n", encoding="utf-8")
         key = str(work / "key.asc")
     option = f"[signed-by={','.join(key.split())}] " if key else ""
-    (work / "sources.list").write_text(f"deb {option}{found.uri} {suite} main\n", encoding="utf-8")
+    (work / "sources.list").write_text(f"deb {option}{repository.uri} {suite} main\n", encoding="utf-8")
     # With /dev/null, an unprivileged user fails on dpkg's lock, which lies beside the file.
     (work / "status").write_text("", encoding="utf-8")
     settings = {

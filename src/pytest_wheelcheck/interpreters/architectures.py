@@ -111,7 +111,7 @@ ALIASES = {
 
 
 @_once
-def native() -> Architecture | None:
+def host_architecture() -> Architecture | None:
     """Tell the architecture of this host's kernel; ``None`` where it is none of the table, or no Linux."""
     if not sys.platform.startswith("linux"):
         return None
@@ -128,7 +128,7 @@ def runs_natively(name: str) -> bool:
     A 64-bit x86 kernel runs those of i686 where it was built to (``CONFIG_IA32_EMULATION``), which its list of
     personalities does not tell; so a tiny one is tried.
     """
-    at = native()
+    at = host_architecture()
     if at is None:
         return False
     return at.name == name or (at.name == "x86_64" and name == "i686" and _runs_i386())

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt, debian
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, native
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture
 from pytest_wheelcheck.system import cache, temporary
 from pytest_wheelcheck.system.progress import step
 
@@ -35,7 +35,7 @@ _ORIGIN = "c-library.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CLibrary:
+class LibcPackage:
     """A C library that can be had, or was.
 
     :param architecture: as in platform tags.
@@ -53,7 +53,7 @@ class CLibrary:
     package: str
     cross: bool
     suite: str
-    archive: apt.Archive | None = None
+    archive: apt.Repository | None = None
 
     @property
     def key(self) -> str:
@@ -65,47 +65,47 @@ class CLibrary:
 def find(
     architecture: Architecture,
     libc: str,
-    archives: Sequence[apt.Archive],
+    archives: Sequence[apt.Repository],
     *,
     offline: bool = False,
     cross: bool = True,
-    least: tuple[int, int] = (0, 0),
-) -> CLibrary | None:
+    minimum: tuple[int, int] = (0, 0),
+) -> LibcPackage | None:
     """Find a C library: one that is in the cache, else one of an archive; nothing is fetched.
 
     :param libc: ``glibc`` or ``musl``.
     :param cross: whether the ``-cross`` packages will do.
-    :param least: the oldest version that is of use; where there is none, an older one is given.
+    :param minimum: the oldest version that is of use; where there is none, an older one is given.
     """
-    found = _find(architecture, libc, archives, offline=offline, cross=cross, least=least)
-    if found is None and least > (0, 0):
-        return _find(architecture, libc, archives, offline=offline, cross=cross, least=(0, 0))
+    found = _find(architecture, libc, archives, offline=offline, cross=cross, minimum=minimum)
+    if found is None and minimum > (0, 0):
+        return _find(architecture, libc, archives, offline=offline, cross=cross, minimum=(0, 0))
     return found
 
 
 def _find(
     architecture: Architecture,
     libc: str,
-    archives: Sequence[apt.Archive],
+    archives: Sequence[apt.Repository],
     *,
     offline: bool,
     cross: bool,
-    least: tuple[int, int],
-) -> CLibrary | None:
+    minimum: tuple[int, int],
+) -> LibcPackage | None:
     kept = [each for each in _kept() if (each.architecture, each.libc) == (architecture.name, libc)]
-    kept = [each for each in kept if each.version >= least and (cross or not each.cross)]
+    kept = [each for each in kept if each.version >= minimum and (cross or not each.cross)]
     if kept:
         return max(kept, key=lambda each: (not each.cross, each.version))
     if offline:
         return None
-    at = native()
+    at = host_architecture()
     ways = [(archive, "musl" if libc == "musl" else "libc6", architecture.debian) for archive in archives]
     if cross and libc == "glibc" and at is not None:
         ways += [(archive, f"libc6-{architecture.debian}-cross", at.debian) for archive in archives]
     for archive, name, asked in ways:
-        oldest = max(least, _MUSL_SINCE) if libc == "musl" else least
+        oldest = max(minimum, _MUSL_SINCE) if libc == "musl" else minimum
         if suite := debian.suite_with(name, archive, asked, least=oldest):
-            return CLibrary(
+            return LibcPackage(
                 architecture=architecture.name,
                 libc=libc,
                 version=debian.apt_version(suite.packages[name]),
@@ -117,7 +117,7 @@ def _find(
     return None
 
 
-def provide(found: CLibrary) -> Path:
+def provide(found: LibcPackage) -> Path:
     """Give the root of a C library, made if need be.
 
     :raises RuntimeUnavailableError: it cannot be fetched.
@@ -126,10 +126,10 @@ def provide(found: CLibrary) -> Path:
     def make(side: Path) -> None:
         what = f"{found.libc} {found.version[0]}.{found.version[1]} for {found.architecture} of {found.suite}"
         with step(what, side):
-            lay(found, side / "root")
-            debian.tidy(side / "root", cache.place(found.key) / "root")
+            install(found, side / "root")
+            debian.tidy(side / "root", cache.path(found.key) / "root")
             if found.archive is not None:
-                apt.remember(side, found.archive, found.suite)
+                apt.write_origin(side, found.archive, found.suite)
             (side / _ORIGIN).write_text(
                 json.dumps(
                     {
@@ -147,7 +147,7 @@ def provide(found: CLibrary) -> Path:
     return cache.provision(found.key, make) / "root"
 
 
-def lay(found: CLibrary, root: Path) -> None:
+def install(found: LibcPackage, root: Path) -> None:
     """Lay a C library and its kin into a root.
 
     :raises RuntimeUnavailableError: it cannot be fetched.
@@ -175,7 +175,7 @@ def lay(found: CLibrary, root: Path) -> None:
         ) from error
 
 
-def musl_loader(architecture: str) -> str:
+def musl_loader_name(architecture: str) -> str:
     """Name musl's loader (musl's ``configure``, LDSO_PATHNAME).
 
     :param architecture: as in platform tags.
@@ -183,24 +183,24 @@ def musl_loader(architecture: str) -> str:
     return f"ld-musl-{ {'armv7l': 'armhf', 'i686': 'i386', 'ppc64le': 'powerpc64le'}.get(architecture, architecture) }.so.1"
 
 
-def _kept() -> list[CLibrary]:
+def _kept() -> list[LibcPackage]:
     found = []
     for file in sorted((cache.root() / "roots").glob(f"*/{_ORIGIN}")):
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
-            each = CLibrary(**{**told, "version": tuple(told["version"])})
+            each = LibcPackage(**{**told, "version": tuple(told["version"])})
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if cache.complete(each.key) and cache.place(each.key) == file.parent:
+        if cache.is_complete(each.key) and cache.path(each.key) == file.parent:
             found.append(each)
     return found
 
 
-def _lay_cross(found: CLibrary, architecture: Architecture, root: Path) -> None:
-    at = native()
+def _lay_cross(found: LibcPackage, architecture: Architecture, root: Path) -> None:
+    at = host_architecture()
     assert found.archive is not None  # noqa: S101  the caller looked
     assert at is not None  # noqa: S101  it was found for this host
-    with temporary.temporary() as apart:
+    with temporary.directory() as apart:
         names = [f"{name}-{architecture.debian}-cross" for name in _CROSS]
         apt.fetch(
             found.archive,
@@ -221,19 +221,19 @@ def _lay_cross(found: CLibrary, architecture: Architecture, root: Path) -> None:
     loader.symlink_to(os.path.relpath(libraries / loader.name, loader.parent))
 
 
-def _lay_musl(archive: apt.Archive, suite: str, architecture: Architecture, root: Path) -> None:
+def _lay_musl(archive: apt.Repository, suite: str, architecture: Architecture, root: Path) -> None:
     """Lay musl's C library, and a zlib that it can load."""
     folder = root / "usr" / "lib"
     folder.mkdir(parents=True)
-    with temporary.temporary() as apart:
+    with temporary.directory() as apart:
         names = ["musl", "zlib1g"]
         apt.fetch(archive, suite, names, apart, architecture=architecture.debian, dependencies=False)
         debian.merge(apart)
         (loader,) = apart.glob("usr/lib/*-linux-musl*/libc.so")
-        shutil.copy2(loader, folder / musl_loader(architecture.name))
+        shutil.copy2(loader, folder / musl_loader_name(architecture.name))
         zlib = next(path for path in apart.glob("usr/lib/*-linux-gnu*/libz.so.1.*") if path.is_file())
         (folder / "libz.so.1").write_bytes(_for_musl(zlib.read_bytes()))
-    (folder / f"libc.musl-{architecture.name}.so.1").symlink_to(musl_loader(architecture.name))
+    (folder / f"libc.musl-{architecture.name}.so.1").symlink_to(musl_loader_name(architecture.name))
 
 
 def _for_musl(zlib: bytes) -> bytes:

@@ -23,7 +23,7 @@ from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.interpreters import apt
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, native, runs_natively
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Offer, Platform, Request, here
 from pytest_wheelcheck.interpreters.host import Facts, HostProvider, facts_from_json, facts_to_json, query
 from pytest_wheelcheck.model import Runtime
@@ -95,7 +95,7 @@ class DebianProvider:
 
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
-        at = native()
+        at = host_architecture()
         architecture = ARCHITECTURES.get(request.platform.architecture)
         if request.python is not None or at is None or architecture is None or request.platform.system != "linux":
             return Answer()
@@ -123,11 +123,11 @@ class DebianProvider:
             return Answer(offers=tuple(found))
         return Answer(offers=tuple(found), reason=reason, fault=fault)
 
-    def _archive(self) -> apt.Archive | None:
-        return apt.named(self._source) if self._source else apt.archive()
+    def _archive(self) -> apt.Repository | None:
+        return apt.parse_source(self._source) if self._source else apt.host_repository()
 
     def _ask(
-        self, archive: apt.Archive, architecture: Architecture, request: Request, kept: Sequence[Offer]
+        self, archive: apt.Repository, architecture: Architecture, request: Request, kept: Sequence[Offer]
     ) -> tuple[list[Offer], str, bool]:
         """Ask the suites, those that people use first, until all that is wanted was found.
 
@@ -138,7 +138,7 @@ class DebianProvider:
         seen: set[str] = set()
         empty = True
         for batch in batches(archive):
-            suites = apt.survey(
+            suites = apt.query_suites(
                 archive, architecture.debian, [name for name in batch if name not in seen], offline=self._offline
             )
             for suite in suites:
@@ -154,8 +154,8 @@ class DebianProvider:
             advice = f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name} VERSION"
             return found, f"not in the cache, and this run is offline; {advice}", True
         if not found and not problems and empty:
-            problems[f"{apt.LACKS} {architecture.debian}"] = None
-        return found, "; ".join(problems), empty and not all(apt.LACKS in problem for problem in problems)
+            problems[f"{apt.NO_ARCHITECTURE} {architecture.debian}"] = None
+        return found, "; ".join(problems), empty and not all(apt.NO_ARCHITECTURE in problem for problem in problems)
 
     def get(self, offer: Offer) -> Runtime:
         """See :meth:`.base.Provider.get`."""
@@ -184,7 +184,7 @@ class DebianProvider:
         """Give a native CPython of a minor version: the host's, else the archive's; ``None`` where there is none."""
         if found := of_host(self._host, version):
             return found
-        at = native()
+        at = host_architecture()
         if at is None:
             return None
         request = Request(
@@ -230,8 +230,8 @@ class DebianProvider:
                     f"{what} could not be fetched", cause=error.what, details=error.details
                 ) from error
             (side / _ORIGIN).write_text(json.dumps(asdict(candidate)), encoding="utf-8")
-            apt.remember(side, archive, candidate.suite)
-            final = cache.place(candidate.key)
+            apt.write_origin(side, archive, candidate.suite)
+            final = cache.path(candidate.key)
             if emulator is None:
                 self._renew_loader(archive, candidate, architecture, side)
             tidy(side / "root", final / "root")
@@ -239,15 +239,15 @@ class DebianProvider:
             finish(side, final, architecture, qemu_path, stand_in, stem=f"3.{candidate.minor}", smoke=_SMOKE)
 
     def _renew_loader(
-        self, archive: apt.Archive, candidate: _Candidate, architecture: Architecture, side: Path
+        self, archive: apt.Repository, candidate: _Candidate, architecture: Architecture, side: Path
     ) -> None:
         """Take a newer C library where the suite's own loader cannot hand on the launcher's name."""
         merge(side / "root")
-        (own,) = apt.survey(archive, architecture.debian, [candidate.suite])
+        (own,) = apt.query_suites(archive, architecture.debian, [candidate.suite])
         if apt_version(own.packages.get("libc6", "")) >= ARGV0_SINCE:
             return
         for batch in batches(archive):
-            for suite in apt.survey(archive, architecture.debian, batch):
+            for suite in apt.query_suites(archive, architecture.debian, batch):
                 if apt_version(suite.packages.get("libc6", "")) >= ARGV0_SINCE:
                     newer = side / "libc"
                     apt.fetch(
@@ -448,7 +448,7 @@ def _platform(architecture: Architecture, facts: Facts) -> Platform:
     return Platform(system="linux", architecture=architecture.name, libc=facts.libc)
 
 
-def batches(archive: apt.Archive) -> Iterator[list[str]]:
+def batches(archive: apt.Repository) -> Iterator[list[str]]:
     """Order the suites: the host's own and the newest released, then the older ones, then those in the making."""
     late = [name for name in archive.suites if name in {"unstable", "testing", "devel"}]
     released = [name for name in archive.suites if name not in late and name != archive.codename]
@@ -460,7 +460,7 @@ def batches(archive: apt.Archive) -> Iterator[list[str]]:
 
 
 def suite_with(
-    package: str, archive: apt.Archive, architecture: str, *, offline: bool = False, least: tuple[int, ...] = ()
+    package: str, archive: apt.Repository, architecture: str, *, offline: bool = False, least: tuple[int, ...] = ()
 ) -> apt.Suite | None:
     """Find the suite to take a package from: the host's own or a released one first.
 
@@ -468,7 +468,7 @@ def suite_with(
     :param least: the oldest version of it that will do.
     """
     for batch in batches(archive):
-        for suite in apt.survey(archive, architecture, batch, offline=offline):
+        for suite in apt.query_suites(archive, architecture, batch, offline=offline):
             if package in suite.packages:
                 upstream = re.match(r"(?:\d+:)?([\d.]+)", suite.packages[package])
                 if not least or (upstream and tuple(map(int, upstream[1].strip(".").split("."))) >= least):
@@ -523,5 +523,5 @@ def _kept(architecture: Architecture, provider: str) -> Iterator[Offer]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             candidate = _Candidate(**json.loads(file.read_text(encoding="utf-8")))
             facts = facts_of(file.parent)
-            if facts is not None and cache.complete(candidate.key) and cache.place(candidate.key) == file.parent:
+            if facts is not None and cache.is_complete(candidate.key) and cache.path(candidate.key) == file.parent:
                 yield _offer(candidate, architecture, facts.version, facts.libc_version, provider)

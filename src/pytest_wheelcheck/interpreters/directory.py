@@ -139,7 +139,7 @@ def _parse(text: str) -> Sysroot:
     path = Path(rest.strip()).expanduser().absolute()
     if path.is_symlink() and not path.is_dir():
         # Within a root file system, as absolute links of its programs are meant.
-        seen = (link_farm.inside(parent, path) for parent in path.parents if parent != Path("/"))
+        seen = (link_farm.resolve(parent, path) for parent in path.parents if parent != Path("/"))
         path = next((each for each in seen if each is not None), path)
     if not path.exists():
         raise UsageError(f"{said}: there is no {path}", advice="name an unpacked root file system, or an interpreter")
@@ -180,9 +180,9 @@ def _programs(path: Path) -> Iterator[tuple[Path, Path]]:
         yield path.parent, path
         return
     for place in _PLACES:
-        for folder in link_farm.expand(path, place):
-            for name in link_farm.names(folder):
-                if _NAME.fullmatch(name) and (program := link_farm.inside(path, folder / name)) is not None:
+        for folder in link_farm.matching_directories(path, place):
+            for name in link_farm.entry_names(folder):
+                if _NAME.fullmatch(name) and (program := link_farm.resolve(path, folder / name)) is not None:
                     yield path, program
 
 
@@ -268,7 +268,7 @@ def _root(start: Path, loader: str) -> Path | None:
 def _loader_in(root: Path, loader: str) -> Path | None:
     """Find the loader in a root, also where the links of the merged ``/usr`` are missing."""
     name = loader.lstrip("/")
-    return link_farm.inside(root, root / name) or link_farm.inside(root, root / "usr" / name)
+    return link_farm.resolve(root, root / name) or link_farm.resolve(root, root / "usr" / name)
 
 
 def _micro(program: Path, library: Path, minor: int) -> int:
@@ -294,7 +294,7 @@ def _libc_version(root: Path, loader: str, libc: str, architecture: Architecture
             *(f"{folder}/{architecture.multiarch}" for folder in ("lib", "usr/lib")),
             *("lib64", "usr/lib64", "lib", "usr/lib"),
         )
-        files = (link_farm.inside(root, root / place / "libc.so.6") for place in places)
+        files = (link_farm.resolve(root, root / place / "libc.so.6") for place in places)
         file = next((each for each in files if each is not None), None)
     if file is not None:
         with contextlib.suppress(OSError):
@@ -372,7 +372,7 @@ class DirectoryProvider:
             root = c_library.provide(library)
         key = found.key(architecture.name)
         folder = cache.provision(
-            key, lambda side: _make(sysroot, found, architecture, emulator, stand_in, root, cache.place(key), side)
+            key, lambda side: _make(sysroot, found, architecture, emulator, stand_in, root, cache.path(key), side)
         )
         return debian.runtime(
             folder,
@@ -387,15 +387,17 @@ class DirectoryProvider:
         )
 
     def _emulator(self, architecture: Architecture) -> Path:
-        archive = apt.named(self._source) if self._source else None
+        archive = apt.parse_source(self._source) if self._source else None
         return emulators.find(architecture, archive=archive, offline=self._offline).path
 
-    def _c_library(self, architecture: Architecture, found: Found, least: tuple[int, int]) -> c_library.CLibrary | None:
+    def _c_library(
+        self, architecture: Architecture, found: Found, least: tuple[int, int]
+    ) -> c_library.LibcPackage | None:
         try:
-            archives = [archive for archive, _ in standard_library.archives(self._source)]
+            archives = [archive for archive, _ in standard_library.repositories(self._source)]
         except RuntimeUnavailableError:
             archives = []
-        return c_library.find(architecture, found.libc, archives, offline=self._offline, least=least)
+        return c_library.find(architecture, found.libc, archives, offline=self._offline, minimum=least)
 
     def _offer(self, sysroot: Sysroot, found: Found, libc_version: tuple[int, int]) -> Offer:
         emulated, why = not runs_natively(sysroot.architecture), ""
@@ -451,10 +453,10 @@ def _copy_library(found: Found, into: Path) -> None:
     root = found.root or found.library
     into.mkdir(parents=True)
     (into / "site-packages").mkdir()
-    for name in link_farm.names(found.library):
+    for name in link_farm.entry_names(found.library):
         if name in _LEFT_OUT:
             continue
-        source = link_farm.inside(root, found.library / name)
+        source = link_farm.resolve(root, found.library / name)
         if source is None:
             continue
         if name == "lib-dynload":
@@ -467,6 +469,6 @@ def _copy_library(found: Found, into: Path) -> None:
             shutil.copyfile(source, into / name)
     if found.library.parent.parent != found.root and found.library.parent.parent.name != "usr":
         # Libraries that stand beside it: libpython, of an installation with a prefix of its own.
-        for name in link_farm.names(found.library.parent):
+        for name in link_farm.entry_names(found.library.parent):
             if name.endswith(".so") or ".so." in name:
                 (into.parent / name).symlink_to(found.library.parent / name)

@@ -426,7 +426,7 @@ class HostProvider:
                 # Links to one executable are one interpreter, also those of virtual environments.
                 unique.setdefault(path.resolve(strict=True), where)
         with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 2) + 1)) as pool:
-            judged = process.gather(pool, self._judge, unique)
+            judged = process.map_concurrently(pool, self._judge, unique)
         result: dict[Path, Found] = {}
         for facts, where in zip(judged, unique.values(), strict=True):
             if facts is not None:

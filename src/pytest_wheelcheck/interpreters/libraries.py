@@ -138,7 +138,7 @@ def equip(runtime: Runtime, sonames: frozenset[str], *, offline: bool = False) -
             )
         with step(f"{listed} for {architecture.name} of {suite}", side):
             _fetch(archive, suite, architecture, sonames, root, side)
-            _join(root, side, cache.place(key), architecture)
+            _join(root, side, cache.path(key), architecture)
 
     joined = cache.provision(key, make) / "root"
     before, after = (tuple(word.replace(str(root), str(joined)) for word in words) for words in runtime.launch)
@@ -153,9 +153,9 @@ def equip(runtime: Runtime, sonames: frozenset[str], *, offline: bool = False) -
     return replace(runtime, python=python, launch=(before, after))
 
 
-def _source(root: Path) -> tuple[apt.Archive, str]:
+def _source(root: Path) -> tuple[apt.Repository, str]:
     """Tell where a root came from."""
-    if found := apt.remembered(root.parent):
+    if found := apt.read_origin(root.parent):
         return found
     raise RuntimeUnavailableError(
         "further libraries cannot be fetched for this interpreter",
@@ -182,7 +182,7 @@ def _library_folders(root: Path, architecture: Architecture) -> tuple[Path, ...]
 
 
 def _fetch(
-    archive: apt.Archive,
+    archive: apt.Repository,
     suite: str,
     architecture: Architecture,
     sonames: frozenset[str],
@@ -195,7 +195,7 @@ def _fetch(
     places = (*_library_folders(root, architecture), into)
     missing = set(sonames)
     try:
-        with apt.opened(archive, suite, architecture.debian) as index:
+        with apt.open_suite(archive, suite, architecture.debian) as index:
             for _ in range(_ROUNDS):
                 names = [name for soname in sorted(missing) if (name := index.first(packages(soname)))]
                 unpacked = side / "unpacked"

@@ -37,7 +37,7 @@ _PASSED_OVER = ("usr/share", "usr/src", "usr/include", "usr/lib/modules", "usr/l
 _MAX_LINKS = 40
 
 
-def inside(root: Path, path: Path) -> Path | None:
+def resolve(root: Path, path: Path) -> Path | None:
     """Follow links as a program would whose root folder is *root*.
 
     :param path: below *root*, as the host says it.
@@ -67,21 +67,21 @@ def inside(root: Path, path: Path) -> Path | None:
     return found if found.exists() else None
 
 
-def expand(root: Path, pattern: str) -> Iterator[Path]:
+def matching_directories(root: Path, pattern: str) -> Iterator[Path]:
     """Yield the folders of a pattern (``opt/*/bin``) in a root file system, its links followed."""
     folders = [root]
     for part in pattern.split("/"):
         further: dict[Path, None] = {}
         for folder in folders:
-            for name in names(folder) if part == "*" else [part]:
-                at = inside(root, folder / name)
+            for name in entry_names(folder) if part == "*" else [part]:
+                at = resolve(root, folder / name)
                 if at is not None and at.is_dir():
                     further[at] = None
         folders = list(further)
     yield from folders
 
 
-def names(folder: Path) -> list[str]:
+def entry_names(folder: Path) -> list[str]:
     """List what is in a folder, sorted; nothing where it cannot be read."""
     return [entry.name for entry in _listed(folder)]
 
@@ -97,7 +97,7 @@ def make(root: Path, farm: Path) -> None:
     for name in _SEEN:
         source = root / name
         if source.is_symlink():
-            target = inside(root, source)
+            target = resolve(root, source)
             if target is not None:
                 (farm / name).symlink_to(target.relative_to(root))
         elif source.is_dir():
@@ -114,7 +114,7 @@ def make(root: Path, farm: Path) -> None:
 def _show(root: Path, source: Path, place: Path, apart: set[Path]) -> None:
     """Show one file or folder: by one link, unless there are absolute links below."""
     if source.is_symlink() or not source.is_dir():
-        if (target := inside(root, source)) is not None:
+        if (target := resolve(root, source)) is not None:
             place.symlink_to(target)
     elif source not in apart:
         place.symlink_to(source, target_is_directory=True)

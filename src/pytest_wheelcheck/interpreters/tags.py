@@ -29,7 +29,7 @@ MANYLINUX_ARCHITECTURES = frozenset(
 _MACOS_MINIMUM = (11, 0)
 
 
-def manylinux_floor(architecture: str) -> int:
+def oldest_manylinux_minor(architecture: str) -> int:
     """Tell the minor version of glibc 2 with which manylinux begins on an architecture.
 
     Source: ``packaging._manylinux.platform_tags``; PEP 599 brought the architectures other than x86_64 and i686.
@@ -49,7 +49,7 @@ def linux_platforms(architecture: str, libc: str, libc_version: tuple[int, int])
     major, minor = libc_version
     yield f"linux_{architecture}"
     if libc == "glibc" and architecture in MANYLINUX_ARCHITECTURES and major == 2:
-        for number in range(minor, manylinux_floor(architecture) - 1, -1):
+        for number in range(minor, oldest_manylinux_minor(architecture) - 1, -1):
             yield f"manylinux_2_{number}_{architecture}"
             if legacy := LEGACY_MANYLINUX.get((2, number)):
                 yield f"{legacy}_{architecture}"

@@ -26,14 +26,14 @@ from pathlib import Path
 from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.errors import InstallError, ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.interpreters import apt, c_library, debian
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, native, runs_natively
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Platform, Request, fits, glibc, here
 from pytest_wheelcheck.interpreters.host import runtime_of
 from pytest_wheelcheck.interpreters.published import standard_library
 from pytest_wheelcheck.model import Runtime
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
-from pytest_wheelcheck.system.uv import uv_command
+from pytest_wheelcheck.system.uv import executable as uv_executable
 
 #: Bump when the way in which the installations are made changes.
 _GENERATION = 1
@@ -137,7 +137,7 @@ class UvProvider:
 
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
-        if request.python is not None or request.platform.system != "linux" or native() is None:
+        if request.python is not None or request.platform.system != "linux" or host_architecture() is None:
             return Answer()
         offers: list[Offer] = []
         reasons: dict[str, None] = {}
@@ -167,7 +167,7 @@ class UvProvider:
         program = f"python/bin/python{download.stem}"
 
         def make(side: Path) -> None:
-            final = cache.place(download.place)
+            final = cache.path(download.place)
             with step(f"CPython {download.stem} for {download.architecture} of uv", side):
                 self._install(download, side)
                 debian.finish(
@@ -177,7 +177,7 @@ class UvProvider:
                     emulator,
                     stand_in,
                     stem=download.stem,
-                    smoke=standard_library.SMOKE,
+                    smoke=standard_library.SMOKE_TEST,
                     program=program,
                     library="python/lib",
                     root=root,
@@ -202,7 +202,7 @@ class UvProvider:
                 self._install(download, side)
                 python = side / "python/bin" / f"python{download.stem}"
                 try:
-                    process.run([python, "-I", "-c", standard_library.SMOKE])
+                    process.run([python, "-I", "-c", standard_library.SMOKE_TEST])
                 except ProcessError as error:
                     raise RuntimeUnavailableError(
                         f"{download.key} of uv does not work here",
@@ -240,23 +240,23 @@ class UvProvider:
     def _install(self, download: Download, side: Path) -> None:
         if self._offline:
             raise RuntimeUnavailableError(f"{download.key} of uv is not in the cache, and this run is offline")
-        install(download, side, cache.place(download.place))
+        install(download, side, cache.path(download.place))
 
     def _emulator(self, architecture: Architecture) -> Path | None:
         if runs_natively(architecture.name):
             return None
-        archive = apt.named(self._source) if self._source else None
+        archive = apt.parse_source(self._source) if self._source else None
         return emulators.find(architecture, archive=archive, offline=self._offline).path
 
-    def _c_library(self, download: Download, least: tuple[int, int]) -> c_library.CLibrary | None:
+    def _c_library(self, download: Download, least: tuple[int, int]) -> c_library.LibcPackage | None:
         try:
-            archives = [archive for archive, _ in standard_library.archives(self._source)]
+            archives = [archive for archive, _ in standard_library.repositories(self._source)]
         except RuntimeUnavailableError:
             return None
         architecture = ARCHITECTURES[download.architecture]
-        return c_library.find(architecture, download.libc, archives, offline=self._offline, least=least)
+        return c_library.find(architecture, download.libc, archives, offline=self._offline, minimum=least)
 
-    def _offer(self, download: Download, library: c_library.CLibrary | None) -> Offer:
+    def _offer(self, download: Download, library: c_library.LibcPackage | None) -> Offer:
         emulated = not runs_natively(download.architecture)
         libc_version = library.version if library else _own_glibc()
         return Offer.of_cpython(
@@ -282,7 +282,7 @@ def catalogue() -> tuple[Download, ...]:
     """
     try:
         argv: list[str | Path] = [
-            *(uv_command(), "python", "list", "--only-downloads", "--all-platforms", "--all-arches"),
+            *(uv_executable(), "python", "list", "--only-downloads", "--all-platforms", "--all-arches"),
             *("--output-format", "json", "--color", "never"),
         ]
         said = process.run(argv, timeout=60).stdout
@@ -373,7 +373,7 @@ def install(download: Download, side: Path, final: Path) -> None:
     """
     folder = side / "uv"
     argv: list[str | Path] = [
-        *(uv_command(), "python", "install", "--no-bin", "--no-progress", "--color", "never"),
+        *(uv_executable(), "python", "install", "--no-bin", "--no-progress", "--color", "never"),
         *("--install-dir", folder, download.key),
     ]
     try:
@@ -449,7 +449,7 @@ def windows(version: tuple[int, int], architecture: str, *, offline: bool = Fals
 
     def make(side: Path) -> None:
         with step(f"CPython {chosen.stem} for Windows of uv", side):
-            install(chosen, side, cache.place(chosen.place))
+            install(chosen, side, cache.path(chosen.place))
 
     return cache.provision(chosen.place, make) / "python"
 
@@ -469,7 +469,7 @@ def _kept() -> tuple[Download, ...]:
     for file in sorted((cache.root() / "runtimes").glob(f"uv-*/{_ORIGIN}")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             each = _read(json.loads(file.read_text(encoding="utf-8")))
-            if cache.complete(each.place) and cache.place(each.place) == file.parent:
+            if cache.is_complete(each.place) and cache.path(each.place) == file.parent:
                 found.append(each)
     return tuple(found)
 

@@ -73,7 +73,9 @@ class WheelRun:
         self._summaries: dict[str, str] = {}
         self._left_by_workers: list[str] = []
         self._header_shown = False
-        self._tree = source_tree.listing(config.rootpath, but=(found.folder, cache.root())) if self._owner else None
+        self._tree = (
+            source_tree.snapshot(config.rootpath, exclude=(found.folder, cache.root())) if self._owner else None
+        )
         self._changed: list[str] = []
         process.resume()
         self._hears_sigterm = hears_sigterm
@@ -105,7 +107,7 @@ class WheelRun:
     @classmethod
     def _planned(cls, config: pytest.Config, *, hears_sigterm: bool) -> WheelRun:
         try:
-            folder = temporary.make()
+            folder = temporary.make_run_directory()
         except OSError as error:
             raise pytest.UsageError(f"no temporary folder can be made: {error}") from error
         try:
@@ -120,7 +122,7 @@ class WheelRun:
             )
             run = cls(config, found, token="0", hears_sigterm=hears_sigterm)
         except BaseException as error:
-            temporary.remove(folder)
+            temporary.remove_run_directory(folder)
             if isinstance(error, WheelcheckError):
                 raise pytest.UsageError(str(error)) from None
             if isinstance(error, OSError):
@@ -161,9 +163,11 @@ class WheelRun:
         numbers = range(len(self.plan.targets))
         with ThreadPoolExecutor(max_workers=self.plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
             try:
-                verdicts = dict(zip(files, process.gather(pool, self._judge, range(len(files)), files), strict=True))
+                verdicts = dict(
+                    zip(files, process.map_concurrently(pool, self._judge, range(len(files)), files), strict=True)
+                )
                 stopped = [verdicts[target.wheel].stopped_by for target in self.plan.targets]
-                self._ready = process.gather(pool, self._get_one_ready, numbers, self.plan.targets, stopped)
+                self._ready = process.map_concurrently(pool, self._get_one_ready, numbers, self.plan.targets, stopped)
             except BaseException:
                 # Ctrl-C: the pool waits for its threads, and these for installers and workers.
                 process.stop_all()
@@ -431,10 +435,10 @@ class WheelRun:
             if ready.run is not None:
                 ready.run.close()
         if self._owner and self._tree is not None:
-            after = source_tree.listing(self.config.rootpath, but=(self.plan.folder, cache.root()))
+            after = source_tree.snapshot(self.config.rootpath, exclude=(self.plan.folder, cache.root()))
             written = [getattr(self.config.option, name, None) for name in ("log_file", "xmlpath")]
             but = [shown_path(Path(path), self.config.rootpath) for path in written if path]
-            self._changed = [] if after is None else source_tree.changes(self._tree, after, but=but)
+            self._changed = [] if after is None else source_tree.changes(self._tree, after, exclude=but)
         output = getattr(self.config, "workeroutput", None)
         if output is not None:
             output["wheelcheck_summaries"] = self._summaries
@@ -494,7 +498,7 @@ class WheelRun:
 
     def pytest_unconfigure(self) -> None:
         """Remove what the run made, unless it is to be kept."""
-        with temporary.undisturbed():
+        with temporary.signals_ignored():
             for ready in self._ready:
                 if ready.run is not None:
                     ready.run.close()
@@ -503,7 +507,7 @@ class WheelRun:
             kept = {name.partition("/")[0] for name in self._kept()}
             if self._has_long_output():
                 kept.add(sandbox.OUTPUT)
-            temporary.remove(self.plan.folder, but=frozenset(kept))
+            temporary.remove_run_directory(self.plan.folder, keep=frozenset(kept))
         if self._hears_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -530,13 +534,13 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
     sysroots = directory.parse(settings.sysroots)
     select_checks(select=settings.select, ignore=settings.ignore)
     if config.option.wheel_sandbox and not settings.static:
-        with progress.shown():
+        with progress.log_to():
             settings = replace(settings, sandbox=bubblewrap.find(offline=settings.offline))
     release = open_release(settings.wheels, cwd=settings.cwd, root=settings.root, store=folder / "wheels")
     targets: Sequence[Target] = ()
     missing: Sequence[NoTarget] = ()
     if not settings.static:
-        with progress.shown():
+        with progress.log_to():
             targets, missing = plan(
                 release.wheels,
                 settings.pythons,

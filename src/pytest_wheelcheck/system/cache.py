@@ -57,7 +57,7 @@ def digest(*parts: str | bytes) -> str:
     return total.hexdigest()[:16]
 
 
-def place(key: str) -> Path:
+def path(key: str) -> Path:
     """Tell where :func:`provision` puts a thing, whether or not it is there.
 
     :param key: relative name with ``/`` between its parts, of letters, digits and ``_ . + -``; the last part should
@@ -69,9 +69,9 @@ def place(key: str) -> Path:
     return root().joinpath(*key.split("/"))
 
 
-def present(key: str) -> Path | None:
+def find(key: str) -> Path | None:
     """Give the folder of a thing that :func:`provision` has completed, else ``None``. Takes no lock."""
-    folder = place(key)
+    folder = path(key)
     mark = folder / _MARK
     try:
         status = mark.stat()
@@ -83,9 +83,9 @@ def present(key: str) -> Path | None:
     return folder
 
 
-def complete(key: str) -> bool:
-    """Tell whether :func:`provision` has completed a thing. Unlike :func:`present`, this is no use of it."""
-    return (place(key) / _MARK).is_file()
+def is_complete(key: str) -> bool:
+    """Tell whether :func:`provision` has completed a thing. Unlike :func:`find`, this is no use of it."""
+    return (path(key) / _MARK).is_file()
 
 
 @contextlib.contextmanager
@@ -97,11 +97,11 @@ def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    place(key)
-    path = root() / "locks" / f"{digest(key)}.lock"
+    path(key)
+    file = root() / "locks" / f"{digest(key)}.lock"
     with _explained():
-        path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, thread_local=False)
+        file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file, thread_local=False)
     end = time.monotonic() + timeout
     while True:
         try:
@@ -109,12 +109,12 @@ def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
                 lock.acquire(timeout=min(1.0, max(0.0, end - time.monotonic())))
             break
         except Timeout:
-            if time.monotonic() < end and not process.stopping():
+            if time.monotonic() < end and not process.is_stopping():
                 continue
         raise WheelcheckError(
             f"{key} is locked in the cache, and was for {timeout:g} seconds",
             cause="another run is making it, or hangs while doing so",
-            advice=f"wait for it or end it; the lock is {path}",
+            advice=f"wait for it or end it; the lock is {file}",
         ) from None
     try:
         yield
@@ -125,17 +125,17 @@ def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
 def provision(key: str, make: Callable[[Path], None]) -> Path:
     """Give the folder of *key*, made by *make* if it is not there.
 
-    *make* is handed an empty folder to fill; what it makes is renamed to :func:`place` afterwards, so an absolute path
-    written into a file must be made from :func:`place`. It is not called where the thing is complete, and is called by
+    *make* is handed an empty folder to fill; what it makes is renamed to :func:`path` afterwards, so an absolute path
+    written into a file must be made from :func:`path`. It is not called where the thing is complete, and is called by
     one thread or process at a time. If it raises, nothing stays and the error goes on to the caller.
 
     :raises WheelcheckError: the cache cannot be written; and whatever *make* raises.
     """
-    if found := present(key):
+    if found := find(key):
         return found
-    final = place(key)
+    final = path(key)
     with locked(key):
-        if found := present(key):
+        if found := find(key):
             return found
         side = final.with_name(f".making-{final.name}")
         with _explained():
@@ -156,12 +156,12 @@ def provision(key: str, make: Callable[[Path], None]) -> Path:
     return final
 
 
-def discard(key: str) -> None:
+def remove(key: str) -> None:
     """Remove a thing, so that the next :func:`provision` makes it again. Not there is well.
 
     :raises WheelcheckError: the cache cannot be written.
     """
-    folder = place(key)
+    folder = path(key)
     if not folder.exists():
         return
     with locked(key), _explained():
@@ -171,7 +171,7 @@ def discard(key: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Thing:
+class Entry:
     """Something in the cache.
 
     :param key: its name; of what a run that died left half made, the name that it was to have.
@@ -188,7 +188,7 @@ class Thing:
     whole: bool
 
 
-def things() -> list[Thing]:
+def entries() -> list[Entry]:
     """List what is in the cache, by name."""
     found = []
     for folder in sorted(root().glob("*/*")):
@@ -202,17 +202,17 @@ def things() -> list[Thing]:
         with contextlib.suppress(OSError):
             unused = time.time() - (mark if whole else folder).stat().st_mtime
             key = f"{kind}/{re.sub('^[.](making|gone)-', '', name)}"
-            found.append(Thing(key=key, folder=folder, size=_size(folder), unused=unused, whole=whole))
+            found.append(Entry(key=key, folder=folder, size=_size(folder), unused=unused, whole=whole))
     return found
 
 
-def prune(seconds: float) -> list[Thing]:
+def prune(seconds: float) -> list[Entry]:
     """Remove what was not used for some time, and what runs that died left half made.
 
     :returns: what was removed; what another run is making just now stays.
     """
     removed = []
-    for thing in things():
+    for thing in entries():
         if thing.whole and thing.unused < seconds:
             continue
         with contextlib.suppress(WheelcheckError), locked(thing.key, timeout=0.0), _explained():

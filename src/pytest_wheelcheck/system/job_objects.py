@@ -14,7 +14,7 @@ if sys.platform == "win32":
     import subprocess
     from ctypes import wintypes
 
-    #: A flag for starting a program: it waits until :func:`put` has put it where its children will be, too.
+    #: A flag for starting a program: it waits until :func:`assign` has put it where its children will be, too.
     SUSPENDED = 0x00000004
 
     #: Kinds of information, and the one limit that is set (``winnt.h``).
@@ -78,7 +78,7 @@ if sys.platform == "win32":
 
     _jobs: weakref.WeakKeyDictionary[subprocess.Popen[bytes], int] = weakref.WeakKeyDictionary()
 
-    def put(process: subprocess.Popen[bytes]) -> None:
+    def assign(process: subprocess.Popen[bytes]) -> None:
         """Put a suspended program into a job of its own, and let it go on.
 
         Where the system refuses, the program runs without; then only itself is ended.
@@ -95,10 +95,10 @@ if sys.platform == "win32":
                 _kernel.CloseHandle(job)
         _native.NtResumeProcess(handle)
 
-    def living(process: subprocess.Popen[bytes], *, but: int | None) -> list[str]:
+    def list_processes(process: subprocess.Popen[bytes], *, exclude_pid: int | None) -> list[str]:
         """Name what runs in the job of a program, without the program itself: number and path.
 
-        :param but: number of a process that does not count.
+        :param exclude_pid: number of a process that does not count.
         """
         found = _Identifiers()
         job = _jobs.get(process)
@@ -107,7 +107,7 @@ if sys.platform == "win32":
         _kernel.QueryInformationJobObject(job, _PROCESS_IDS, ctypes.byref(found), ctypes.sizeof(found), None)
         names = []
         for number in found.numbers[: found.here]:
-            handle = None if number in (process.pid, but) else _kernel.OpenProcess(_QUERY, False, number)  # noqa: FBT003
+            handle = None if number in (process.pid, exclude_pid) else _kernel.OpenProcess(_QUERY, False, number)  # noqa: FBT003
             if handle:
                 path = ctypes.create_unicode_buffer(1024)
                 size = wintypes.DWORD(len(path))
@@ -117,7 +117,7 @@ if sys.platform == "win32":
                     names.append(f"{number} {path.value}")
         return names
 
-    def end(process: subprocess.Popen[bytes]) -> None:
+    def terminate(process: subprocess.Popen[bytes]) -> None:
         """End a program and everything that it started."""
         job = _jobs.get(process)
         if job:

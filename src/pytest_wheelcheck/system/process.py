@@ -68,7 +68,7 @@ _EXCEPTIONS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Completed:
+class CompletedProcess:
     """A program that ended.
 
     :param argv: what was run.
@@ -110,11 +110,11 @@ def spawn(
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.PIPE,
-    through: Sequence[str] = (),
+    prefix: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session (on Windows: a process group and a job) of its own.
 
-    :param through: words before *argv*: a program that becomes the other one.
+    :param prefix: words before *argv*: a program that becomes the other one.
     :raises ProcessError: it cannot be started.
     """
     words = [os.fspath(word) for word in argv]
@@ -126,7 +126,7 @@ def spawn(
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | job_objects.SUSPENDED
     try:
         process = subprocess.Popen(  # argv list, no shell
-            [*through, *words],
+            [*prefix, *words],
             env=None if env is None else dict(env),
             cwd=cwd,
             stdin=stdin,
@@ -142,17 +142,17 @@ def spawn(
             advice=f"try it by hand: {shlex.join(words)}",
         ) from error
     if sys.platform == "win32":
-        job_objects.put(process)
+        job_objects.assign(process)
     _started.add(process)
     if _stopping.is_set():
         # Begun meanwhile: what was ended did not know of this one.
-        end_tree(process)
+        kill_tree(process)
         raise ProcessError(f"{words[0]} was ended: the run is being stopped")
     return process
 
 
 @functools.cache
-def _tied() -> tuple[str, ...]:
+def _parent_death_prefix() -> tuple[str, ...]:
     """Give the words that let a program die with the thread that waits for it, where there are such (Linux, util-linux).
 
     The installer of a run that was killed would wait for a silent index for minutes. A call of prctl(2)
@@ -180,7 +180,7 @@ def stop_all() -> None:
     for process in running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, end - time.monotonic()))
-        end_tree(process)
+        kill_tree(process)
 
 
 def resume() -> None:
@@ -188,7 +188,7 @@ def resume() -> None:
     _stopping.clear()
 
 
-def gather(pool: Executor, function: Callable[..., Result], *arguments: Iterable[object]) -> list[Result]:
+def map_concurrently(pool: Executor, function: Callable[..., Result], *arguments: Iterable[object]) -> list[Result]:
     """Call *function* side by side as :meth:`concurrent.futures.Executor.map` does, and stay able to hear Ctrl-C.
 
     A thread that waits without an end does not: the signal may come in the moment before it waits, or be taken by
@@ -203,18 +203,18 @@ def gather(pool: Executor, function: Callable[..., Result], *arguments: Iterable
     return [future.result() for future in futures]
 
 
-def stopping() -> bool:
+def is_stopping() -> bool:
     """Say whether the run is being stopped."""
     return _stopping.is_set()
 
 
-def end_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
+def kill_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
     """End a process from :func:`spawn` and everything in its session, and reap it.
 
     :param grace: seconds between a polite request (SIGTERM) and the end (SIGKILL); 0 for no request.
     """
     if sys.platform == "win32":
-        job_objects.end(process)
+        job_objects.terminate(process)
         process.kill()
         process.wait()
         return
@@ -228,23 +228,23 @@ def end_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
         process.wait(10)
 
 
-def left_running(process: subprocess.Popen[bytes], *, but: int | None = None) -> list[str]:
+def remaining_processes(process: subprocess.Popen[bytes], *, exclude_pid: int | None = None) -> list[str]:
     """Name what a program from :func:`spawn`, which has ended, left running: on Windows, where nobody else looks.
 
-    :param but: number of a process that does not count. In a virtual environment, the interpreter is a child of what
+    :param exclude_pid: number of a process that does not count. In a virtual environment, the interpreter is a child of what
         was started.
     """
     if sys.platform == "win32":
         end = time.monotonic() + LINGER
         while True:
-            found = job_objects.living(process, but=but)
+            found = job_objects.list_processes(process, exclude_pid=exclude_pid)
             if not found or time.monotonic() > end:
                 return found
             time.sleep(0.01)
     return []
 
 
-def end_group(pid: int) -> None:
+def kill_group(pid: int) -> None:
     """End the process group of *pid*, where there is such a thing. Not there is well."""
     if sys.platform != "win32":
         _signal_group(pid, signal.SIGKILL)
@@ -263,23 +263,23 @@ def run(
     cwd: Path | None = None,
     timeout: float = DEFAULT_DEADLINE,
     check: bool = True,
-    tied: bool = False,
-) -> Completed:
+    end_with_parent: bool = False,
+) -> CompletedProcess:
     """Run a program to its end.
 
     :param timeout: seconds; then the whole tree is ended.
     :param check: whether an exit status other than 0 is an error.
-    :param tied: whether it ends at once when this process is killed, where the system knows how (Linux).
+    :param end_with_parent: whether it ends at once when this process is killed, where the system knows how (Linux).
     :raises ProcessError: it could not be started, outlived *timeout*, or (with *check*) failed. The program's own
         words are in ``details``.
     """
     start = time.monotonic()
-    process = spawn(argv, env=env, cwd=cwd, through=_tied() if tied else ())
+    process = spawn(argv, env=env, cwd=cwd, prefix=_parent_death_prefix() if end_with_parent else ())
     words = tuple(os.fspath(word) for word in argv)
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        end_tree(process)
+        kill_tree(process)
         out, err = process.communicate()
         raise ProcessError(
             f"{Path(words[0]).name} did not end within {timeout:g} seconds and was stopped",
@@ -288,9 +288,9 @@ def run(
             details=_text(err) or _text(out),
         ) from None
     except BaseException:
-        end_tree(process)
+        kill_tree(process)
         raise
-    done = Completed(
+    done = CompletedProcess(
         argv=words,
         code=process.returncode,
         stdout=_text(out),
@@ -306,7 +306,7 @@ def run(
     return done
 
 
-def become(argv: Sequence[str], env: Mapping[str, str]) -> int:
+def exec_program(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Become a program, looked for on the ``PATH`` of *env*. Windows knows no such thing: there it is run to its end.
 
     :returns: its exit status, on Windows.

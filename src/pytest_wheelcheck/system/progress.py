@@ -1,6 +1,6 @@
 """Telling people what is fetched or made on first use: what, how much, how long.
 
-The lines go to a logger of their own, :data:`log`; a face of the program shows them (see :func:`shown`).
+The lines go to a logger of their own, :data:`log`; a face of the program shows them (see :func:`log_to`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def step(what: str, folder: Path, doing: str = "fetching") -> Iterator[None]:
     log.info("%s: %s (once; it is kept for later runs)", what, doing)
     start = time.monotonic()
     yield
-    log.info("%s: ready, %d MB in %.1f s", what, size(folder) // 1_000_000, time.monotonic() - start)
+    log.info("%s: ready, %d MB in %.1f s", what, directory_size(folder) // 1_000_000, time.monotonic() - start)
 
 
-def size(folder: Path) -> int:
+def directory_size(folder: Path) -> int:
     """Tell how many bytes the files of a folder hold."""
     total = 0
     for parent, _, names in os.walk(folder):
@@ -43,7 +43,7 @@ def size(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def shown(stream: TextIO | None = None) -> Iterator[None]:
+def log_to(stream: TextIO | None = None) -> Iterator[None]:
     """Write the lines of progress to a stream while this context lasts.
 
     :param stream: standard error, unless told otherwise.

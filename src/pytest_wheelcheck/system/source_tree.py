@@ -15,15 +15,15 @@ _TOOLS = ("__pycache__", "node_modules")
 _MARKS = ("CACHEDIR.TAG", "pyvenv.cfg")
 
 #: Times and sizes of files by their names below the root.
-Listing = Mapping[str, tuple[int, int]]
+Snapshot = Mapping[str, tuple[int, int]]
 
 
-def listing(root: Path, *, but: Collection[Path] = ()) -> Listing | None:
+def snapshot(root: Path, *, exclude: Collection[Path] = ()) -> Snapshot | None:
     """List the files of a tree, but for hidden folders and those of tools; ``None`` where it is too large.
 
-    :param but: folders that do not count.
+    :param exclude: folders that do not count.
     """
-    left_out = {os.fspath(path) for path in but}
+    left_out = {os.fspath(path) for path in exclude}
     found: dict[str, tuple[int, int]] = {}
     end = time.monotonic() + _SECONDS
     folders = [os.fspath(root)]
@@ -50,12 +50,14 @@ def listing(root: Path, *, but: Collection[Path] = ()) -> Listing | None:
     return found
 
 
-def changes(before: Listing, after: Listing, *, but: Collection[str] = ()) -> list[str]:
+def changes(before: Snapshot, after: Snapshot, *, exclude: Collection[str] = ()) -> list[str]:
     """Name the files that are new, changed or gone, each with that word.
 
-    :param but: names that do not count.
+    :param exclude: names that do not count.
     """
     names = sorted(
-        name for name in {*before, *after} if before.get(name) != after.get(name) and Path(name).as_posix() not in but
+        name
+        for name in {*before, *after}
+        if before.get(name) != after.get(name) and Path(name).as_posix() not in exclude
     )
     return [f"{name} ({'new' if name not in before else 'changed' if name in after else 'gone'})" for name in names]

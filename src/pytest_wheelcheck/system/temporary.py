@@ -27,7 +27,7 @@ _MAKING = 3600.0
 _locks: dict[Path, int] = {}
 
 
-def make() -> Path:
+def make_run_directory() -> Path:
     """Make a folder for a run, and remove those of runs that were killed.
 
     :raises OSError: there is no folder for temporary files that can be written.
@@ -51,14 +51,14 @@ def make() -> Path:
     return folder
 
 
-def remove(folder: Path, *, but: frozenset[str] = frozenset()) -> None:
+def remove_run_directory(folder: Path, *, keep: frozenset[str] = frozenset()) -> None:
     """Remove a run's folder.
 
-    :param but: names of what is to stay in it, for the user to look at.
+    :param keep: names of what is to stay in it, for the user to look at.
     """
-    if but:
+    if keep:
         for path in folder.iterdir():
-            if path.name not in but:
+            if path.name not in keep:
                 _remove(path)
     else:
         _remove(folder)
@@ -68,17 +68,17 @@ def remove(folder: Path, *, but: frozenset[str] = frozenset()) -> None:
 
 
 @contextlib.contextmanager
-def temporary() -> Iterator[Path]:
+def directory() -> Iterator[Path]:
     """Give a folder for the time of the context; where this process is killed, a later run removes it."""
-    folder = make()
+    folder = make_run_directory()
     try:
         yield folder
     finally:
-        remove(folder)
+        remove_run_directory(folder)
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
+def signals_ignored() -> Iterator[None]:
     """Be deaf to Ctrl-C and SIGTERM while a run that is over puts its things away; they could only stop that half-way."""
     before = {}
     if threading.current_thread() is threading.main_thread():

@@ -76,7 +76,7 @@ class InstallSettings:
 
 
 @functools.cache
-def uv_command() -> Path:
+def executable() -> Path:
     """Find uv's executable, the one of the distribution ``uv`` that this package depends on.
 
     :raises InstallError: there is none.
@@ -95,13 +95,13 @@ def uv_command() -> Path:
 
 
 @functools.cache
-def uv_version() -> str:
+def version() -> str:
     """Tell uv's version, such as ``0.13.8``, as it tells it itself.
 
     :raises InstallError: uv is not here or does not start.
     """
     try:
-        words = process.run([uv_command(), "--version", "--color", "never"], timeout=60).stdout.split()
+        words = process.run([executable(), "--version", "--color", "never"], timeout=60).stdout.split()
     except ProcessError as error:
         raise _from_process("uv does not start", error) from error
     return words[1] if len(words) > 1 else "unknown"
@@ -307,7 +307,7 @@ def _uv_has(environ: Mapping[str, str], folder: Path) -> _Configured:
 # --- both together ---------------------------------------------------------------------------------------------------
 
 
-def uv_environment(environ: Mapping[str, str], config: Mapping[str, str]) -> dict[str, str]:
+def environment(environ: Mapping[str, str], config: Mapping[str, str]) -> dict[str, str]:
     """Make the environment variables for uv: the user's, with pip's settings where uv's say nothing.
 
     :param environ: the user's variables.
@@ -341,7 +341,7 @@ def uv_environment(environ: Mapping[str, str], config: Mapping[str, str]) -> dic
     return env
 
 
-def uv_arguments(
+def arguments(
     settings: InstallSettings, environ: Mapping[str, str], config: Mapping[str, str], *, project: Path | None = None
 ) -> list[str]:
     """Make the arguments that tell ``uv pip install`` and ``uv pip compile`` where packages come from.
@@ -416,19 +416,19 @@ def _without_index(words: Sequence[str]) -> list[str]:
 # --- running it ------------------------------------------------------------------------------------------------------
 
 
-def run_uv(
+def run(
     words: Iterable[str | Path],
     settings: InstallSettings,
     *,
     project: Path | None = None,
     environ: Mapping[str, str] | None = None,
     timeout: float = DEADLINE,
-) -> process.Completed:
+) -> process.CompletedProcess:
     """Run ``uv pip WORDS`` with the user's settings, in the current folder.
 
     :param words: the command and its own arguments, such as ``install --python …``.
     :param settings: the command line's.
-    :param project: as for :func:`uv_arguments`.
+    :param project: as for :func:`arguments`.
     :param environ: the user's variables; ``None`` for this process's.
     :param timeout: seconds.
     :return: how it ended; the caller looks at ``code``.
@@ -437,21 +437,23 @@ def run_uv(
     environ = os.environ if environ is None else environ
     config = pip_configuration(environ)
     command = [
-        uv_command(),
+        executable(),
         "pip",
         *words,
-        *uv_arguments(settings, environ, config, project=project),
+        *arguments(settings, environ, config, project=project),
         "--no-progress",
         "--color",
         "never",
     ]
     try:
-        return process.run(command, env=uv_environment(environ, config), timeout=timeout, check=False, tied=True)
+        return process.run(
+            command, env=environment(environ, config), timeout=timeout, check=False, end_with_parent=True
+        )
     except ProcessError as error:
         raise _from_process("uv did not do its work", error) from error
 
 
-def is_conflict(completed: process.Completed) -> bool:
+def is_conflict(completed: process.CompletedProcess) -> bool:
     """Tell whether uv found that requirements contradict each other, rather than that something broke."""
     words = completed.stderr
     return (
@@ -517,13 +519,13 @@ _MEANINGS = (
 )
 
 
-def failure(what: str, completed: process.Completed) -> InstallError:
+def install_error(what: str, completed: process.CompletedProcess) -> InstallError:
     """Make the error of a call of uv that failed: its own words, what they mean, and what to do.
 
     :param what: what could not be done, one sentence.
     :param completed: how uv ended.
     """
-    details = words_of(completed)
+    details = output(completed)
     for pattern, cause, advice in _MEANINGS:
         if re.search(pattern, details):
             return InstallError(what, cause=cause, advice=advice, details=details)
@@ -531,7 +533,7 @@ def failure(what: str, completed: process.Completed) -> InstallError:
     return InstallError(what, cause=f"uv ended with {status}", details=details or "uv said nothing")
 
 
-def words_of(completed: process.Completed) -> str:
+def output(completed: process.CompletedProcess) -> str:
     """Give what uv said, without its line on the interpreter that it uses."""
     lines = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
     return "\n".join(line for line in lines if not re.match(r"Using (C?Python|PyPy|Python) .* (at|environment)", line))

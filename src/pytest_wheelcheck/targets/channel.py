@@ -194,7 +194,7 @@ class Worker:
                 self._process.wait(grace)
         if self._pid is not None:
             # Of the first end; what is ended again has left nothing more.
-            self._left = self._left or process.left_running(self._process, but=self._pid)
+            self._left = self._left or process.remaining_processes(self._process, exclude_pid=self._pid)
         kept = sys.platform == "linux" and self._process.poll() is None
         if kept and self._enclosed:
             # A signal to the group would end what waits for the sandbox, before the keeper has done its work.
@@ -202,12 +202,12 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(KEEPER_GRACE)
                 kept = False
-        process.end_tree(self._process, grace=KEEPER_GRACE if kept else 0.0)
+        process.kill_tree(self._process, grace=KEEPER_GRACE if kept else 0.0)
         killed = sys.platform == "linux" and self._process.returncode == -signal.SIGKILL
         # The number of a Windows process, or of one in a sandbox, is not one of this system's.
         if killed and isinstance(self._pid, int) and not self._drives and not self._enclosed:
             # The keeper itself was killed, by code under test or because it did not manage.
-            process.end_group(self._pid)
+            process.kill_group(self._pid)
         return self._process.returncode
 
     def _signal_keeper(self, number: signal.Signals) -> None:

@@ -267,7 +267,7 @@ def _interpreter_words(runtime: Runtime) -> list[str | Path]:
 
 def _install_into(
     environment: Environment, words: Sequence[str | Path], settings: InstallSettings, *, project: Path | None = None
-) -> tuple[process.Completed, str]:
+) -> tuple[process.CompletedProcess, str]:
     """Run ``uv pip install`` on an environment, by a native interpreter where the environment's own is emulated.
 
     For as long as uv runs, the environment's interpreter is then the native one: uv asks it for its folders, and writes
@@ -279,23 +279,23 @@ def _install_into(
     foreign = None if runtime is None else _foreign_words(runtime)
     command: list[str | Path] = ["install", "--python", environment.python, "--link-mode", "copy"]
     if runtime is None or foreign is None:
-        done = uv.run_uv([*command, *words], settings, project=project)
+        done = uv.run([*command, *words], settings, project=project)
     elif runtime.under:
 
-        def run(python: Path) -> process.Completed:
+        def run(python: Path) -> process.CompletedProcess:
             own: list[str | Path] = ["install", "--python", python, "--link-mode", "copy"]
-            return uv.run_uv([*own, *foreign, *words], settings, project=project)
+            return uv.run([*own, *foreign, *words], settings, project=project)
 
         return windows_venv.install(environment.root, runtime, run), ""
     else:
         _point(environment.root, runtime.native or runtime.python, runtime.version_text)
         try:
-            done = uv.run_uv([*command, *foreign, *words], settings, project=project)
+            done = uv.run([*command, *foreign, *words], settings, project=project)
         finally:
             _point(environment.root, runtime.python, runtime.version_text)
         if done.code != 0 and "matching platform" in done.stderr + done.stdout:
             # uv's word for the platform may stand for an older C library than the runtime has.
-            done = uv.run_uv([*command, *words], settings, project=project)
+            done = uv.run([*command, *words], settings, project=project)
     problem = ""
     if runtime is not None:
         launched, problem = _with_libraries(environment, settings)
@@ -411,7 +411,7 @@ def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], se
     requirement = _requirement(wheel, extras)
     done, missing = _install_into(environment, [requirement], settings, project=environment.root)
     if done.code != 0:
-        raise uv.failure(f"{wheel.shown} cannot be installed", done)
+        raise uv.install_error(f"{wheel.shown} cannot be installed", done)
     distributions = _distributions(environment.site_folders)
     own = [(name, version) for name, version in distributions if _same(name, wheel.name)]
     if not own:
@@ -419,13 +419,13 @@ def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], se
             f"{wheel.shown} was installed, but there is no distribution {wheel.name} afterwards",
             cause="the name in its METADATA, or its dist-info folder, is not that of the file",
             advice="build it again",
-            details=uv.words_of(done),
+            details=uv.output(done),
         )
     return Installed(
         requirement=requirement,
         wheel=own[0],
         distributions=distributions,
-        output=uv.words_of(done),
+        output=uv.output(done),
         seconds=done.seconds,
         missing=missing,
     )
@@ -501,7 +501,7 @@ def overlay(
         pins = _resolve(
             runtime, [*files, *words, "-c", _write_constraints(Path(scratch), installed)], present, settings
         )
-        if not isinstance(pins, process.Completed):
+        if not isinstance(pins, process.CompletedProcess):
             _fill(folder, runtime, pins, settings, compiler or compiler_for(runtime))
             return Overlay(
                 environment=environment,
@@ -509,7 +509,7 @@ def overlay(
                 distributions=_distributions([folder]),
                 seconds=time.monotonic() - start,
             )
-        conflict = uv.words_of(pins)
+        conflict = uv.output(pins)
         second = create(runtime, folder)
         done, missing = _install_into(
             second,
@@ -521,7 +521,7 @@ def overlay(
             settings,
         )
         if done.code != 0:
-            raise uv.failure(f"the test requirements do not go together with {wheel.shown}", done)
+            raise uv.install_error(f"the test requirements do not go together with {wheel.shown}", done)
     distributions = _distributions(second.site_folders)
     return Overlay(
         environment=second,
@@ -542,9 +542,9 @@ def _moved(before: Iterable[tuple[str, str]], after: Iterable[tuple[str, str]]) 
 
 def _resolve(
     runtime: Runtime, words: Sequence[str | Path], present: Iterable[str], settings: InstallSettings
-) -> str | process.Completed:
+) -> str | process.CompletedProcess:
     """Resolve to pins with hashes, without what is *present*; or give uv's answer where requirements conflict."""
-    done = uv.run_uv(
+    done = uv.run(
         [
             *("compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
             *_interpreter_words(runtime),
@@ -556,7 +556,7 @@ def _resolve(
     if uv.is_conflict(done):
         return done
     if done.code != 0:
-        raise uv.failure("pytest and the test requirements cannot be resolved", done)
+        raise uv.install_error("pytest and the test requirements cannot be resolved", done)
     return done.stdout
 
 
@@ -569,7 +569,7 @@ def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, 
         return
     name = f"{runtime.interpreter}-{runtime.platform}"
     compiled = "plain" if compiler is None else "compiled" if compiler == runtime.python else "unchecked"
-    key = cache.digest(str(_LAYOUT), pins, name, runtime.version_text, uv.uv_version(), compiled)
+    key = cache.digest(str(_LAYOUT), pins, name, runtime.version_text, uv.version(), compiled)
 
     def make(side: Path) -> None:
         _target(side / "site", runtime, pins, settings, compiler)
@@ -579,7 +579,7 @@ def _fill(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings, 
     made = cache.provision(place, make)
     if not _is_whole(made):
         # A cleaner of old files, a full disk or a test reached into it.
-        cache.discard(place)
+        cache.remove(place)
         made = cache.provision(place, make)
     # copytree keeps the times, by which the interpreter knows that byte-code is fresh.
     shutil.copytree(made / "site", folder, symlinks=True, dirs_exist_ok=True)
@@ -620,7 +620,7 @@ def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
         listed = Path(scratch, "pins.txt")
         listed.write_text(pins, encoding="utf-8")
-        done = uv.run_uv(
+        done = uv.run(
             [
                 *("install", *_interpreter_words(runtime), "--target", folder, "--no-deps", "--link-mode", "copy"),
                 *(["--compile-bytecode"] if compiler == runtime.python else []),
@@ -629,7 +629,7 @@ def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings
             settings,
         )
     if done.code != 0:
-        raise uv.failure("pytest and the test requirements cannot be installed", done)
+        raise uv.install_error("pytest and the test requirements cannot be installed", done)
     # Scripts in Python would start the runtime's own interpreter, which knows neither wheel nor tools.
     for scripts in (folder / "bin", folder / "Scripts"):
         for path in scripts.glob("*"):

@@ -201,7 +201,7 @@ class _Asking:
         if not unique:
             return {}
         with ThreadPoolExecutor(max_workers=min(len(unique), os.cpu_count() or 2)) as pool:
-            return dict(zip(unique, process.gather(pool, self._make, unique), strict=True))
+            return dict(zip(unique, process.map_concurrently(pool, self._make, unique), strict=True))
 
     def _make(self, choice: _Choice) -> Runtime | WheelcheckError:
         problem = WheelcheckError("no provider")

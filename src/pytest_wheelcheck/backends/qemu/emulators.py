@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, native
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 
@@ -44,7 +44,7 @@ def find(
     *,
     accepts: Callable[[tuple[int, int]], bool] = lambda version: version >= (7, 0),
     what: str = "",
-    archive: apt.Archive | None = None,
+    archive: apt.Repository | None = None,
     offline: bool = False,
 ) -> Qemu:
     """Give the emulator of an architecture: the host's where its version will do, else one from the archive.
@@ -60,8 +60,8 @@ def find(
             version = _version(Path(found).resolve())
             if version is not None and accepts(version):
                 return Qemu(path=Path(found).resolve(), version=version)
-    at = native()
-    sources = [each for each in (archive, apt.archive()) if each is not None]
+    at = host_architecture()
+    sources = [each for each in (archive, apt.host_repository()) if each is not None]
     wanted = f"a QEMU for {architecture.name}{f' {what}' if what else ''}"
     kept = _kept(architecture, accepts)
     if kept is not None:
@@ -79,7 +79,7 @@ def find(
         )
     reasons = []
     for source, batch in ((each, batch) for each in sources for batch in _batches(each)):
-        suites = apt.survey(source, at.debian, batch)
+        suites = apt.query_suites(source, at.debian, batch)
         reasons += [suite.problem for suite in suites if suite.problem]
         for suite in suites:
             for package in ("qemu-user-static", "qemu-user"):
@@ -113,7 +113,7 @@ def _version(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _batches(source: apt.Archive) -> tuple[tuple[str, ...], ...]:
+def _batches(source: apt.Repository) -> tuple[tuple[str, ...], ...]:
     """Order the suites: those that were released first, the newest of them first."""
     names = source.suites
     late = tuple(name for name in names if name in {"unstable", "testing", "devel"})
@@ -133,7 +133,7 @@ def _kept(architecture: Architecture, accepts: Callable[[tuple[int, int]], bool]
 
 
 def _provision(
-    source: apt.Archive, suite: str, package: str, text: str, at: Architecture, architecture: Architecture
+    source: apt.Repository, suite: str, package: str, text: str, at: Architecture, architecture: Architecture
 ) -> Qemu:
     version = parse(text)
     assert version is not None  # noqa: S101  the caller looked

@@ -101,4 +101,4 @@ def end(folder: Path) -> None:
             session.holder.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         session.holder.wait(_END)
-    process.end_tree(session.holder)
+    process.kill_tree(session.holder)

@@ -120,15 +120,15 @@ def hindrance(*, offline: bool, bits: int = 64) -> str:
         if bits == 32 and _half_of_host() is None:
             return f"the Wine of this host runs no 32-bit programs; {_ADVICE_32}"
         return ""
-    archive = apt.archive()
+    archive = apt.host_repository()
     if archive is None:
         return f"there is no Wine on this host; {ADVICE}"
     if not offline:
         return ""
-    folder = cache.present(_key(archive))
+    folder = cache.find(_key(archive))
     if folder is None:
         return "Wine is neither installed nor in the cache, and this run is offline"
-    if bits == 32 and cache.present(_half_key(archive, _version_of(folder))) is None:
+    if bits == 32 and cache.find(_half_key(archive, _version_of(folder))) is None:
         return "what Wine needs for 32-bit programs is not in the cache, and this run is offline"
     return ""
 
@@ -143,8 +143,8 @@ def get(*, offline: bool, bits: int = 64) -> Wine:
         if bits == 32 and found.windows32 is None:
             raise RuntimeUnavailableError(f"{found.version} of this host runs no 32-bit programs", advice=_ADVICE_32)
         return found
-    archive = apt.archive()
-    if archive is None or (offline and cache.present(_key(archive)) is None):
+    archive = apt.host_repository()
+    if archive is None or (offline and cache.find(_key(archive)) is None):
         raise RuntimeUnavailableError("there is no Wine here, and it cannot be fetched", advice=ADVICE)
     folder = cache.provision(_key(archive), lambda side: _unpack(archive, side))
     wine = Wine(
@@ -156,7 +156,7 @@ def get(*, offline: bool, bits: int = 64) -> Wine:
     if bits == 64:
         return wine
     key = _half_key(archive, wine.version)
-    if offline and cache.present(key) is None:
+    if offline and cache.find(key) is None:
         raise RuntimeUnavailableError(
             "what Wine needs for 32-bit programs is not in the cache, and this run is offline",
             advice="run once with the network",
@@ -172,7 +172,7 @@ def describe(wine: Wine) -> Path:
     """
     stamp = f"{wine.program}\0{wine.version}\0{_PREFIX_GENERATION}" + (f"\0{wine.windows32}" if wine.windows32 else "")
     key = f"wine/prefix-{cache.digest(stamp)}"
-    final = cache.place(key)
+    final = cache.path(key)
 
     def make(side: Path) -> None:
         with step(f"a prefix for {wine.version}", side):
@@ -190,11 +190,11 @@ def _words(wine: Wine, prefix: Path) -> str:
 # --- from packages ---------------------------------------------------------------------------------------------------
 
 
-def _key(archive: apt.Archive) -> str:
+def _key(archive: apt.Repository) -> str:
     return f"wine/{archive.distribution}-{cache.digest(archive.uri, str(_GENERATION))}"
 
 
-def _half_key(archive: apt.Archive, version: str) -> str:
+def _half_key(archive: apt.Repository, version: str) -> str:
     return f"wine/{archive.distribution}-i386-{cache.digest(_key(archive), version, str(_HALF_GENERATION))}"
 
 
@@ -202,7 +202,7 @@ def _version_of(folder: Path) -> str:
     return (folder / "version").read_text(encoding="utf-8")
 
 
-def _unpack(archive: apt.Archive, side: Path) -> None:
+def _unpack(archive: apt.Repository, side: Path) -> None:
     problem: ProcessError | None = None
     for suite in dict.fromkeys(("stable", archive.codename, "testing", "unstable")):
         if archive.distribution == "ubuntu" and suite != archive.codename:
@@ -219,7 +219,7 @@ def _unpack(archive: apt.Archive, side: Path) -> None:
                     dependencies=False,
                     optional=_OPTIONAL,
                 )
-                _settle(side, cache.place(_key(archive)))
+                _settle(side, cache.path(_key(archive)))
         except ProcessError as error:
             problem = error
             continue
@@ -233,12 +233,12 @@ def _unpack(archive: apt.Archive, side: Path) -> None:
     )
 
 
-def _version(packages: dict[str, str], archive: apt.Archive, suite: str) -> str:
+def _version(packages: dict[str, str], archive: apt.Repository, suite: str) -> str:
     version = packages["libwine"].partition("~")[0].partition("-")[0]
     return f"Wine {version} of {archive.distribution} {suite}"
 
 
-def _unpack_half(archive: apt.Archive, wine: Wine, side: Path) -> None:
+def _unpack_half(archive: apt.Repository, wine: Wine, side: Path) -> None:
     """Fetch the libraries for 32-bit programs: the same version, from the same suite."""
     suite = wine.version.rpartition(" ")[2]
     unpacked = side / "unpacked"
@@ -284,7 +284,7 @@ def _take_zlib(source: Path, windows: Path) -> None:
 def _slim_libraries(windows: Path) -> None:
     for path in windows.iterdir():
         data = path.read_bytes()
-        slim = pe_writer.without_debugging(data)
+        slim = pe_writer.strip_debug_sections(data)
         if len(slim) < len(data):
             path.write_bytes(slim)
 
@@ -364,7 +364,7 @@ def _make_prefix(wine: Wine, prefix: Path) -> None:
     _slim(prefix, [folder for folder in (wine.windows, wine.windows32) if folder])
     for bits, folder in ((64, system), (32, system32)):
         if folder.is_dir() and not (folder / "bcryptprimitives.dll").exists():
-            (folder / "bcryptprimitives.dll").write_bytes(pe_writer.random_numbers(bits=bits))
+            (folder / "bcryptprimitives.dll").write_bytes(pe_writer.bcryptprimitives_dll(bits=bits))
     _tame(prefix)
 
 

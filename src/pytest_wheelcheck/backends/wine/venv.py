@@ -67,7 +67,9 @@ def home_of(runtime: Runtime) -> Path:
     return program_of(runtime.python).parent
 
 
-def install(folder: Path, runtime: Runtime, run: Callable[[Path], process.Completed]) -> process.Completed:
+def install(
+    folder: Path, runtime: Runtime, run: Callable[[Path], process.CompletedProcess]
+) -> process.CompletedProcess:
     """Have something installed.
 
     :param folder: of the environment.

@@ -20,7 +20,7 @@ _DOWNLOAD_DEADLINE = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wheel:
+class PinnedWheel:
     """One wheel.
 
     :param distribution: as the index names it.
@@ -43,7 +43,7 @@ class Wheel:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Index:
+class PackageIndex:
     """Where wheels come from.
 
     :param url: the package index; ``None`` for the one that pip is configured for.
@@ -53,7 +53,7 @@ class Index:
     url: str | None = None
     find_links: tuple[str, ...] = ()
 
-    def options(self) -> list[str]:
+    def pip_arguments(self) -> list[str]:
         """Say it in pip's words."""
         return [
             *(f"--find-links={place}" for place in self.find_links),
@@ -61,12 +61,12 @@ class Index:
         ]
 
 
-def index(url: str | None, find_links: Sequence[str]) -> Index:
+def index(url: str | None, find_links: Sequence[str]) -> PackageIndex:
     """Make an index of a provider's parameters."""
-    return Index(url=url, find_links=tuple(find_links))
+    return PackageIndex(url=url, find_links=tuple(find_links))
 
 
-def download(wheel: Wheel, index: Index, folder: Path) -> Path:
+def download(wheel: PinnedWheel, index: PackageIndex, folder: Path) -> Path:
     """Fetch a wheel into a new folder.
 
     :returns: the file, its digest verified.
@@ -76,14 +76,14 @@ def download(wheel: Wheel, index: Index, folder: Path) -> Path:
     wanted = folder / "requirements.txt"
     wanted.write_text(f"{wheel.distribution}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     argv: list[str | Path] = [
-        *pip(),
+        *pip_command(),
         *("download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"),
         *("--implementation=cp", f"--python-version={wheel.python}", f"--abi={wheel.abi}"),
         *(f"--platform={wheel.platform}", "--require-hashes", "-r", wanted, "-d", folder),
-        *index.options(),
+        *index.pip_arguments(),
     ]
     try:
-        process.run(argv, timeout=_DOWNLOAD_DEADLINE, tied=True)
+        process.run(argv, timeout=_DOWNLOAD_DEADLINE, end_with_parent=True)
     except ProcessError as error:
         raise RuntimeUnavailableError(
             f"{wheel} could not be downloaded",
@@ -101,7 +101,7 @@ def download(wheel: Wheel, index: Index, folder: Path) -> Path:
     )
 
 
-def pip() -> list[str | Path]:
+def pip_command() -> list[str | Path]:
     """Give a pip as a command: virtualenv carries one, which runs from its wheel."""
     if found := embedded_pip():
         return [sys.executable, found / "pip"]

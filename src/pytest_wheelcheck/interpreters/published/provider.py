@@ -23,12 +23,12 @@ from pathlib import Path
 from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.interpreters import apt, c_library, debian
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, native, runs_natively
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import Answer, Offer, Platform, Request, fits, glibc, here
 from pytest_wheelcheck.interpreters.host import HostProvider, runtime_of
 from pytest_wheelcheck.interpreters.published import console, pinned
-from pytest_wheelcheck.interpreters.published.standard_library import SMOKE, StandardLibraries, archives
-from pytest_wheelcheck.interpreters.published.table import DISTRIBUTION, PUBLISHED, VERSION, Published
+from pytest_wheelcheck.interpreters.published.standard_library import SMOKE_TEST, StandardLibraries, repositories
+from pytest_wheelcheck.interpreters.published.table import DISTRIBUTION, PUBLISHED, VERSION, PublishedInterpreter
 from pytest_wheelcheck.model import Runtime
 from pytest_wheelcheck.system import cache, process, temporary
 from pytest_wheelcheck.system.progress import step
@@ -69,7 +69,7 @@ class PublishedProvider:
     ) -> None:
         self._host = host
         self._offline = offline
-        self._index = pinned.index(index, find_links)
+        self._index = pinned.PackageIndex(url=index, find_links=tuple(find_links))
         self._source = source
 
     def costly(self, request: Request) -> bool:  # noqa: ARG002 — others look at it
@@ -79,10 +79,10 @@ class PublishedProvider:
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
         at = here()
-        if request.python is not None or at.system != "linux" or native() is None:
+        if request.python is not None or at.system != "linux" or host_architecture() is None:
             return Answer()
         try:
-            archives(self._source)
+            repositories(self._source)
         except RuntimeUnavailableError as error:
             return Answer(reason=error.what, fault=True)
         found: list[Offer] = []
@@ -117,7 +117,7 @@ class PublishedProvider:
                 details=str(error),
             ) from error
 
-    def _get_emulated(self, published: Published, offer: Offer) -> Runtime:
+    def _get_emulated(self, published: PublishedInterpreter, offer: Offer) -> Runtime:
         architecture = ARCHITECTURES[published.architecture]
         emulator = emulators.find(architecture, archive=self._named(), offline=self._offline).path
         stand_in = self.stand_in(published.version[:2], published.free_threaded)
@@ -137,7 +137,7 @@ class PublishedProvider:
             root=root,
         )
 
-    def _root(self, published: Published, least: tuple[int, int] = (0, 0)) -> Path:
+    def _root(self, published: PublishedInterpreter, least: tuple[int, int] = (0, 0)) -> Path:
         found = self._c_library(published, least)
         if found is None:
             raise RuntimeUnavailableError(
@@ -162,7 +162,7 @@ class PublishedProvider:
 
     def _make_emulated(
         self,
-        published: Published,
+        published: PublishedInterpreter,
         architecture: Architecture,
         emulator: Path,
         stand_in: Path | None,
@@ -173,11 +173,11 @@ class PublishedProvider:
             raise RuntimeUnavailableError(
                 f"CPython {_stem(published)} for {architecture.name} is not in the cache, and cannot be fetched here"
             )
-        final = cache.place(_key(published))
+        final = cache.path(_key(published))
         named = f"CPython {_stem(published)} for {architecture.name}{' (musl)' if published.libc == 'musl' else ''}"
         with (
             step(f"{named} of {DISTRIBUTION} {VERSION}", side),
-            temporary.temporary() as work,
+            temporary.directory() as work,
         ):
             self._lay(published, side, work, final, loader=None)
             debian.finish(
@@ -187,13 +187,13 @@ class PublishedProvider:
                 emulator,
                 stand_in,
                 stem=_stem(published),
-                smoke=SMOKE,
+                smoke=SMOKE_TEST,
                 program=f"bin/python{_stem(published)}",
                 library="lib",
                 root=root,
             )
 
-    def _offer(self, published: Published, platform: Platform, least: tuple[int, int] = (0, 0)) -> Offer:
+    def _offer(self, published: PublishedInterpreter, platform: Platform, least: tuple[int, int] = (0, 0)) -> Offer:
         emulated = _emulated(published)
         if published.libc == "musl":
             libc_version = _MUSL
@@ -216,44 +216,48 @@ class PublishedProvider:
             rank=1 if emulated else 0,
         )
 
-    def _named(self) -> apt.Archive | None:
-        return apt.named(self._source) if self._source else None
+    def _named(self) -> apt.Repository | None:
+        return apt.parse_source(self._source) if self._source else None
 
-    def _c_library(self, published: Published, least: tuple[int, int] = (0, 0)) -> c_library.CLibrary | None:
+    def _c_library(
+        self, published: PublishedInterpreter, least: tuple[int, int] = (0, 0)
+    ) -> c_library.LibcPackage | None:
         """Find the C library: with zlib, which the interpreter needs, too."""
-        found = [archive for archive, _ in archives(self._source)]
+        found = [archive for archive, _ in repositories(self._source)]
         architecture = ARCHITECTURES[published.architecture]
-        return c_library.find(architecture, published.libc, found, offline=self._offline, cross=False, least=least)
+        return c_library.find(architecture, published.libc, found, offline=self._offline, cross=False, minimum=least)
 
-    def _hindrance(self, published: Published, at: Platform) -> str:
+    def _hindrance(self, published: PublishedInterpreter, at: Platform) -> str:
         """Say why an interpreter cannot be given here, or nothing."""
-        if cache.complete(_key(published)):
+        if cache.is_complete(_key(published)):
             return ""
         if self._offline:
             return "not in the cache, and this run is offline"
         if _emulated(published):
             architecture = ARCHITECTURES[published.architecture]
-            if not archives(self._source):
+            if not repositories(self._source):
                 return (
                     f"a C library for {architecture.name} comes from an archive of Debian or Ubuntu, and there is none"
                 )
             if self._c_library(published) is None:
                 return f"the host's archive has no C library for {architecture.debian}"
-            return self._libraries(published).missing(published.version[:2])
+            return self._libraries(published).unavailable_reason(published.version[:2])
         if published.libc == "glibc" and at.libc != "glibc":
             return "needs glibc"
-        if published.libc == "musl" and not archives(self._source):
+        if published.libc == "musl" and not repositories(self._source):
             return "musl comes from the archive of Debian or Ubuntu, which this host is not"
-        return self._libraries(published).missing(published.version[:2])
+        return self._libraries(published).unavailable_reason(published.version[:2])
 
-    def _libraries(self, published: Published) -> StandardLibraries:
-        found = archives(self._source, ARCHITECTURES[published.architecture].debian)
+    def _libraries(self, published: PublishedInterpreter) -> StandardLibraries:
+        found = repositories(self._source, ARCHITECTURES[published.architecture].debian)
         return StandardLibraries(self._host, found, self._index, offline=self._offline)
 
-    def _make(self, published: Published, side: Path) -> None:
-        with temporary.temporary() as work:
-            final = cache.place(_key(published))
-            loader = final / "lib" / c_library.musl_loader(published.architecture) if published.libc == "musl" else None
+    def _make(self, published: PublishedInterpreter, side: Path) -> None:
+        with temporary.directory() as work:
+            final = cache.path(_key(published))
+            loader = (
+                final / "lib" / c_library.musl_loader_name(published.architecture) if published.libc == "musl" else None
+            )
             self._lay(published, side, work, final, loader=loader)
             if published.libc == "musl":
                 for file in self._root(published).glob("usr/lib/*"):
@@ -261,9 +265,9 @@ class PublishedProvider:
         python = [side / "bin" / f"python{_stem(published)}"]
         if published.libc == "musl":
             # The program names its loader by the final path, where it is not yet.
-            python = [side / "lib" / c_library.musl_loader(published.architecture), python[0]]
+            python = [side / "lib" / c_library.musl_loader_name(published.architecture), python[0]]
         try:
-            process.run([*python, "-I", "-c", SMOKE])
+            process.run([*python, "-I", "-c", SMOKE_TEST])
         except ProcessError as error:
             raise RuntimeUnavailableError(
                 f"the interpreter of {DISTRIBUTION} {VERSION} for {published.abi} does not work here",
@@ -274,28 +278,30 @@ class PublishedProvider:
         library = side / "lib" / f"python{_stem(published)}"
         process.run([*python, "-I", "-m", "compileall", "-q", library], check=False)
 
-    def _lay(self, published: Published, side: Path, work: Path, final: Path, *, loader: Path | None) -> None:
+    def _lay(
+        self, published: PublishedInterpreter, side: Path, work: Path, final: Path, *, loader: Path | None
+    ) -> None:
         """Lay interpreter and library into an installation; its C library comes later."""
         wheel = pinned.download(published.wheel, self._index, work / "wheel")
         library = side / "lib" / f"python{_stem(published)}"
-        self._libraries(published).lay(published.version[:2], library, work)
+        self._libraries(published).copy(published.version[:2], library, work)
         _take(wheel, published, side, library, loader)
         (library / "site-packages").mkdir()
         name = f"_sysconfigdata_{'t' if published.free_threaded else ''}_linux_{_multiarch(published)}.py"
         (library / name).write_text(_sysconfig(published, final, _pip(side)), encoding="utf-8")
 
 
-def _stem(published: Published) -> str:
+def _stem(published: PublishedInterpreter) -> str:
     """``3.14t``: how programs and folders of that interpreter end."""
     return f"{published.version[0]}.{published.version[1]}{'t' if published.free_threaded else ''}"
 
 
-def _key(published: Published) -> str:
+def _key(published: PublishedInterpreter) -> str:
     name = f"{published.abi}-{'musl' if published.libc == 'musl' else ''}linux-{published.architecture}"
     return f"runtimes/published-{name}-{cache.digest(published.sha256, str(_GENERATION))}"
 
 
-def _multiarch(published: Published) -> str:
+def _multiarch(published: PublishedInterpreter) -> str:
     name = ARCHITECTURES[published.architecture].multiarch
     return name.replace("-gnu", "-musl") if published.libc == "musl" else name
 
@@ -311,7 +317,7 @@ def _pip(side: Path) -> Path | None:
     return folder
 
 
-def _take(wheel: Path, published: Published, side: Path, library: Path, loader: Path | None) -> None:
+def _take(wheel: Path, published: PublishedInterpreter, side: Path, library: Path, loader: Path | None) -> None:
     """Unpack the parts of the wheel that are wanted."""
     dynload = library / "lib-dynload"
     libraries = side / "lib" / "freeze_core.libs"
@@ -353,11 +359,11 @@ def _with_certificates(library: bytes) -> bytes:
     return re.sub(rb"/opt/_internal/openssl-[0-9.]+/cert\.pem\0", shortened, library)
 
 
-def _emulated(published: Published) -> bool:
+def _emulated(published: PublishedInterpreter) -> bool:
     return not runs_natively(published.architecture)
 
 
-def _sysconfig(published: Published, root: Path, wheels: Path | None) -> str:
+def _sysconfig(published: PublishedInterpreter, root: Path, wheels: Path | None) -> str:
     """Write the variables that the build would have recorded, as far as they are true here."""
     major, minor, _ = published.version
     threading = "t" if published.free_threaded else ""

@@ -2,7 +2,7 @@
 
 It is the same for every architecture, system and way of threading, so any CPython of that minor version has it: the
 host's, else one in an archive of packages. Where neither has that version, one published wheel may carry it
-(:data:`CARRIED`): a compiler to WebAssembly, which brings the library for its guests.
+(:data:`EMBEDDED`): a compiler to WebAssembly, which brings the library for its guests.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt, debian
-from pytest_wheelcheck.interpreters.architectures import native
+from pytest_wheelcheck.interpreters.architectures import host_architecture
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.system import process
 
 #: What must work in an interpreter that was put together; each comes with libraries of its own.
-SMOKE = "import binascii, bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
+SMOKE_TEST = "import binascii, bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
 
 #: Parts of a standard library that are not taken: another build's or system's, tests, other programs.
 _NOT_TAKEN = (
@@ -46,7 +46,7 @@ _NOT_TAKEN = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Carried:
+class EmbeddedLibrary:
     """A standard library inside a wheel: an archive, compressed with Zstandard, inside a file.
 
     :param file: of the wheel.
@@ -54,16 +54,16 @@ class Carried:
     :param sha256: of the archive, uncompressed.
     """
 
-    wheel: pinned.Wheel
+    wheel: pinned.PinnedWheel
     file: str
     offset: int
     sha256: str
 
 
 #: By minor version. The files of 3.12 are those of CPython 3.12.1, unchanged.
-CARRIED = {
-    (3, 12): Carried(
-        wheel=pinned.Wheel(
+EMBEDDED = {
+    (3, 12): EmbeddedLibrary(
+        wheel=pinned.PinnedWheel(
             distribution="componentize-py",
             version="0.17.2",
             python="3.12",
@@ -104,8 +104,8 @@ class StandardLibraries:
     def __init__(
         self,
         host: HostProvider,
-        archives: Sequence[tuple[apt.Archive, str]],
-        index: pinned.Index,
+        archives: Sequence[tuple[apt.Repository, str]],
+        index: pinned.PackageIndex,
         *,
         offline: bool = False,
     ) -> None:
@@ -114,9 +114,9 @@ class StandardLibraries:
         self._index = index
         self._offline = offline
 
-    def missing(self, version: tuple[int, int]) -> str:
+    def unavailable_reason(self, version: tuple[int, int]) -> str:
         """Say why there is no library of a minor version, or nothing."""
-        if self.of_host(version) is not None or (version in CARRIED and not self._offline):
+        if self.host_interpreter(version) is not None or (version in EMBEDDED and not self._offline):
             return ""
         if any(True for _ in self._sources(version)):
             return ""
@@ -126,11 +126,11 @@ class StandardLibraries:
             f"install any CPython {number}"
         )
 
-    def of_host(self, version: tuple[int, int]) -> Path | None:
+    def host_interpreter(self, version: tuple[int, int]) -> Path | None:
         """Give an interpreter of the host that has the library; it need not be of the same build."""
         return debian.of_host(self._host, version, free_threaded=None)
 
-    def lay(self, version: tuple[int, int], library: Path, work: Path) -> None:
+    def copy(self, version: tuple[int, int], library: Path, work: Path) -> None:
         """Copy the library of a minor version.
 
         :param library: a folder to make.
@@ -138,21 +138,21 @@ class StandardLibraries:
         :raises WheelcheckError: it cannot be had.
         """
         number = ".".join(map(str, version))
-        if python := self.of_host(version):
+        if python := self.host_interpreter(version):
             told = process.run([python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"])
             source = Path(told.stdout.strip())
         elif found := next(self._sources(version), None):
             names = [f"libpython{number}-minimal", f"libpython{number}-stdlib", f"python{number}-venv"]
-            apt.unpack(names, work / "root", work=work / "apt", source=found[0], architecture=found[1])
+            apt.fetch_newest(names, work / "root", work=work / "apt", repository=found[0], architecture=found[1])
             source = work / "root/usr/lib" / f"python{number}"
-        elif version in CARRIED:
+        elif version in EMBEDDED:
             source = work / "carried"
-            _carried(CARRIED[version], self._index, source, work)
+            _carried(EMBEDDED[version], self._index, source, work)
         else:
-            raise RuntimeUnavailableError(self.missing(version))
+            raise RuntimeUnavailableError(self.unavailable_reason(version))
         shutil.copytree(source, library, ignore=shutil.ignore_patterns(*_NOT_TAKEN), ignore_dangling_symlinks=True)
 
-    def _sources(self, version: tuple[int, int]) -> Iterator[tuple[apt.Archive, str]]:
+    def _sources(self, version: tuple[int, int]) -> Iterator[tuple[apt.Repository, str]]:
         """Yield the archives that have a library."""
         package = f"python{version[0]}.{version[1]}-minimal"
         for archive, architecture in self._archives:
@@ -160,24 +160,24 @@ class StandardLibraries:
                 yield archive, architecture
 
 
-def archives(source: str, architecture: str = "") -> list[tuple[apt.Archive, str]]:
+def repositories(source: str, architecture: str = "") -> list[tuple[apt.Repository, str]]:
     """List the archives to ask for a library: the one that the user named, then the host's.
 
     :param source: a line of ``sources.list(5)``, or nothing.
     :param architecture: what the named one is used for, in Debian's words.
     :raises RuntimeUnavailableError: *source* is no such line.
     """
-    at = native()
-    found: list[tuple[apt.Archive, str]] = []
+    at = host_architecture()
+    found: list[tuple[apt.Repository, str]] = []
     if source:
-        found.append((apt.named(source), architecture or (at.debian if at else "")))
-    own = apt.archive()
+        found.append((apt.parse_source(source), architecture or (at.debian if at else "")))
+    own = apt.host_repository()
     if own is not None and at is not None:
         found.append((own, at.debian))
     return found
 
 
-def _carried(carried: Carried, index: pinned.Index, into: Path, work: Path) -> None:
+def _carried(carried: EmbeddedLibrary, index: pinned.PackageIndex, into: Path, work: Path) -> None:
     """Unpack a library that a wheel carries."""
     with zipfile.ZipFile(pinned.download(carried.wheel, index, work / "library")) as archive:
         packed = Path(archive.extract(carried.file, work / "library"))
@@ -186,7 +186,9 @@ def _carried(carried: Carried, index: pinned.Index, into: Path, work: Path) -> N
     try:
         if sys.version_info < (3, 14):
             words = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
-            process.run([*pinned.pip(), *words, "--target", tool, *index.options(), "zstandard"], timeout=600)
+            process.run(
+                [*pinned.pip_command(), *words, "--target", tool, *index.pip_arguments(), "zstandard"], timeout=600
+            )
         process.run(argv)
     except ProcessError as error:
         raise RuntimeUnavailableError(

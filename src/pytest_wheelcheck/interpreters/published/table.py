@@ -16,7 +16,7 @@ VERSION = "0.8.1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Published:
+class PublishedInterpreter:
     """One wheel with an interpreter in it.
 
     :param version: of CPython: major, minor, micro.
@@ -43,9 +43,9 @@ class Published:
         return f"{'musllinux_1_2' if self.libc == 'musl' else 'manylinux_2_17'}_{self.architecture}"
 
     @property
-    def wheel(self) -> pinned.Wheel:
+    def wheel(self) -> pinned.PinnedWheel:
         """The wheel."""
-        return pinned.Wheel(
+        return pinned.PinnedWheel(
             distribution=DISTRIBUTION,
             version=VERSION,
             python=".".join(map(str, self.version[:2])),
@@ -55,8 +55,10 @@ class Published:
         )
 
 
-def _published(minor: int, micro: int, threading: str, architecture: str, libc: str, sha256: str) -> Published:
-    return Published(
+def _published(
+    minor: int, micro: int, threading: str, architecture: str, libc: str, sha256: str
+) -> PublishedInterpreter:
+    return PublishedInterpreter(
         version=(3, minor, micro),
         free_threaded=threading == "t",
         architecture=architecture,

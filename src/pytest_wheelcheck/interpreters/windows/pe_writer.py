@@ -268,7 +268,7 @@ _PYTHON_32: tuple[bytes | Call | At, ...] = (
 )
 
 
-def python(library: str, *, console: bool = True, bits: int = 64) -> bytes:
+def python_exe(library: str, *, console: bool = True, bits: int = 64) -> bytes:
     """Write ``python.exe``: what CPython's ``Programs/python.c`` is, ``return Py_Main(argc, argv)``.
 
     :param library: the interpreter's library, such as ``python313.dll``.
@@ -392,7 +392,7 @@ _REDIRECTOR_32: tuple[bytes | Call | At, ...] = (
 )
 
 
-def redirector(base: str, *, console: bool = True, bits: int = 64) -> bytes:
+def venv_redirector(base: str, *, console: bool = True, bits: int = 64) -> bytes:
     """Write what stands as ``python.exe`` in virtual environments on Windows.
 
     It starts the interpreter of the base installation, tells that one where it stands itself, and waits; where it is
@@ -441,7 +441,7 @@ def redirector(base: str, *, console: bool = True, bits: int = 64) -> bytes:
     )
 
 
-def stable_abi(library: str, names: Iterable[str], *, bits: int = 64) -> bytes:
+def python3_dll(library: str, names: Iterable[str], *, bits: int = 64) -> bytes:
     """Write ``python3.dll``, through which extension modules of the stable ABI reach any interpreter.
 
     :param library: the interpreter's library, such as ``python313.dll``.
@@ -452,7 +452,7 @@ def stable_abi(library: str, names: Iterable[str], *, bits: int = 64) -> bytes:
     return write(Image(name="python3.dll", forwards={name: f"{stem}.{name}" for name in names}, bits=bits))
 
 
-def random_numbers(*, bits: int = 64) -> bytes:
+def bcryptprimitives_dll(*, bits: int = 64) -> bytes:
     """Write ``bcryptprimitives.dll``, which programs made by a recent Rust load, and an older Wine lacks.
 
     Its one documented function ``ProcessPrng(buffer, size)`` fills a buffer with random numbers and always succeeds;
@@ -487,7 +487,7 @@ def random_numbers(*, bits: int = 64) -> bytes:
     )
 
 
-def without_debugging(data: bytes) -> bytes:
+def strip_debug_sections(data: bytes) -> bytes:
     """Give a portable executable without its debugging sections and symbols, where these stand behind all others.
 
     They are most of the libraries of a Wine that was packaged with them. What is no such file comes back as it is.

@@ -23,7 +23,7 @@ from pytest_wheelcheck.interpreters.architectures import runs_natively
 from pytest_wheelcheck.interpreters.base import Answer, Offer, Platform, Request, fits, here
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published import pinned
-from pytest_wheelcheck.interpreters.published.standard_library import SMOKE, StandardLibraries, archives
+from pytest_wheelcheck.interpreters.published.standard_library import SMOKE_TEST, StandardLibraries, repositories
 from pytest_wheelcheck.interpreters.windows import folders, pe_writer
 from pytest_wheelcheck.interpreters.windows.folders import Installation
 from pytest_wheelcheck.model import Runtime
@@ -93,9 +93,9 @@ class Carried:
         return f"python{self.version[0]}{self.version[1]}.dll"
 
     @property
-    def wheel(self) -> pinned.Wheel:
+    def wheel(self) -> pinned.PinnedWheel:
         """The wheel."""
-        return pinned.Wheel(
+        return pinned.PinnedWheel(
             distribution=DISTRIBUTION,
             version=VERSION,
             python=self.short,
@@ -151,7 +151,7 @@ class WineProvider:
         self._named = tuple(named)
         self._host = host
         self._offline = offline
-        self._index = pinned.index(index, find_links)
+        self._index = pinned.PackageIndex(url=index, find_links=tuple(find_links))
 
     def costly(self, request: Request) -> bool:
         """See :meth:`.base.Provider.costly`."""
@@ -194,12 +194,12 @@ class WineProvider:
         """List whole installations: those that the user named, or else those of uv that need not be fetched in vain."""
         if named := self._named_for(architecture):
             return named
-        kept = {carried.version[:2] for carried in _carried(architecture) if cache.present(_key(carried))}
+        kept = {carried.version[:2] for carried in _carried(architecture) if cache.find(_key(carried))}
         # What is here already is not fetched from elsewhere.
         return [
             each
             for each in folders.managed(architecture, offline=self._offline)
-            if cache.present(each.key) or each.version[:2] not in kept
+            if cache.find(each.key) or each.version[:2] not in kept
         ]
 
     def get(self, offer: Offer) -> Runtime:
@@ -238,26 +238,26 @@ class WineProvider:
         )
 
     def _hindrance(self, carried: Carried) -> str:
-        if cache.present(_key(carried)):
+        if cache.find(_key(carried)):
             return ""
         if self._offline:
             return f"{carried.name} is not in the cache, and this run is offline"
-        return self._libraries().missing(carried.version[:2])
+        return self._libraries().unavailable_reason(carried.version[:2])
 
     def _libraries(self) -> StandardLibraries:
-        return StandardLibraries(self._host, archives(""), self._index, offline=self._offline)
+        return StandardLibraries(self._host, repositories(""), self._index, offline=self._offline)
 
     def _make(self, carried: Carried, launch: launcher.Launch, side: Path) -> None:
         with (
             step(f"{carried.name} of {DISTRIBUTION} {VERSION}", side),
-            temporary.temporary() as work,
+            temporary.directory() as work,
         ):
             _take(pinned.download(carried.wheel, self._index, work / "wheel"), side)
-            self._libraries().lay(carried.version[:2], side / "Lib", work)
+            self._libraries().copy(carried.version[:2], side / "Lib", work)
             (side / "Lib" / "site-packages").mkdir()
             _write_programs(carried, side)
             names = _stable_names(side / carried.library)
-            (side / "python3.dll").write_bytes(pe_writer.stable_abi(carried.library, names, bits=carried.bits))
+            (side / "python3.dll").write_bytes(pe_writer.python3_dll(carried.library, names, bits=carried.bits))
             self._finish(carried.version, launch, side)
 
     def _copy(self, installation: Installation, launch: launcher.Launch, side: Path) -> None:
@@ -269,7 +269,7 @@ class WineProvider:
         """See that a new installation works, and compile its library."""
         own = [*launch.argv(side / "python.exe", side / "python.exe"), "-I"]
         try:
-            process.run([*own, "-c", SMOKE], timeout=300.0)
+            process.run([*own, "-c", SMOKE_TEST], timeout=300.0)
         except ProcessError as error:
             raise RuntimeUnavailableError(
                 f"CPython {version[0]}.{version[1]} for Windows does not work here",
@@ -301,15 +301,15 @@ def _key(carried: Carried) -> str:
 
 def _write_programs(carried: Carried, side: Path) -> None:
     """Write the interpreter, and what stands for it in virtual environments, by the names that the version has."""
-    final = cache.place(_key(carried))
+    final = cache.path(_key(carried))
     redirectors = side / "Lib/venv/scripts/nt"
     redirectors.mkdir(parents=True, exist_ok=True)
     for letter in ("", "w"):
         name = f"python{letter}.exe"
-        (side / name).write_bytes(pe_writer.python(carried.library, console=not letter, bits=carried.bits))
+        (side / name).write_bytes(pe_writer.python_exe(carried.library, console=not letter, bits=carried.bits))
         other = name if carried.version < (3, 13) else f"venv{letter}launcher.exe"
         home = whole().to_windows(final / name)
-        (redirectors / other).write_bytes(pe_writer.redirector(home, console=not letter, bits=carried.bits))
+        (redirectors / other).write_bytes(pe_writer.venv_redirector(home, console=not letter, bits=carried.bits))
 
 
 def _take(wheel: Path, side: Path) -> None:
