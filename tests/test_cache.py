@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_written(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(cache.VARIABLE, str(home.parent / "file" / "below"))
     with pytest.raises(WheelcheckError) as caught:
         cache.provision("things/one", _fill)
-    assert cache.VARIABLE in caught.value.advice
+    assert cache.VARIABLE in caught.value.fix
 
 
 @pytest.mark.parametrize("key", ["", "/etc", "../up", "a/../b", "a//b", "a b", ".hidden"])

@@ -281,7 +281,7 @@ def test_wheel_that_cannot_be_installed(
         Prepared(tmp_path, settings, make_wheel(path))
     assert cause in caught.value.cause
     assert word in caught.value.details
-    assert caught.value.advice
+    assert caught.value.fix
     assert "Using Python" not in caught.value.details
 
 
@@ -299,15 +299,15 @@ def test_index_that_cannot_be_reached(tmp_path: Path, wheel: Wheel, monkeypatch:
     with pytest.raises(InstallError) as caught:
         Prepared(tmp_path, InstallSettings(index="http://127.0.0.1:9/simple"), wheel)
     assert "cannot be reached" in caught.value.cause
-    assert "--wheel-offline" in caught.value.advice
-    assert "--wheel-find-links" in caught.value.advice
+    assert "--wheel-offline" in caught.value.fix
+    assert "--wheel-find-links" in caught.value.fix
 
 
 def test_offline_and_nothing_there(tmp_path: Path, wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     with pytest.raises(InstallError) as caught:
         Prepared(tmp_path, InstallSettings(offline=True), wheel)
-    assert "--wheel-find-links" in caught.value.advice
+    assert "--wheel-find-links" in caught.value.fix
 
 
 def test_overrides_of_the_project_do_not_hide_a_wrong_requirement(
@@ -359,7 +359,7 @@ def test_conflict_goes_into_an_environment_of_its_own(prepared: Prepared) -> Non
 def test_tools_that_need_another_version_of_the_wheel_itself(prepared: Prepared) -> None:
     with pytest.raises(InstallError) as caught:
         prepared.overlay("fartool")
-    assert "do not go together" in caught.value.what
+    assert "do not go together" in caught.value.message
     assert "pkg>=5" in caught.value.details
 
 

@@ -268,7 +268,7 @@ def test_conflicts_are_told_from_failures(words: str, conflict: bool) -> None:
 
 def test_words_without_meaning() -> None:
     error = uv.install_error("it failed", completed("Using Python 3.12.1 environment at: e\nerror: a riddle", 3))
-    assert error.what == "it failed"
+    assert error.message == "it failed"
     assert "exit status 3" in error.cause
     assert error.details == "error: a riddle"
     assert uv.install_error("it failed", completed("", 3)).details == "uv said nothing"

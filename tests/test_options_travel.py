@@ -267,4 +267,4 @@ def test_refused_with_advice(run: Callable[..., Seen], words: list[str]) -> None
     found = run(*words)
     assert found.code == pytest.ExitCode.USAGE_ERROR
     assert "cannot be used with --wheel" in found.text
-    assert "What to do: -rP" in found.text
+    assert "Fix: -rP" in found.text

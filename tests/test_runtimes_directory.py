@@ -62,7 +62,7 @@ def test_what_is_no_root_file_system(text: str, message: str, tmp_path: Path) ->
     (tmp_path / "other/usr/bin/python3.11").write_bytes(b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + b"\x02\0\x28\0")
     with pytest.raises(UsageError, match=message) as caught:
         directory.parse([text.format(tmp_path)])
-    assert caught.value.advice
+    assert caught.value.fix
 
 
 @posix

@@ -139,7 +139,7 @@ def test_what_is_wanted(arm: Runtime, tmp_path: Path) -> None:
 def test_a_library_that_no_suite_has(arm: Runtime) -> None:
     with pytest.raises(RuntimeUnavailableError, match=r"has no package with libnothing\.so\.7") as caught:
         libraries.equip(arm, frozenset({"libnothing.so.7"}))
-    assert "wheel_apt_source" in caught.value.advice
+    assert "wheel_apt_source" in caught.value.fix
 
 
 @emulates

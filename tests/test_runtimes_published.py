@@ -243,7 +243,7 @@ def test_an_index_that_has_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         pytest.skip("no interpreter is offered on this host")
     with pytest.raises(RuntimeUnavailableError) as caught:
         provider.get(offers[0])
-    assert "--wheel-offline" in caught.value.advice
+    assert "--wheel-offline" in caught.value.fix
     assert "freeze-core" in caught.value.details
 
 

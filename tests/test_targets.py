@@ -103,7 +103,7 @@ class Fake:
     def get(self, offer: Offer) -> Runtime:
         self.made.append(offer)
         if self.broken:
-            raise RuntimeUnavailableError("the network is down", advice="try again")
+            raise RuntimeUnavailableError("the network is down", fix="try again")
         return offer.runtime(Path(offer.key))
 
 

@@ -36,7 +36,7 @@ def toolchain() -> Path:
     """
     archive = apt.host_repository()
     if archive is None:
-        raise WheelcheckError("this host has no archive of Debian's kind", advice="rustup target add " + TARGET)
+        raise WheelcheckError("this host has no archive of Debian's kind", fix="rustup target add " + TARGET)
     for number, tools in enumerate(TOOLS):
         key = f"tools/rust-windows-{archive.codename}-{cache.digest(*tools, '1')}"
 

@@ -1,7 +1,7 @@
-"""What can go wrong, told to a person.
+"""Errors that this package raises on purpose.
 
-Every error has three parts: what happened, the likely cause, and what to do next. A face of the program (the pytest
-plugin or the ``wheelcheck`` command) prints :func:`str` of it and nothing else.
+Each has a message, the likely cause, and the fix. The pytest plugin and the command ``wheelcheck`` print :func:`str` of
+the error and nothing else.
 """
 
 from __future__ import annotations
@@ -10,44 +10,44 @@ from __future__ import annotations
 class WheelcheckError(Exception):
     """Base of every error that this package raises on purpose.
 
-    :param what: what happened, one sentence.
-    :param cause: the likely cause; empty where *what* already tells it.
-    :param advice: what to do next; empty where nothing can be done.
-    :param details: other programs' own words (an installer's, a loader's), shown below, unchanged.
+    :param message: what happened, one sentence.
+    :param cause: the likely cause; empty where *message* already names it.
+    :param fix: what the user can do; empty where there is no known fix.
+    :param details: the output of another program (an installer, a loader), shown below, unchanged.
     """
 
-    def __init__(self, what: str, *, cause: str = "", advice: str = "", details: str = "") -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, message: str, *, cause: str = "", fix: str = "", details: str = "") -> None:
+        super().__init__(message)
+        self.message = message
         self.cause = cause
-        self.advice = advice
+        self.fix = fix
         self.details = details
 
     def __str__(self) -> str:
-        lines = [self.what]
+        lines = [self.message]
         if self.cause:
-            lines.append(f"likely cause: {self.cause}")
-        if self.advice:
-            lines.append(f"what to do: {self.advice}")
+            lines.append(f"Cause: {self.cause}")
+        if self.fix:
+            lines.append(f"Fix: {self.fix}")
         if self.details.strip():
             lines.append(self.details.rstrip())
         return "\n".join(lines)
 
 
 class UsageError(WheelcheckError):
-    """The invocation itself is wrong: an option, a path, an ini value. pytest exits with 4."""
+    """An option, a path or an ini value is wrong. pytest exits with status 4."""
 
 
 class WheelError(WheelcheckError):
-    """A file is not a wheel that may be opened: damaged, hostile, or wrongly named."""
+    """A file is not a wheel that may be opened: it is damaged, hostile or wrongly named."""
 
 
 class ProcessError(WheelcheckError):
-    """A program could not be started, failed, or outlived its deadline."""
+    """A program could not be started, failed, or exceeded its timeout."""
 
 
 class RuntimeUnavailableError(WheelcheckError):
-    """An interpreter that should be had could not be provided, or does not work."""
+    """An interpreter is not available, or does not work."""
 
 
 class InstallError(WheelcheckError):
@@ -55,8 +55,8 @@ class InstallError(WheelcheckError):
 
 
 class WorkerError(WheelcheckError):
-    """The worker in the target died, went silent, or spoke nonsense."""
+    """The worker in the target died, stopped responding, or sent an invalid message."""
 
 
 class WorkerFatalError(WorkerError):
-    """The worker in the target said that it cannot go on."""
+    """The worker in the target reported that it cannot continue."""

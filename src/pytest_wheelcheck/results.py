@@ -55,7 +55,7 @@ class RemoteError:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class StepResult:
     """The outcome of one node that is not a test of the user's: install, import, entry point, executable, check.
 
     :param name: the last part of the node id, such as ``import[pkg._native]``.
@@ -81,7 +81,7 @@ class Record:
         return {**asdict(self), "outcome": self.outcome.value}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Record:
+    def from_json(cls, data: Mapping[str, Any]) -> StepResult:
         """Read what :meth:`to_json` made."""
         trace = tuple(
             RemoteError(

@@ -73,7 +73,7 @@ def test_codes_that_fit_nothing_are_refused(word: str) -> None:
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(ZeroDivisionError("oh"), "Traceback"), (WheelError("sorry", advice="this"), "what to do: this")],
+    [(ZeroDivisionError("oh"), "Traceback"), (WheelError("sorry", fix="this"), "Fix: this")],
 )
 def test_a_check_that_raises_is_an_error_and_keeps_what_it_found(tmp_path: Path, error: Exception, words: str) -> None:
     def function(contents: Contents) -> Iterator[str]:

@@ -199,7 +199,7 @@ def test_out_of_memory(demo: Ground) -> None:
     assert found.only("FAILED") == failed
     assert found.nodes["tests/test_memory.py::test_last"] == "PASSED"
     assert "E   MemoryError" in found.text
-    assert "killed by SIGKILL\nlikely cause: the kernel was out of memory" in found.text
+    assert "killed by SIGKILL\nCause: the kernel was out of memory" in found.text
 
 
 def test_worker_that_does_not_come_back(demo: Ground) -> None:

@@ -180,7 +180,7 @@ def test_where_there_can_be_none(demo: Ground) -> None:
         pytest.skip("no limit can be set here")
     found = demo.run("--wheel-sandbox")
     assert found.code == pytest.ExitCode.USAGE_ERROR
-    assert "--wheel-sandbox: no sandbox can be made here\nlikely cause: user namespaces are not allowed" in found.text
+    assert "--wheel-sandbox: no sandbox can be made here\nCause: user namespaces are not allowed" in found.text
     assert not found.nodes
     assert demo.run().code == 0
 
@@ -189,4 +189,4 @@ def test_where_there_is_no_bubblewrap(demo: Ground) -> None:
     env = {"WHEELCHECK_CACHE": str(demo.path / "cache"), "PATH": str(demo.path)}
     found = demo.run("--wheel-sandbox", env=env)
     assert found.code == pytest.ExitCode.USAGE_ERROR
-    assert "what to do: install the package bubblewrap" in found.text
+    assert "Fix: install the package bubblewrap" in found.text

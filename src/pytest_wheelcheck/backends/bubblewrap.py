@@ -38,7 +38,7 @@ def find(*, offline: bool = False) -> tuple[str, ...]:
         raise RuntimeUnavailableError(
             "--wheel-sandbox: there is no sandbox on this system",
             cause="it is made by bubblewrap, which needs Linux",
-            advice="leave the option out",
+            fix="leave the option out",
         )
     found = shutil.which("bwrap")
     words = (found,) if found else _fetched(offline=offline)
@@ -52,13 +52,13 @@ def _fetched(*, offline: bool) -> tuple[str, ...]:
         raise RuntimeUnavailableError(
             "--wheel-sandbox: bubblewrap is not here",
             cause="bwrap is not on PATH, and this host has no archive of Debian or Ubuntu to fetch it from",
-            advice="install the package bubblewrap, or leave the option out",
+            fix="install the package bubblewrap, or leave the option out",
         )
     key = f"bubblewrap/{source.codename}-{at.name}-{cache.digest(str(_GENERATION), source.uri, source.codename)}"
     if cache.find(key) is None and offline:
         raise NotFetchedError(
             "--wheel-sandbox: bubblewrap is neither on PATH nor in the cache, and this run is offline",
-            advice="run once without --wheel-offline, or install the package bubblewrap",
+            fix="run once without --wheel-offline, or install the package bubblewrap",
         )
 
     def make(side: Path) -> None:
@@ -70,8 +70,8 @@ def _fetched(*, offline: bool) -> tuple[str, ...]:
     except ProcessError as error:
         raise RuntimeUnavailableError(
             "--wheel-sandbox: bubblewrap cannot be fetched from the host's archive",
-            cause=error.what,
-            advice="install the package bubblewrap, or leave the option out",
+            cause=error.message,
+            fix="install the package bubblewrap, or leave the option out",
             details=error.details,
         ) from error
     return _started_by_its_loader(root, at)
@@ -91,6 +91,6 @@ def _try(words: Sequence[str]) -> None:
             "--wheel-sandbox: no sandbox can be made here",
             cause="user namespaces are not allowed: by the profile of the container that this runs in, by AppArmor, or "
             "by a limit (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)",
-            advice="allow them, or leave the option out",
-            details=error.details or error.what,
+            fix="allow them, or leave the option out",
+            details=error.details or error.message,
         ) from error

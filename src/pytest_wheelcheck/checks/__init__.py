@@ -30,7 +30,7 @@ def select_checks(*, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> 
             near = difflib.get_close_matches(word, [check.code for check in CHECKS], n=3, cutoff=0.5)
             raise UsageError(
                 f"no check has a code that begins with {word!r}",
-                advice=f"did you mean {' or '.join(near)}? " * bool(near) + "`wheelcheck checks` lists them all",
+                fix=f"did you mean {' or '.join(near)}? " * bool(near) + "`wheelcheck checks` lists them all",
             )
 
     def chosen(check: Check) -> bool:

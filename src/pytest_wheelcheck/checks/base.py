@@ -264,7 +264,7 @@ def scan(archive: Archive, entry: Entry, algorithms: Iterable[str]) -> Scanned:
             for digest in digests.values():
                 digest.update(chunk)
     except WheelError as error:
-        return Scanned(size=size, digests={}, damage=error.what)
+        return Scanned(size=size, digests={}, damage=error.message)
     return Scanned(size=size, digests={name: digest.digest() for name, digest in digests.items()})
 
 

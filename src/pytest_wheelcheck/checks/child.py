@@ -63,7 +63,7 @@ def read_audit(path: Path, wheel: Wheel) -> Audit:
     if sys.platform == "win32":
         raise ImpossibleHereError(
             "auditwheel judges this, and cannot be installed on Windows",
-            advice="judge the wheels for Linux on Linux or macOS, and merge the reports with `wheelcheck merge`",
+            fix="judge the wheels for Linux on Linux or macOS, and merge the reports with `wheelcheck merge`",
         )
     parts = filter(None, map(platform_parts, wheel.platforms))
     wanted = [f"{libc}:{architecture}" for libc, architecture in dict.fromkeys(parts)]
@@ -80,7 +80,7 @@ def read_rendering(path: Path) -> str:
     if importlib.util.find_spec("readme_renderer") is None:
         raise ImpossibleHereError(
             "readme-renderer is not installed, so the reStructuredText description was not checked",
-            advice="install pytest-wheelcheck[readme]",
+            fix="install pytest-wheelcheck[readme]",
         )
     return str(_ask("rendering", path)[0])
 

@@ -126,7 +126,7 @@ def _read(archive: Archive, entry: Entry, kind: str, digests: dict[str, str]) ->
         digests[entry.name] = hashlib.sha256(data).hexdigest()
         return read(entry.name, data)
     except WheelError as error:
-        reason = error.what
+        reason = error.message
     except ImportError:
         raise  # not the file's fault
     except Exception as error:  # noqa: BLE001 - the libraries raise anything on malformed files; told as a finding

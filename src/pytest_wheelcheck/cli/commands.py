@@ -135,7 +135,7 @@ def platform_of(text: str) -> Platform:
     name = ALIASES.get(plain := re.sub(r"^(musl)?linux-", "", text), plain)
     if name not in ARCHITECTURES:
         raise UsageError(
-            f"{text}: no such architecture is known", advice=f"give one of {', '.join(ARCHITECTURES)}, win_amd64, win32"
+            f"{text}: no such architecture is known", fix=f"give one of {', '.join(ARCHITECTURES)}, win_amd64, win32"
         )
     return Platform(system="linux", architecture=name, libc=libc)
 
@@ -145,7 +145,7 @@ def _interpreter(text: str) -> Interpreter:
 
     (spec,) = parse_specs([text])
     if spec.interpreter is None:
-        raise UsageError(f"{text}: not a version of Python", advice="give one such as 3.13 or 3.14t")
+        raise UsageError(f"{text}: not a version of Python", fix="give one such as 3.13 or 3.14t")
     return spec.interpreter
 
 
@@ -171,7 +171,7 @@ def obtain(platform: Platform, wanted: Interpreter, sources: Sources, *, offline
     raise RuntimeUnavailableError(
         f"{wanted} for {platform.architecture} cannot be had{' without the network' if offline else ''}",
         cause="; ".join(reasons) or f"found {versions or 'none'}",
-        advice=f"wheelcheck runtime install {platform.architecture} {wanted.short}"
+        fix=f"wheelcheck runtime install {platform.architecture} {wanted.short}"
         if offline
         else "wheelcheck doctor tells what this host can run",
     )

@@ -103,7 +103,7 @@ class Row:
         if self.missing:
             lines.append(f"  missing: {', '.join(map(short, self.missing))}")
         lines += [f"  {reason}" for reason in self.hindrances if reason not in but]
-        lines += [f"  what to do: {each}" for each in self.advice]
+        lines += [f"  Fix: {each}" for each in self.advice]
         return lines
 
 
@@ -154,7 +154,7 @@ def sandbox(*, offline: bool) -> str:
     except WheelcheckError as error:
         if isinstance(error, bubblewrap.NotFetchedError) and not offline:
             return "fetched on first use; whether this system allows sandboxes is seen then"
-        return "; ".join(filter(None, (error.what.removeprefix("--wheel-sandbox: "), error.cause)))
+        return "; ".join(filter(None, (error.message.removeprefix("--wheel-sandbox: "), error.cause)))
     return "ready"
 
 

@@ -115,7 +115,7 @@ def merge(given: Sequence[str], *, paths: Sequence[str], expected: Sequence[str]
     outputs = [account.parse_report_path(path, Path.cwd()) for path in paths]
     found = report.merge([report.from_json(_read(path), source=path) for path in given])
     found = replace(found, expect=tuple(expected) or found.expect)
-    nodes = tuple(report.of_record(record) for record in account.release_records(found))
+    nodes = tuple(report.of_step(step) for step in account.release_steps(found))
     found = replace(found, release=nodes)
     for line, _ in terminal.matrix_lines(matrix.rows(found, account.expectation(found).missing_cells)):
         sys.stdout.write(f"{line}\n")
@@ -166,7 +166,7 @@ def test(args: Sequence[str]) -> int:
             # Without wheels it would be an ordinary run, which imports the user's tests here.
             sys.stderr.write(
                 "wheelcheck: no wheel is given\n"
-                "what to do: name built wheels, as in `wheelcheck test dist/*.whl` or `wheelcheck test --wheel=dist`\n"
+                "Fix: name built wheels, as in `wheelcheck test dist/*.whl` or `wheelcheck test --wheel=dist`\n"
             )
             return 4
     if not _has_option(merged, "-c", "--config-file"):

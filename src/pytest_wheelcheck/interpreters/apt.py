@@ -103,7 +103,7 @@ def parse_source(source: str) -> Repository:
     if not match:
         raise RuntimeUnavailableError(
             f"{source!r} is no source of packages",
-            advice="write it as in sources.list: deb [signed-by=FILE] URI SUITE main",
+            fix="write it as in sources.list: deb [signed-by=FILE] URI SUITE main",
         )
     key = re.search(r"signed-by=(\S+)", match[1] or "")
     distribution = "ubuntu" if "ubuntu" in match[2] else "debian"
@@ -239,7 +239,7 @@ def _remembered(repository: Repository, architecture: str, name: str, *, offline
                 for other in {name} if suite.problem else {name, suite.codename, suite.alias}:
                     _keep(_file(repository, architecture, other), text)
     except WheelcheckError as error:
-        return Suite(name=name, codename=name, problem=error.what)
+        return Suite(name=name, codename=name, problem=error.message)
     return kept[1]
 
 
@@ -271,7 +271,7 @@ def _ask(repository: Repository, architecture: str, name: str) -> Suite:
         try:
             done = process.run(command, timeout=_UPDATE_DEADLINE, end_with_parent=True)
         except ProcessError as error:
-            return Suite(name=name, codename=name, problem=_why(error.details, architecture, error.what))
+            return Suite(name=name, codename=name, problem=_why(error.details, architecture, error.message))
         lists = work / "state" / "lists"
         if not list(lists.glob("*Release")):
             # apt takes a failure that may pass, such as that of a connection, for a success.
@@ -433,7 +433,7 @@ def fetch_newest(
     raise RuntimeUnavailableError(
         f"no suite of the host's archive gives {', '.join(packages)}",
         cause="the archive does not carry them, or cannot be reached",
-        advice="try apt-get update, and look at the sources of apt",
+        fix="try apt-get update, and look at the sources of apt",
         details=problem.details if problem else "",
     ) from problem
 

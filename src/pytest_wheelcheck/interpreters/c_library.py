@@ -171,7 +171,7 @@ def install(found: LibcPackage, root: Path) -> None:
             )
     except ProcessError as error:
         raise RuntimeUnavailableError(
-            f"the C library for {found.architecture} could not be fetched", cause=error.what, details=error.details
+            f"the C library for {found.architecture} could not be fetched", cause=error.message, details=error.details
         ) from error
 
 

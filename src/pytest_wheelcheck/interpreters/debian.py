@@ -110,7 +110,7 @@ class DebianProvider:
         try:
             archive = self._archive()
         except RuntimeUnavailableError as error:
-            return Answer(offers=tuple(found), reason=error.what, fault=True)
+            return Answer(offers=tuple(found), reason=error.message, fault=True)
         fault = False
         if archive is None:
             reason = "this host has no apt to fetch an interpreter with"
@@ -211,7 +211,7 @@ class DebianProvider:
             raise RuntimeUnavailableError(
                 f"{what} is not in the cache",
                 cause="this run is offline" if self._offline else "this host has no apt",
-                advice=f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name} "
+                fix=f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name} "
                 f"3.{candidate.minor}",
             )
         python = f"python3.{candidate.minor}"
@@ -227,7 +227,7 @@ class DebianProvider:
                 )
             except ProcessError as error:
                 raise RuntimeUnavailableError(
-                    f"{what} could not be fetched", cause=error.what, details=error.details
+                    f"{what} could not be fetched", cause=error.message, details=error.details
                 ) from error
             (side / _ORIGIN).write_text(json.dumps(asdict(candidate)), encoding="utf-8")
             apt.write_origin(side, archive, candidate.suite)
@@ -366,7 +366,7 @@ def finish(
         raise RuntimeUnavailableError(
             f"the interpreter python{stem} for {architecture.name} does not work here",
             cause="it needs a newer kernel or emulator than this host has, or a library is missing",
-            details=f"{error.what}\n{error.details}".strip(),
+            details=f"{error.message}\n{error.details}".strip(),
         ) from error
     if facts.libc == "musl" and emulator is not None:
         # The interpreter cannot run its loader, which tells the version (PEP 656): the host's kernel would have to.
@@ -411,7 +411,7 @@ def runtime(
     facts = facts_of(folder)
     if facts is None:
         raise RuntimeUnavailableError(
-            f"{folder} is damaged", cause="something was removed from the cache", advice=f"remove {folder}, run again"
+            f"{folder} is damaged", cause="something was removed from the cache", fix=f"remove {folder}, run again"
         )
     if root is not None and offer.libc_version > facts.libc_version:
         # Its C library is not its own, and may be a newer one by now.

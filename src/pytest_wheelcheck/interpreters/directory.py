@@ -134,7 +134,7 @@ def _parse(text: str) -> Sysroot:
     if not equals or not rest.strip() or name not in ARCHITECTURES:
         raise UsageError(
             f"{said}: not of the form ARCHITECTURE=FOLDER",
-            advice=f"ARCHITECTURE is one of {', '.join((*ARCHITECTURES, *folders.ARCHITECTURES))}",
+            fix=f"ARCHITECTURE is one of {', '.join((*ARCHITECTURES, *folders.ARCHITECTURES))}",
         )
     path = Path(rest.strip()).expanduser().absolute()
     if path.is_symlink() and not path.is_dir():
@@ -142,10 +142,10 @@ def _parse(text: str) -> Sysroot:
         seen = (link_farm.resolve(parent, path) for parent in path.parents if parent != Path("/"))
         path = next((each for each in seen if each is not None), path)
     if not path.exists():
-        raise UsageError(f"{said}: there is no {path}", advice="name an unpacked root file system, or an interpreter")
+        raise UsageError(f"{said}: there is no {path}", fix="name an unpacked root file system, or an interpreter")
     path = path.resolve()
     if path == Path("/"):
-        raise UsageError(f"{said}: that is this host itself", advice="its interpreters are found without being named")
+        raise UsageError(f"{said}: that is this host itself", fix="its interpreters are found without being named")
     architecture = ARCHITECTURES[name]
     others: dict[str, Path] = {}
     found: dict[Path, Found] = {}
@@ -165,12 +165,12 @@ def _parse(text: str) -> Sysroot:
         other, program = next(iter(others.items()))
         raise UsageError(
             f"{said}: {program} is for {other}, not for {name}",
-            advice=f"write --wheel-sysroot {other}={rest.strip()}" if other in ARCHITECTURES else "name another folder",
+            fix=f"write --wheel-sysroot {other}={rest.strip()}" if other in ARCHITECTURES else "name another folder",
         )
     raise UsageError(
         f"{said}: no CPython from {'.'.join(map(str, OLDEST))} on with its library was found in {path}",
         cause=f"looked for python3* in {', '.join(_PLACES[:5])} and the folders of pyenv and uv",
-        advice="install one there (Debian: python3, libpython3-stdlib; Alpine: python3), or name the interpreter itself",
+        fix="install one there (Debian: python3, libpython3-stdlib; Alpine: python3), or name the interpreter itself",
     )
 
 

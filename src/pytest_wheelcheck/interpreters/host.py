@@ -383,7 +383,7 @@ class HostProvider:
         python = Path(offer.key)
         if not python.exists():
             raise RuntimeUnavailableError(
-                f"{python} is gone", cause="it was removed while this run was going on", advice="run again"
+                f"{python} is gone", cause="it was removed while this run was going on", fix="run again"
             )
         return offer.runtime(python)
 
@@ -412,7 +412,7 @@ class HostProvider:
         try:
             facts = judge(path.resolve())
         except WheelcheckError as error:
-            return Answer(reason=error.what)
+            return Answer(reason=error.message)
         if facts.version[:2] < OLDEST:
             return Answer(reason=_too_old(facts))
         if not fits(facts.platform, platform):
@@ -437,9 +437,9 @@ class HostProvider:
         try:
             facts = judge(path)
         except ProcessError as error:
-            self._left_out[path] = f"{error.what}\n{error.details}".strip()
+            self._left_out[path] = f"{error.message}\n{error.details}".strip()
         except WheelcheckError as error:
-            self._left_out[path] = error.what
+            self._left_out[path] = error.message
         else:
             if facts.version[:2] >= OLDEST:
                 return facts

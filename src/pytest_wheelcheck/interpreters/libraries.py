@@ -160,7 +160,7 @@ def _source(root: Path) -> tuple[apt.Repository, str]:
     raise RuntimeUnavailableError(
         "further libraries cannot be fetched for this interpreter",
         cause="its C library was not taken from an archive of packages",
-        advice="--wheel-sysroot names a root file system that has them",
+        fix="--wheel-sysroot names a root file system that has them",
     )
 
 
@@ -212,14 +212,14 @@ def _fetch(
     except ProcessError as error:
         raise RuntimeUnavailableError(
             f"{', '.join(sorted(sonames))} for {architecture.name} could not be fetched from {suite}",
-            cause=error.what,
+            cause=error.message,
             details=error.details,
         ) from error
     if missing:
         raise RuntimeUnavailableError(
             f"{suite} has no package with {', '.join(sorted(missing))} for {architecture.name}",
             cause="its archive lacks the architecture, or a newer suite has dropped the library",
-            advice="ini wheel_apt_source names another archive; --wheel-sysroot a root file system that has them",
+            fix="ini wheel_apt_source names another archive; --wheel-sysroot a root file system that has them",
         )
 
 

@@ -229,7 +229,7 @@ class UvProvider:
                 if self._catalogue is None:
                     self._catalogue = catalogue()
         except WheelcheckError as error:
-            reasons[error.what] = None
+            reasons[error.message] = None
             return list(found.values()), True
         further = [each for each in self._catalogue if fits(each.platform, request.platform) and each.kind not in found]
         if further and (problem := unreachable(further[0].url)):
@@ -382,7 +382,7 @@ def install(download: Download, side: Path, final: Path) -> None:
         raise RuntimeUnavailableError(
             f"uv could not install {download.key}",
             cause="its downloads cannot be reached from here",
-            advice="UV_PYTHON_INSTALL_MIRROR names another place of them; --wheel-offline leaves them out",
+            fix="UV_PYTHON_INSTALL_MIRROR names another place of them; --wheel-offline leaves them out",
             details=error.details or str(error),
         ) from error
     # Beside it are a lock, and a link of the minor version.

@@ -19,7 +19,7 @@ from pytest_wheelcheck.errors import UsageError, WheelError
 from pytest_wheelcheck.model import NoTarget, Outcome, Target, Wheel
 from pytest_wheelcheck.plugin.items import WheelWarning
 from pytest_wheelcheck.reporting import expect, html, markdown, matrix, report, terminal
-from pytest_wheelcheck.results import Record
+from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.targets.release import BadWheel, Release
 from pytest_wheelcheck.wheels.reader import parse_name
 
@@ -38,7 +38,7 @@ def parse_report_path(text: str, cwd: Path) -> Path:
     if path.suffix not in SUFFIXES or path.is_dir():
         raise UsageError(
             f"--wheel-report {text}: the ending of the name tells the form of the report",
-            advice=f"give a file whose name ends with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
+            fix=f"give a file whose name ends with {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
         )
     return path
 
@@ -66,7 +66,7 @@ def write_reports(paths: Sequence[Path], found: report.Report, *, located: repor
         except OSError as error:
             raise UsageError(
                 f"--wheel-report {path}: it cannot be written: {error.strerror or error}",
-                advice="name a file in a folder that may be written to",
+                fix="name a file in a folder that may be written to",
             ) from error
     return list(paths)
 
@@ -93,25 +93,25 @@ def given_files(found: report.Report) -> list[expect.Given]:
     return [*wheels, *sdists]
 
 
-def release_records(found: report.Report) -> list[Record]:
-    """Judge the release as a whole: one record for each node below ``release``."""
-    records = []
+def release_steps(found: report.Report) -> list[StepResult]:
+    """Judge the release as a whole: one step for each node below ``release``."""
+    steps = []
     if found.expect:
         comparison = expectation(found)
         lines = [f"missing: {one}" for one in comparison.missing]
         lines += [f"unexpected: {one}" for one in comparison.unexpected]
         if lines:
             lines = [_in_short(comparison), *lines]
-            lines.append("Fix: build what is missing, remove what is not wanted, or correct wheel_expect")
+            lines.append("Fix: build the missing wheels, remove the unexpected ones, or correct wheel_expect")
         outcome = Outcome.FAILED if lines else Outcome.PASSED
-        records.append(Record(name="expect", outcome=outcome, text="\n".join(lines)))
+        steps.append(StepResult(name="expect", outcome=outcome, text="\n".join(lines)))
     projects = [canonicalize_name(file.name) for file in found.files if file.name]
     native = any(not tag.endswith("-any") for file in found.files for tag in file.tags)
     if native and (found.expect or len(set(projects)) < len(projects)):
         # With one wheel of a project, the others are on their way from other machines as a rule.
         warnings = tuple(matrix.metadata_warnings(found.files))
-        records.append(Record(name="pythons", outcome=Outcome.PASSED, warnings=warnings))
-    return records
+        steps.append(StepResult(name="pythons", outcome=Outcome.PASSED, warnings=warnings))
+    return steps
 
 
 def _in_short(found: expect.Comparison) -> str:

@@ -23,7 +23,7 @@ from _pytest.junitxml import xml_key
 
 from pytest_wheelcheck.model import NoTarget, Outcome, Target, Wheel
 from pytest_wheelcheck.plugin import warning_categories
-from pytest_wheelcheck.results import Record, RemoteError
+from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.targets.pipeline import Collected, Crash, ItemResult, Preparation, TargetRun
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class WheelNode(pytest.Directory):
 
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         for child in self._children:
-            if isinstance(child, Record):
-                yield RecordItem.from_parent(self, name=child.name, record=child, prefix=self.nodeid)
+            if isinstance(child, StepResult):
+                yield StepItem.from_parent(self, name=child.name, step=child, prefix=self.nodeid)
             elif isinstance(child, NoTarget):
-                yield RecordItem.from_parent(
-                    self, name=child.name, record=_no_target_record(child), prefix=self.nodeid, quiet=True
+                yield StepItem.from_parent(
+                    self, name=child.name, step=_no_target_step(child), prefix=self.nodeid, quiet=True
                 )
             else:
                 yield TargetNode.from_parent(self, name=child.target.name, ready=child)
@@ -63,11 +63,11 @@ class ReadyTarget:
 
 
 #: What stands directly below a wheel.
-Child = Record | NoTarget | ReadyTarget
+Child = StepResult | NoTarget | ReadyTarget
 
 
-def _no_target_record(child: NoTarget) -> Record:
-    return Record(name=child.name, outcome=child.outcome, text=child.reason)
+def _no_target_step(child: NoTarget) -> StepResult:
+    return StepResult(name=child.name, outcome=child.outcome, text=child.reason)
 
 
 class _Group(pytest.Collector):
@@ -93,13 +93,13 @@ class TargetNode(pytest.Collector):
         self.ready = ready
 
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
-        for record in self.ready.preparation.records:
-            yield RecordItem.from_parent(self, name=record.name, record=record, prefix=self.nodeid)
+        for step in self.ready.preparation.steps:
+            yield StepItem.from_parent(self, name=step.name, step=step, prefix=self.nodeid)
         collected = self.ready.collected
         for module, text in collected.crashes:
             outcome = Outcome.ERROR if text.startswith("could not be checked: ") else Outcome.FAILED
-            record = Record(name=module or "collect", outcome=outcome, text=text)
-            yield RecordItem.from_parent(self, name=record.name, record=record, prefix=self.nodeid)
+            step = StepResult(name=module or "collect", outcome=outcome, text=text)
+            yield StepItem.from_parent(self, name=step.name, step=step, prefix=self.nodeid)
         for report in collected.reports:
             yield CollectionItem.from_parent(self, name=report["nodeid"] or "collect", report=report)
         if self.ready.run is not None:
@@ -183,47 +183,47 @@ class _Replayed(pytest.Item):
         )
 
 
-class RecordItem(_Replayed):
+class StepItem(_Replayed):
     """Install, import, entry point, executable, or why there is no target."""
 
-    def __init__(self, *, record: Record, prefix: str, quiet: bool = False, **words: Any) -> None:
-        super().__init__(nodeid=f"{prefix}::{record.name}", **words)
-        self.record = record
+    def __init__(self, *, step: StepResult, prefix: str, quiet: bool = False, **words: Any) -> None:
+        super().__init__(nodeid=f"{prefix}::{step.name}", **words)
+        self.step = step
         self.quiet = quiet
         path, _, rest = self.nodeid.partition("::")
         # The heading of a failure: below a target its name says enough, below the wheel the file's name is needed.
         # pytest would put colons in the place of the dots of a name that ends like the node's id.
-        heading = f"{prefix.rpartition('::')[2]}: collecting {record.name}" if record.name.endswith(".py") else rest
+        heading = f"{prefix.rpartition('::')[2]}: collecting {step.name}" if step.name.endswith(".py") else rest
         self.shown_location = (path, None, heading if "::" in rest else f"{rest} of {path.rpartition('/')[2]}")
-        self.user_properties.extend(record.properties)
+        self.user_properties.extend(step.properties)
 
     def outcome(self, following: _Replayed | None) -> None:  # noqa: ARG002
         return None
 
     def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:  # noqa: ARG002
-        record = self.record
-        for text in record.warnings:
+        step = self.step
+        for text in step.warnings:
             warn(self, text)
-        if record.outcome is Outcome.SKIPPED:
-            yield self.report("setup", "skipped", (str(self.config.rootpath / self.location[0]), None, record.text))
+        if step.outcome is Outcome.SKIPPED:
+            yield self.report("setup", "skipped", (str(self.config.rootpath / self.location[0]), None, step.text))
             yield self.report("teardown")
             return
-        if record.outcome is Outcome.ERROR:
+        if step.outcome is Outcome.ERROR:
             yield self.report(
-                "setup", "failed", plain_text(self, record.text), seconds=record.seconds, sections=record.sections
+                "setup", "failed", plain_text(self, step.text), seconds=step.seconds, sections=step.sections
             )
             yield self.report("teardown")
             return
         yield self.report("setup")
-        sections = list(record.sections)
+        sections = list(step.sections)
         longrepr: object = None
-        if record.outcome is Outcome.FAILED:
-            longrepr = remote_traceback(record) if record.trace else plain_text(self, record.text)
-            if record.trace:
-                sections.insert(0, ("What is wrong", record.text))
-        elif record.text:
-            sections.insert(0, ("What was done", record.text))
-        yield self.report("call", record.outcome.value, longrepr, seconds=record.seconds, sections=sections)
+        if step.outcome is Outcome.FAILED:
+            longrepr = remote_traceback(step) if step.trace else plain_text(self, step.text)
+            if step.trace:
+                sections.insert(0, ("What is wrong", step.text))
+        elif step.text:
+            sections.insert(0, ("What was done", step.text))
+        yield self.report("call", step.outcome.value, longrepr, seconds=step.seconds, sections=sections)
         yield self.report("teardown")
 
 
@@ -418,10 +418,10 @@ def plain_text(item: pytest.Item, text: str) -> TerminalRepr:
     return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
 
 
-def remote_traceback(record: Record) -> TerminalRepr:
+def remote_traceback(step: StepResult) -> TerminalRepr:
     """Show a remote exception chain as pytest shows its own."""
     chain: list[tuple[ReprTraceback, ReprFileLocation | None, str | None]] = []
-    for error in record.trace:
+    for error in step.trace:
         description = {
             "cause": "The above exception was the direct cause of the following exception:",
             "context": "During handling of the above exception, another exception occurred:",
@@ -460,7 +460,7 @@ def _traceback(error: RemoteError) -> ReprTraceback:
 
 
 def wheel_children(
-    wheel: Wheel, ready: Iterable[ReadyTarget], missing: Iterable[NoTarget], checks: Iterable[Record]
+    wheel: Wheel, ready: Iterable[ReadyTarget], missing: Iterable[NoTarget], checks: Iterable[StepResult]
 ) -> list[Child]:
     """Return what stands below a wheel's node, in order: checks, targets, and why there are no others."""
     return [

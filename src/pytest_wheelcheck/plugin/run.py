@@ -29,10 +29,10 @@ from pytest_wheelcheck.interpreters import directory
 from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.model import NoTarget, Outcome, Target, Wheel
 from pytest_wheelcheck.plugin import account, items, options, takeover
-from pytest_wheelcheck.plugin.items import ReadyTarget, RecordItem, RemoteItem, WheelNode, replay
+from pytest_wheelcheck.plugin.items import ReadyTarget, RemoteItem, StepItem, WheelNode, replay
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.terminal import summary_lines
-from pytest_wheelcheck.results import Record
+from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import cache, process, progress, source_tree, temporary
 from pytest_wheelcheck.targets.pipeline import (
@@ -175,7 +175,7 @@ class WheelRun:
                 raise
         self._raise_usage_errors()
         for file in files:
-            checks = verdicts[file].records
+            checks = verdicts[file].steps
             if isinstance(file, BadWheel):
                 children: Sequence[items.Child] = checks
                 path = file.path
@@ -184,9 +184,9 @@ class WheelRun:
                 path = file.source
             yield WheelNode.from_parent(session, path=path, shown=file.shown, children=children)
         release = account.describe(self.plan.release, expected=self.plan.settings.expect)
-        if records := account.release_records(release):
+        if steps := account.release_steps(release):
             path = self.config.rootpath / account.RELEASE
-            yield WheelNode.from_parent(session, path=path, shown=account.RELEASE, children=records)
+            yield WheelNode.from_parent(session, path=path, shown=account.RELEASE, children=steps)
 
     def _shared(self, name: str, make: Callable[[], str]) -> str:
         """Return a text that workers of xdist share: the first one makes it."""
@@ -218,8 +218,8 @@ class WheelRun:
         """Prepare one target and collect its tests."""
         if stopped_by:
             text = f"not installed, since the file itself is not sound: {', '.join(stopped_by)} failed"
-            record = Record(name="install", outcome=Outcome.FAILED, text=text)
-            return ReadyTarget(target, Preparation(records=(record,)), None, Collected())
+            step = StepResult(name="install", outcome=Outcome.FAILED, text=text)
+            return ReadyTarget(target, Preparation(steps=(step,)), None, Collected())
         folder = self.plan.folder / str(number)
 
         def make() -> str:
@@ -361,7 +361,7 @@ class WheelRun:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Run one item where another plugin (xdist) owns the loop."""
-        if not isinstance(item, (RecordItem, RemoteItem, items.CollectionItem)):
+        if not isinstance(item, (StepItem, RemoteItem, items.CollectionItem)):
             return None
         result = item.outcome(nextitem)  # type: ignore[arg-type]
         if nextitem is None:
@@ -388,7 +388,7 @@ class WheelRun:
     @pytest.hookimpl(optionalhook=True)
     def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
         """Keep pytest-timeout of the host away: the target's and the controller's own deadlines act."""
-        return True if isinstance(item, (RecordItem, RemoteItem, items.CollectionItem)) else None
+        return True if isinstance(item, (StepItem, RemoteItem, items.CollectionItem)) else None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:
@@ -608,7 +608,7 @@ def read_settings(config: pytest.Config) -> Settings:
     ]
     jobs = option.wheel_jobs if option.wheel_jobs is not None else options.default_jobs()
     if jobs < 1:
-        raise UsageError(f"--wheel-jobs {jobs}: at least one target must run", advice="leave the option out, or give 1")
+        raise UsageError(f"--wheel-jobs {jobs}: at least one target must run", fix="leave the option out, or give 1")
     try:
         executables = options.parse_executables(config.getini("wheel_executables"))
     except ValueError as error:
@@ -617,7 +617,7 @@ def read_settings(config: pytest.Config) -> Settings:
     try:
         max_size = options.parse_size(size)
     except ValueError:
-        raise UsageError(f"wheel_max_size = {size}: not a size", advice="write 250MB, 100MiB or bytes") from None
+        raise UsageError(f"wheel_max_size = {size}: not a size", fix="write 250MB, 100MiB or bytes") from None
     clauses = tuple(option.wheel_expect or config.getini("wheel_expect"))
     expect.parse(clauses)
     return Settings(
@@ -687,7 +687,7 @@ def _flag(config: pytest.Config, name: str) -> bool:
     try:
         return bool(config.getini(name))
     except (ValueError, pytest.UsageError) as error:
-        raise UsageError(f"{name}: {error}", advice="write true or false") from None
+        raise UsageError(f"{name}: {error}", fix="write true or false") from None
 
 
 def _requirement(text: str, cwd: Path) -> str:

@@ -68,7 +68,7 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     if found.refused:
         raise pytest.UsageError(
             f"{', '.join(found.refused)} cannot be used with --wheel: tests run in other interpreters, whose terminal "
-            "is not yours. What to do: -rP shows the output of passed tests; to debug, run pytest in the environment that "
+            "is not yours. Fix: -rP shows the output of passed tests; to debug, run pytest in the environment that "
             "--wheel-keep leaves"
         )
     config.stash[SPLIT] = found

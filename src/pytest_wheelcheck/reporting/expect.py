@@ -104,13 +104,13 @@ def parse(lines: Iterable[str]) -> Expectation:
         if not colon or not interpreters or not platforms:
             raise UsageError(
                 f"--wheel-expect: {clause!r} is not of the form `INTERPRETERS: PLATFORMS`",
-                advice="write, for example, `cp312-cp314: manylinux_x86_64 macosx_arm64 win_amd64`, or `sdist` alone",
+                fix="write, for example, `cp312-cp314: manylinux_x86_64 macosx_arm64 win_amd64`, or `sdist` alone",
             )
         for platform in platforms:
             if platform != SDIST and not _is_platform(platform):
                 raise UsageError(
                     f"--wheel-expect: {platform!r} is no platform, in {clause!r}",
-                    advice="platforms are called manylinux_x86_64, manylinux_2_28_aarch64, musllinux_x86_64, macosx_arm64, "
+                    fix="platforms are called manylinux_x86_64, manylinux_2_28_aarch64, musllinux_x86_64, macosx_arm64, "
                     "win_amd64, win32, any",
                 )
             sdist = sdist or platform == SDIST
@@ -136,7 +136,7 @@ def _interpreters(word: str, clause: str) -> list[str]:
             return [f"{one['kind']}{one['major']}{minor}{one['free']}" for minor in range(low, high + 1)]
     raise UsageError(
         f"--wheel-expect: {word!r} is no interpreter, in {clause!r}",
-        advice="interpreters are called cp312, cp314t, pp311, abi3, cp39-abi3 or py3; a range is written cp312-cp314",
+        fix="interpreters are called cp312, cp314t, pp311, abi3, cp39-abi3 or py3; a range is written cp312-cp314",
     )
 
 

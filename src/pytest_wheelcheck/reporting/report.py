@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.model import NoTarget, Outcome, Target, Wheel
-from pytest_wheelcheck.results import Record
+from pytest_wheelcheck.results import StepResult
 
 #: What a file of ours begins with, and the version of its form. It grows with every change that older readers would
 #: misunderstand.
@@ -158,12 +158,12 @@ def from_json(text: str, *, source: str) -> Report:
         version = None
     if version is None:
         raise UsageError(
-            f"{source} is no report of a run of wheels", advice="give files that --wheel-report NAME.json wrote"
+            f"{source} is no report of a run of wheels", fix="give files that --wheel-report NAME.json wrote"
         )
     if version != FORMAT_VERSION:
         raise UsageError(
             f"{source} has form {version}, and this version reads form {FORMAT_VERSION}",
-            advice="merge with the version of pytest-wheelcheck that wrote the newest of the reports",
+            fix="merge with the version of pytest-wheelcheck that wrote the newest of the reports",
         )
     try:
         return Report(
@@ -434,6 +434,6 @@ def named(file: File, *, name: str, version: str, tags: tuple[str, ...]) -> File
     return replace(file, name=name, version=version, tags=tags)
 
 
-def of_record(record: Record) -> Node:
-    """Make the node of a record that no run of pytest told of."""
-    return Node(name=record.name, outcome=record.outcome.value, text=record.text, warnings=record.warnings)
+def of_step(step: StepResult) -> Node:
+    """Make the node of a step that no run of pytest told of."""
+    return Node(name=step.name, outcome=step.outcome.value, text=step.text, warnings=step.warnings)

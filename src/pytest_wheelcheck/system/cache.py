@@ -114,7 +114,7 @@ def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
         raise WheelcheckError(
             f"{key} is locked in the cache, and was for {timeout:g} seconds",
             cause="another run is making it, or hangs while doing so",
-            advice=f"wait for it or end it; the lock is {file}",
+            fix=f"wait for it or end it; the lock is {file}",
         ) from None
     try:
         yield
@@ -277,5 +277,5 @@ def _explained() -> Iterator[None]:
         raise WheelcheckError(
             f"the cache folder {root()} cannot be written: {getattr(error, 'strerror', None) or error}",
             cause="it lies on a read-only or full file system, belongs to another user, or allows no locks",
-            advice=f"set the environment variable {VARIABLE} to a folder that you may write",
+            fix=f"set the environment variable {VARIABLE} to a folder that you may write",
         ) from error

@@ -139,7 +139,7 @@ def spawn(
         raise ProcessError(
             f"{words[0]} cannot be started: {error.strerror or error}",
             cause="the program is missing, is not executable, or was built for another machine",
-            advice=f"try it by hand: {shlex.join(words)}",
+            fix=f"try it by hand: {shlex.join(words)}",
         ) from error
     if sys.platform == "win32":
         job_objects.assign(process)
@@ -284,7 +284,7 @@ def run(
         raise ProcessError(
             f"{Path(words[0]).name} did not end within {timeout:g} seconds and was stopped",
             cause="it waits for something that does not come: a network that does not answer, or a lock",
-            advice=f"try it by hand: {shlex.join(words)}",
+            fix=f"try it by hand: {shlex.join(words)}",
             details=_text(err) or _text(out),
         ) from None
     except BaseException:
@@ -300,7 +300,7 @@ def run(
     if check and done.code != 0:
         raise ProcessError(
             f"{Path(words[0]).name} failed: {describe_status(done.code)}",
-            advice=f"try it by hand: {shlex.join(words)}",
+            fix=f"try it by hand: {shlex.join(words)}",
             details=done.stderr or done.stdout,
         )
     return done

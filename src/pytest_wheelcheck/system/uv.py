@@ -89,7 +89,7 @@ def executable() -> Path:
         raise InstallError(
             "uv, which installs wheels, is not here",
             cause="the distribution uv is installed without its executable",
-            advice=f"{sys.executable} -m pip install --force-reinstall uv",
+            fix=f"{sys.executable} -m pip install --force-reinstall uv",
             details=str(error),
         ) from None
 
@@ -164,7 +164,7 @@ def pip_configuration(environ: Mapping[str, str], *, system: str = sys.platform)
         except (configparser.Error, UnicodeDecodeError) as error:
             raise InstallError(
                 f"pip's configuration file {path} cannot be read",
-                advice="mend it, or set the environment variable PIP_CONFIG_FILE to the null device",
+                fix="fix it, or set the environment variable PIP_CONFIG_FILE to the null device",
                 details=str(error),
             ) from error
         for section, values in sections.items():
@@ -528,7 +528,7 @@ def install_error(what: str, completed: process.CompletedProcess) -> InstallErro
     details = output(completed)
     for pattern, cause, advice in _MEANINGS:
         if re.search(pattern, details):
-            return InstallError(what, cause=cause, advice=advice, details=details)
+            return InstallError(what, cause=cause, fix=advice, details=details)
     status = process.describe_status(completed.code)
     return InstallError(what, cause=f"uv ended with {status}", details=details or "uv said nothing")
 
@@ -540,4 +540,4 @@ def output(completed: process.CompletedProcess) -> str:
 
 
 def _from_process(what: str, error: ProcessError) -> InstallError:
-    return InstallError(f"{what}: {error.what}", cause=error.cause, advice=error.advice, details=error.details)
+    return InstallError(f"{what}: {error.message}", cause=error.cause, fix=error.fix, details=error.details)

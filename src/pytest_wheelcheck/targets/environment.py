@@ -149,7 +149,7 @@ def create(runtime: Runtime, folder: Path) -> Environment:
         raise RuntimeUnavailableError(
             f"no virtual environment can be made with {runtime.python}",
             cause=f"{runtime.how}; it is no working interpreter, or one that virtualenv does not know",
-            advice=f"try it by hand: {sys.executable} -m virtualenv --no-seed --python {runtime.python} FOLDER",
+            fix=f"try it by hand: {sys.executable} -m virtualenv --no-seed --python {runtime.python} FOLDER",
             details=f"{type(error).__name__}: {error}",
         ) from error
     creator = session.creator
@@ -321,7 +321,7 @@ def _with_libraries(
         runtime = libraries.equip(runtime, names, offline=settings.offline)
     except RuntimeUnavailableError as error:
         # Whether it matters shows where the library is loaded.
-        return None, error.what
+        return None, error.message
     _point(environment.root, runtime.python, runtime.version_text)
     return runtime, ""
 
@@ -406,7 +406,7 @@ def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], se
         raise InstallError(
             f"{wheel.shown} has no extra {', '.join(sorted(unknown))}",
             cause=f"its METADATA provides {', '.join(wheel.extras) or 'none'}",
-            advice="correct --wheel-extra, or the optional dependencies of the project",
+            fix="correct --wheel-extra, or the optional dependencies of the project",
         )
     requirement = _requirement(wheel, extras)
     done, missing = _install_into(environment, [requirement], settings, project=environment.root)
@@ -418,7 +418,7 @@ def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], se
         raise InstallError(
             f"{wheel.shown} was installed, but there is no distribution {wheel.name} afterwards",
             cause="the name in its METADATA, or its dist-info folder, is not that of the file",
-            advice="build it again",
+            fix="build it again",
             details=uv.output(done),
         )
     return Installed(
@@ -486,7 +486,7 @@ def overlay(
         raise InstallError(
             f"there is no pyproject.toml with the dependency group {groups[0]}",
             cause=f"looked in {project or 'no folder'}",
-            advice="run from the project's folder, or correct --wheel-group",
+            fix="run from the project's folder, or correct --wheel-group",
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".requirements-") as scratch:
@@ -685,7 +685,7 @@ def _write_requirements(
                 raise InstallError(
                     f"the requirements file {match[1]} is not there",
                     cause=f"it is looked for in {Path.cwd()}",
-                    advice="correct --wheel-requires",
+                    fix="correct --wheel-requires",
                 )
             files.append(_rewritten(path, own, scratch, ()))
         else:

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.backends.qemu import machines
 from pytest_wheelcheck.model import Outcome, Runtime, Target, Wheel
-from pytest_wheelcheck.results import Record, RemoteError
+from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.system.process import describe_status
 from pytest_wheelcheck.wheels.reader import pyo3_version
 
@@ -67,8 +67,8 @@ class Place:
     runtime_prefixes: tuple[Path, ...]
 
 
-def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
-    """Turn the worker's message about one import into the record of its node.
+def judge(result: Mapping[str, Any], target: Target, place: Place) -> StepResult:
+    """Turn the worker's message about one import into the step of its node.
 
     :param result: an ``imported`` message, see :class:`pytest_wheelcheck.worker.importer.Importer`.
     """
@@ -89,13 +89,13 @@ def judge(result: Mapping[str, Any], target: Target, place: Place) -> Record:
         if result["gil"]:
             problems.append(
                 f"importing {result['name']} switched the GIL on in a free-threaded interpreter\n"
-                "likely cause: an extension module does not declare that it works without the GIL "
+                "Cause: an extension module does not declare that it works without the GIL "
                 "(Py_mod_gil; in PyO3: #[pymodule(gil_used = false)])"
             )
         problems.extend(_libraries(result, target, place))
     output = str(result["output"]).strip()
     properties = tuple(_properties(result, place))
-    return Record(
+    return StepResult(
         name=f"{kind}[{result['name']}]",
         outcome=Outcome.PASSED if not problems else Outcome.ERROR if _lacks(trace, target) else Outcome.FAILED,
         seconds=float(result.get("seconds", 0.0)),
@@ -145,7 +145,7 @@ def _died(result: Mapping[str, Any], target: Target) -> str:
     if status == -4 and (known := machines.explain(str(result["output"]), target.runtime, target.machine)):
         advice = f"\n{known}"
     elif status == -4:
-        advice = "\nlikely cause: the module was compiled for a newer CPU than this one (-C target-cpu=native, -march)"
+        advice = "\nCause: the module was compiled for a newer CPU than this one (-C target-cpu=native, -march)"
     return f"the process was ended by the import: {describe_status(status)}{advice}"
 
 
@@ -172,22 +172,22 @@ def _explain(trace: tuple[RemoteError, ...], target: Target) -> Iterable[str]:
     top = missing.partition(".")[0]
     if _lacks(trace, target):
         yield f"could not be checked: {top} is of the standard library, but this interpreter was built without it"
-        yield "what to do: test with one that has it (--wheel-python PATH), or name the module in wheel_import_ignore"
+        yield "Fix: test with one that has it (--wheel-python PATH), or name the module in wheel_import_ignore"
         return
     if top in wheel.top_levels:
-        yield f"likely cause: the wheel lacks {missing}; it was left out when the wheel was built"
+        yield f"Cause: the wheel lacks {missing}; it was left out when the wheel was built"
         return
     if top in sys.stdlib_module_names:
-        yield f"likely cause: {top} is of the standard library, but this interpreter does not have it"
-        yield "what to do: declare the dependency that brings it, or lower Requires-Python"
+        yield f"Cause: {top} is of the standard library, but this interpreter does not have it"
+        yield "Fix: declare the dependency that brings it, or lower Requires-Python"
         return
     extra = _extra_with(top, wheel)
     if extra:
-        yield f"likely cause: {top} is declared for the extra {extra!r} only, but a plain import needs it"
-        yield f"what to do: import it lazily, move it to the plain dependencies, or test with --wheel-extra {extra}"
+        yield f"Cause: {top} is declared for the extra {extra!r} only, but a plain import needs it"
+        yield f"Fix: import it lazily, move it to the plain dependencies, or test with --wheel-extra {extra}"
     else:
-        yield f"likely cause: the wheel does not declare a dependency that brings {top} (no Requires-Dist in METADATA)"
-        yield "what to do: add it to [project] dependencies in pyproject.toml"
+        yield f"Cause: the wheel does not declare a dependency that brings {top} (no Requires-Dist in METADATA)"
+        yield "Fix: add it to [project] dependencies in pyproject.toml"
 
 
 def _extra_with(top: str, wheel: Wheel) -> str | None:
@@ -214,7 +214,7 @@ def _origin(result: Mapping[str, Any], place: Place) -> Iterable[str]:
     top = str(result["name"]).partition(".")[0]
     if result["kind"] == "import" and file and not _inside(file, place.sites):
         yield f"{result['name']} was imported from {file}, not from the environment of the wheel"
-        yield f"likely cause: {top} is also a module of the interpreter, which is found first"
+        yield f"Cause: {top} is also a module of the interpreter, which is found first"
         return
     for name, origin in result["foreign"]:
         yield f"{name}, a module of the wheel, was imported from {origin}"
@@ -310,8 +310,8 @@ def _libraries(result: Mapping[str, Any], target: Target, place: Place) -> Itera
         tag = next(tag for tag in target.wheel.platforms if tag.startswith(("manylinux", "musllinux")))
         yield (
             f"the import maps {path}{by}: the tag {tag} does not allow the library {soname}\n"
-            "likely cause: it was not copied into the wheel, and works here only because this system has it\n"
-            "what to do: let auditwheel repair (or maturin --auditwheel=repair) bundle it, or link it statically"
+            "Cause: it was not copied into the wheel, and works here only because this system has it\n"
+            "Fix: let auditwheel repair (or maturin --auditwheel=repair) bundle it, or link it statically"
         )
 
 

@@ -23,7 +23,7 @@ from pytest_wheelcheck.backends.qemu import machines
 from pytest_wheelcheck.backends.wine import diagnosis, held_sessions
 from pytest_wheelcheck.errors import InstallError, ProcessError, WheelcheckError, WorkerError, WorkerFatalError
 from pytest_wheelcheck.model import Outcome, Runtime, Target
-from pytest_wheelcheck.results import Record
+from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.system.uv import InstallSettings
@@ -51,7 +51,7 @@ _DROPPED = ("PYTHON", "PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_CURRENT_TEST",
 class Preparation:
     """What came of preparing a target. Crosses process borders as JSON, so that several workers can share it.
 
-    :param records: outcomes of install, imports, entry points, executables.
+    :param steps: outcomes of install, imports, entry points, executables.
     :param python: the interpreter to run the tests with; empty where there is nothing to run them with.
     :param scripts: its folder of executables.
     :param root: the root of its environment.
@@ -60,7 +60,7 @@ class Preparation:
     :param notes: what the user should know, one line each.
     """
 
-    records: tuple[Record, ...]
+    steps: tuple[StepResult, ...]
     python: str = ""
     scripts: str = ""
     root: str = ""
@@ -70,15 +70,15 @@ class Preparation:
 
     def to_json(self) -> str:
         """Write it as text."""
-        data = {name: getattr(self, name) for name in self.__slots__ if name != "records"}
-        return json.dumps({**data, "records": [record.to_json() for record in self.records]})
+        data = {name: getattr(self, name) for name in self.__slots__ if name != "steps"}
+        return json.dumps({**data, "steps": [step.to_json() for step in self.steps]})
 
     @classmethod
     def from_json(cls, text: str) -> Preparation:
         """Read what :meth:`to_json` wrote."""
         data = json.loads(text)
         return cls(
-            records=tuple(Record.from_json(record) for record in data["records"]),
+            steps=tuple(StepResult.from_json(step) for step in data["steps"]),
             python=data["python"],
             scripts=data["scripts"],
             root=data["root"],
@@ -93,18 +93,18 @@ def prepare(target: Target, settings: Settings, folder: Path) -> Preparation:
 
     :param folder: an empty folder of the target's own.
     """
-    records: list[Record] = []
+    steps: list[StepResult] = []
     if not settings.sandbox:
         held_sessions.begin(target.runtime, folder, sandbox.drives(settings, target.runtime, folder))
     try:
-        found = _prepare(target, settings, folder, records)
+        found = _prepare(target, settings, folder, steps)
     except (OSError, WheelcheckError) as error:
-        name = "tools" if records else "install"
+        name = "tools" if steps else "install"
         text = str(error)
         if isinstance(error, OSError):
-            text = f"{_reason(error)}\nlikely cause: the folder for temporary files, {folder}"
+            text = f"{_reason(error)}\nCause: the folder for temporary files, {folder}"
         text = f"the target cannot be prepared: {text}"
-        found = Preparation(records=(*records, Record(name=name, outcome=Outcome.ERROR, text=text)))
+        found = Preparation(steps=(*steps, StepResult(name=name, outcome=Outcome.ERROR, text=text)))
     if not found.python:
         held_sessions.end(folder)
     return found
@@ -116,7 +116,7 @@ def _reason(error: OSError) -> str:
     return str(found[-1][-1]) if isinstance(found, list) and found else str(error)
 
 
-def _prepare(target: Target, settings: Settings, folder: Path, records: list[Record]) -> Preparation:
+def _prepare(target: Target, settings: Settings, folder: Path, steps: list[StepResult]) -> Preparation:
     installing = InstallSettings(
         offline=settings.offline, find_links=settings.find_links, index=settings.index, extra_index=()
     )
@@ -127,12 +127,12 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
         refuse_python(target)
     except WheelcheckError as error:
         outcome = Outcome.FAILED if isinstance(error, InstallError) else Outcome.ERROR
-        record = Record(name="install", outcome=outcome, seconds=time.monotonic() - start, text=str(error))
-        return Preparation(records=(record,))
+        step = StepResult(name="install", outcome=outcome, seconds=time.monotonic() - start, text=str(error))
+        return Preparation(steps=(step,))
     seconds = time.monotonic() - start
     distributions = ", ".join(f"{name} {version}" for name, version in installed.distributions)
-    records.append(
-        Record(
+    steps.append(
+        StepResult(
             name="install",
             outcome=Outcome.PASSED,
             seconds=seconds,
@@ -155,13 +155,13 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
             groups=settings.groups,
             settings=installing,
         )
-        records.extend(check_imports(target, environment, settings, folder, notes))
-        records.extend(start_executables(target, environment, settings, folder))
+        steps.extend(check_imports(target, environment, settings, folder, notes))
+        steps.extend(start_executables(target, environment, settings, folder))
     try:
         tools = laying.result()
     except WheelcheckError as error:
-        records.append(Record(name="tools", outcome=Outcome.ERROR, text=str(error)))
-        return Preparation(records=tuple(records))
+        steps.append(StepResult(name="tools", outcome=Outcome.ERROR, text=str(error)))
+        return Preparation(steps=tuple(steps))
     home = tools.environment
     overlays = () if tools.path is None else (str(tools.path),)
     missing = tools.missing if tools.path is None else provide_libraries(home, tools.path, installing)
@@ -176,7 +176,7 @@ def _prepare(target: Target, settings: Settings, folder: Path, records: list[Rec
     payload.lay_guard(home, target, settings, overlays, folder)
     payload.lay_worker(folder, target.runtime)
     return Preparation(
-        records=tuple(records),
+        steps=tuple(steps),
         python=str(home.python),
         scripts=str(home.scripts),
         root=str(home.root),
@@ -199,7 +199,7 @@ def refuse_python(target: Target) -> None:
             raise InstallError(
                 f"{target.wheel.shown} is not for Python {version}: Requires-Python is {text}",
                 cause="this interpreter was asked for by name, and an upper bound shuts it out",
-                advice="choose another with --wheel-python, or widen requires-python in pyproject.toml",
+                fix="choose another with --wheel-python, or widen requires-python in pyproject.toml",
             )
 
 
@@ -230,10 +230,10 @@ def _session(target: Target, settings: Settings, folder: Path) -> dict[str, str]
 
 def check_imports(
     target: Target, environment: Environment, settings: Settings, folder: Path, notes: list[str]
-) -> Iterator[Record]:
+) -> Iterator[StepResult]:
     """Import everything that the wheel offers, each in a process of its own.
 
-    :param notes: takes what the user should know beside the records.
+    :param notes: takes what the user should know beside the steps.
     """
     jobs = imports.jobs(target.wheel, settings.import_ignore)
     if not jobs:
@@ -278,8 +278,8 @@ def check_imports(
             for job in jobs:
                 worker = start("import", [job])
                 ended.append(worker)
-                record = imports.judge(_import_alone(worker, job, timeout), target, place)
-                yield _in_words_of_wine(record, worker.said())
+                step = imports.judge(_import_alone(worker, job, timeout), target, place)
+                yield _in_words_of_wine(step, worker.said())
             return
         worker = start("imports", jobs)
         ended.append(worker)
@@ -290,7 +290,7 @@ def check_imports(
             if number >= 0:
                 yield imports.judge(message, target, place)
     except WorkerError as error:
-        yield Record(name="import", outcome=Outcome.ERROR, text=str(error))
+        yield StepResult(name="import", outcome=Outcome.ERROR, text=str(error))
     finally:
         for worker in ended:
             worker.end()
@@ -309,7 +309,7 @@ def _import_alone(worker: Worker, job: Mapping[str, str], timeout: float) -> Mes
     except WorkerFatalError:
         raise
     except WorkerError as error:
-        death = error.what
+        death = error.message
     # After its message it has nothing more to do; a module may import, and crash or hang on the way out.
     ending = worker.ending(timeout) if message else death or None
     worker.end()
@@ -323,18 +323,18 @@ def _import_alone(worker: Worker, job: Mapping[str, str], timeout: float) -> Mes
     return {**told, "name": job["name"], "kind": job["kind"], **seen}
 
 
-def _in_words_of_wine(record: Record, said: str) -> Record:
+def _in_words_of_wine(step: StepResult, said: str) -> StepResult:
     """Turn the failure of an import for want of something in Wine into «could not be checked»; name a missing library."""
-    if record.outcome is not Outcome.FAILED:
-        return record
+    if step.outcome is not Outcome.FAILED:
+        return step
     if blamed := diagnosis.blame(said):
-        return replace(record, outcome=Outcome.ERROR, text=blamed, trace=())
+        return replace(step, outcome=Outcome.ERROR, text=blamed, trace=())
     causes = [
-        f"likely cause: {needing} needs {library}, which is no part of Windows or Python, nor in a folder that is searched"
+        f"Cause: {needing} needs {library}, which is no part of Windows or Python, nor in a folder that is searched"
         for library, needing in diagnosis.missing(said)[:1]
     ]
-    advice = ["what to do: bundle it (delvewheel repair), or link it statically; WHL503 lists all of them"]
-    return replace(record, text="\n".join([record.text, *causes, *(advice if causes else ())]))
+    advice = ["Fix: bundle it (delvewheel repair), or link it statically; WHL503 lists all of them"]
+    return replace(step, text="\n".join([step.text, *causes, *(advice if causes else ())]))
 
 
 def _library_folders(target: Target) -> Iterator[Path]:
@@ -347,7 +347,9 @@ def _library_folders(target: Target) -> Iterator[Path]:
             yield prefix / lib / f"{name}{version}{suffix}"
 
 
-def start_executables(target: Target, environment: Environment, settings: Settings, folder: Path) -> Iterator[Record]:
+def start_executables(
+    target: Target, environment: Environment, settings: Settings, folder: Path
+) -> Iterator[StepResult]:
     """Start each executable that the wheel carries in its ``.data/scripts``, and those that the settings name."""
     carried = set(target.wheel.scripts)
     named = {
@@ -365,7 +367,7 @@ def start_executables(target: Target, environment: Environment, settings: Settin
 
 def _start(
     name: str, arguments: Sequence[str], target: Target, environment: Environment, settings: Settings, folder: Path
-) -> Record:
+) -> StepResult:
     scale = settings.timeout_scale if target.runtime.emulated else 1.0
     path = next(
         (found for ending in ("", ".exe") if (found := environment.scripts / f"{name}{ending}").exists()),
@@ -374,7 +376,7 @@ def _start(
     shown = " ".join((name, *arguments))
     words = _words(path, environment, target.runtime)
     if not words:
-        return Record(
+        return StepResult(
             name=f"run[{name}]",
             outcome=Outcome.SKIPPED,
             text="Windows starts no such file: it has no ending such as .exe, and is no script of Python",
@@ -391,7 +393,7 @@ def _start(
             check=False,
         )
     except ProcessError as error:
-        return Record(
+        return StepResult(
             name=f"run[{name}]",
             outcome=Outcome.FAILED,
             seconds=time.monotonic() - start,
@@ -405,12 +407,12 @@ def _start(
     failed = done.code != 0
     text = (
         f"`{shown}` ended with {process.describe_status(done.code)}\n"
-        f"what to do: if the program does not know these arguments, name others in the ini key wheel_executables, "
+        f"Fix: if the program does not know these arguments, name others in the ini key wheel_executables, "
         f"such as `{name}: --help`, or `{name}: off`"
         if failed
         else (done.stdout.strip().splitlines() or [""])[0]
     )
-    return Record(
+    return StepResult(
         name=f"run[{name}]",
         outcome=Outcome.FAILED if failed else Outcome.PASSED,
         seconds=done.seconds,
@@ -592,7 +594,7 @@ class TargetRun:
                     messages.append(message)
         except WorkerError as error:
             where = f"while {module} was collected" if module else "while pytest and the conftest files were loaded"
-            raise _CollectCrashError(module, f"{error.what}, {where}\n{_without_first_line(str(error))}") from error
+            raise _CollectCrashError(module, f"{error.message}, {where}\n{_without_first_line(str(error))}") from error
 
     def _boot(self) -> None:
         if self._closed:
@@ -740,7 +742,7 @@ class TargetRun:
                 else:
                     messages.append(message)
         except WorkerError as error:
-            text = f"{error.what}\nlikely cause: {error.cause}" if error.cause else error.what
+            text = f"{error.message}\nCause: {error.cause}" if error.cause else error.message
             if expired is not None:
                 text = f"Timeout (>{expired['seconds']:g}s) from pytest-timeout, whose thread ended the interpreter"
             return self._ended(messages, text, expired["text"] if expired else error.details, start)
@@ -856,11 +858,11 @@ def _hang(own: float, limit: float) -> str:
     if own:
         return (
             f"Timeout: the test did not end within its own time-out of {own:g} s and was ended from outside\n"
-            "likely cause: native code loops or waits while it holds the GIL, so no time-out inside the interpreter can act"
+            "Cause: native code loops or waits while it holds the GIL, so no time-out inside the interpreter can act"
         )
     return (
         f"Timeout: the test did not end within {limit:g} s (wheel_test_timeout) and was ended from outside\n"
-        "what to do: look at the stacks below; a test that may take longer needs @pytest.mark.timeout(seconds)"
+        "Fix: look at the stacks below; a test that may take longer needs @pytest.mark.timeout(seconds)"
     )
 
 

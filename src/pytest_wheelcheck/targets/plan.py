@@ -117,7 +117,7 @@ def _parse_spec(part: str) -> Spec:
             return Spec(text=part, path=Path(part).expanduser())
     raise UsageError(
         f"--wheel-python {part}: no such interpreter can be meant",
-        advice="give auto, all, versions such as 3.11,3.14t,pypy3.11, or the path of an interpreter",
+        fix="give auto, all, versions such as 3.11,3.14t,pypy3.11, or the path of an interpreter",
     )
 
 
@@ -210,7 +210,7 @@ class _Asking:
             try:
                 return named[offer.provider].get(offer)
             except WheelcheckError as error:  # noqa: PERF203 — the next provider is tried
-                log.warning("%s could not be had from %s: %s", choice.interpreter, offer.provider, error.what)
+                log.warning("%s could not be had from %s: %s", choice.interpreter, offer.provider, error.message)
                 problem = error
         return problem
 

@@ -12,7 +12,7 @@ from pytest_wheelcheck.checks import CheckResult, run_checks, run_container_chec
 from pytest_wheelcheck.checks.base import MAX_SIZE
 from pytest_wheelcheck.errors import UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
-from pytest_wheelcheck.results import Record
+from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 
@@ -23,13 +23,13 @@ class BadWheel:
     :param shown: its path for node ids.
     :param path: the user's file.
     :param copy: our own copy of it; the user's file where it never came to a copy, since its name is wrong.
-    :param record: why.
+    :param step: why.
     """
 
     shown: str
     path: Path
     copy: Path
-    record: Record
+    step: StepResult
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path
             if not wheels:
                 raise UsageError(
                     f"--wheel {text}: the folder {path} has no wheels{_holds(path)}",
-                    advice="build them first, or name the folder that they are in",
+                    fix="build them first, or name the folder that they are in",
                 )
         elif path.is_file():
             wheels = [path]
@@ -91,7 +91,7 @@ def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path
             if wheel.suffix != ".whl":
                 raise UsageError(
                     f"--wheel {text}: {wheel} is not a .whl file",
-                    advice="only built wheels are tested; an sdist or a folder of sources has to be built first",
+                    fix="only built wheels are tested; an sdist or a folder of sources has to be built first",
                 )
             found.setdefault(os.path.realpath(wheel), wheel)
     return list(found.values()), others
@@ -111,7 +111,7 @@ def _nothing(text: str, path: Path) -> UsageError:
     else:
         what = f"--wheel {text}: there is no such file; looked in {folder}{_holds(folder)}"
     return UsageError(
-        what, advice="build the wheels first, or correct the path (relative paths start at the current folder)"
+        what, fix="build the wheels first, or correct the path (relative paths start at the current folder)"
     )
 
 
@@ -147,9 +147,9 @@ def open_release(given: tuple[str, ...], *, cwd: Path, root: Path, store: Path) 
         try:
             files.append(open_wheel(path, shown=shown, store=place))
         except WheelError as error:
-            record = Record(name="open", outcome=Outcome.FAILED, text=str(error))
+            step = StepResult(name="open", outcome=Outcome.FAILED, text=str(error))
             copy = next(place.glob("*/*"), path)
-            files.append(BadWheel(shown=shown, path=path, copy=copy, record=record))
+            files.append(BadWheel(shown=shown, path=path, copy=copy, step=step))
     return Release(files=tuple(files), others=tuple(others))
 
 
@@ -157,23 +157,23 @@ def open_release(given: tuple[str, ...], *, cwd: Path, root: Path, store: Path) 
 class Verdict:
     """What the static checks said of one file.
 
-    :param records: one for each check.
+    :param steps: one for each check.
     :param stopped_by: names of failed checks that forbid to install it.
     """
 
-    records: tuple[Record, ...]
+    steps: tuple[StepResult, ...]
     stopped_by: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Write it as text."""
-        records = [record.to_json() for record in self.records]
-        return json.dumps({"records": records, "stopped_by": self.stopped_by})
+        steps = [step.to_json() for step in self.steps]
+        return json.dumps({"steps": steps, "stopped_by": self.stopped_by})
 
     @classmethod
     def from_json(cls, text: str) -> Verdict:
         """Read what :meth:`to_json` wrote."""
         data = json.loads(text)
-        return cls(records=tuple(map(Record.from_json, data["records"])), stopped_by=tuple(data["stopped_by"]))
+        return cls(steps=tuple(map(StepResult.from_json, data["steps"])), stopped_by=tuple(data["stopped_by"]))
 
 
 def judge(
@@ -194,23 +194,23 @@ def judge(
         try:
             results = run_container_checks(file.copy, select=select, ignore=ignore)
         except OSError:
-            results = []  # the record says why it cannot be opened
-        return Verdict(records=(file.record, *map(_record, results)))
+            results = []  # the step says why it cannot be opened
+        return Verdict(steps=(file.step, *map(_step_result, results)))
     results = run_checks(file, select=select, ignore=ignore, release=release.wheels, max_size=max_size)
     return Verdict(
-        records=tuple(map(_record, results)),
+        steps=tuple(map(_step_result, results)),
         stopped_by=tuple(result.check.name for result in results if result.stops_install),
     )
 
 
-def _record(result: CheckResult) -> Record:
+def _step_result(result: CheckResult) -> StepResult:
     check = result.check
     errors = [finding.message for finding in result.findings if finding.severity is Severity.ERROR]
     lines = [result.broken] if result.broken else []
     lines += [f"{check.code}: {message}" for message in errors]
     if lines:
         lines += [f"Why it matters: {check.reason}", f"Fix: {check.fix}"]
-    return Record(
+    return StepResult(
         name=check.name,
         outcome=result.outcome,
         text="\n".join(lines) or result.skipped,

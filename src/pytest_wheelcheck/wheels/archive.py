@@ -629,5 +629,5 @@ def _damaged(entry: Entry, reason: str) -> WheelError:
     return WheelError(
         f"{entry.name} cannot be unpacked: {reason}",
         cause="the file was damaged on its way, or made to be read differently by different programs",
-        advice="build or download the wheel again",
+        fix="build or download the wheel again",
     )

@@ -59,7 +59,7 @@ def open_wheel(path: Path, *, shown: str, store: Path) -> Wheel:
         raise WheelError(
             f"{shown} is not a wheel that may be opened: {archive.doubtful[0].message}",
             cause="the file is damaged, or made to be read differently by different programs",
-            advice="build or download the wheel again; `wheelcheck checks` explains each code of the WHL1 family",
+            fix="build or download the wheel again; `wheelcheck checks` explains each code of the WHL1 family",
             details="\n".join(f"{problem.fault.value}: {problem.message}" for problem in archive.doubtful),
         )
     dist_info = find_dist_info(archive, shown=shown)
@@ -103,7 +103,7 @@ def parse_name(filename: str, *, shown: str = "") -> tuple[str, str, str, tuple[
         raise WheelError(
             f"{shown or filename} is not named like a wheel: {error}",
             cause="the file was renamed, or is no wheel",
-            advice="a wheel is called name-version(-build)-python-abi-platform.whl; let the build tool name it",
+            fix="a wheel is called name-version(-build)-python-abi-platform.whl; let the build tool name it",
         ) from error
     name, version, *build, python, abi, platform = filename.removesuffix(".whl").split("-")
     product = itertools.product(python.split("."), abi.split("."), platform.split("."))
@@ -124,7 +124,7 @@ def find_dist_info(archive: Archive, *, shown: str) -> str:
         if found
         else f"{shown} has no .dist-info folder",
         cause="the file is an ordinary zip archive" if not found else "two wheels were merged into one archive",
-        advice="build the wheel with a build backend: python -m build --wheel",
+        fix="build the wheel with a build backend: python -m build --wheel",
     )
 
 
@@ -292,7 +292,7 @@ def _copy(path: Path, store: Path, *, shown: str) -> tuple[Path, str, int]:
     try:
         # Checked before it is opened: opening a pipe would wait for its other end.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise WheelError(f"{shown} is not a file", advice="give the path of a .whl file, or of a folder of them")
+            raise WheelError(f"{shown} is not a file", fix="give the path of a .whl file, or of a folder of them")
         store.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as source, tempfile.NamedTemporaryFile(dir=store, prefix=".", delete=False) as target:
             side = Path(target.name)
@@ -309,7 +309,7 @@ def _copy(path: Path, store: Path, *, shown: str) -> tuple[Path, str, int]:
         raise WheelError(
             f"{shown} cannot be read: {error.strerror or error}",
             cause="the file is missing or not readable, or there is no room for a copy of it",
-            advice=f"look at the file, and at the room left in {store}",
+            fix=f"look at the file, and at the room left in {store}",
         ) from error
     finally:
         if side is not None:

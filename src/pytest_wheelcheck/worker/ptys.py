@@ -157,5 +157,5 @@ def advice(call: str, place: str, where: str, root: str) -> str:
     shown = shown.replace(os.sep, "/")
     return (
         "it failed in %s, which opens a pseudo-terminal, at %s:%s; %s has none\n"
-        "what to do: mark the test with @pytest.mark.pty, and it is skipped there" % (call, shown, line, where)
+        "Fix: mark the test with @pytest.mark.pty, and it is skipped there" % (call, shown, line, where)
     )

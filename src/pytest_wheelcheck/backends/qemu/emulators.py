@@ -70,12 +70,12 @@ def find(
         raise RuntimeUnavailableError(
             f"there is no {wanted.removeprefix('a ')}",
             cause="this host has none, and no archive of Debian or Ubuntu to fetch one from",
-            advice=f"install QEMU's user-mode emulators, so that qemu-{architecture.qemu} is on PATH",
+            fix=f"install QEMU's user-mode emulators, so that qemu-{architecture.qemu} is on PATH",
         )
     if offline:
         raise RuntimeUnavailableError(
             f"{wanted} is not in the cache, and this run is offline",
-            advice=f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name}",
+            fix=f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name}",
         )
     reasons = []
     for source, batch in ((each, batch) for each in sources for batch in _batches(each)):
@@ -95,7 +95,7 @@ def find(
     raise RuntimeUnavailableError(
         f"no suite of the host's archive has {wanted}",
         cause="; ".join(dict.fromkeys(reasons)),
-        advice=f"install one, so that qemu-{architecture.qemu} is on PATH",
+        fix=f"install one, so that qemu-{architecture.qemu} is on PATH",
     )
 
 
@@ -155,7 +155,7 @@ def _provision(
         folder = cache.provision(key, make)
     except ProcessError as error:
         raise RuntimeUnavailableError(
-            f"QEMU {upstream} could not be fetched from {suite}", cause=error.what, details=error.details
+            f"QEMU {upstream} could not be fetched from {suite}", cause=error.message, details=error.details
         ) from error
     path = folder / f"qemu-{architecture.qemu}"
     if not path.is_file():

@@ -180,7 +180,7 @@ def parse(texts: Iterable[str]) -> tuple[Profile, ...]:
             if profile is HOST and words[0] != "host":
                 raise UsageError(
                     f"--wheel-machine {words[0]}: no such machine is known",
-                    advice=f"give host, {', '.join(PROFILES)}, or cpu=MODEL,page=SIZE with QEMU's name of the model",
+                    fix=f"give host, {', '.join(PROFILES)}, or cpu=MODEL,page=SIZE with QEMU's name of the model",
                 )
             found.setdefault(profile.name, profile)
     return tuple(found.values())
@@ -209,7 +209,7 @@ def _generic(words: list[str]) -> Profile:
     ):
         raise UsageError(
             f"--wheel-machine {','.join(words)}: not of the form cpu=MODEL,page=SIZE",
-            advice="SIZE is a power of two from 4096 on, such as 16k or 65536; MODEL is one of qemu-ARCHITECTURE -cpu help",
+            fix="SIZE is a power of two from 4096 on, such as 16k or 65536; MODEL is one of qemu-ARCHITECTURE -cpu help",
         )
     cpu = given.get("cpu", "")
     parts = [*([cpu] if cpu else []), *([f"{page // 1024}k"] if page != USUAL_PAGE or not cpu else [])]
@@ -239,9 +239,9 @@ def equip(runtime: Runtime, profile: Profile, *, offline: bool = False) -> Runti
         found = emulators.find(architecture, accepts=profile.accepts, what=profile.needs, offline=offline)
     except RuntimeUnavailableError as error:
         raise RuntimeUnavailableError(
-            f"could not be checked: {profile.name} cannot be had: {error.what}",
+            f"could not be checked: {profile.name} cannot be had: {error.message}",
             cause=error.cause,
-            advice=error.advice,
+            fix=error.fix,
             details=error.details,
         ) from error
     flags = [
@@ -284,7 +284,7 @@ def _try(launch: Launch, program: Path, library: Path, stem: str, profile: Profi
         raise RuntimeUnavailableError(
             f"could not be checked: python{stem} itself does not run as {profile.name}",
             cause="the interpreter, or its C library, was built for more than this machine has, or QEMU lacks the model",
-            details=f"{error.what}\n{error.details}".strip(),
+            details=f"{error.message}\n{error.details}".strip(),
         ) from error
 
 
@@ -349,6 +349,6 @@ def explain(said: str, runtime: Runtime, machine: Machine) -> str:
         name = feature(runtime.architecture, code)
         lines.append(f"the instruction {shown}{f', of {name},' if name else ''} stands in {match[2]}")
     lines.append(
-        "likely cause: built with -C target-cpu or -march for newer hardware, or chosen at run time without a test for it"
+        "Cause: built with -C target-cpu or -march for newer hardware, or chosen at run time without a test for it"
     )
     return "\n".join(lines)

@@ -50,7 +50,7 @@ def blame(said: str) -> str:
         return ""
     return (
         f"could not be checked: {what}\n"
-        "what to do: nothing is known to be wrong with the wheel; test it on Windows, or with a newer Wine"
+        "Fix: nothing is known to be wrong with the wheel; test it on Windows, or with a newer Wine"
     )
 
 

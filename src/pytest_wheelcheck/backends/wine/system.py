@@ -141,11 +141,11 @@ def get(*, offline: bool, bits: int = 64) -> Wine:
     """
     if found := of_host():
         if bits == 32 and found.windows32 is None:
-            raise RuntimeUnavailableError(f"{found.version} of this host runs no 32-bit programs", advice=_ADVICE_32)
+            raise RuntimeUnavailableError(f"{found.version} of this host runs no 32-bit programs", fix=_ADVICE_32)
         return found
     archive = apt.host_repository()
     if archive is None or (offline and cache.find(_key(archive)) is None):
-        raise RuntimeUnavailableError("there is no Wine here, and it cannot be fetched", advice=ADVICE)
+        raise RuntimeUnavailableError("there is no Wine here, and it cannot be fetched", fix=ADVICE)
     folder = cache.provision(_key(archive), lambda side: _unpack(archive, side))
     wine = Wine(
         program=folder / "usr/lib/wine/wine64",
@@ -159,7 +159,7 @@ def get(*, offline: bool, bits: int = 64) -> Wine:
     if offline and cache.find(key) is None:
         raise RuntimeUnavailableError(
             "what Wine needs for 32-bit programs is not in the cache, and this run is offline",
-            advice="run once with the network",
+            fix="run once with the network",
         )
     half = cache.provision(key, lambda side: _unpack_half(archive, wine, side))
     return replace(wine, windows32=half / "i386-windows", path=half)
@@ -227,8 +227,8 @@ def _unpack(archive: apt.Repository, side: Path) -> None:
         return
     raise RuntimeUnavailableError(
         "Wine could not be fetched from the host's archive",
-        cause=problem.what if problem else "",
-        advice=ADVICE,
+        cause=problem.message if problem else "",
+        fix=ADVICE,
         details=problem.details if problem else "",
     )
 
@@ -251,20 +251,20 @@ def _unpack_half(archive: apt.Repository, wine: Wine, side: Path) -> None:
         except ProcessError as error:
             raise RuntimeUnavailableError(
                 f"{what} could not be fetched from the host's archive",
-                cause=error.what,
-                advice="run again when the archive can be reached",
+                cause=error.message,
+                fix="run again when the archive can be reached",
                 details=error.details,
             ) from error
         if _version(packages, archive, suite) != wine.version:
             raise RuntimeUnavailableError(
                 f"{what} is not to be had any longer",
                 cause=f"{archive.distribution} {suite} has {packages['libwine']} by now",
-                advice=f"remove {wine.program.parents[3]}, so that both halves are fetched anew",
+                fix=f"remove {wine.program.parents[3]}, so that both halves are fetched anew",
             )
         folder = next((path.parent for path in unpacked.glob("usr/lib/**/i386-windows/ntdll.dll")), None)
         if folder is None or wine.windows is None:
             raise RuntimeUnavailableError(
-                f"the packages of {what} are not as expected: no i386-windows/ntdll.dll", advice=_ADVICE_32
+                f"the packages of {what} are not as expected: no i386-windows/ntdll.dll", fix=_ADVICE_32
             )
         folder.rename(side / "i386-windows")
         _take_zlib(unpacked / "usr/i686-w64-mingw32", side / "i386-windows")
@@ -335,7 +335,7 @@ def _with_loader(program: bytes, loader: Path) -> bytes:
             struct.pack_into("<Q", data, at + 8, len(data))
             struct.pack_into("<Q", data, at + 32, len(name))
             return bytes(data + name)
-    raise RuntimeUnavailableError("the packages of Wine are not as expected: no dynamic loader", advice=ADVICE)
+    raise RuntimeUnavailableError("the packages of Wine are not as expected: no dynamic loader", fix=ADVICE)
 
 
 # --- the prefix ------------------------------------------------------------------------------------------------------
@@ -356,11 +356,11 @@ def _make_prefix(wine: Wine, prefix: Path) -> None:
         process.run(command, timeout=_DEADLINE)
     except ProcessError as error:
         raise RuntimeUnavailableError(
-            f"{wine.version} does not work here", cause=error.what, advice=ADVICE, details=error.details
+            f"{wine.version} does not work here", cause=error.message, fix=ADVICE, details=error.details
         ) from error
     config.unlink()
     if not (system / "kernel32.dll").exists():
-        raise RuntimeUnavailableError(f"{wine.version} made no usable prefix", advice=ADVICE)
+        raise RuntimeUnavailableError(f"{wine.version} made no usable prefix", fix=ADVICE)
     _slim(prefix, [folder for folder in (wine.windows, wine.windows32) if folder])
     for bits, folder in ((64, system), (32, system32)):
         if folder.is_dir() and not (folder / "bcryptprimitives.dll").exists():

@@ -88,7 +88,7 @@ def download(wheel: PinnedWheel, index: PackageIndex, folder: Path) -> Path:
         raise RuntimeUnavailableError(
             f"{wheel} could not be downloaded",
             cause="the package index cannot be reached, or does not carry that wheel",
-            advice="look at pip's configuration; --wheel-offline leaves such interpreters out",
+            fix="look at pip's configuration; --wheel-offline leaves such interpreters out",
             details=error.details or str(error),
         ) from error
     for file in folder.glob("*.whl"):
@@ -97,7 +97,7 @@ def download(wheel: PinnedWheel, index: PackageIndex, folder: Path) -> Path:
     raise RuntimeUnavailableError(
         f"{wheel} is not the file that it was",
         cause="the index, or something on the way, changed it",
-        advice="do not use it; tell the maintainers of the index",
+        fix="do not use it; tell the maintainers of the index",
     )
 
 

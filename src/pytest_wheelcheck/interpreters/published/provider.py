@@ -84,7 +84,7 @@ class PublishedProvider:
         try:
             repositories(self._source)
         except RuntimeUnavailableError as error:
-            return Answer(reason=error.what, fault=True)
+            return Answer(reason=error.message, fault=True)
         found: list[Offer] = []
         reasons: dict[str, None] = {}
         for published in PUBLISHED:
@@ -113,7 +113,7 @@ class PublishedProvider:
             raise RuntimeUnavailableError(
                 f"{python} does not run",
                 cause="something was removed from the cache, or the host's C library changed",
-                advice=f"remove {folder} and run again",
+                fix=f"remove {folder} and run again",
                 details=str(error),
             ) from error
 
@@ -142,7 +142,7 @@ class PublishedProvider:
         if found is None:
             raise RuntimeUnavailableError(
                 f"there is no C library for {published.architecture} any longer",
-                advice=f"run once without --wheel-offline, or: wheelcheck runtime install {published.architecture} "
+                fix=f"run once without --wheel-offline, or: wheelcheck runtime install {published.architecture} "
                 f"{_stem(published)}",
             )
         return c_library.provide(found)
@@ -272,7 +272,7 @@ class PublishedProvider:
             raise RuntimeUnavailableError(
                 f"the interpreter of {DISTRIBUTION} {VERSION} for {published.abi} does not work here",
                 cause="the host lacks a library that it needs",
-                advice="the last line tells which; installing zlib's library (libz.so.1) mends the most likely one",
+                fix="the last line tells which; installing zlib's library (libz.so.1) mends the most likely one",
                 details=error.details,
             ) from error
         library = side / "lib" / f"python{_stem(published)}"

@@ -194,7 +194,7 @@ def _carried(carried: EmbeddedLibrary, index: pinned.PackageIndex, into: Path, w
         raise RuntimeUnavailableError(
             f"the standard library inside {carried.wheel} could not be unpacked",
             cause="the package index does not give the distribution zstandard for the running interpreter",
-            advice="install any CPython of that minor version instead",
+            fix="install any CPython of that minor version instead",
             details=error.details or str(error),
         ) from error
     if hashlib.sha256(unpacked.read_bytes()).hexdigest() != carried.sha256:

@@ -85,13 +85,13 @@ def named(path: Path, architecture: str, said: str) -> Installation:
                 if machine != pe_writer.MACHINES[pe_writer.BITS[architecture]]:
                     raise UsageError(
                         f"{said}: {library} is not for {_SAID[architecture]}",
-                        advice="win_amd64 is for an installation of 64-bit CPython, win32 for one of 32-bit CPython",
+                        fix="win_amd64 is for an installation of 64-bit CPython, win32 for one of 32-bit CPython",
                     )
                 if not (place / "Lib/os.py").is_file():
                     raise UsageError(
                         f"{said}: {place} has no standard library in Lib",
                         cause="it is the archive for embedding, whose library is compiled and packed",
-                        advice="name a whole installation, such as the package of python.org's NuGet feed or uv's",
+                        fix="name a whole installation, such as the package of python.org's NuGet feed or uv's",
                     )
                 status = library.stat()
                 return Installation(
@@ -104,7 +104,7 @@ def named(path: Path, architecture: str, said: str) -> Installation:
     raise UsageError(
         f"{said}: no CPython for Windows from {'.'.join(map(str, OLDEST))} on was found in {path}",
         cause="looked for python.exe and python3NN.dll side by side",
-        advice="name the folder of an installation; free-threaded ones cannot be used under Wine",
+        fix="name the folder of an installation; free-threaded ones cannot be used under Wine",
     )
 
 
@@ -119,7 +119,7 @@ def managed(architecture: str, *, offline: bool) -> list[Installation]:
         if found is None:
             raise RuntimeUnavailableError(
                 f"CPython {version[0]}.{version[1]} for Windows of uv cannot be downloaded any longer",
-                advice="run again",
+                fix="run again",
             )
         return found
 

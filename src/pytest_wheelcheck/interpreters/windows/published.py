@@ -274,7 +274,7 @@ class WineProvider:
             raise RuntimeUnavailableError(
                 f"CPython {version[0]}.{version[1]} for Windows does not work here",
                 cause="Wine does not work on this host, or lacks something that the interpreter needs",
-                advice=system.ADVICE,
+                fix=system.ADVICE,
                 details=error.details,
             ) from error
         # Byte-code is the minor version's, whatever the system.
