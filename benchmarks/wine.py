@@ -25,7 +25,7 @@ from pytest_wheelcheck.backends.wine import paths, runner
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.windows import published
-from pytest_wheelcheck.system.uv import InstallSettings
+from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets import environment
 from pytest_wheelcheck.wheels.reader import open_wheel
 

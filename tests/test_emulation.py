@@ -550,7 +550,7 @@ def test_on_a_board(
     """
     import uv
 
-    from pytest_wheelcheck.system.uv import InstallSettings
+    from pytest_wheelcheck.system.uv_config import InstallSettings
     from pytest_wheelcheck.targets import environment
     from pytest_wheelcheck.wheels.reader import open_wheel
 

@@ -17,7 +17,7 @@ from builders import build_wheel
 
 from pytest_wheelcheck.errors import InstallError, RuntimeUnavailableError
 from pytest_wheelcheck.model import Runtime, Wheel
-from pytest_wheelcheck.system.uv import InstallSettings
+from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets import environment as room
 
 

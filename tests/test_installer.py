@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_wheelcheck.errors import InstallError
-from pytest_wheelcheck.system import uv
+from pytest_wheelcheck.system import pip_config, uv, uv_config, uv_errors
 from pytest_wheelcheck.system.process import CompletedProcess
-from pytest_wheelcheck.system.uv import InstallSettings
+from pytest_wheelcheck.system.uv_config import InstallSettings
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def write(path: Path, text: str) -> Path:
 
 
 def arguments(environ: dict[str, str], config: dict[str, str] | None = None, **settings: object) -> list[str]:
-    return uv.arguments(InstallSettings(**settings), environ, config or {})  # type: ignore[arg-type]
+    return uv_config.arguments(InstallSettings(**settings), environ, config or {})  # type: ignore[arg-type]
 
 
 def completed(stderr: str, code: int = 1) -> CompletedProcess:
-    return CompletedProcess(argv=("uv",), code=code, stdout="", stderr=stderr, seconds=0.0)
+    return CompletedProcess(argv=("uv",), returncode=code, stdout="", stderr=stderr, seconds=0.0)
 
 
 # --- pip's configuration ---------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def test_precedence_of_pips_files(home: dict[str, str], tmp_path: Path) -> None:
     write(tmp_path / "home/.pip/pip.conf", "[global]\nindex-url = b\ntimeout = b\nretries = b\npre = b\n")
     write(tmp_path / "home/.config/pip/pip.conf", "[global]\nindex_url = c\ntimeout = c\n[download]\ncert = c\n")
     write(tmp_path / "venv/pip.conf", "[global]\n--timeout = 50%\n")
-    found = uv.pip_configuration(home, system="linux")
+    found = pip_config.read(home, system="linux")
     # [install] of the weakest file beats [global] of the stronger; the machine's own /etc/pip.conf may add more.
     assert {key: found[key] for key in ("index-url", "timeout", "retries", "proxy", "pre")} == {
         "index-url": "c",
@@ -59,7 +59,7 @@ def test_precedence_of_pips_files(home: dict[str, str], tmp_path: Path) -> None:
         "proxy": "a",
         "pre": "a",
     }
-    found = uv.pip_configuration({**home, "PIP_INDEX_URL": "d", "PIP_TIMEOUT": ""}, system="linux")
+    found = pip_config.read({**home, "PIP_INDEX_URL": "d", "PIP_TIMEOUT": ""}, system="linux")
     assert (found["index-url"], found["timeout"]) == ("d", "50%")
 
 
@@ -67,27 +67,27 @@ def test_chosen_file(home: dict[str, str], tmp_path: Path) -> None:
     write(tmp_path / "home/.config/pip/pip.conf", "[global]\nretries = user\n")
     write(tmp_path / "venv/pip.conf", "[global]\nindex-url = site\n")
     chosen = write(tmp_path / "chosen.conf", "[global]\nindex-url = chosen\n")
-    found = uv.pip_configuration({**home, "PIP_CONFIG_FILE": str(chosen)}, system="linux")
+    found = pip_config.read({**home, "PIP_CONFIG_FILE": str(chosen)}, system="linux")
     assert found["index-url"] == "chosen"
     assert found.get("retries") != "user"
-    silent = uv.pip_configuration({**home, "PIP_CONFIG_FILE": os.devnull}, system="linux")
+    silent = pip_config.read({**home, "PIP_CONFIG_FILE": os.devnull}, system="linux")
     assert "index-url" not in silent
 
 
 def test_places_on_other_systems(home: dict[str, str], tmp_path: Path) -> None:
-    mac = [path.as_posix() for path in uv.pip_files(home, system="darwin")]
+    mac = [path.as_posix() for path in pip_config.files(home, system="darwin")]
     assert mac[0] == "/Library/Application Support/pip/pip.conf"
     assert mac[2].endswith("home/.config/pip/pip.conf")
     (tmp_path / "home/Library/Application Support/pip").mkdir(parents=True)
-    assert uv.pip_files(home, system="darwin")[2].parent.parent.name == "Application Support"
-    windows = uv.pip_files({"USERPROFILE": "U", "APPDATA": "A", "PROGRAMDATA": "P"}, system="win32")
+    assert pip_config.files(home, system="darwin")[2].parent.parent.name == "Application Support"
+    windows = pip_config.files({"USERPROFILE": "U", "APPDATA": "A", "PROGRAMDATA": "P"}, system="win32")
     assert [path.as_posix() for path in windows][:3] == ["P/pip/pip.ini", "U/pip/pip.ini", "A/pip/pip.ini"]
 
 
 def test_file_that_cannot_be_read(home: dict[str, str], tmp_path: Path) -> None:
     write(tmp_path / "venv/pip.conf", "no section\n")
     with pytest.raises(InstallError, match="cannot be read") as caught:
-        uv.pip_configuration(home, system="linux")
+        pip_config.read(home, system="linux")
     assert "no section" in caught.value.details
 
 
@@ -96,7 +96,7 @@ def test_file_that_cannot_be_read(home: dict[str, str], tmp_path: Path) -> None:
 
 def test_nothing_configured(home: dict[str, str]) -> None:
     assert arguments(home) == []
-    assert uv.environment(home, {}) == {**home, "UV_PYTHON_DOWNLOADS": "never"}
+    assert uv_config.environment(home, {}) == {**home, "UV_PYTHON_DOWNLOADS": "never"}
 
 
 def test_pips_settings_become_uvs(home: dict[str, str], tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_pips_settings_become_uvs(home: dict[str, str], tmp_path: Path) -> None:
         *("--constraints", "a.txt", "--constraints", "b.txt"),
         *("--only-binary", ":all:", "--no-binary", "x", "--no-binary", "y"),
     ]
-    env = uv.environment(home, config)
+    env = uv_config.environment(home, config)
     assert {key: value for key, value in env.items() if key not in home} == {
         "HTTPS_PROXY": "http://proxy",
         "HTTP_PROXY": "http://proxy",
@@ -149,7 +149,7 @@ def test_uvs_variables_beat_pips(home: dict[str, str]) -> None:
         "SSL_CERT_FILE": "uv",
     }
     assert arguments({**home, **own}, config) == []
-    assert uv.environment({**home, **own}, config).items() >= own.items()
+    assert uv_config.environment({**home, **own}, config).items() >= own.items()
 
 
 @pytest.mark.parametrize(
@@ -201,23 +201,23 @@ def test_project_says_where_from_but_not_what(home: dict[str, str], tmp_path: Pa
     links = ["--find-links", str(tmp_path / "work/links"), "--find-links", "https://links"]
     own = ["--index", "own=https://own/simple"]
     empty = ["--project", str(tmp_path)]
-    assert uv.arguments(settings, home, {}, project=tmp_path) == [
+    assert uv_config.arguments(settings, home, {}, project=tmp_path) == [
         *own,
         *("--default-index", "https://default/simple"),
         *links,
         *empty,
     ]
     line = InstallSettings(index="https://line/simple")
-    assert uv.arguments(line, home, {}, project=tmp_path) == [
+    assert uv_config.arguments(line, home, {}, project=tmp_path) == [
         *("--default-index", "https://line/simple"),
         *own,
         *links,
         *empty,
     ]
     user = {**home, "UV_INDEX": "https://user", "UV_FIND_LINKS": "/user"}
-    assert uv.arguments(settings, user, {}, project=tmp_path) == empty
+    assert uv_config.arguments(settings, user, {}, project=tmp_path) == empty
     # Without it, uv reads the file itself.
-    assert uv.arguments(settings, home, {}) == []
+    assert uv_config.arguments(settings, home, {}) == []
 
 
 def test_uv_takes_every_argument(home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,7 @@ def test_uv_takes_every_argument(home: dict[str, str], tmp_path: Path, monkeypat
     listed = write(tmp_path / "requirements.txt", "")
     target = tmp_path / "target"
     done = uv.run(["install", "--target", target, "-r", listed], InstallSettings(), project=tmp_path, environ=environ)
-    assert done.code == 0, done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 # --- uv itself -------------------------------------------------------------------------------------------------------
@@ -262,13 +262,13 @@ def test_uv_is_found() -> None:
     ],
 )
 def test_conflicts_are_told_from_failures(words: str, conflict: bool) -> None:
-    assert uv.is_conflict(completed(words)) is conflict
-    assert not uv.is_conflict(completed(words, 0))
+    assert uv_errors.is_conflict(completed(words)) is conflict
+    assert not uv_errors.is_conflict(completed(words, 0))
 
 
 def test_words_without_meaning() -> None:
-    error = uv.install_error("it failed", completed("Using Python 3.12.1 environment at: e\nerror: a riddle", 3))
+    error = uv_errors.install_error("it failed", completed("Using Python 3.12.1 environment at: e\nerror: a riddle", 3))
     assert error.message == "it failed"
     assert "exit status 3" in error.cause
     assert error.details == "error: a riddle"
-    assert uv.install_error("it failed", completed("", 3)).details == "uv said nothing"
+    assert uv_errors.install_error("it failed", completed("", 3)).details == "uv printed nothing"

@@ -17,7 +17,7 @@ from builders import build_wheel
 import pytest_wheelcheck
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.windows import published
-from pytest_wheelcheck.system.uv import InstallSettings
+from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets import environment
 from pytest_wheelcheck.wheels.reader import open_wheel
 

@@ -238,7 +238,7 @@ def test_folders_that_were_never_made(tmp_path: Path, monkeypatch: pytest.Monkey
         folder.mkdir()
         (folder / "in-use").touch()
     os.utime(old, (1e9, 1e9))
-    made = temporary.make_run_directory()
-    assert sorted(tmp_path.iterdir()) == [new, made]
-    temporary.remove_run_directory(made)
+    made = temporary.make()
+    assert sorted(tmp_path.iterdir()) == [new, made.path]
+    made.remove()
     assert list(tmp_path.iterdir()) == [new]

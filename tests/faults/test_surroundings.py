@@ -101,7 +101,7 @@ def test_cache_that_cannot_be_written(demo: Ground) -> None:
     found = demo.run(env={"WHEELCHECK_CACHE": "/proc/self/cache"})
     assert found.code in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR}
     readable(found.text)
-    assert "the cache folder /proc/self/cache cannot be written" in found.text
+    assert "the cache directory /proc/self/cache cannot be written" in found.text
 
 
 def test_temporary_folder_that_is_not_there(demo: Ground) -> None:

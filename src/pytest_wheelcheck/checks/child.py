@@ -117,13 +117,13 @@ def _ask(what: str, path: Path, *more: str) -> list[Any]:
             timeout=DEADLINE + DEADLINE_PER_MIB * (path.stat().st_size >> 20),
             check=False,
         )
-        if done.code == 0 and reply.is_file():
+        if done.returncode == 0 and reply.is_file():
             said: list[Any] = json.loads(reply.read_text("utf-8"))
             return said
     raise ProcessError(
-        f"{path.name} could not be looked into: the reader ended with {process.describe_status(done.code)}",
+        f"{path.name} could not be looked into: the reader ended with {process.describe_status(done.returncode)}",
         cause="a file in the wheel is malformed in a way that the reading library does not survive"
-        if done.code != NOT_INSTALLED
+        if done.returncode != NOT_INSTALLED
         else "a library that the check needs is not installed on this system",
         details=done.stderr or done.stdout,
     )

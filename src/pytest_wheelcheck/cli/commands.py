@@ -23,7 +23,7 @@ from pytest_wheelcheck.interpreters.base import Offer, Platform, Provider, Reque
 from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.interpreters.windows import published
 from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.system import cache, process, progress
+from pytest_wheelcheck.system import cache, directories, process, progress
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.targets.plan import Interpreter
@@ -280,7 +280,7 @@ def kept() -> list[Kept]:
             found.append(
                 Kept(
                     key=f"{kind}/{folder.name}",
-                    size=progress.directory_size(folder),
+                    size=directories.size(folder),
                     age=now - folder.stat().st_mtime,
                     unused=now - mark.stat().st_mtime,
                 )
@@ -357,8 +357,8 @@ def _leads(launcher: Path) -> bool:
 def show_cache() -> int:
     """Print where the cache is, and how much there is of what."""
     kinds: dict[str, list[cache.Entry]] = {}
-    for thing in cache.entries():
-        kinds.setdefault(thing.key.partition("/")[0] if thing.whole else "half made", []).append(thing)
+    for entry in cache.entries():
+        kinds.setdefault(entry.key.partition("/")[0] if entry.complete else "half made", []).append(entry)
     for kind, found in sorted(kinds.items()):
         sys.stdout.write(f"{sum(each.size for each in found) / 1e6:6.0f} MB  {len(found):4} {kind}\n")
     total = sum(each.size for found in kinds.values() for each in found)
@@ -371,8 +371,8 @@ def prune(days: float) -> int:
     if not 0 <= days < float("inf"):
         raise UsageError(f"--days {days:g}: not a number of days, 0 or more")
     removed = cache.prune(days * 86400)
-    for thing in removed:
-        sys.stdout.write(f"{thing.size / 1e6:6.0f} MB  {thing.key}{'' if thing.whole else ' (half made)'}\n")
+    for entry in removed:
+        sys.stdout.write(f"{entry.size / 1e6:6.0f} MB  {entry.key}{'' if entry.complete else ' (half made)'}\n")
     sys.stdout.write(f"{sum(each.size for each in removed) / 1e6:6.0f} MB removed from {cache.root()}\n")
     return 0
 

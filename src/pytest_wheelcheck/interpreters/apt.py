@@ -359,11 +359,11 @@ class SuitePackages:
         text = b"\n".join(path.read_bytes() for path in (work / "state/lists").glob("*_Packages"))
         self._names = {name.decode() for name in re.findall(rb"^Package: (\S+)$", text, re.MULTILINE)}
 
-    def first(self, names: Iterable[str]) -> str:
+    def first_available(self, names: Iterable[str]) -> str:
         """Give the first of some packages that the suite has, or nothing."""
         return next((name for name in names if name in self._names), "")
 
-    def unpack(self, names: Sequence[str], into: Path) -> None:
+    def fetch(self, names: Sequence[str], into: Path) -> None:
         """Download packages, verified by apt, and unpack them. Takes no dependencies.
 
         :raises ProcessError: apt could not give them.

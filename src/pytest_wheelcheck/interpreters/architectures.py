@@ -157,6 +157,6 @@ def _runs_i386() -> bool:
         program.write_bytes(_I386)
         program.chmod(0o755)
         try:
-            return process.run([program], timeout=10, check=False).code == os.EX_OK
+            return process.run([program], timeout=10, check=False).returncode == os.EX_OK
         except ProcessError:
             return False

@@ -43,7 +43,7 @@ class LibcPackage:
     :param version: major, minor.
     :param package: the package's whole version.
     :param cross: whether it is from the ``-cross`` packages: without zlib and expat.
-    :param archive: where it is fetched from; ``None`` for what is in the cache only.
+    :param repository: where it is fetched from; ``None`` for what is in the cache only.
     :param suite: the suite there.
     """
 
@@ -53,7 +53,7 @@ class LibcPackage:
     package: str
     cross: bool
     suite: str
-    archive: apt.Repository | None = None
+    repository: apt.Repository | None = None
 
     @property
     def key(self) -> str:
@@ -112,7 +112,7 @@ def _find(
                 package=suite.packages[name],
                 cross=name.endswith("-cross"),
                 suite=suite.codename,
-                archive=archive,
+                repository=archive,
             )
     return None
 
@@ -128,8 +128,8 @@ def provide(found: LibcPackage) -> Path:
         with step(what, side):
             install(found, side / "root")
             debian.tidy(side / "root", cache.path(found.key) / "root")
-            if found.archive is not None:
-                apt.write_origin(side, found.archive, found.suite)
+            if found.repository is not None:
+                apt.write_origin(side, found.repository, found.suite)
             (side / _ORIGIN).write_text(
                 json.dumps(
                     {
@@ -152,17 +152,17 @@ def install(found: LibcPackage, root: Path) -> None:
 
     :raises RuntimeUnavailableError: it cannot be fetched.
     """
-    if found.archive is None:
+    if found.repository is None:
         raise RuntimeUnavailableError(f"the C library for {found.architecture} is not in the cache any longer")
     architecture = ARCHITECTURES[found.architecture]
     try:
         if found.libc == "musl":
-            _lay_musl(found.archive, found.suite, architecture, root)
+            _lay_musl(found.repository, found.suite, architecture, root)
         elif found.cross:
             _lay_cross(found, architecture, root)
         else:
             apt.fetch(
-                found.archive,
+                found.repository,
                 found.suite,
                 ["libc6"],
                 root,
@@ -198,12 +198,12 @@ def _kept() -> list[LibcPackage]:
 
 def _lay_cross(found: LibcPackage, architecture: Architecture, root: Path) -> None:
     at = host_architecture()
-    assert found.archive is not None  # noqa: S101  the caller looked
+    assert found.repository is not None  # noqa: S101  the caller looked
     assert at is not None  # noqa: S101  it was found for this host
     with temporary.directory() as apart:
         names = [f"{name}-{architecture.debian}-cross" for name in _CROSS]
         apt.fetch(
-            found.archive,
+            found.repository,
             found.suite,
             [f"libc6-{architecture.debian}-cross"],
             apart,

@@ -197,10 +197,10 @@ def _fetch(
     try:
         with apt.open_suite(archive, suite, architecture.debian) as index:
             for _ in range(_ROUNDS):
-                names = [name for soname in sorted(missing) if (name := index.first(packages(soname)))]
+                names = [name for soname in sorted(missing) if (name := index.first_available(packages(soname)))]
                 unpacked = side / "unpacked"
                 if names:
-                    index.unpack(names, unpacked)
+                    index.fetch(names, unpacked)
                     debian.merge(unpacked)
                     _gather(unpacked / "usr/lib", into)
                     shutil.rmtree(unpacked)

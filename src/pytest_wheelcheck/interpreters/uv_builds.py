@@ -31,9 +31,8 @@ from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Pla
 from pytest_wheelcheck.interpreters.host import runtime_of
 from pytest_wheelcheck.interpreters.published import standard_library
 from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.system import cache, process
+from pytest_wheelcheck.system import cache, process, uv
 from pytest_wheelcheck.system.progress import step
-from pytest_wheelcheck.system.uv import executable as uv_executable
 
 #: Bump when the way in which the installations are made changes.
 _GENERATION = 1
@@ -282,7 +281,7 @@ def catalogue() -> tuple[Download, ...]:
     """
     try:
         argv: list[str | Path] = [
-            *(uv_executable(), "python", "list", "--only-downloads", "--all-platforms", "--all-arches"),
+            *(uv.executable(), "python", "list", "--only-downloads", "--all-platforms", "--all-arches"),
             *("--output-format", "json", "--color", "never"),
         ]
         said = process.run(argv, timeout=60).stdout
@@ -373,7 +372,7 @@ def install(download: Download, side: Path, final: Path) -> None:
     """
     folder = side / "uv"
     argv: list[str | Path] = [
-        *(uv_executable(), "python", "install", "--no-bin", "--no-progress", "--color", "never"),
+        *(uv.executable(), "python", "install", "--no-bin", "--no-progress", "--color", "never"),
         *("--install-dir", folder, download.key),
     ]
     try:

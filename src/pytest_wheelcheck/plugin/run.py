@@ -64,17 +64,28 @@ class Plan:
 class WheelRun:
     """One run. Its hooks make nodes of targets, run what is selected, and tell the outcome."""
 
-    def __init__(self, config: pytest.Config, found: Plan, *, token: str, hears_sigterm: bool) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        found: Plan,
+        *,
+        token: str,
+        hears_sigterm: bool,
+        directory: temporary.TemporaryDirectory | None = None,
+    ) -> None:
         self.config = config
         self.plan = found
         self._token = token
-        self._owner = token == "0"
+        # Workers of xdist use the directory of the controller, which removes it.
+        self._directory = directory
         self._ready: list[ReadyTarget] = []
         self._summaries: dict[str, str] = {}
         self._left_by_workers: list[str] = []
         self._header_shown = False
         self._tree = (
-            source_tree.snapshot(config.rootpath, exclude=(found.folder, cache.root())) if self._owner else None
+            source_tree.snapshot(config.rootpath, exclude=(found.folder, cache.root()))
+            if directory is not None
+            else None
         )
         self._changed: list[str] = []
         process.resume()
@@ -107,11 +118,11 @@ class WheelRun:
     @classmethod
     def _planned(cls, config: pytest.Config, *, hears_sigterm: bool) -> WheelRun:
         try:
-            folder = temporary.make_run_directory()
+            run_directory = temporary.make()
         except OSError as error:
             raise pytest.UsageError(f"no temporary folder can be made: {error}") from error
         try:
-            found = make_plan(config, folder)
+            found = make_plan(config, run_directory.path)
             notes = account.Account(
                 config,
                 found.release,
@@ -120,9 +131,9 @@ class WheelRun:
                 expected=found.settings.expect,
                 paths=found.settings.reports,
             )
-            run = cls(config, found, token="0", hears_sigterm=hears_sigterm)
+            run = cls(config, found, token="0", hears_sigterm=hears_sigterm, directory=run_directory)
         except BaseException as error:
-            temporary.remove_run_directory(folder)
+            run_directory.remove()
             if isinstance(error, WheelcheckError):
                 raise pytest.UsageError(str(error)) from None
             if isinstance(error, OSError):
@@ -190,7 +201,7 @@ class WheelRun:
 
     def _shared(self, name: str, make: Callable[[], str]) -> str:
         """Return a text that workers of xdist share: the first one makes it."""
-        if self._owner:
+        if self._directory is not None:
             return make()
         done = self.plan.folder / f"{name}.json"
         with FileLock(f"{done}.lock"):
@@ -434,7 +445,7 @@ class WheelRun:
         for ready in self._ready:
             if ready.run is not None:
                 ready.run.close()
-        if self._owner and self._tree is not None:
+        if self._tree is not None:
             after = source_tree.snapshot(self.config.rootpath, exclude=(self.plan.folder, cache.root()))
             written = [getattr(self.config.option, name, None) for name in ("log_file", "xmlpath")]
             but = [shown_path(Path(path), self.config.rootpath) for path in written if path]
@@ -502,12 +513,12 @@ class WheelRun:
             for ready in self._ready:
                 if ready.run is not None:
                     ready.run.close()
-            if not self._owner:
+            if self._directory is None:
                 return
             kept = {name.partition("/")[0] for name in self._kept()}
             if self._has_long_output():
                 kept.add(sandbox.OUTPUT)
-            temporary.remove_run_directory(self.plan.folder, keep=frozenset(kept))
+            self._directory.remove(keep=frozenset(kept))
         if self._hears_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -1,1 +1,1 @@
-"""Processes, temporary directories, the cache, uv: the only code that touches the host."""
+"""Programs, the cache, temporary directories, the source tree, and the installer uv."""

@@ -1,8 +1,8 @@
-"""The cache of the user: one folder, locked where it is written, complete or absent where it is read.
+"""The user's cache: one directory, locked while it is written, complete or absent when it is read.
 
-A thing of the cache is made in a folder beside its place and renamed into place under a lock. So a reader sees all of
-it or nothing, two runs do not make it twice, and a run that is killed at any moment leaves at most a folder on the
-side, which the next one that wants the same thing removes.
+A cache entry is a directory. It is made under a temporary name next to its final path and renamed under a lock. So a
+reader sees all of it or nothing, two runs do not make it twice, and a run that is killed leaves at most a directory
+under a temporary name, which the next run that makes the same entry removes.
 """
 
 from __future__ import annotations
@@ -11,34 +11,37 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.system import directories, process
 
-#: Names a folder to use in the place of the user's cache folder.
+#: The environment variable that names a directory to use instead of the user's cache directory.
 VARIABLE = "WHEELCHECK_CACHE"
 
-#: Seconds to wait for another run that makes the same thing.
+#: Seconds to wait for another run that makes the same entry.
 LOCK_TIMEOUT = 1200.0
 
-#: Stands in what is complete. Its time of modification is that of the last use: reading alone, by a backup or under Wine,
-#: changes the time of access. When a thing was made, its folder tells.
+#: The file that marks an entry as complete. Its modification time is the time of the last use: the access time does not
+#: serve, because backups and Wine change it. The directory's own modification time is the time when it was made.
 _MARK = ".complete"
 
-#: Seconds for which a use is not told again.
-_FRESH = 3600.0
+#: Seconds for which another use does not update the mark.
+_MARK_INTERVAL = 3600.0
+
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
+
+#: Prefixes of entries that are being made, and of remains that could not be removed yet.
+_MAKING, _GONE = ".making-", ".gone-"
 
 
 def root() -> Path:
-    """Tell the cache folder: the environment variable ``WHEELCHECK_CACHE``, else the platform's own for this user.
+    """Return the cache directory: the environment variable ``WHEELCHECK_CACHE``, else the platform's default.
 
-    The folder need not exist. Source of the default: ``platformdirs.user_cache_path``.
+    The directory need not exist. The default is ``platformdirs.user_cache_path``.
     """
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen).expanduser().absolute()
@@ -48,7 +51,7 @@ def root() -> Path:
 
 
 def digest(*parts: str | bytes) -> str:
-    """Make a short name from content: 16 hexadecimal digits of a SHA-256 over *parts*, borders included."""
+    """Return 16 hexadecimal digits of a SHA-256 over *parts* and their lengths."""
     total = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
@@ -58,39 +61,39 @@ def digest(*parts: str | bytes) -> str:
 
 
 def path(key: str) -> Path:
-    """Tell where :func:`provision` puts a thing, whether or not it is there.
+    """Return the directory of an entry, whether or not it exists.
 
-    :param key: relative name with ``/`` between its parts, of letters, digits and ``_ . + -``; the last part should
-        be made from the content (see :func:`digest`).
+    :param key: relative name with ``/`` between its parts, of letters, digits and ``_ . + -``. The last part should
+        depend on the content (see :func:`digest`).
     :raises ValueError: *key* is not such a name.
     """
     if not _KEY.fullmatch(key):
-        raise ValueError(f"not a name in the cache: {key!r}")
+        raise ValueError(f"not a cache key: {key!r}")
     return root().joinpath(*key.split("/"))
 
 
 def find(key: str) -> Path | None:
-    """Give the folder of a thing that :func:`provision` has completed, else ``None``. Takes no lock."""
-    folder = path(key)
-    mark = folder / _MARK
+    """Return the directory of a complete entry and record its use; ``None`` if there is none. Takes no lock."""
+    directory = path(key)
+    mark = directory / _MARK
     try:
         status = mark.stat()
     except OSError:
         return None
-    if time.time() - status.st_mtime > _FRESH:
+    if time.time() - status.st_mtime > _MARK_INTERVAL:
         with contextlib.suppress(OSError):
             os.utime(mark)
-    return folder
+    return directory
 
 
 def is_complete(key: str) -> bool:
-    """Tell whether :func:`provision` has completed a thing. Unlike :func:`find`, this is no use of it."""
+    """Return whether an entry is complete. Unlike :func:`find`, this does not count as a use."""
     return (path(key) / _MARK).is_file()
 
 
 @contextlib.contextmanager
 def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
-    """Hold the lock of *key* against other threads and processes. The system frees it when a process dies.
+    """Hold the lock of *key* against other threads and processes. The system releases it when a process dies.
 
     :param timeout: seconds to wait.
     :raises WheelcheckError: the cache cannot be written, or another run holds the lock for longer than *timeout*.
@@ -112,9 +115,9 @@ def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
             if time.monotonic() < end and not process.is_stopping():
                 continue
         raise WheelcheckError(
-            f"{key} is locked in the cache, and was for {timeout:g} seconds",
+            f"{key} has been locked in the cache for {timeout:g} seconds",
             cause="another run is making it, or hangs while doing so",
-            fix=f"wait for it or end it; the lock is {file}",
+            fix=f"wait for that run or end it; the lock is {file}",
         ) from None
     try:
         yield
@@ -123,13 +126,13 @@ def locked(key: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
 
 
 def provision(key: str, make: Callable[[Path], None]) -> Path:
-    """Give the folder of *key*, made by *make* if it is not there.
+    """Return the directory of *key*, and have *make* fill it first if the entry does not exist.
 
-    *make* is handed an empty folder to fill; what it makes is renamed to :func:`path` afterwards, so an absolute path
-    written into a file must be made from :func:`path`. It is not called where the thing is complete, and is called by
-    one thread or process at a time. If it raises, nothing stays and the error goes on to the caller.
+    *make* gets an empty directory, which is renamed to :func:`path` afterwards; so absolute paths that it writes into
+    files must be derived from :func:`path`. It is called by one thread or process at a time. If it raises an error,
+    nothing is cached, and the caller gets the error.
 
-    :raises WheelcheckError: the cache cannot be written; and whatever *make* raises.
+    :raises WheelcheckError: the cache cannot be written; in addition, everything that *make* raises.
     """
     if found := find(key):
         return found
@@ -137,128 +140,114 @@ def provision(key: str, make: Callable[[Path], None]) -> Path:
     with locked(key):
         if found := find(key):
             return found
-        side = final.with_name(f".making-{final.name}")
+        side = final.with_name(f"{_MAKING}{final.name}")
         with _explained():
-            # Only the holder of this lock uses this name: what lies there was left by a run that died.
-            _put_away(side, final)
+            # Only the holder of the lock uses this name: a directory of this name was left by a killed run.
+            _set_aside(side, final)
             side.mkdir(parents=True)
         try:
             make(side)
         except BaseException:
             with contextlib.suppress(OSError):
-                _remove(side)
+                directories.remove(side)
             raise
         with _explained():
             (side / _MARK).write_text("", encoding="utf-8")
-            # Without its mark, what lies there was emptied by a cleaner of old files.
-            _remove(final)
+            # A directory without the mark was emptied by a program that removes old files.
+            directories.remove(final)
             _rename(side, final)
     return final
 
 
 def remove(key: str) -> None:
-    """Remove a thing, so that the next :func:`provision` makes it again. Not there is well.
+    """Remove an entry, so that the next :func:`provision` makes it again. Does nothing if there is none.
 
     :raises WheelcheckError: the cache cannot be written.
     """
-    folder = path(key)
-    if not folder.exists():
+    directory = path(key)
+    if not directory.exists():
         return
     with locked(key), _explained():
-        # The mark goes first: from then on the thing counts as absent.
-        (folder / _MARK).unlink(missing_ok=True)
-        _remove(folder)
+        _remove_entry(directory)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """Something in the cache.
+    """A directory in the cache.
 
-    :param key: its name; of what a run that died left half made, the name that it was to have.
-    :param folder: where it is.
+    :param key: its name. For the remains of a killed run, the name that the entry was to have.
+    :param directory: its path.
     :param size: in bytes.
-    :param unused: seconds since it was last used.
-    :param whole: whether it was completed.
+    :param idle: seconds since the last use.
+    :param complete: whether it is complete.
     """
 
     key: str
-    folder: Path
+    directory: Path
     size: int
-    unused: float
-    whole: bool
+    idle: float
+    complete: bool
 
 
 def entries() -> list[Entry]:
-    """List what is in the cache, by name."""
+    """List the entries of the cache by name."""
     found = []
-    for folder in sorted(root().glob("*/*")):
-        kind, name = folder.parent.name, folder.name
-        if kind == "locks" or not _KEY.fullmatch(re.sub(r"^\.(making|gone)-", "", name)):
+    for directory in sorted(root().glob("*/*")):
+        kind, name = directory.parent.name, directory.name
+        final_name = name.removeprefix(_MAKING).removeprefix(_GONE)
+        if kind == "locks" or not _KEY.fullmatch(final_name):
             continue
-        mark = folder / _MARK
-        whole = mark.is_file()
-        if not whole and not name.startswith((".making-", ".gone-")):
-            continue  # a library's own: virtualenv's answers of interpreters, downloads
+        mark = directory / _MARK
+        complete = mark.is_file()
+        if not complete and final_name == name:
+            continue  # a library's own files: virtualenv's facts about interpreters, downloads
         with contextlib.suppress(OSError):
-            unused = time.time() - (mark if whole else folder).stat().st_mtime
-            key = f"{kind}/{re.sub('^[.](making|gone)-', '', name)}"
-            found.append(Entry(key=key, folder=folder, size=_size(folder), unused=unused, whole=whole))
+            idle = time.time() - (mark if complete else directory).stat().st_mtime
+            found.append(
+                Entry(
+                    key=f"{kind}/{final_name}",
+                    directory=directory,
+                    size=directories.size(directory),
+                    idle=idle,
+                    complete=complete,
+                )
+            )
     return found
 
 
 def prune(seconds: float) -> list[Entry]:
-    """Remove what was not used for some time, and what runs that died left half made.
+    """Remove entries that were not used for some time, and the remains of killed runs.
 
-    :returns: what was removed; what another run is making just now stays.
+    :returns: the removed entries. An entry that another run is making is not removed.
     """
     removed = []
-    for thing in entries():
-        if thing.whole and thing.unused < seconds:
+    for entry in entries():
+        if entry.complete and entry.idle < seconds:
             continue
-        with contextlib.suppress(WheelcheckError), locked(thing.key, timeout=0.0), _explained():
-            (thing.folder / _MARK).unlink(missing_ok=True)
-            _remove(thing.folder)
-            removed.append(thing)
+        with contextlib.suppress(WheelcheckError), locked(entry.key, timeout=0.0), _explained():
+            _remove_entry(entry.directory)
+            removed.append(entry)
     return removed
 
 
-def _size(folder: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += Path(parent, name).lstat().st_size
-    return total
+def _remove_entry(directory: Path) -> None:
+    # The mark first: from then on the entry counts as absent, even if the rest takes time or fails.
+    (directory / _MARK).unlink(missing_ok=True)
+    directories.remove(directory)
 
 
-def _put_away(side: Path, final: Path) -> None:
-    """Remove what runs that died left, also while a program that outlived its run still writes into it."""
+def _set_aside(side: Path, final: Path) -> None:
+    """Remove the remains of killed runs, even while a program that outlived its run still writes there."""
     if side.exists():
-        side.rename(side.with_name(f".gone-{final.name}-{os.getpid()}-{time.monotonic_ns()}"))
-    for gone in final.parent.glob(f".gone-{final.name}-*"):
-        # What cannot be removed now is, by the next run.
+        side.rename(side.with_name(f"{_GONE}{final.name}-{os.getpid()}-{time.monotonic_ns()}"))
+    for gone in final.parent.glob(f"{_GONE}{final.name}-*"):
+        # Files that cannot be removed now are removed by a later run.
         with contextlib.suppress(OSError):
-            _remove(gone)
-
-
-def _remove(folder: Path) -> None:
-    if not folder.is_symlink() and not folder.exists():
-        return
-    if folder.is_symlink() or not folder.is_dir():
-        folder.unlink()
-        return
-    try:
-        shutil.rmtree(folder)
-    except PermissionError:
-        # An archive may hold folders without the right to write.
-        for parent, _, _ in os.walk(folder):
-            with contextlib.suppress(OSError):
-                Path(parent).chmod(0o700)
-        shutil.rmtree(folder)
+            directories.remove(gone)
 
 
 def _rename(source: Path, target: Path) -> None:
-    # On Windows a virus scanner may hold a new file open for a moment.
+    # On Windows, a virus scanner may hold a new file open for a moment.
     for pause in (0.1, 0.3, 1.0) if os.name == "nt" else ():
         with contextlib.suppress(PermissionError):
             source.rename(target)
@@ -275,7 +264,7 @@ def _explained() -> Iterator[None]:
         if isinstance(error, TimeoutError):
             raise
         raise WheelcheckError(
-            f"the cache folder {root()} cannot be written: {getattr(error, 'strerror', None) or error}",
-            cause="it lies on a read-only or full file system, belongs to another user, or allows no locks",
-            fix=f"set the environment variable {VARIABLE} to a folder that you may write",
+            f"the cache directory {root()} cannot be written: {getattr(error, 'strerror', None) or error}",
+            cause="its file system is read-only, full, or without locks, or it belongs to another user",
+            fix=f"set the environment variable {VARIABLE} to a directory that you can write to",
         ) from error

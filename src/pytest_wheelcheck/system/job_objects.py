@@ -1,7 +1,7 @@
-"""Job objects: what a program on Windows is put into, with everything that it starts, so that all of it can be ended.
+"""Windows job objects: they hold a program and everything that it starts, so that all of it can be ended.
 
-The system ends a job when the last handle to it is closed, so also when this process is killed. Source: «Job Objects»
-in Microsoft's documentation of processes and threads. There is nothing here on other systems.
+The system ends the processes of a job when the last handle to it is closed, so also when this process is killed.
+Source: "Job Objects" in Microsoft's documentation of processes and threads. On other systems this module is empty.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ if sys.platform == "win32":
     import subprocess
     from ctypes import wintypes
 
-    #: A flag for starting a program: it waits until :func:`assign` has put it where its children will be, too.
+    #: Creation flag CREATE_SUSPENDED: the program waits until :func:`assign` has put it into its job. A program that
+    #: runs earlier could start children outside the job.
     SUSPENDED = 0x00000004
 
-    #: Kinds of information, and the one limit that is set (``winnt.h``).
+    #: Information classes, and the limit JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE (``winnt.h``).
     _PROCESS_IDS, _EXTENDED_LIMITS = 3, 9
     _KILL_ON_CLOSE = 0x00002000
 
-    #: The right to ask a process for its program: PROCESS_QUERY_LIMITED_INFORMATION.
+    #: PROCESS_QUERY_LIMITED_INFORMATION: the access right to query a process's executable.
     _QUERY = 0x1000
 
-    #: What the system itself puts beside a program that writes to a console.
-    _SYSTEM = "conhost.exe"
+    #: The program that the system itself starts for a program with a console.
+    _CONSOLE_HOST = "conhost.exe"
 
     _kernel = ctypes.WinDLL("kernel32", use_last_error=True)
     _native = ctypes.WinDLL("ntdll")
@@ -54,8 +55,8 @@ if sys.platform == "win32":
             ("process_time", ctypes.c_int64),
             ("job_time", ctypes.c_int64),
             ("flags", wintypes.DWORD),
-            ("least_memory", ctypes.c_size_t),
-            ("most_memory", ctypes.c_size_t),
+            ("minimum_memory", ctypes.c_size_t),
+            ("maximum_memory", ctypes.c_size_t),
             ("processes", wintypes.DWORD),
             ("affinity", ctypes.c_size_t),
             ("priority", wintypes.DWORD),
@@ -72,18 +73,19 @@ if sys.platform == "win32":
         )
 
     class _Identifiers(ctypes.Structure):
-        """``JOBOBJECT_BASIC_PROCESS_ID_LIST``, with room for some."""
+        """``JOBOBJECT_BASIC_PROCESS_ID_LIST``, with room for 256 process ids."""
 
-        _fields_ = (("all", wintypes.DWORD), ("here", wintypes.DWORD), ("numbers", ctypes.c_size_t * 256))
+        _fields_ = (("assigned", wintypes.DWORD), ("listed", wintypes.DWORD), ("pids", ctypes.c_size_t * 256))
 
+    #: The job of each program that still has a ``Popen`` object: a handle that no public attribute of it can hold.
     _jobs: weakref.WeakKeyDictionary[subprocess.Popen[bytes], int] = weakref.WeakKeyDictionary()
 
     def assign(process: subprocess.Popen[bytes]) -> None:
-        """Put a suspended program into a job of its own, and let it go on.
+        """Put a suspended program into a job of its own and resume it.
 
-        Where the system refuses, the program runs without; then only itself is ended.
+        If the system refuses the job, the program runs without one; then its children cannot be ended with it.
         """
-        handle = int(process._handle)  # type: ignore[attr-defined]  # noqa: SLF001  there is no other way to it
+        handle = int(process._handle)  # type: ignore[attr-defined]  # noqa: SLF001  subprocess has no public way to it
         job = _kernel.CreateJobObjectW(None, None)
         if job:
             limits = _Limits(basic=_BasicLimits(flags=_KILL_ON_CLOSE))
@@ -96,9 +98,9 @@ if sys.platform == "win32":
         _native.NtResumeProcess(handle)
 
     def list_processes(process: subprocess.Popen[bytes], *, exclude_pid: int | None) -> list[str]:
-        """Name what runs in the job of a program, without the program itself: number and path.
+        """List the processes in a program's job, without the program itself, as process id and path.
 
-        :param exclude_pid: number of a process that does not count.
+        :param exclude_pid: another process id to leave out.
         """
         found = _Identifiers()
         job = _jobs.get(process)
@@ -106,15 +108,15 @@ if sys.platform == "win32":
             return []
         _kernel.QueryInformationJobObject(job, _PROCESS_IDS, ctypes.byref(found), ctypes.sizeof(found), None)
         names = []
-        for number in found.numbers[: found.here]:
-            handle = None if number in (process.pid, exclude_pid) else _kernel.OpenProcess(_QUERY, False, number)  # noqa: FBT003
+        for pid in found.pids[: found.listed]:
+            handle = None if pid in (process.pid, exclude_pid) else _kernel.OpenProcess(_QUERY, False, pid)  # noqa: FBT003
             if handle:
                 path = ctypes.create_unicode_buffer(1024)
                 size = wintypes.DWORD(len(path))
                 _kernel.QueryFullProcessImageNameW(handle, 0, path, ctypes.byref(size))
                 _kernel.CloseHandle(handle)
-                if not path.value.lower().endswith(_SYSTEM):
-                    names.append(f"{number} {path.value}")
+                if not path.value.lower().endswith(_CONSOLE_HOST):
+                    names.append(f"{pid} {path.value}")
         return names
 
     def terminate(process: subprocess.Popen[bytes]) -> None:

@@ -1,7 +1,7 @@
-"""The only place that starts programs.
+"""Start and end programs. No other module of the controller starts a program.
 
-An argv list, never a shell; a deadline; the whole process tree ended; what the program said on stderr carried in the
-error.
+Programs get an argv list, never a shell command line. Each has a deadline, runs in a session of its own (on Windows: a
+job), and is ended together with everything it started. An error carries the program's stderr.
 """
 
 from __future__ import annotations
@@ -31,29 +31,31 @@ if sys.platform == "win32":
 
 log = logging.getLogger(__name__)
 
-#: What a function that is called side by side returns.
+#: The return type of a function that :func:`map_concurrently` calls.
 Result = TypeVar("Result")
 
 #: Seconds that an ordinary helper program (an installer, a query) may take.
 DEFAULT_DEADLINE = 600.0
 
-#: Seconds that all programs together have for ending when the run is stopped.
+#: Seconds that all programs together have to end after :func:`stop_all` asked them to.
 STOP_GRACE = 2.0
 
-#: Seconds until a thread that waits for others looks up, to hear Ctrl-C.
+#: Seconds between two chances for a waiting main thread to handle Ctrl-C.
 HEARTBEAT = 0.2
 
-#: Seconds that the children of an ended program have for ending by themselves before they count as left running.
+#: Seconds that children of an ended program have to end by themselves before they count as left running.
 LINGER = 0.2
 
-#: Set while the run is being stopped: nothing is started any more.
+# The two variables below are process-wide on purpose. Ctrl-C and SIGTERM are delivered to the process, not to a run,
+# and the thread that handles them has to reach the programs that all other threads have started or are about to start.
+
+#: Set while the run is being stopped: no program is started anymore.
 _stopping = threading.Event()
 
-#: What was started and may still run.
+#: The programs that were started and may still run.
 _started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
-
-#: What ends a Windows process (``ntstatus.h``).
+#: Exceptions that end a Windows process (``ntstatus.h``).
 _EXCEPTIONS = {
     0x80000100: "a function that Wine does not have",
     0xC0000005: "access violation",
@@ -69,37 +71,39 @@ _EXCEPTIONS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompletedProcess:
-    """A program that ended.
+    """The result of a program that ended.
 
-    :param argv: what was run.
-    :param code: exit status; negative for the number of the signal that ended it.
-    :param stdout: decoded as UTF-8, wrong bytes replaced.
+    :param argv: the program and its arguments.
+    :param returncode: exit status; negative for the number of the signal that ended it.
+    :param stdout: decoded as UTF-8, invalid bytes replaced.
     :param stderr: as *stdout*.
     :param seconds: wall time.
     """
 
     argv: tuple[str, ...]
-    code: int
+    returncode: int
     stdout: str
     stderr: str
     seconds: float
 
 
-def describe_status(code: int) -> str:
-    """Say an exit status in words: ``exit status 3`` or ``killed by SIGSEGV``.
+def describe_status(returncode: int) -> str:
+    """Describe an exit status: ``exit status 3`` or ``killed by SIGSEGV``.
 
-    :param code: as :attr:`subprocess.Popen.returncode` has it. Values above 128 are read as a shell's way to tell a
-        signal only where the number names one.
+    :param returncode: as in :attr:`subprocess.Popen.returncode`. A value above 128 is read as a shell reports signals,
+        but only if its number is that of a signal.
     """
-    number = -code if code < 0 else code - 128 if 256 > code > 128 and sys.platform != "win32" else 0
+    number = (
+        -returncode if returncode < 0 else returncode - 128 if 256 > returncode > 128 and sys.platform != "win32" else 0
+    )
     if number > 0:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(number).name}"
-    if code > 0 and code & 0x80000000:
-        # Of a Windows process; no other system has statuses as large.
-        name = _EXCEPTIONS.get(code, "")
-        return f"ended by exception 0x{code:08X}{f' ({name})' if name else ''}"
-    return f"exit status {code}"
+    if returncode > 0 and returncode & 0x80000000:
+        # A Windows process. No other system has exit statuses this large.
+        name = _EXCEPTIONS.get(returncode, "")
+        return f"ended by exception 0x{returncode:08X}{f' ({name})' if name else ''}"
+    return f"exit status {returncode}"
 
 
 def spawn(
@@ -114,19 +118,19 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session (on Windows: a process group and a job) of its own.
 
-    :param prefix: words before *argv*: a program that becomes the other one.
-    :raises ProcessError: it cannot be started.
+    :param prefix: argv of a program that replaces itself with *argv*. Errors and the log do not mention it.
+    :raises ProcessError: the program cannot be started.
     """
-    words = [os.fspath(word) for word in argv]
-    log.debug("$ %s", shlex.join(words))
+    arguments = [os.fspath(argument) for argument in argv]
+    log.debug("$ %s", shlex.join(arguments))
     if _stopping.is_set():
-        raise ProcessError(f"{words[0]} was not started: the run is being stopped")
+        raise ProcessError(f"{arguments[0]} was not started: the run is being stopped")
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | job_objects.SUSPENDED
     try:
         process = subprocess.Popen(  # argv list, no shell
-            [*prefix, *words],
+            [*prefix, *arguments],
             env=None if env is None else dict(env),
             cwd=cwd,
             stdin=stdin,
@@ -137,40 +141,44 @@ def spawn(
         )
     except OSError as error:
         raise ProcessError(
-            f"{words[0]} cannot be started: {error.strerror or error}",
+            f"{arguments[0]} cannot be started: {error.strerror or error}",
             cause="the program is missing, is not executable, or was built for another machine",
-            fix=f"try it by hand: {shlex.join(words)}",
+            fix=f"run it by hand: {shlex.join(arguments)}",
         ) from error
     if sys.platform == "win32":
         job_objects.assign(process)
     _started.add(process)
     if _stopping.is_set():
-        # Begun meanwhile: what was ended did not know of this one.
+        # stop_all() was called in the meantime and did not see this program.
         kill_tree(process)
-        raise ProcessError(f"{words[0]} was ended: the run is being stopped")
+        raise ProcessError(f"{arguments[0]} was killed: the run is being stopped")
     return process
 
 
 @functools.cache
 def _parent_death_prefix() -> tuple[str, ...]:
-    """Give the words that let a program die with the thread that waits for it, where there are such (Linux, util-linux).
+    """Return the argv prefix that ties a program's life to the thread that waits for it, or nothing if there is none.
 
-    The installer of a run that was killed would wait for a silent index for minutes. A call of prctl(2)
-    between fork and exec would do the same, but is not safe beside other threads. Not for every program: what the
-    kernel refuses to execute, execvp(3) hands to a shell.
+    The prefix is util-linux's ``setpriv``, so it exists on Linux only. Without it, the installer of a killed run would
+    wait for a silent package index for minutes. Calling prctl(2) between fork and exec does the same, but is not safe
+    in a process with other threads. Not for every program: execvp(3) hands files that the kernel cannot execute to a
+    shell, which would hide the error.
     """
-    found = shutil.which("setpriv") if sys.platform == "linux" else None
-    words = (found, "--pdeathsig", "KILL", "--") if found else ()
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    prefix = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        # Busybox has one without this option.
-        probe = [*words, "true"]
-        if words and subprocess.run(probe, capture_output=True, timeout=10, check=False).returncode == 0:
-            return words
+        # Busybox has a setpriv without this option.
+        probe = [*prefix, "true"]
+        if prefix and subprocess.run(probe, capture_output=True, timeout=10, check=False).returncode == 0:
+            return prefix
     return ()
 
 
 def stop_all() -> None:
-    """End every program that runs, and start no other until :func:`resume`: threads that wait for one go on."""
+    """End every running program, and refuse to start others until :func:`resume`.
+
+    Threads that wait for a program continue with an error.
+    """
     _stopping.set()
     running = [process for process in list(_started) if process.poll() is None]
     if sys.platform != "win32":
@@ -184,34 +192,34 @@ def stop_all() -> None:
 
 
 def resume() -> None:
-    """Let programs be started again."""
+    """Allow programs to be started again after :func:`stop_all`."""
     _stopping.clear()
 
 
-def map_concurrently(pool: Executor, function: Callable[..., Result], *arguments: Iterable[object]) -> list[Result]:
-    """Call *function* side by side as :meth:`concurrent.futures.Executor.map` does, and stay able to hear Ctrl-C.
+def is_stopping() -> bool:
+    """Return whether the run is being stopped."""
+    return _stopping.is_set()
 
-    A thread that waits without an end does not: the signal may come in the moment before it waits, or be taken by
-    another thread, and then nothing wakes it.
+
+def map_concurrently(pool: Executor, function: Callable[..., Result], *iterables: Iterable[object]) -> list[Result]:
+    """Call *function* in *pool* as :meth:`concurrent.futures.Executor.map` does, and stay able to handle Ctrl-C.
+
+    A thread that waits without a timeout is not able to: the signal may arrive just before it waits, or in another
+    thread, and nothing wakes it afterwards.
     """
-    futures = [pool.submit(function, *each) for each in zip(*arguments, strict=True)]
-    left: Collection[Future[Result]] = futures
-    while left:
-        done, left = wait(left, timeout=HEARTBEAT, return_when=FIRST_EXCEPTION)
+    futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=True)]
+    pending: Collection[Future[Result]] = futures
+    while pending:
+        done, pending = wait(pending, timeout=HEARTBEAT, return_when=FIRST_EXCEPTION)
         for future in done:
             future.result()
     return [future.result() for future in futures]
 
 
-def is_stopping() -> bool:
-    """Say whether the run is being stopped."""
-    return _stopping.is_set()
-
-
 def kill_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
     """End a process from :func:`spawn` and everything in its session, and reap it.
 
-    :param grace: seconds between a polite request (SIGTERM) and the end (SIGKILL); 0 for no request.
+    :param grace: seconds between SIGTERM and SIGKILL; 0 to send no SIGTERM.
     """
     if sys.platform == "win32":
         job_objects.terminate(process)
@@ -222,17 +230,19 @@ def kill_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace)
-    # The group outlives its leader: children that a test left behind are ended even when the leader is gone.
+    # A process group outlives its leader, so children that a test left behind are killed even if the leader is gone.
     _signal_group(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
 
 
 def remaining_processes(process: subprocess.Popen[bytes], *, exclude_pid: int | None = None) -> list[str]:
-    """Name what a program from :func:`spawn`, which has ended, left running: on Windows, where nobody else looks.
+    """List the processes that a program from :func:`spawn` left running when it ended. Windows only.
 
-    :param exclude_pid: number of a process that does not count. In a virtual environment, the interpreter is a child of what
-        was started.
+    On other systems the list is empty: the supervisor of the worker reports them there.
+
+    :param exclude_pid: process id to leave out. In a virtual environment, the interpreter is a child of the program
+        that was started.
     """
     if sys.platform == "win32":
         end = time.monotonic() + LINGER
@@ -245,7 +255,7 @@ def remaining_processes(process: subprocess.Popen[bytes], *, exclude_pid: int | 
 
 
 def kill_group(pid: int) -> None:
-    """End the process group of *pid*, where there is such a thing. Not there is well."""
+    """Kill the process group *pid*. Does nothing if there is no such group, or on Windows."""
     if sys.platform != "win32":
         _signal_group(pid, signal.SIGKILL)
 
@@ -265,66 +275,69 @@ def run(
     check: bool = True,
     end_with_parent: bool = False,
 ) -> CompletedProcess:
-    """Run a program to its end.
+    """Run a program until it ends.
 
-    :param timeout: seconds; then the whole tree is ended.
+    :param timeout: seconds after which the program and its children are killed.
     :param check: whether an exit status other than 0 is an error.
-    :param end_with_parent: whether it ends at once when this process is killed, where the system knows how (Linux).
-    :raises ProcessError: it could not be started, outlived *timeout*, or (with *check*) failed. The program's own
-        words are in ``details``.
+    :param end_with_parent: whether the program is killed when this process is killed, if the system can do that
+        (Linux).
+    :raises ProcessError: the program could not be started, exceeded *timeout*, or (with *check*) failed. Its output is
+        in ``details``.
     """
     start = time.monotonic()
     process = spawn(argv, env=env, cwd=cwd, prefix=_parent_death_prefix() if end_with_parent else ())
-    words = tuple(os.fspath(word) for word in argv)
+    arguments = tuple(os.fspath(argument) for argument in argv)
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         kill_tree(process)
         out, err = process.communicate()
         raise ProcessError(
-            f"{Path(words[0]).name} did not end within {timeout:g} seconds and was stopped",
-            cause="it waits for something that does not come: a network that does not answer, or a lock",
-            fix=f"try it by hand: {shlex.join(words)}",
-            details=_text(err) or _text(out),
+            f"{Path(arguments[0]).name} did not end within {timeout:g} seconds and was killed",
+            cause="it waits for a network that does not answer, or for a lock",
+            fix=f"run it by hand: {shlex.join(arguments)}",
+            details=_decode(err) or _decode(out),
         ) from None
     except BaseException:
         kill_tree(process)
         raise
-    done = CompletedProcess(
-        argv=words,
-        code=process.returncode,
-        stdout=_text(out),
-        stderr=_text(err),
+    completed = CompletedProcess(
+        argv=arguments,
+        returncode=process.returncode,
+        stdout=_decode(out),
+        stderr=_decode(err),
         seconds=time.monotonic() - start,
     )
-    if check and done.code != 0:
+    if check and completed.returncode != 0:
         raise ProcessError(
-            f"{Path(words[0]).name} failed: {describe_status(done.code)}",
-            fix=f"try it by hand: {shlex.join(words)}",
-            details=done.stderr or done.stdout,
+            f"{Path(arguments[0]).name} failed: {describe_status(completed.returncode)}",
+            fix=f"run it by hand: {shlex.join(arguments)}",
+            details=completed.stderr or completed.stdout,
         )
-    return done
+    return completed
 
 
 def exec_program(argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Become a program, looked for on the ``PATH`` of *env*. Windows knows no such thing: there it is run to its end.
+    """Replace this process with a program, found on the ``PATH`` of *env*.
 
-    :returns: its exit status, on Windows.
-    :raises ProcessError: it cannot be started.
+    Windows has no exec; there the program runs as a child until it ends.
+
+    :returns: the program's exit status (Windows only).
+    :raises ProcessError: the program cannot be started.
     """
     program = shutil.which(argv[0], path=env.get("PATH")) or argv[0]
     sys.stdout.flush()
     try:
         if sys.platform != "win32":
-            os.execve(program, [*argv], env)  # noqa: S606  that is what the user asked for
+            os.execve(program, [*argv], env)  # noqa: S606  the user asked for it
         with subprocess.Popen([program, *argv[1:]], env=dict(env)) as running:
             while True:
-                # Ctrl-C is for the program, which hears it, too.
+                # The console sends Ctrl-C to the program as well, which decides what to do.
                 with contextlib.suppress(KeyboardInterrupt):
                     return running.wait()
     except OSError as error:
         raise ProcessError(f"{argv[0]} cannot be started: {error.strerror or error}") from error
 
 
-def _text(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     return data.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -1,52 +1,45 @@
-"""Telling people what is fetched or made on first use: what, how much, how long.
+"""Progress messages about files that are downloaded or made on first use: which, how large, how long it took.
 
-The lines go to a logger of their own, :data:`log`; a face of the program shows them (see :func:`log_to`).
+The messages go to a logger of their own, :data:`log`. The pytest plugin and the ``wheelcheck`` command print them with
+:func:`log_to`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-#: Every line of progress, at level ``INFO``.
+from pytest_wheelcheck.system import directories
+
+#: Receives every progress message at level ``INFO``.
 log = logging.getLogger("pytest_wheelcheck.progress")
 
 
 @contextlib.contextmanager
-def step(what: str, folder: Path, doing: str = "fetching") -> Iterator[None]:
-    """Tell that something is being made, and at its end how large it is and how long it took.
+def step(name: str, directory: Path, action: str = "fetching") -> Iterator[None]:
+    """Log that something is being made, and afterwards its size and the time it took.
 
-    :param what: such as ``CPython 3.11 for aarch64``.
-    :param folder: where it is made.
-    :param doing: what is done, for people.
+    :param name: what is made, such as ``CPython 3.11 for aarch64``.
+    :param directory: where it is made.
+    :param action: the verb that the message shows.
     """
-    log.info("%s: %s (once; it is kept for later runs)", what, doing)
+    log.info("%s: %s (once; cached for later runs)", name, action)
     start = time.monotonic()
     yield
-    log.info("%s: ready, %d MB in %.1f s", what, directory_size(folder) // 1_000_000, time.monotonic() - start)
-
-
-def directory_size(folder: Path) -> int:
-    """Tell how many bytes the files of a folder hold."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += (Path(parent) / name).lstat().st_size
-    return total
+    size = directories.size(directory) // 1_000_000
+    log.info("%s: ready, %d MB in %.1f s", name, size, time.monotonic() - start)
 
 
 @contextlib.contextmanager
 def log_to(stream: TextIO | None = None) -> Iterator[None]:
-    """Write the lines of progress to a stream while this context lasts.
+    """Print progress messages to a stream for the duration of the context.
 
-    :param stream: standard error, unless told otherwise.
+    :param stream: ``None`` for standard error.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(logging.Formatter("wheelcheck: %(message)s"))

@@ -1,4 +1,4 @@
-"""What tests leave in the source tree: a listing before, a listing after."""
+"""Find the files that tests leave in the source tree, by comparing its files before and after."""
 
 from __future__ import annotations
 
@@ -7,53 +7,57 @@ import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-#: Entries beyond which, and seconds after which, a tree is too large to be looked through for this.
-_ENTRIES, _SECONDS = 20_000, 0.5
+#: A tree with more files than this, or that takes more seconds to read, is not checked.
+_MAX_FILES, _MAX_SECONDS = 20_000, 0.5
 
-#: Folders that tools fill: nobody takes what is new there for a test's leavings.
-_TOOLS = ("__pycache__", "node_modules")
-_MARKS = ("CACHEDIR.TAG", "pyvenv.cfg")
+#: Directories that tools fill: new files there are not attributed to a test.
+_TOOL_DIRECTORIES = ("__pycache__", "node_modules")
+_TOOL_MARKS = ("CACHEDIR.TAG", "pyvenv.cfg")
 
-#: Times and sizes of files by their names below the root.
+#: Modification time in nanoseconds and size in bytes of each file, by its path relative to the root.
 Snapshot = Mapping[str, tuple[int, int]]
 
 
 def snapshot(root: Path, *, exclude: Collection[Path] = ()) -> Snapshot | None:
-    """List the files of a tree, but for hidden folders and those of tools; ``None`` where it is too large.
+    """List the files of a tree, without hidden directories and those of tools; ``None`` if the tree is too large.
 
-    :param exclude: folders that do not count.
+    :param exclude: directories to leave out.
     """
-    left_out = {os.fspath(path) for path in exclude}
+    excluded = {os.fspath(path) for path in exclude}
     found: dict[str, tuple[int, int]] = {}
-    end = time.monotonic() + _SECONDS
-    folders = [os.fspath(root)]
-    while folders:
-        folder = folders.pop()
+    end = time.monotonic() + _MAX_SECONDS
+    directories = [os.fspath(root)]
+    while directories:
+        directory = directories.pop()
         try:
-            entries = list(os.scandir(folder))
+            entries = list(os.scandir(directory))
         except OSError:
             continue
-        if folder != os.fspath(root) and any(entry.name in _MARKS for entry in entries):
+        if directory != os.fspath(root) and any(entry.name in _TOOL_MARKS for entry in entries):
             continue
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    if not entry.name.startswith(".") and entry.name not in _TOOLS and entry.path not in left_out:
-                        folders.append(entry.path)
+                    if (
+                        not entry.name.startswith(".")
+                        and entry.name not in _TOOL_DIRECTORIES
+                        and entry.path not in excluded
+                    ):
+                        directories.append(entry.path)
                 else:
                     status = entry.stat(follow_symlinks=False)
                     found[os.path.relpath(entry.path, root)] = (status.st_mtime_ns, status.st_size)
-            except OSError:  # noqa: PERF203  gone in the meantime
+            except OSError:  # noqa: PERF203  removed in the meantime
                 continue
-        if len(found) > _ENTRIES or time.monotonic() > end:
+        if len(found) > _MAX_FILES or time.monotonic() > end:
             return None
     return found
 
 
 def changes(before: Snapshot, after: Snapshot, *, exclude: Collection[str] = ()) -> list[str]:
-    """Name the files that are new, changed or gone, each with that word.
+    """List the files that are new, changed or gone, such as ``data/log.txt (new)``.
 
-    :param exclude: names that do not count.
+    :param exclude: POSIX paths of files to leave out.
     """
     names = sorted(
         name

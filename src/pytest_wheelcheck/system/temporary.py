@@ -1,14 +1,14 @@
-"""Temporary folders, above all that of a run: known to be in use while the run lives, and removed also where the run was killed.
+"""Temporary directories that are removed even if the process that made them is killed.
 
-A run that is killed cannot remove its folder. Each folder holds a file that its run keeps locked; the system frees the
-lock when the process dies, and the next run removes what nobody holds. A folder that is to stay has no such file.
+A killed process cannot remove its directory. So each directory contains a file that its process keeps locked. The
+system releases the lock when the process dies, and the next run removes every directory whose file nobody has locked.
+A directory that the user asked to keep has no such file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -17,69 +17,80 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_wheelcheck.system import directories
+
 _PREFIX = "wheelcheck-"
-_HELD = "in-use"
+_LOCK = "in-use"
 
-#: Seconds after which a folder that is still being made is nobody's.
-_MAKING = 3600.0
-
-#: Descriptors of the locks that this process holds, by folder.
-_locks: dict[Path, int] = {}
+#: Seconds after which a directory that has not got its final name belongs to a killed process.
+_UNFINISHED = 3600.0
 
 
-def make_run_directory() -> Path:
-    """Make a folder for a run, and remove those of runs that were killed.
+class TemporaryDirectory:
+    """A temporary directory of this process.
 
-    :raises OSError: there is no folder for temporary files that can be written.
+    :param path: the directory, without links.
+    """
+
+    def __init__(self, path: Path, lock: int | None) -> None:
+        self.path = path
+        self._lock = lock
+
+    def remove(self, *, keep: frozenset[str] = frozenset()) -> None:
+        """Remove the directory as far as possible.
+
+        :param keep: names of entries that stay in it, for the user to look at.
+        """
+        if keep:
+            for path in self.path.iterdir():
+                if path.name not in keep:
+                    _remove(path)
+        else:
+            _remove(self.path)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def make() -> TemporaryDirectory:
+    """Make a temporary directory, and remove those of killed processes.
+
+    :raises OSError: no directory for temporary files can be written.
     """
     if sys.platform == "win32":
-        return Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+        return TemporaryDirectory(Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve(), None)
     import fcntl
 
-    # Locked before it has the name by which others look for it.
+    # It is locked before it gets the name that other processes look for.
     side = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}")).resolve()
-    folder = side.with_name(side.name.removeprefix("."))
+    final = side.with_name(side.name.removeprefix("."))
     try:
-        held = os.open(side / _HELD, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(held, fcntl.LOCK_EX)
-        side.rename(folder)
+        lock = os.open(side / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        side.rename(final)
     except BaseException:
         _remove(side)
         raise
-    _locks[folder] = held
-    _sweep(folder.parent)
-    return folder
-
-
-def remove_run_directory(folder: Path, *, keep: frozenset[str] = frozenset()) -> None:
-    """Remove a run's folder.
-
-    :param keep: names of what is to stay in it, for the user to look at.
-    """
-    if keep:
-        for path in folder.iterdir():
-            if path.name not in keep:
-                _remove(path)
-    else:
-        _remove(folder)
-    held = _locks.pop(folder, None)
-    if held is not None:
-        os.close(held)
+    _remove_abandoned(final.parent)
+    return TemporaryDirectory(final, lock)
 
 
 @contextlib.contextmanager
 def directory() -> Iterator[Path]:
-    """Give a folder for the time of the context; where this process is killed, a later run removes it."""
-    folder = make_run_directory()
+    """Make a temporary directory for the duration of the context. If this process is killed, a later run removes it."""
+    made = make()
     try:
-        yield folder
+        yield made.path
     finally:
-        remove_run_directory(folder)
+        made.remove()
 
 
 @contextlib.contextmanager
 def signals_ignored() -> Iterator[None]:
-    """Be deaf to Ctrl-C and SIGTERM while a run that is over puts its things away; they could only stop that half-way."""
+    """Ignore Ctrl-C and SIGTERM while a finished run removes its files. They could only leave some of them behind.
+
+    Signal handlers belong to the process, and only the main thread can set them; elsewhere this does nothing.
+    """
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -88,42 +99,33 @@ def signals_ignored() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            # None stands for a handler that was not set from Python.
+            # None means that the handler was not set from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _sweep(parent: Path) -> None:
+def _remove_abandoned(parent: Path) -> None:
     if sys.platform == "win32":
         return
     import fcntl
 
-    for path in parent.glob(f"{_PREFIX}*/{_HELD}"):
+    for path in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         with contextlib.suppress(OSError):
             if path.parent.is_symlink() or path.lstat().st_uid != os.getuid():
                 continue
-            held = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(path.parent)
             finally:
-                os.close(held)
-    # Of a run that was killed before it could say whose its folder is.
+                os.close(lock)
+    # Of processes that were killed before they had locked their directory.
     for path in parent.glob(f".{_PREFIX}*"):
         with contextlib.suppress(OSError):
             status = path.lstat()
-            if status.st_uid == os.getuid() and time.time() - status.st_mtime > _MAKING:
+            if status.st_uid == os.getuid() and time.time() - status.st_mtime > _UNFINISHED:
                 _remove(path)
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a tree, also one in which tests took away the rights to do so."""
     with contextlib.suppress(OSError):
-        if path.is_symlink() or not path.is_dir():
-            path.unlink()
-            return
-        shutil.rmtree(path, ignore_errors=True)
-        if path.exists():
-            for parent, _, _ in os.walk(path):
-                with contextlib.suppress(OSError):
-                    Path(parent).chmod(0o700)
-            shutil.rmtree(path, ignore_errors=True)
+        directories.remove(path)

@@ -32,8 +32,8 @@ from pytest_wheelcheck.backends.wine import venv as windows_venv
 from pytest_wheelcheck.errors import InstallError, ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import libraries
 from pytest_wheelcheck.model import Runtime, Wheel
-from pytest_wheelcheck.system import cache, process, uv
-from pytest_wheelcheck.system.uv import InstallSettings
+from pytest_wheelcheck.system import cache, process, uv, uv_errors
+from pytest_wheelcheck.system.uv_config import InstallSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -293,7 +293,7 @@ def _install_into(
             done = uv.run([*command, *foreign, *words], settings, project=project)
         finally:
             _point(environment.root, runtime.python, runtime.version_text)
-        if done.code != 0 and "matching platform" in done.stderr + done.stdout:
+        if done.returncode != 0 and "matching platform" in done.stderr + done.stdout:
             # uv's word for the platform may stand for an older C library than the runtime has.
             done = uv.run([*command, *words], settings, project=project)
     problem = ""
@@ -410,8 +410,8 @@ def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], se
         )
     requirement = _requirement(wheel, extras)
     done, missing = _install_into(environment, [requirement], settings, project=environment.root)
-    if done.code != 0:
-        raise uv.install_error(f"{wheel.shown} cannot be installed", done)
+    if done.returncode != 0:
+        raise uv_errors.install_error(f"{wheel.shown} cannot be installed", done)
     distributions = _distributions(environment.site_folders)
     own = [(name, version) for name, version in distributions if _same(name, wheel.name)]
     if not own:
@@ -419,13 +419,13 @@ def install(environment: Environment, wheel: Wheel, *, extras: Sequence[str], se
             f"{wheel.shown} was installed, but there is no distribution {wheel.name} afterwards",
             cause="the name in its METADATA, or its dist-info folder, is not that of the file",
             fix="build it again",
-            details=uv.output(done),
+            details=uv_errors.output(done),
         )
     return Installed(
         requirement=requirement,
         wheel=own[0],
         distributions=distributions,
-        output=uv.output(done),
+        output=uv_errors.output(done),
         seconds=done.seconds,
         missing=missing,
     )
@@ -509,7 +509,7 @@ def overlay(
                 distributions=_distributions([folder]),
                 seconds=time.monotonic() - start,
             )
-        conflict = uv.output(pins)
+        conflict = uv_errors.output(pins)
         second = create(runtime, folder)
         done, missing = _install_into(
             second,
@@ -520,8 +520,8 @@ def overlay(
             ],
             settings,
         )
-        if done.code != 0:
-            raise uv.install_error(f"the test requirements do not go together with {wheel.shown}", done)
+        if done.returncode != 0:
+            raise uv_errors.install_error(f"the test requirements do not go together with {wheel.shown}", done)
     distributions = _distributions(second.site_folders)
     return Overlay(
         environment=second,
@@ -553,10 +553,10 @@ def _resolve(
         ],
         settings,
     )
-    if uv.is_conflict(done):
+    if uv_errors.is_conflict(done):
         return done
-    if done.code != 0:
-        raise uv.install_error("pytest and the test requirements cannot be resolved", done)
+    if done.returncode != 0:
+        raise uv_errors.install_error("pytest and the test requirements cannot be resolved", done)
     return done.stdout
 
 
@@ -628,8 +628,8 @@ def _target(folder: Path, runtime: Runtime, pins: str, settings: InstallSettings
             ],
             settings,
         )
-    if done.code != 0:
-        raise uv.install_error("pytest and the test requirements cannot be installed", done)
+    if done.returncode != 0:
+        raise uv_errors.install_error("pytest and the test requirements cannot be installed", done)
     # Scripts in Python would start the runtime's own interpreter, which knows neither wheel nor tools.
     for scripts in (folder / "bin", folder / "Scripts"):
         for path in scripts.glob("*"):

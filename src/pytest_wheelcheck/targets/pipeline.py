@@ -26,7 +26,7 @@ from pytest_wheelcheck.model import Outcome, Runtime, Target
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
-from pytest_wheelcheck.system.uv import InstallSettings
+from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets import imports, payload
 from pytest_wheelcheck.targets.channel import Message, Worker
 from pytest_wheelcheck.targets.environment import Environment, create, install, overlay, provide_libraries
@@ -404,9 +404,9 @@ def _start(
         for title, text in (("stdout", done.stdout), ("stderr", done.stderr))
         if text.strip()
     )
-    failed = done.code != 0
+    failed = done.returncode != 0
     text = (
-        f"`{shown}` ended with {process.describe_status(done.code)}\n"
+        f"`{shown}` ended with {process.describe_status(done.returncode)}\n"
         f"Fix: if the program does not know these arguments, name others in the ini key wheel_executables, "
         f"such as `{name}: --help`, or `{name}: off`"
         if failed

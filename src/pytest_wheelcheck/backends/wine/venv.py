@@ -86,7 +86,7 @@ def install(
     (staging / "pyvenv.cfg").write_text(cfg, encoding="utf-8")
     try:
         done = run(staging / "bin" / "python")
-        if done.code == 0:
+        if done.returncode == 0:
             _move(staging, site, folder, runtime)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
