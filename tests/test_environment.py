@@ -263,13 +263,13 @@ def test_files_are_copies(tmp_path: Path, settings: InstallSettings, wheel: Whee
 @pytest.mark.parametrize(
     ("overrides", "cause", "word"),
     [
-        ({"requires": ["nowhere-to-be-found>3"]}, "none of the indexes", "nowhere-to-be-found"),
+        ({"requires": ["nowhere-to-be-found>3"]}, "no index or directory", "nowhere-to-be-found"),
         ({"requires": ["dep>7"]}, "contradict", "dep>7"),
         ({"requires_python": ">=3.99"}, "Requires-Python", "3.99"),
         ({"metadata": "Metadata-Version: 2.1\nName: other\nVersion: 1.0\n"}, "different names", "other"),
         ({"metadata": "Metadata-Version: 2.1\nName: faulty\nVersion: 2.0\n"}, "different names or versions", "2.0"),
         ({"metadata": ""}, "damaged", "dist-info"),
-        ({"tags": ["cp39-cp39-win_arm64"]}, "no wheel of it has a tag", "faulty"),
+        ({"tags": ["cp39-cp39-win_arm64"]}, "no wheel of the distribution has a tag", "faulty"),
     ],
     ids=lambda value: str(next(iter(value)) if isinstance(value, dict) else ""),
 )
