@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.checks import CheckResult, run_checks
-from pytest_wheelcheck.checks.audit import platform_parts
-from pytest_wheelcheck.checks.child import read_audit
+from pytest_wheelcheck.checks.parser_client import analyze_policies
+from pytest_wheelcheck.checks.policies import libc_and_architecture
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
 from pytest_wheelcheck.reporting.expect import families, parse_platform
 from pytest_wheelcheck.system import cache
@@ -106,7 +106,7 @@ def auditwheel(wheel: Wheel) -> bool | None:
 
 def earned_policy(wheel: Wheel) -> str:
     """The best tag that auditwheel finds earned; an empty string where it has no answer."""
-    if not any(map(platform_parts, wheel.platforms)):
+    if not any(map(libc_and_architecture, wheel.platforms)):
         return ""
     # Not as this project asks it, but its own command, which is what people run.
     done = run("auditwheel", "show", "--json", "--ldpaths", "", str(wheel.path))
@@ -125,7 +125,7 @@ def at_the_edge_of_auditwheel(wheel: Wheel) -> Iterator[tuple[str, bool]]:
     if not earned.startswith("manylinux"):
         return
     yield earned, True
-    verdict = next(one for one in read_audit(wheel.path, wheel).verdicts if one.libc == "glibc")
+    verdict = next(one for one in analyze_policies(wheel.path, wheel) if one.libc == "glibc")
     names = sorted((one.priority, one.name) for one in verdict.policies)
     at = [name for _, name in names].index(earned)
     if at + 1 < len(names):
@@ -232,9 +232,9 @@ def judge(one: Listed, path: Path, store: Path) -> Iterator[tuple[str, str]]:
     yield "checks", str(len(results))
     errors = {finding.code for finding in found(results) if finding.severity is Severity.ERROR}
     for result in results:
-        if result.broken:
-            yield "wrong", f"{one.file}: {result.check.name} broke: {result.broken.strip().splitlines()[-1]}"
-        if result.skipped:
+        if result.error:
+            yield "wrong", f"{one.file}: {result.check.name} broke: {result.error.strip().splitlines()[-1]}"
+        if result.skip_reason:
             yield "skipped", f"{one.file}: {result.check.name}"
     for finding in found(results):
         if finding.severity is Severity.WARNING:

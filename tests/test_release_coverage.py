@@ -104,12 +104,11 @@ def test_the_size_that_is_warned_of_is_set_in_the_ini_file(
 def test_a_check_that_is_impossible_here_is_a_skipped_node(
     root: Path, pytester: pytest.Pytester, run_wheels: Run
 ) -> None:
-    # In this process alone the platform is another; the child that would be asked is never started.
-    plugin = (
-        "import sys\n\ndef pytest_configure(config):\n    sys.modules['pytest_wheelcheck.checks.child'].sys = Other\n"
-    )
+    # Only this process has another platform. The parser process is never started.
+    plugin = "import sys\n\ndef pytest_configure(config):\n"
+    plugin += "    sys.modules['pytest_wheelcheck.checks.parser_client'].sys = Other\n"
     plugin += "\nclass Other:\n    platform = 'win32'\n    executable, path = sys.executable, sys.path\n"
-    pytester.makepyfile(other=f"import pytest_wheelcheck.checks.child\n{plugin}")
+    pytester.makepyfile(other=f"import pytest_wheelcheck.checks.parser_client\n{plugin}")
     tags = ("cp312-cp312-manylinux_2_17_x86_64",)
     module = make_elf(exports=("PyInit__native",))
     files: dict[str, bytes | str] = {
@@ -120,7 +119,7 @@ def test_a_check_that_is_impossible_here_is_a_skipped_node(
     build_wheel(root / "linux", "pkg", files=files, tags=tags)
     result = run_wheels("-p", "other", "--wheel=linux", "--wheel-static", "--wheel-select=WHL301", "-rs", "-v")
     result.stdout.fnmatch_lines(
-        ["*::WHL301-* SKIPPED*", "SKIPPED*auditwheel judges this, and cannot be installed on Windows*"]
+        ["*::WHL301-* SKIPPED*", "SKIPPED*needs auditwheel, which cannot be installed on Windows*"]
     )
     assert result.ret == 0
 

@@ -264,7 +264,7 @@ def test_a_broken_wheel_fails_while_others_run(root: Path, run_wheels: Run) -> N
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines_random(
         [
-            f"dist/{broken} is not a wheel that may be opened: it has no end record of a zip archive",
+            f"dist/{broken} is not safe to open: the file has no ZIP end record",
             f"dist/{misnamed} is not named like a wheel: *",
             f"FAILED dist/{broken}::open - *",
             f"FAILED dist/{misnamed}::open - *",

@@ -9,14 +9,9 @@ from builders import Raw, build_wheel, write_zip
 
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.model import Wheel
-from pytest_wheelcheck.wheels.reader import (
-    contains,
-    init_function,
-    is_executable,
-    module_name,
-    open_wheel,
-    pyo3_version,
-)
+from pytest_wheelcheck.wheels.binary import format_of
+from pytest_wheelcheck.wheels.modules import contains_symbol, init_function, module_name, pyo3_version
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 
 def opened(path: Path, tmp_path: Path) -> Wheel:
@@ -109,9 +104,9 @@ def test_names_with_other_letters_are_found_by_their_encoded_init_function() -> 
 
 
 def test_a_symbol_is_found_across_chunks() -> None:
-    assert contains([b"..PyIn", b"it_", b"x\0.."], b"PyInit_x")
-    assert not contains([b"PyInit_x"], b"PyInit_x")
-    assert not contains([], b"PyInit_x")
+    assert contains_symbol([b"..PyIn", b"it_", b"x\0.."], b"PyInit_x")
+    assert not contains_symbol([b"PyInit_x"], b"PyInit_x")
+    assert not contains_symbol([], b"PyInit_x")
 
 
 def test_namespace_packages_and_strays(tmp_path: Path) -> None:
@@ -132,12 +127,12 @@ def test_namespace_packages_and_strays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("head", ["7f454c46", "cffaedfe", "feedface", "cafebabe", "4d5a9000"])
 def test_magic_of_executables(head: str) -> None:
-    assert is_executable(bytes.fromhex(head))
+    assert format_of(bytes.fromhex(head))
 
 
 def test_scripts_are_no_executables() -> None:
-    assert not is_executable(b"#!py")
-    assert not is_executable(b"")
+    assert not format_of(b"#!py")
+    assert not format_of(b"")
 
 
 @pytest.mark.parametrize(
@@ -181,14 +176,14 @@ def test_the_copy_is_made_once_and_from_many_threads(tmp_path: Path) -> None:
 def test_hostile_archives_are_not_opened(tmp_path: Path) -> None:
     members = [Raw(name=b"demo-1.0.dist-info/METADATA", data=b"Name: demo\n"), Raw(name=b"../evil", data=b"x")]
     path = write_zip(tmp_path / "demo-1.0-py3-none-any.whl", members)
-    with pytest.raises(WheelError, match="climbs out") as caught:
+    with pytest.raises(WheelError, match="leaves the target directory") as caught:
         opened(path, tmp_path)
-    assert caught.value.details == "unsafe-name: '../evil' climbs out with «..»"
+    assert caught.value.details == "unsafe-name: '../evil' leaves the target directory with '..'"
 
 
 def test_dist_info_must_be_one(tmp_path: Path) -> None:
     path = build_wheel(tmp_path, "demo", files={"other-1.0.dist-info/METADATA": "Name: other\n"})
-    with pytest.raises(WheelError, match=r"has 2 \.dist-info folders"):
+    with pytest.raises(WheelError, match=r"has 2 \.dist-info directories"):
         opened(path, tmp_path)
     path = write_zip(tmp_path / "bare-1.0-py3-none-any.whl", [Raw(name=b"x.py")])
     with pytest.raises(WheelError, match=r"has no \.dist-info"):

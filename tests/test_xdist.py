@@ -149,7 +149,7 @@ def test_ids_and_selection(project: Path, run_wheels: Run) -> None:
 def test_usage_errors_end_the_run(project: Path, run_wheels: Run) -> None:
     result = run_wheels("--wheel=dist/none*.whl", "-n2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*nothing matches*"])
+    result.stderr.fnmatch_lines(["*no file matches*"])
     result = run_wheels(*WORDS, "-n2", "--no-such-option", timeout=60)
     assert result.ret != pytest.ExitCode.OK
     assert "--no-such-option" in result.stdout.str() + result.stderr.str()

@@ -11,7 +11,7 @@ from typing import Any
 from builders import Raw, build_wheel, make_record, write_zip
 
 from checks.objects import make_elf, make_fat, make_macho, make_pe
-from pytest_wheelcheck.checks.base import MAX_SIZE
+from pytest_wheelcheck.checks.contents import MAX_SIZE
 
 LINUX = "cp311-cp311-manylinux_2_17_x86_64"
 MUSL = "cp311-cp311-musllinux_1_2_x86_64"
@@ -25,7 +25,7 @@ Files = dict[str, bytes | str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class DefectiveWheel:
     """A wheel with a fault.
 
     :param make: writes it into a folder; the first path is judged, the others are its release.
@@ -245,70 +245,88 @@ def release(*makers: Callable[[Path], Path]) -> Callable[[Path], list[Path]]:
     return lambda folder: [make(folder / str(index)) for index, make in enumerate(makers)]
 
 
-FAULTS: dict[str, Fault] = {
-    "WHL101": Fault(make=truncated, opens=False),
-    "WHL102": Fault(make=lambda folder: archive(folder, before=b"#!/bin/sh\n"), opens=False),
-    "WHL103": Fault(make=lambda folder: archive(folder, Raw(name=b"pkg/a.py", local_name=b"pkg/b.py")), opens=False),
-    "WHL104": Fault(
+DEFECTIVE: dict[str, DefectiveWheel] = {
+    "WHL101": DefectiveWheel(make=truncated, opens=False),
+    "WHL102": DefectiveWheel(make=lambda folder: archive(folder, before=b"#!/bin/sh\n"), opens=False),
+    "WHL103": DefectiveWheel(
+        make=lambda folder: archive(folder, Raw(name=b"pkg/a.py", local_name=b"pkg/b.py")), opens=False
+    ),
+    "WHL104": DefectiveWheel(
         make=lambda folder: archive(folder, Raw(name=b"pkg/a.py"), Raw(name=b"pkg/a.py", data=b"x")), opens=False
     ),
-    "WHL105": Fault(make=lambda folder: pure(folder, {"pkg/Readme.txt": "", "pkg/README.txt": ""})),
-    "WHL106": Fault(make=lambda folder: archive(folder, Raw(name=b"../evil.py")), opens=False),
-    "WHL107": Fault(
+    "WHL105": DefectiveWheel(make=lambda folder: pure(folder, {"pkg/Readme.txt": "", "pkg/README.txt": ""})),
+    "WHL106": DefectiveWheel(make=lambda folder: archive(folder, Raw(name=b"../evil.py")), opens=False),
+    "WHL107": DefectiveWheel(
         make=lambda folder: archive(folder, Raw(name=b"pkg/link", data=b"/etc/passwd", mode=0o120777)), opens=False
     ),
-    "WHL108": Fault(make=lambda folder: archive(folder, Raw(name=b"pkg/x", flags=1)), opens=False),
-    "WHL109": Fault(
+    "WHL108": DefectiveWheel(make=lambda folder: archive(folder, Raw(name=b"pkg/x", flags=1)), opens=False),
+    "WHL109": DefectiveWheel(
         make=lambda folder: archive(folder, Raw(name=b"pkg/x", data=b"abc", compressed=b"abc", method=14)),
         also=frozenset({"WHL113"}),
         opens=False,
     ),
-    "WHL110": Fault(
+    "WHL110": DefectiveWheel(
         make=lambda folder: archive(folder, Raw(name=b"pkg/x", data=b"\0" * (65 << 20), method=8)), opens=False
     ),
-    "WHL111": Fault(
+    "WHL111": DefectiveWheel(
         make=lambda folder: archive(folder, Raw(name=b"pkg/x", data=b"abc", flags=8, descriptor=descriptor(b"abc")))
     ),
-    "WHL112": Fault(make=lambda folder: pure(folder, {"pkg/aux.py": ""})),
-    "WHL113": Fault(make=bad_crc),
-    "WHL121": Fault(make=lambda folder: pure(folder, record="")),
-    "WHL122": Fault(
+    "WHL112": DefectiveWheel(make=lambda folder: pure(folder, {"pkg/aux.py": ""})),
+    "WHL113": DefectiveWheel(make=bad_crc),
+    "WHL121": DefectiveWheel(make=lambda folder: pure(folder, record="")),
+    "WHL122": DefectiveWheel(
         make=lambda folder: with_record(folder, lambda text: text + "pkg/__init__.py,only-two\n"),
         also=frozenset({"WHL126", "WHL128"}),
     ),
-    "WHL123": Fault(make=lambda folder: rewritten(folder, "pkg/new.py", b"")),
-    "WHL124": Fault(make=lambda folder: with_record(folder, lambda text: f"pkg/lost.py,sha256=AAAA,0\n{text}")),
-    "WHL125": Fault(make=lambda folder: rewritten(folder, "pkg/__init__.py", b"y = 2\n")),
-    "WHL126": Fault(make=lambda folder: with_record(folder, lambda text: text.replace("sha256=", "md5=", 1))),
-    "WHL127": Fault(make=lambda folder: with_record(folder, lambda text: text.replace(",6\n", ",7\n", 1))),
-    "WHL128": Fault(make=lambda folder: with_record(folder, lambda text: text.splitlines(keepends=True)[0] + text)),
-    "WHL201": Fault(make=lambda folder: build_wheel(folder, "Pkg.Name", "1.0.0-rc1".replace("-", ""), {"x.py": ""})),
-    "WHL202": Fault(make=lambda folder: pure(folder, dist_info="other-1.0.dist-info")),
-    "WHL203": Fault(make=lambda folder: pure(folder, wheel_file="")),
-    "WHL204": Fault(make=lambda folder: pure(folder, wheel_tags=("py2-none-any",))),
-    "WHL205": Fault(
+    "WHL123": DefectiveWheel(make=lambda folder: rewritten(folder, "pkg/new.py", b"")),
+    "WHL124": DefectiveWheel(
+        make=lambda folder: with_record(folder, lambda text: f"pkg/lost.py,sha256=AAAA,0\n{text}")
+    ),
+    "WHL125": DefectiveWheel(make=lambda folder: rewritten(folder, "pkg/__init__.py", b"y = 2\n")),
+    "WHL126": DefectiveWheel(make=lambda folder: with_record(folder, lambda text: text.replace("sha256=", "md5=", 1))),
+    "WHL127": DefectiveWheel(make=lambda folder: with_record(folder, lambda text: text.replace(",6\n", ",7\n", 1))),
+    "WHL128": DefectiveWheel(
+        make=lambda folder: with_record(folder, lambda text: text.splitlines(keepends=True)[0] + text)
+    ),
+    "WHL201": DefectiveWheel(
+        make=lambda folder: build_wheel(folder, "Pkg.Name", "1.0.0-rc1".replace("-", ""), {"x.py": ""})
+    ),
+    "WHL202": DefectiveWheel(make=lambda folder: pure(folder, dist_info="other-1.0.dist-info")),
+    "WHL203": DefectiveWheel(make=lambda folder: pure(folder, wheel_file="")),
+    "WHL204": DefectiveWheel(make=lambda folder: pure(folder, wheel_tags=("py2-none-any",))),
+    "WHL205": DefectiveWheel(
         make=lambda folder: pure(
             folder, build="1", wheel_file="Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
     ),
-    "WHL206": Fault(make=lambda folder: native(folder, make_elf(exports=INIT), LINUX_SUFFIX, LINUX, purelib=True)),
-    "WHL207": Fault(
+    "WHL206": DefectiveWheel(
+        make=lambda folder: native(folder, make_elf(exports=INIT), LINUX_SUFFIX, LINUX, purelib=True)
+    ),
+    "WHL207": DefectiveWheel(
         make=lambda folder: native(folder, make_elf(exports=INIT), ".abi3.so", "py3-none-any", purelib=False)
     ),
-    "WHL208": Fault(make=metadata_of("")),
-    "WHL209": Fault(make=metadata_of("Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\nRequires-Dist: !!\n")),
-    "WHL210": Fault(make=metadata_of("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")),
-    "WHL211": Fault(make=lambda folder: pure(folder, tags=("cp38-none-any",), requires_python=">=3.9")),
-    "WHL212": Fault(make=lambda folder: pure(folder, entry_points={"console_scripts": {"tool": "pkg"}})),
-    "WHL213": Fault(make=lambda folder: pure(folder, entry_points={"console_scripts": {"../tool": "pkg:main"}})),
-    "WHL214": Fault(make=lambda folder: pure(folder, entry_points={"console_scripts": {"tool": "pkg.cli:main"}})),
-    "WHL215": Fault(make=metadata_of("Metadata-Version: 2.4\nName: pkg\nVersion: 1.0\nLicense-File: LICENSE\n")),
-    "WHL216": Fault(make=lambda folder: pure(folder, {"other-1.0.data/data/x": ""})),
-    "WHL217": Fault(make=lambda folder: linux(folder, tag="cp311-cp311-manylinux_2_17")),
-    "WHL218": Fault(make=metadata_of("Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n\nTitle\n==\n\n.. nothing::\n")),
-    "WHL301": Fault(make=lambda folder: linux(folder, versions=(("libc.so.6", "GLIBC_2.34"),))),
-    "WHL302": Fault(make=lambda folder: linux(folder, tag="cp311-cp311-linux_x86_64")),
-    "WHL303": Fault(
+    "WHL208": DefectiveWheel(make=metadata_of("")),
+    "WHL209": DefectiveWheel(make=metadata_of("Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\nRequires-Dist: !!\n")),
+    "WHL210": DefectiveWheel(make=metadata_of("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")),
+    "WHL211": DefectiveWheel(make=lambda folder: pure(folder, tags=("cp38-none-any",), requires_python=">=3.9")),
+    "WHL212": DefectiveWheel(make=lambda folder: pure(folder, entry_points={"console_scripts": {"tool": "pkg"}})),
+    "WHL213": DefectiveWheel(
+        make=lambda folder: pure(folder, entry_points={"console_scripts": {"../tool": "pkg:main"}})
+    ),
+    "WHL214": DefectiveWheel(
+        make=lambda folder: pure(folder, entry_points={"console_scripts": {"tool": "pkg.cli:main"}})
+    ),
+    "WHL215": DefectiveWheel(
+        make=metadata_of("Metadata-Version: 2.4\nName: pkg\nVersion: 1.0\nLicense-File: LICENSE\n")
+    ),
+    "WHL216": DefectiveWheel(make=lambda folder: pure(folder, {"other-1.0.data/data/x": ""})),
+    "WHL217": DefectiveWheel(make=lambda folder: linux(folder, tag="cp311-cp311-manylinux_2_17")),
+    "WHL218": DefectiveWheel(
+        make=metadata_of("Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n\nTitle\n==\n\n.. nothing::\n")
+    ),
+    "WHL301": DefectiveWheel(make=lambda folder: linux(folder, versions=(("libc.so.6", "GLIBC_2.34"),))),
+    "WHL302": DefectiveWheel(make=lambda folder: linux(folder, tag="cp311-cp311-linux_x86_64")),
+    "WHL303": DefectiveWheel(
         make=lambda folder: native(
             folder,
             make_elf(machine="armv7l", exports=INIT),
@@ -316,26 +334,28 @@ FAULTS: dict[str, Fault] = {
             "cp311-cp311-linux_armv7l",
         )
     ),
-    "WHL304": Fault(
+    "WHL304": DefectiveWheel(
         make=lambda folder: linux(folder, needed=("libc.musl-x86_64.so.1",), versions=()), also=frozenset({"WHL301"})
     ),
-    "WHL305": Fault(make=lambda folder: linux(folder, {"pkg.libs/libfoo.so": make_elf(soname="libfoo.so")})),
-    "WHL306": Fault(make=lambda folder: linux(folder, runpath="/home/me/build")),
-    "WHL401": Fault(make=lambda folder: macos(folder, minimum=(13, 0))),
-    "WHL402": Fault(make=lambda folder: universal(folder, ("arm64",))),
-    "WHL403": Fault(make=lambda folder: macos(folder, needed=("/opt/homebrew/lib/libfoo.1.dylib",))),
-    "WHL404": Fault(make=lambda folder: macos(folder, signed=False)),
-    "WHL501": Fault(make=lambda folder: windows(folder, machine="arm64")),
-    "WHL502": Fault(make=lambda folder: windows(folder, needed=("python312.dll",))),
-    "WHL503": Fault(make=lambda folder: windows(folder, needed=("python311.dll", "msvcp140.dll"))),
-    "WHL601": Fault(make=lambda folder: windows(folder, {"pkg/plugin.dll": b"MZ" + b"\0" * 100})),
-    "WHL602": Fault(make=lambda folder: pure(folder, tags=(WINDOWS,))),
-    "WHL603": Fault(
+    "WHL305": DefectiveWheel(make=lambda folder: linux(folder, {"pkg.libs/libfoo.so": make_elf(soname="libfoo.so")})),
+    "WHL306": DefectiveWheel(make=lambda folder: linux(folder, runpath="/home/me/build")),
+    "WHL401": DefectiveWheel(make=lambda folder: macos(folder, minimum=(13, 0))),
+    "WHL402": DefectiveWheel(make=lambda folder: universal(folder, ("arm64",))),
+    "WHL403": DefectiveWheel(make=lambda folder: macos(folder, needed=("/opt/homebrew/lib/libfoo.1.dylib",))),
+    "WHL404": DefectiveWheel(make=lambda folder: macos(folder, signed=False)),
+    "WHL501": DefectiveWheel(make=lambda folder: windows(folder, machine="arm64")),
+    "WHL502": DefectiveWheel(make=lambda folder: windows(folder, needed=("python312.dll",))),
+    "WHL503": DefectiveWheel(make=lambda folder: windows(folder, needed=("python311.dll", "msvcp140.dll"))),
+    "WHL601": DefectiveWheel(make=lambda folder: windows(folder, {"pkg/plugin.dll": b"MZ" + b"\0" * 100})),
+    "WHL602": DefectiveWheel(make=lambda folder: pure(folder, tags=(WINDOWS,))),
+    "WHL603": DefectiveWheel(
         make=lambda folder: native(folder, make_elf(exports=INIT), ".cpython-312-x86_64-linux-gnu.so", LINUX)
     ),
-    "WHL604": Fault(make=lambda folder: linux(folder, exports=("PyInit_native",))),
-    "WHL605": Fault(make=lambda folder: windows(folder, {"pkg/_other.pyd": make_elf(exports=("PyInit__other",))})),
-    "WHL606": Fault(
+    "WHL604": DefectiveWheel(make=lambda folder: linux(folder, exports=("PyInit_native",))),
+    "WHL605": DefectiveWheel(
+        make=lambda folder: windows(folder, {"pkg/_other.pyd": make_elf(exports=("PyInit__other",))})
+    ),
+    "WHL606": DefectiveWheel(
         make=release(
             linux,
             lambda folder: native(
@@ -347,25 +367,27 @@ FAULTS: dict[str, Fault] = {
             ),
         )
     ),
-    "WHL607": Fault(make=lambda folder: abi3(folder, imports=("PyObject_Vectorcall", "PyLong_FromLong"))),
-    "WHL608": Fault(make=lambda folder: abi3(folder, imports=("_PyLong_AsByteArray", "PyLong_FromLong"))),
-    "WHL609": Fault(make=lambda folder: linux(folder, imports=("PyLong_FromLong", "pow", "lost_function"))),
-    "WHL701": Fault(make=lambda folder: linux_of(folder, "aarch64", "aarch64-linux-gnu", alignment=0x1000)),
-    "WHL702": Fault(make=lambda folder: linux(folder, stack=7)),
-    "WHL703": Fault(make=lambda folder: linux(folder, text_relocations=True)),
-    "WHL704": Fault(make=lambda folder: linux(folder, flags=0x10)),
-    "WHL801": Fault(make=lambda folder: linux(folder, debug=True)),
-    "WHL802": Fault(make=lambda folder: pure(folder, {"pkg/__pycache__/__init__.cpython-311.pyc": b"x"})),
-    "WHL803": Fault(make=lambda folder: pure(folder, {"tests/__init__.py": ""})),
-    "WHL804": Fault(make=lambda folder: pure(folder, {"json.py": ""})),
-    "WHL805": Fault(make=lambda folder: pure(folder, {"pkg.pth": "import pkg\n"})),
-    "WHL806": Fault(
+    "WHL607": DefectiveWheel(make=lambda folder: abi3(folder, imports=("PyObject_Vectorcall", "PyLong_FromLong"))),
+    "WHL608": DefectiveWheel(make=lambda folder: abi3(folder, imports=("_PyLong_AsByteArray", "PyLong_FromLong"))),
+    "WHL609": DefectiveWheel(make=lambda folder: linux(folder, imports=("PyLong_FromLong", "pow", "lost_function"))),
+    "WHL701": DefectiveWheel(make=lambda folder: linux_of(folder, "aarch64", "aarch64-linux-gnu", alignment=0x1000)),
+    "WHL702": DefectiveWheel(make=lambda folder: linux(folder, stack=7)),
+    "WHL703": DefectiveWheel(make=lambda folder: linux(folder, text_relocations=True)),
+    "WHL704": DefectiveWheel(make=lambda folder: linux(folder, flags=0x10)),
+    "WHL801": DefectiveWheel(make=lambda folder: linux(folder, debug=True)),
+    "WHL802": DefectiveWheel(make=lambda folder: pure(folder, {"pkg/__pycache__/__init__.cpython-311.pyc": b"x"})),
+    "WHL803": DefectiveWheel(make=lambda folder: pure(folder, {"tests/__init__.py": ""})),
+    "WHL804": DefectiveWheel(make=lambda folder: pure(folder, {"json.py": ""})),
+    "WHL805": DefectiveWheel(make=lambda folder: pure(folder, {"pkg.pth": "import pkg\n"})),
+    "WHL806": DefectiveWheel(
         make=lambda folder: build_wheel(
             folder, "pkg", files={f"pkg/_native{LINUX_SUFFIX}": make_elf(exports=INIT)}, tags=(LINUX,)
         )
     ),
-    "WHL807": Fault(make=pure, max_size=10),
-    "WHL901": Fault(make=release(pure, lambda folder: pure(folder, version="2.0"))),
-    "WHL902": Fault(make=release(pure, pure)),
-    "WHL903": Fault(make=release(pure, lambda folder: build_wheel(folder, "other", files={"pkg/__init__.py": ""}))),
+    "WHL807": DefectiveWheel(make=pure, max_size=10),
+    "WHL901": DefectiveWheel(make=release(pure, lambda folder: pure(folder, version="2.0"))),
+    "WHL902": DefectiveWheel(make=release(pure, pure)),
+    "WHL903": DefectiveWheel(
+        make=release(pure, lambda folder: build_wheel(folder, "other", files={"pkg/__init__.py": ""}))
+    ),
 }

@@ -39,7 +39,7 @@ def test_each_is_read_and_tells_its_machine_and_its_module(path: Path) -> None:
     found = one(path.name)
     kind, machine, *_ = path.name.partition(".")[0].split("-")
     assert found.format == {"elf": "ELF", "macho": "Mach-O", "pe": "PE"}[kind]
-    assert (found.machine, found.broken) == (machine, "")
+    assert (found.machine, found.error) == (machine, "")
     if "program" in path.name:
         assert (found.kind, found.init_functions) == ("executable", ())
         return
@@ -58,7 +58,7 @@ def test_each_is_read_and_tells_its_machine_and_its_module(path: Path) -> None:
         ("elf-x86_64-textrel.so", {"text_relocations": True}),
         ("elf-x86_64-statictls.so", {"static_tls": True}),
         ("elf-x86_64-debug.so", {"debug": True, "static_tls": False}),
-        ("elf-x86_64-rpath.so", {"search": ("/home/me/build",), "name": "libme.so.1"}),
+        ("elf-x86_64-rpath.so", {"search_paths": ("/home/me/build",), "name": "libme.so.1"}),
         ("elf-x86_64-musl.so", {"needed": ("libc.so",), "versions": (), "undefined": ("puts",)}),
         ("elf-x86_64-zig.so", {"needed": ("libc.so.6",), "executable_stack": False}),
         ("elf-aarch64-4k.so", {"alignment": 0x1000}),
@@ -107,7 +107,7 @@ def test_a_wheel_of_each_has_its_one_fault_or_none(tmp_path: Path, name: str) ->
     suffix, tag, code = WHEELS[name]
     path = native(tmp_path / "dist", (DATA / name).read_bytes(), suffix, tag)
     results = run_checks(open_wheel(path, shown=path.name, store=tmp_path / "store"))
-    assert [result.broken for result in results if result.broken] == []
+    assert [result.error for result in results if result.error] == []
     assert [result.check.code for result in results if result.findings] == [code] * bool(code)
 
 
@@ -139,7 +139,7 @@ def test_a_universal_file_of_real_slices(tmp_path: Path) -> None:
     path = native(tmp_path / "dist", fat, ".cpython-311-darwin.so", "cp311-cp311-macosx_12_0_universal2")
     wheel = open_wheel(path, shown=path.name, store=tmp_path / "store")
     assert set(wheel.tags) == {Tag("cp311", "cp311", "macosx_12_0_universal2")}
-    assert [result.check.code for result in run_checks(wheel) if result.findings or result.broken] == []
+    assert [result.check.code for result in run_checks(wheel) if result.findings or result.error] == []
 
 
 CHANGES: dict[str, Callable[[bytes], bytes]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checks.samples import FAULTS, SOUND
+from checks.samples import DEFECTIVE, SOUND
 from pytest_wheelcheck.checks import CHECKS, CheckResult, run_checks, run_container_checks
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
@@ -22,11 +22,11 @@ def opened(path: Path, tmp_path: Path) -> Wheel:
 
 
 def codes(results: list[CheckResult]) -> set[str]:
-    return {result.check.code for result in results if result.findings or result.broken}
+    return {result.check.code for result in results if result.findings or result.error}
 
 
 def said(results: list[CheckResult]) -> str:
-    return "\n".join(f"{r.check.name}: {r.broken or [f.message for f in r.findings]}" for r in results if codes([r]))
+    return "\n".join(f"{r.check.name}: {r.error or [f.message for f in r.findings]}" for r in results if codes([r]))
 
 
 @pytest.mark.parametrize("kind", SOUND)
@@ -41,9 +41,9 @@ def _passed(result: CheckResult) -> bool:
     return result.outcome is (Outcome.SKIPPED if result.check.code in IMPOSSIBLE else Outcome.PASSED)
 
 
-@pytest.mark.parametrize("code", sorted(FAULTS.keys() - IMPOSSIBLE))
+@pytest.mark.parametrize("code", sorted(DEFECTIVE.keys() - IMPOSSIBLE))
 def test_a_fault_brings_its_code_and_no_other(tmp_path: Path, code: str) -> None:
-    fault = FAULTS[code]
+    fault = DEFECTIVE[code]
     made = fault.make(tmp_path / "dist")
     path, *others = made if isinstance(made, list) else [made]
     if fault.opens:
@@ -65,7 +65,7 @@ def test_a_fault_brings_its_code_and_no_other(tmp_path: Path, code: str) -> None
 
 
 def test_every_check_has_a_wheel_with_its_fault() -> None:
-    assert list(FAULTS) == [check.code for check in CHECKS]
+    assert list(DEFECTIVE) == [check.code for check in CHECKS]
 
 
 def test_every_check_runs_on_some_sound_wheel(tmp_path: Path) -> None:

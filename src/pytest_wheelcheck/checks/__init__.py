@@ -1,70 +1,45 @@
-"""What can be known of a wheel without running it.
+"""Static checks: finds defects of a wheel without running it.
 
-:func:`run_checks` judges an opened wheel, :func:`run_container_checks` any file. Neither imports, loads or executes
-anything of the wheel.
+:func:`run_checks` checks an opened wheel, :func:`run_container_checks` any file. Neither imports, loads or executes
+anything from the wheel.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_wheelcheck.checks.base import MAX_SIZE, Check, CheckResult, Contents
+from pytest_wheelcheck.checks.check import Check, CheckResult
+from pytest_wheelcheck.checks.contents import MAX_SIZE, Contents
 from pytest_wheelcheck.checks.table import CHECKS
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.model import Wheel
 
-__all__ = ["CHECKS", "Check", "CheckResult", "iter_checks", "run_checks", "run_container_checks", "select_checks"]
+__all__ = ["CHECKS", "MAX_SIZE", "Check", "CheckResult", "run_checks", "run_container_checks", "select_checks"]
 
 
 def select_checks(*, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Check, ...]:
-    """Choose checks by their codes or the beginnings of codes; ``WHL2`` stands for the whole family.
+    """Select checks by codes or prefixes of codes. ``WHL2`` stands for the whole family.
 
-    :param select: what to keep; nothing stands for everything.
-    :param ignore: what to leave out of that. Of two that fit a check, the longer counts.
-    :raises UsageError: one of them fits no check.
+    :param select: codes to run; empty for all.
+    :param ignore: codes to leave out. Of two entries that match a check, the longer one counts.
+    :raises UsageError: an entry matches no check.
     """
-    for word in (*select, *ignore):
-        if not word or not any(check.code.startswith(word) for check in CHECKS):
-            near = difflib.get_close_matches(word, [check.code for check in CHECKS], n=3, cutoff=0.5)
+    for prefix in (*select, *ignore):
+        if not prefix or not any(check.code.startswith(prefix) for check in CHECKS):
+            similar = difflib.get_close_matches(prefix, [check.code for check in CHECKS], n=3, cutoff=0.5)
             raise UsageError(
-                f"no check has a code that begins with {word!r}",
-                fix=f"did you mean {' or '.join(near)}? " * bool(near) + "`wheelcheck checks` lists them all",
+                f"no check has a code that starts with {prefix!r}",
+                fix=f"did you mean {' or '.join(similar)}? " * bool(similar) + "`wheelcheck checks` lists all codes",
             )
 
-    def chosen(check: Check) -> bool:
-        kept = max((len(word) for word in select if check.code.startswith(word)), default=0 if select else 1)
-        dropped = max((len(word) for word in ignore if check.code.startswith(word)), default=0)
-        return kept > dropped
+    def is_selected(check: Check) -> bool:
+        selected = max((len(prefix) for prefix in select if check.code.startswith(prefix)), default=0 if select else 1)
+        ignored = max((len(prefix) for prefix in ignore if check.code.startswith(prefix)), default=0)
+        return selected > ignored
 
-    return tuple(filter(chosen, CHECKS))
-
-
-def iter_checks(
-    wheel: Wheel,
-    *,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    release: Sequence[Wheel] = (),
-    max_size: int = MAX_SIZE,
-) -> Iterator[CheckResult]:
-    """Run the checks that have something to say about a wheel, one after the other, in the order of the table.
-
-    A check that raises gives a result whose outcome is an error, with the traceback.
-
-    :param select: codes or beginnings of codes; nothing stands for all.
-    :param ignore: what to leave out of that.
-    :param release: every wheel of the same invocation.
-    :param max_size: bytes that the file may have without a warning.
-    :raises UsageError: as :func:`select_checks`.
-    """
-    checks = select_checks(select=select, ignore=ignore)
-    contents = Contents(wheel.path, wheel, release, max_size=max_size)
-    # The families from WHL3 on look into native files.
-    if wheel.platforms != ("any",) and any(check.code >= "WHL3" for check in checks):
-        contents.start()
-    return (check.run(contents) for check in checks if check.applies(wheel))
+    return tuple(filter(is_selected, CHECKS))
 
 
 def run_checks(
@@ -75,18 +50,32 @@ def run_checks(
     release: Sequence[Wheel] = (),
     max_size: int = MAX_SIZE,
 ) -> list[CheckResult]:
-    """Run all of :func:`iter_checks`."""
-    return list(iter_checks(wheel, select=select, ignore=ignore, release=release, max_size=max_size))
+    """Run the checks that apply to a wheel, in the order of the table.
+
+    A check that raises gives a result whose outcome is an error, with the traceback.
+
+    :param select: codes or prefixes of codes; empty for all.
+    :param ignore: codes or prefixes to leave out.
+    :param release: all wheels of the same invocation.
+    :param max_size: maximum size of the file in bytes, above which a check warns.
+    :raises UsageError: as :func:`select_checks`.
+    """
+    checks = select_checks(select=select, ignore=ignore)
+    contents = Contents(wheel.path, wheel, release, max_size=max_size)
+    # The families from WHL3 on read native files.
+    if wheel.platforms != ("any",) and any(check.code >= "WHL3" for check in checks):
+        contents.start_parsers()
+    return [check.run(contents) for check in checks if check.applies(wheel)]
 
 
 def run_container_checks(path: Path, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[CheckResult]:
-    """Run the checks that need no more than a file: what it is as an archive.
+    """Run the checks of the ZIP container, which need no parsed wheel.
 
-    This is for files that :func:`pytest_wheelcheck.wheels.reader.open_wheel` refuses, so that each fault gets its code.
+    This is for files that :func:`pytest_wheelcheck.wheels.reader.open_wheel` refuses, so that each defect has its code.
 
     :raises UsageError: as :func:`select_checks`.
     :raises OSError: the file cannot be read.
     """
     contents = Contents(path)
-    contents.archive  # noqa: B018 - a file that cannot be read is no finding
+    contents.container  # noqa: B018 - a file that cannot be read is not a finding
     return [check.run(contents) for check in select_checks(select=select, ignore=ignore) if check.container]

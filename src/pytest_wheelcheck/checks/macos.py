@@ -1,6 +1,6 @@
-"""WHL4xx: macOS tags, judged from the load commands on any host.
+"""WHL4xx: macOS tags, checked from the load commands on any host.
 
-The rules are those of delocate (``delocating.py``) and of Apple's loader (``dyld(1)``, «Mach-O Programming Topics»).
+The rules are those of delocate (``delocating.py``) and of Apple's loader (``dyld(1)``, "Mach-O Programming Topics").
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from pytest_wheelcheck.checks.base import Contents
+from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.wheels.binary import Binary
 
-#: The slices that a tag's architecture promises (packaging.tags, ``_mac_binary_formats``).
+#: The slices that the architecture of a tag promises (packaging.tags, ``_mac_binary_formats``).
 _SLICES = {
     "x86_64": {"x86_64"},
     "arm64": {"arm64"},
@@ -24,97 +24,97 @@ _SLICES = {
     "universal": {"i386", "x86_64", "ppc", "ppc64"},
 }
 _TAG = re.compile(r"macosx_(\d+)_(\d+)_(\w+)")
-#: No Mac with this processor ran anything older.
+#: The oldest macOS for Macs with this processor.
 _FIRST_ARM64 = (11, 0)
-_SYSTEM = ("/usr/lib/", "/System/Library/")
+_SYSTEM_DIRECTORIES = ("/usr/lib/", "/System/Library/")
 
 
 def parse_tag(platform: str) -> tuple[tuple[int, int], str] | None:
-    """Tell the oldest version and the architecture of a macOS tag; ``None`` for any other."""
-    found = _TAG.fullmatch(platform)
-    return None if found is None else ((int(found[1]), int(found[2])), found[3])
+    """Return the minimum macOS version and the architecture of a tag; ``None`` for any other tag."""
+    match = _TAG.fullmatch(platform)
+    return None if match is None else ((int(match[1]), int(match[2])), match[3])
+
+
+def _macos_tags(contents: Contents) -> Iterator[tuple[str, tuple[int, int], str]]:
+    """Yield each macOS tag with its minimum version and architecture."""
+    for platform in contents.wheel.platforms:
+        if (tag := parse_tag(platform)) is not None:
+            yield platform, *tag
 
 
 def minimum_version(contents: Contents) -> Iterator[str]:
-    """Slices that need a newer macOS than the tag promises."""
-    for platform in contents.wheel.platforms:
-        tag = parse_tag(platform)
-        if tag is None:
-            continue
-        for binary in _binaries(contents):
-            promised = max(tag[0], _FIRST_ARM64) if binary.machine == "arm64" else tag[0]
-            if not binary.minimum_os or binary.machine not in _SLICES.get(tag[1], {binary.machine}):
+    """Find slices that need a newer macOS than the tag promises."""
+    for platform, tag_version, architecture in _macos_tags(contents):
+        for binary in contents.readable_binaries("Mach-O"):
+            promised = max(tag_version, _FIRST_ARM64) if binary.machine == "arm64" else tag_version
+            if not binary.minimum_os or binary.machine not in _SLICES.get(architecture, {binary.machine}):
                 continue
-            needed = _version(binary.minimum_os)
-            # Since macOS 11, tags have no minor version but 0 (packaging.tags), so none can be promised.
+            needed = _parse_version(binary.minimum_os)
+            # Since macOS 11, the minor version in a tag is always 0 (packaging.tags), so no other can be promised.
             if needed > promised and not needed[0] == promised[0] >= 11:
-                yield f"{binary.path} ({binary.machine}) needs macOS {binary.minimum_os}, {platform} promises less"
+                yield f"{binary.path} ({binary.machine}) needs macOS {binary.minimum_os}, but the tag is {platform}"
 
 
 def slices(contents: Contents) -> Iterator[str]:
-    """Files without a slice that the tag promises."""
-    found: dict[str, set[str]] = {}
-    for binary in _binaries(contents):
+    """Find files without a slice that the tag promises."""
+    slices_by_path: dict[str, set[str]] = {}
+    for binary in contents.readable_binaries("Mach-O"):
         if binary.kind != "other":
-            found.setdefault(binary.path, set()).add(binary.machine)
-    for platform in contents.wheel.platforms:
-        tag = parse_tag(platform)
-        if tag is None:
-            continue
-        for path, machines in found.items():
-            if missing := _SLICES.get(tag[1], {tag[1]}) - machines:
-                yield f"{path} is for {', '.join(sorted(machines))}; {platform} also promises {', '.join(missing)}"
+            slices_by_path.setdefault(binary.path, set()).add(binary.machine)
+    for platform, _, architecture in _macos_tags(contents):
+        for path, machines in slices_by_path.items():
+            if missing := _SLICES.get(architecture, {architecture}) - machines:
+                present, absent = ", ".join(sorted(machines)), ", ".join(sorted(missing))
+                yield f"{path} is only for {present}, but {platform} also promises {absent}"
 
 
 def dependencies(contents: Contents) -> Iterator[str]:
-    """Libraries that are neither the system's nor in the wheel."""
-    # Relative paths are judged as things lie after installation.
-    places = {entry.name: name for name, entry in contents.installed.items()}
-    files = set(places.values())
-    for binary in _binaries(contents):
-        if binary.kind == "other" or binary.path not in places:
+    """Find libraries that are neither part of macOS nor in the wheel."""
+    # Relative paths are resolved as the files are installed.
+    installed = set(contents.installed)
+    for binary in contents.readable_binaries("Mach-O"):
+        path = contents.installed_paths.get(binary.path)
+        if binary.kind == "other" or path is None:
             continue
         for library in binary.needed:
-            if library in binary.weak or library == binary.name or library.startswith(_SYSTEM):
+            if library in binary.weak or library == binary.name or library.startswith(_SYSTEM_DIRECTORIES):
                 continue
-            problem = _unresolved(binary, library, places[binary.path], files)
-            if problem:
-                yield f"{binary.path} ({binary.machine}) needs {library}, {problem}"
+            if reason := _unresolved(binary, library, posixpath.dirname(path), installed):
+                yield f"{binary.path} ({binary.machine}) needs {library}, {reason}"
 
 
-def _unresolved(binary: Binary, library: str, place: str, files: set[str]) -> str:
-    """Say why a library is not found; an empty string where it is, or may be."""
-    folder = posixpath.dirname(place)
+def _unresolved(binary: Binary, library: str, directory: str, installed: set[str]) -> str:
+    """Return the reason why the loader does not find a library; an empty string if it does, or may.
+
+    :param library: as in the load command.
+    :param directory: the directory of the binary below site-packages.
+    :param installed: all paths below site-packages.
+    """
     if library.startswith("@loader_path"):
-        path = posixpath.normpath(folder + library.removeprefix("@loader_path"))
-        return "" if path in files else "which is not in the wheel"
+        path = posixpath.normpath(directory + library.removeprefix("@loader_path"))
+        return "" if path in installed else "which is not in the wheel"
     if library.startswith("@executable_path"):
-        return "" if binary.kind == "executable" else "which depends on where the interpreter is"
+        return "" if binary.kind == "executable" else "whose location depends on the interpreter"
     if not library.startswith("@rpath/"):
-        return "which is no part of macOS" if library.startswith("/") else "which depends on the working directory"
+        return "which is not part of macOS" if library.startswith("/") else "which depends on the working directory"
     rest = library.removeprefix("@rpath/")
-    search = list(binary.search)
-    for start in search:
-        base = start.replace("@loader_path", folder or ".", 1)
-        if base.startswith(_SYSTEM) or posixpath.normpath(posixpath.join(base, rest)) in files:
+    for search_path in binary.search_paths:
+        base = search_path.replace("@loader_path", directory or ".", 1)
+        if base.startswith(_SYSTEM_DIRECTORIES) or posixpath.normpath(posixpath.join(base, rest)) in installed:
             return ""
-    # The loader also tries the search paths of whatever loaded this file, which may stand anywhere in the wheel.
-    if posixpath.basename(rest) in {posixpath.basename(file) for file in files}:
+    # The loader also tries the search paths of the file that loaded this one, which may be anywhere in the wheel.
+    if posixpath.basename(rest) in {posixpath.basename(path) for path in installed}:
         return ""
-    return f"and no search path leads to it ({', '.join(search) or 'there is none'})"
+    return f"which no search path leads to (search paths: {', '.join(binary.search_paths) or 'none'})"
 
 
 def signature(contents: Contents) -> Iterator[str]:
-    """Slices for arm64 without any signature."""
-    for binary in _binaries(contents):
+    """Find slices for arm64 without a signature."""
+    for binary in contents.readable_binaries("Mach-O"):
         if binary.machine == "arm64" and binary.kind != "other" and not binary.signed:
             yield f"{binary.path} has no signature in its arm64 slice"
 
 
-def _binaries(contents: Contents) -> list[Binary]:
-    return [binary for binary in contents.binaries if binary.format == "Mach-O" and not binary.broken]
-
-
-def _version(text: str) -> tuple[int, int]:
+def _parse_version(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     return int(major), int(minor or 0)

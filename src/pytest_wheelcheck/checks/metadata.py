@@ -12,23 +12,27 @@ from packaging.tags import Tag, parse_tag
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
-from pytest_wheelcheck.checks.base import Contents
-from pytest_wheelcheck.wheels.reader import module_name, parse_entry_points
+from pytest_wheelcheck.checks.contents import Contents
+from pytest_wheelcheck.wheels.dist_info import parse_entry_points
+from pytest_wheelcheck.wheels.modules import module_name
 
-#: The Wheel-Version that installers must understand (PEP 427).
+#: The newest Wheel-Version that installers must support (PEP 427).
 _WHEEL_VERSION = (1, 0)
-#: What a ``.data`` folder may hold (PEP 427, «The .data directory»; the keys of ``sysconfig.get_paths``).
+#: Subdirectories that a ``.data`` directory may have (PEP 427, "The .data directory"; keys of
+#: ``sysconfig.get_paths``).
 _SCHEMES = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
-#: Micro versions that are tried against Requires-Python.
+#: Micro versions that are compared with Requires-Python.
 _MICROS = range(40)
-#: Minor versions that an abi3 wheel, or one for any Python of a major version, may be installed on.
+#: The last minor version on which an abi3 wheel, or one for any Python of a major version, may be installed.
 _LAST_MINOR = 40
 
-#: The forms that the entry points specification gives.
-_OBJECT = re.compile(r"(?P<module>\w+(?:\.\w+)*)\s*(?::\s*(?P<attr>\w+(?:\.\w+)*)\s*)?(?:\[[^\]]*\]\s*)?")
+# importlib.metadata.EntryPoint accepts empty parts of a dotted name, so the forms of the entry points specification
+# are written out here.
+_OBJECT_REFERENCE = re.compile(r"(?P<module>\w+(?:\.\w+)*)\s*(?::\s*(?P<attr>\w+(?:\.\w+)*)\s*)?(?:\[[^\]]*\]\s*)?")
 _GROUP = re.compile(r"[\w-]+(\.[\w-]+)*")
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 
+# packaging.tags lists the tags of the running interpreter only, so the forms of all known tags are written out here.
 _PYTHON_TAG = re.compile(r"(?P<kind>py|cp|pp|ip|jy|graalpy)(?P<major>\d)(?P<minor>\d*)")
 _ARCH = r"[a-z0-9_]+"
 _PLATFORM = re.compile(
@@ -39,150 +43,198 @@ _PLATFORM = re.compile(
 _ABI = re.compile(r"none|abi3|abi3t|cp\d{2,3}[a-z]*|pypy\d+_pp\d+|graalpy\d+_\d+_native|graalpy_\w+")
 
 
+# File name, .dist-info and WHEEL --------------------------------------------------------------------------------------
+
+
 def file_name(contents: Contents) -> Iterator[str]:
-    """Name and version of the file name in another spelling than the normal one."""
+    """Find a file name whose name or version is not normalized."""
     wheel = contents.wheel
     name = canonicalize_name(wheel.name).replace("-", "_")
     if wheel.name != name:
-        yield f"the name part is {wheel.name}, normalised it is {name}"
+        yield f"the name in the file name is {wheel.name}, its normalized form is {name}"
     version = str(Version(wheel.version))
     if wheel.version != version:
-        yield f"the version part is {wheel.version}, normalised it is {version}"
+        yield f"the version in the file name is {wheel.version}, its normalized form is {version}"
 
 
 def dist_info(contents: Contents) -> Iterator[str]:
-    """Dist-info of another project or version."""
+    """Find a ``.dist-info`` directory of another project or version."""
     wheel = contents.wheel
     name, _, version = wheel.dist_info.removesuffix(".dist-info").rpartition("-")
     if canonicalize_name(name) != canonicalize_name(wheel.name) or not same_version(version, wheel.version):
-        yield f"the folder is {wheel.dist_info}, the file name says {wheel.name}-{wheel.version}"
+        yield f"the directory is {wheel.dist_info}, but the file name has {wheel.name}-{wheel.version}"
 
 
 def wheel_file(contents: Contents) -> Iterator[str]:
-    """WHEEL missing, or of a version that installers refuse."""
-    found = contents.wheel_file
-    if found is None:
+    """Find a WHEEL that is missing, or has a version that installers refuse."""
+    headers = contents.wheel_file
+    if headers is None:
         yield f"there is no {contents.wheel.dist_info}/WHEEL"
         return
-    version = found.get_all("Wheel-Version") or []
-    if len(version) != 1 or re.fullmatch(r"\d{1,9}\.\d{1,9}", str(version[0]).strip()) is None:
-        yield f"it has the Wheel-Version {', '.join(map(str, version)) or '(none)'} instead of one like 1.0"
-    elif tuple(map(int, str(version[0]).strip().split("."))) > _WHEEL_VERSION:
-        yield f"it has the Wheel-Version {version[0]}; installers know 1.0"
-    pure = found.get_all("Root-Is-Purelib") or []
-    if len(pure) != 1 or str(pure[0]).strip().lower() not in {"true", "false"}:
-        yield f"it has the Root-Is-Purelib {', '.join(map(str, pure)) or '(none)'} instead of true or false"
+    versions = [str(value) for value in headers.get_all("Wheel-Version") or []]
+    if len(versions) != 1 or re.fullmatch(r"\d{1,9}\.\d{1,9}", versions[0].strip()) is None:
+        yield f"Wheel-Version is {', '.join(versions) or 'missing'}, expected a version such as 1.0"
+    elif tuple(map(int, versions[0].strip().split("."))) > _WHEEL_VERSION:
+        yield f"Wheel-Version is {versions[0]}; installers support 1.0"
+    purelibs = [str(value) for value in headers.get_all("Root-Is-Purelib") or []]
+    if len(purelibs) != 1 or purelibs[0].strip().lower() not in {"true", "false"}:
+        yield f"Root-Is-Purelib is {', '.join(purelibs) or 'missing'}, expected true or false"
 
 
 def wheel_tags(contents: Contents) -> Iterator[str]:
-    """Tags in WHEEL that are not those of the file name."""
-    found = contents.wheel_file
-    if found is None:
+    """Find tags in WHEEL that are not those of the file name."""
+    headers = contents.wheel_file
+    if headers is None:
         return
     inside: set[Tag] = set()
-    for line in map(str, found.get_all("Tag") or []):
-        if (tags := _read_tag(line.strip())) is None:
-            yield f"WHEEL has the tag {line}, which is none"
+    for value in map(str, headers.get_all("Tag") or []):
+        if (tags := _parse_tag(value.strip())) is None:
+            yield f"WHEEL has the invalid tag {value}"
         else:
             inside |= tags
     outside = set(contents.wheel.tags)
     if missing := sorted(map(str, outside - inside)):
-        yield f"the file name says {', '.join(missing)}; WHEEL does not"
+        yield f"the file name has {', '.join(missing)}, WHEEL does not"
     if extra := sorted(map(str, inside - outside)):
-        yield f"WHEEL says {', '.join(extra)}; the file name does not"
+        yield f"WHEEL has {', '.join(extra)}, the file name does not"
 
 
 def build_tag(contents: Contents) -> Iterator[str]:
-    """Build tags in WHEEL that are not the file name's."""
-    found = contents.wheel_file
-    inside = "" if found is None else str(found.get("Build", "")).strip()
-    if found is not None and inside != contents.wheel.build:
-        yield f"the file name has the build tag {contents.wheel.build or '(none)'}, WHEEL {inside or '(none)'}"
+    """Find a build tag in WHEEL that is not that of the file name."""
+    headers = contents.wheel_file
+    inside = "" if headers is None else str(headers.get("Build", "")).strip()
+    if headers is not None and inside != contents.wheel.build:
+        yield f"the build tag is {contents.wheel.build or '(none)'} in the file name, {inside or '(none)'} in WHEEL"
 
 
 def purelib(contents: Contents) -> Iterator[str]:
-    """Extension modules in a wheel that says it is pure."""
-    wheel, found = contents.wheel, contents.wheel_file
-    if found is None or "any" in wheel.platforms:
-        return  # any_platform tells it
-    if str(found.get("Root-Is-Purelib", "")).strip().lower() == "true":
-        data = contents.data_folder + "/"
-        inside = set(wheel.extension_modules)
-        # Modules below .data/platlib are where they should be whatever the root is.
-        roots = [name for name, entry in contents.installed.items() if not entry.name.startswith(data)]
-        for name in roots:
-            if module_name(name) in inside:
-                yield f"Root-Is-Purelib is true, but {name} is an extension module"
+    """Find extension modules in a wheel that declares itself pure."""
+    wheel, headers = contents.wheel, contents.wheel_file
+    if headers is None or "any" in wheel.platforms:
+        return  # any_platform reports it
+    if str(headers.get("Root-Is-Purelib", "")).strip().lower() == "true":
+        for path, member in contents.installed.items():
+            # Modules below .data/platlib are in the right directory whatever the root is.
+            is_in_root = not member.name.startswith(contents.data_directory + "/")
+            if is_in_root and module_name(path) in wheel.extension_modules:
+                yield f"Root-Is-Purelib is true, but {path} is an extension module"
 
 
 def any_platform(contents: Contents) -> Iterator[str]:
-    """Extension modules in a wheel for any platform."""
+    """Find extension modules in a wheel for any platform."""
     if "any" in contents.wheel.platforms:
         for module in contents.wheel.extension_modules:
             yield f"{module} is an extension module, but the platform tag is any"
 
 
+# METADATA -------------------------------------------------------------------------------------------------------------
+
+
 def metadata_missing(contents: Contents) -> Iterator[str]:
-    """No METADATA."""
+    """Find missing METADATA."""
     if contents.data("METADATA") is None:
         yield f"there is no {contents.wheel.dist_info}/METADATA"
 
 
 def metadata_form(contents: Contents) -> Iterator[str]:
-    """METADATA that ``packaging.metadata`` refuses."""
+    """Find METADATA that ``packaging.metadata`` refuses."""
     data = contents.data("METADATA")
     if data is None:
         return
     try:
         Metadata.from_email(data, validate=True)
-    except Exception as error:  # an ExceptionGroup, which Python 3.10 has not
+    except Exception as error:  # an ExceptionGroup, which Python 3.10 does not have
         if not hasattr(error, "exceptions"):
             raise
-        for one in error.exceptions:
-            # setuptools wrote License-File for years before PEP 639 did; indexes let it pass.
-            if not (getattr(one, "field", "") == "license-file" and "introduced in metadata version" in str(one)):
-                yield str(one)
+        for invalid in error.exceptions:
+            # setuptools wrote License-File for years before PEP 639, and indexes accept it.
+            is_early = getattr(invalid, "field", "") == "license-file" and "introduced in metadata version" in str(
+                invalid
+            )
+            if not is_early:
+                yield str(invalid)
 
 
 def metadata_names(contents: Contents) -> Iterator[str]:
-    """Name or version in METADATA that are not the file name's."""
-    wheel, text = contents.wheel, contents.text("METADATA")
-    if text is None:
+    """Find a name or version in METADATA that is not that of the file name."""
+    if contents.data("METADATA") is None:
         return
-    head = _headers(text)
-    name, version = head.get("name", ""), head.get("version", "")
+    wheel = contents.wheel
+    name, version = (_metadata_value(contents, header) for header in ("name", "version"))
     if canonicalize_name(name) != canonicalize_name(wheel.name):
-        yield f"METADATA says that the name is {name or '(nothing)'}, the file name says {wheel.name}"
+        yield f"the name is {name or '(none)'} in METADATA, {wheel.name} in the file name"
     if not same_version(version, wheel.version):
-        yield f"METADATA says that the version is {version or '(nothing)'}, the file name says {wheel.version}"
+        yield f"the version is {version or '(none)'} in METADATA, {wheel.version} in the file name"
+
+
+def _metadata_value(contents: Contents, header: str) -> str:
+    """Return the value of a header of METADATA, or the first value if it is repeated; empty if it is missing.
+
+    :param header: its name in lower case.
+    """
+    fields, unparsed = contents.metadata
+    value = dict(fields).get(header.replace("-", "_")) or next(iter(unparsed.get(header, ())), "")
+    return str(value).strip()
 
 
 def requires_python(contents: Contents) -> Iterator[str]:
-    """Requires-Python that refuses every interpreter that the tags admit."""
+    """Find a Requires-Python that excludes every interpreter that the tags allow."""
     text = contents.wheel.requires_python
     if text is None:
         return
     try:
         allowed = SpecifierSet(text)
     except InvalidSpecifier:
-        return  # metadata_form tells it
-    refused = []
+        return  # metadata_form reports it
+    excluded = []
     for interpreter, abi in dict.fromkeys((tag.interpreter, tag.abi) for tag in contents.wheel.tags):
-        versions = admitted_versions(interpreter, abi)
+        versions = versions_of_tag(interpreter, abi)
         if not versions or any(allowed.contains(version, prereleases=True) for version in versions):
             return
-        refused.append(f"{interpreter}-{abi}")
-    yield f"Requires-Python is {text}, which refuses every interpreter that {', '.join(refused)} admits"
+        excluded.append(f"{interpreter}-{abi}")
+    yield f"Requires-Python is {text}, which excludes every interpreter of {', '.join(excluded)}"
+
+
+def versions_of_tag(interpreter: str, abi: str) -> list[str]:
+    """Return the versions of Python that the interpreter part of a tag allows; none if unknown.
+
+    ``cp311-cp311`` allows 3.11.x; ``cp311-abi3`` and ``py311`` every later 3.x; ``py3`` every 3.x.
+    """
+    match = _PYTHON_TAG.fullmatch(interpreter)
+    if match is None:
+        return []
+    major, minor = int(match["major"]), int(match["minor"] or 0)
+    is_open_ended = abi.startswith("abi3") or match["kind"] == "py" or not match["minor"]
+    last = _LAST_MINOR if is_open_ended else minor
+    return [f"{major}.{number}.{micro}" for number in range(minor, last + 1) for micro in _MICROS]
 
 
 def description(contents: Contents) -> Iterator[str]:
-    """Descriptions that an index cannot render. Any text is Markdown, so only reStructuredText can be wrong."""
-    if contents.restructured and (reason := contents.rendering):
+    """Find a description that an index cannot render. Any text is valid Markdown, so only reStructuredText can fail."""
+    if contents.has_rst_description and (reason := contents.rendering_error):
         yield reason
 
 
+def license_files(contents: Contents) -> Iterator[str]:
+    """Find license files that METADATA lists and the wheel does not contain."""
+    if contents.data("METADATA") is None:
+        return
+    try:
+        if Version(_metadata_value(contents, "metadata-version")) < Version("2.4"):
+            return
+    except InvalidVersion:
+        return  # metadata_form reports it
+    for name in contents.metadata[0].get("license_files", ()):
+        path = f"{contents.wheel.dist_info}/licenses/{name.strip()}"
+        if contents.container.find(path) is None:
+            yield f"METADATA lists the license file {name.strip()}, but there is no {path}"
+
+
+# Entry points ---------------------------------------------------------------------------------------------------------
+
+
 def entry_points(contents: Contents) -> Iterator[str]:
-    """Entry points that cannot be read, named, or loaded."""
+    """Find entry points that cannot be parsed or loaded."""
     text = contents.text("entry_points.txt")
     if text is None:
         return
@@ -195,126 +247,85 @@ def entry_points(contents: Contents) -> Iterator[str]:
         if _GROUP.fullmatch(group) is None:
             yield f"the group {group!r} is not a dotted name"
         for name, reference in entries.items():
-            found = _OBJECT.fullmatch(reference.strip())
-            if found is None:
-                yield f"{name} of {group} refers to {reference!r}, which is not module or module:object"
-            elif group in _SCRIPT_GROUPS and found["attr"] is None:
-                yield f"{name} of {group} refers to {reference!r}, which names no function"
+            match = _OBJECT_REFERENCE.fullmatch(reference.strip())
+            if match is None:
+                yield f"{name} in {group} refers to {reference!r}, which is not module or module:object"
+            elif group in _SCRIPT_GROUPS and match["attr"] is None:
+                yield f"{name} in {group} refers to {reference!r}, which does not name a function"
+
+
+def _scripts(contents: Contents) -> Iterator[tuple[str, str, str]]:
+    """Yield group, name and object reference of every script."""
+    try:
+        groups = parse_entry_points(contents.text("entry_points.txt") or "")
+    except configparser.Error:
+        return  # entry_points reports it
+    for group in _SCRIPT_GROUPS:
+        for name, reference in groups.get(group, {}).items():
+            yield group, name, reference
 
 
 def script_names(contents: Contents) -> Iterator[str]:
-    """Console scripts whose names are paths."""
-    text = contents.text("entry_points.txt")
-    try:
-        groups = parse_entry_points(text or "")
-    except configparser.Error:
-        return  # entry_points tells it
-    for group in _SCRIPT_GROUPS:
-        for name in groups.get(group, {}):
-            if name in {"", ".", ".."} or re.search(r"[/\\:\x00-\x1f]", name):
-                yield f"{name!r} of {group} would be written outside the folder of scripts"
+    """Find scripts whose names are paths."""
+    for group, name, _ in _scripts(contents):
+        if name in {"", ".", ".."} or re.search(r"[/\\:\x00-\x1f]", name):
+            yield f"{name!r} in {group} would be written outside of the scripts directory"
 
 
 def script_modules(contents: Contents) -> Iterator[str]:
-    """Console scripts whose module the wheel should have and has not."""
+    """Find scripts whose module should be in the wheel and is not."""
     wheel = contents.wheel
-    text = contents.text("entry_points.txt")
-    try:
-        groups = parse_entry_points(text or "")
-    except configparser.Error:
-        return
     files = set(wheel.files)
-    for group in _SCRIPT_GROUPS:
-        for name, reference in groups.get(group, {}).items():
-            found = _OBJECT.fullmatch(reference.strip())
-            if found is None:
-                continue
-            module = found["module"]
-            top = module.partition(".")[0]
-            # A namespace package may get the module from another wheel, so only regular packages are judged.
-            if f"{top}/__init__.py" not in files or module in wheel.extension_modules:
-                continue
-            path = module.replace(".", "/")
-            if not files & {f"{path}.py", f"{path}/__init__.py", f"{path}.pyc", f"{path}/__init__.pyc"}:
-                yield f"{name} of {group} needs the module {module}, which is not in the wheel"
+    for group, name, reference in _scripts(contents):
+        match = _OBJECT_REFERENCE.fullmatch(reference.strip())
+        if match is None:
+            continue
+        module = match["module"]
+        top = module.partition(".")[0]
+        # Another wheel may provide modules of a namespace package, so only regular packages are checked.
+        if f"{top}/__init__.py" not in files or module in wheel.extension_modules:
+            continue
+        path = module.replace(".", "/")
+        if not files & {f"{path}.py", f"{path}/__init__.py", f"{path}.pyc", f"{path}/__init__.pyc"}:
+            yield f"{name} in {group} needs the module {module}, which is not in the wheel"
 
 
-def licence_files(contents: Contents) -> Iterator[str]:
-    """Licence files that METADATA names and the wheel lacks."""
-    text = contents.text("METADATA")
-    if text is None:
-        return
-    lines = _header_lines(text)
-    version = next((value for key, value in lines if key == "metadata-version"), "")
-    try:
-        if Version(version) < Version("2.4"):
-            return
-    except InvalidVersion:
-        return  # metadata_form tells it
-    for key, value in lines:
-        place = f"{contents.wheel.dist_info}/licenses/{value}"
-        if key == "license-file" and contents.archive.find(place) is None:
-            yield f"METADATA names the licence file {value}; there is no {place}"
+# .data directories and tags -------------------------------------------------------------------------------------------
 
 
-def data_folders(contents: Contents) -> Iterator[str]:
-    """Folders for other places than site-packages that no installer knows."""
-    own = contents.data_folder
-    for entry in contents.archive.files:
-        top, slash, rest = entry.name.partition("/")
+def data_directories(contents: Contents) -> Iterator[str]:
+    """Find ``.data`` directories that installers do not know."""
+    expected = contents.data_directory
+    for member in contents.container.files:
+        top, slash, rest = member.name.partition("/")
         if not slash or not top.endswith(".data"):
             continue
         scheme = rest.partition("/")[0]
-        if top != own:
-            yield f"{top}/ belongs to no distribution in this wheel; {own}/ would"
+        if top != expected:
+            yield f"{top}/ does not belong to this wheel, whose data directory is {expected}/"
         elif scheme not in _SCHEMES:
-            yield f"{top}/{scheme} is for no place that installers know"
+            yield f"{top}/{scheme} is not a directory that installers know"
 
 
 def known_tags(contents: Contents) -> Iterator[str]:
-    """Tags that no interpreter or index knows."""
+    """Find tags that no interpreter or index knows."""
     for tag in contents.wheel.tags:
         if _PLATFORM.fullmatch(tag.platform) is None:
-            yield f"{tag.platform} is no platform that indexes accept"
+            yield f"{tag.platform} is not a platform that indexes accept"
         if _PYTHON_TAG.fullmatch(tag.interpreter) is None and re.fullmatch(r"graalpy\w+", tag.interpreter) is None:
-            yield f"{tag.interpreter} is no interpreter"
+            yield f"{tag.interpreter} is not a known interpreter"
         if _ABI.fullmatch(tag.abi) is None:
-            yield f"{tag.abi} is no ABI"
+            yield f"{tag.abi} is not a known ABI"
 
 
-def same_version(first: str, second: str) -> bool:
-    """Whether two texts are the same version (PEP 440)."""
-    # The wheel specification writes - as _ in file names; only local versions have either (1.0+a-b).
-    return canonicalize_version(first.replace("_", "-")) == canonicalize_version(second.replace("_", "-"))
-
-
-def admitted_versions(interpreter: str, abi: str) -> list[str]:
-    """Versions that the interpreter part of a tag admits, as texts; none where it does not tell.
-
-    ``cp311-cp311`` admits 3.11.x; ``cp311-abi3`` and ``py311`` every 3.x from there on; ``py3`` every 3.x.
-    """
-    found = _PYTHON_TAG.fullmatch(interpreter)
-    if found is None:
-        return []
-    major, minor = int(found["major"]), int(found["minor"] or 0)
-    open_ended = abi.startswith("abi3") or found["kind"] == "py" or not found["minor"]
-    last = _LAST_MINOR if open_ended else minor
-    return [f"{major}.{number}.{micro}" for number in range(minor, last + 1) for micro in _MICROS]
-
-
-def _read_tag(text: str) -> frozenset[Tag] | None:
+def _parse_tag(text: str) -> frozenset[Tag] | None:
     try:
         return parse_tag(text)
     except ValueError:
         return None
 
 
-def _header_lines(text: str) -> list[tuple[str, str]]:
-    """List the headers of METADATA, keys in lower case; continuation lines are left out."""
-    head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
-    pairs = (line.partition(":") for line in head.splitlines() if not line.startswith((" ", "\t")))
-    return [(key.strip().lower(), value.strip()) for key, colon, value in pairs if colon]
-
-
-def _headers(text: str) -> dict[str, str]:
-    return dict(reversed(_header_lines(text)))
+def same_version(first: str, second: str) -> bool:
+    """Whether two texts are the same version (PEP 440)."""
+    # File names have _ instead of - (wheel specification); only local versions have either (1.0+a-b).
+    return canonicalize_version(first.replace("_", "-")) == canonicalize_version(second.replace("_", "-"))

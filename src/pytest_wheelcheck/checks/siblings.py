@@ -1,4 +1,4 @@
-"""WHL9xx: a wheel among the others of its release."""
+"""WHL9xx: a wheel compared with the other wheels of its release."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ from collections.abc import Iterator
 
 from packaging.utils import canonicalize_name
 
-from pytest_wheelcheck.checks.base import Contents
+from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.checks.metadata import same_version
+from pytest_wheelcheck.model import Wheel
 
 
 def one_version(contents: Contents) -> Iterator[str]:
-    """Another version of the same project."""
+    """Find another version of the same project."""
     wheel = contents.wheel
     for other in contents.release:
-        if canonicalize_name(other.name) == canonicalize_name(wheel.name) and not same_version(
-            other.version, wheel.version
-        ):
+        if _same_project(other, wheel) and not same_version(other.version, wheel.version):
             yield f"{other.shown} is version {other.version} of the same project"
 
 
 def same_tag(contents: Contents) -> Iterator[str]:
-    """Another wheel of the same project and version for a tag of this one."""
+    """Find another wheel of the same project and version with a tag of this one."""
     wheel = contents.wheel
     for other in contents.release:
-        if other.shown == wheel.shown or canonicalize_name(other.name) != canonicalize_name(wheel.name):
+        if other.shown == wheel.shown or not _same_project(other, wheel):
             continue
         shared = set(other.tags) & set(wheel.tags)
         if same_version(other.version, wheel.version) and other.build == wheel.build and shared:
-            yield f"{other.shown} is for {', '.join(sorted(map(str, shared)))} as well"
+            yield f"{other.shown} is also for {', '.join(sorted(map(str, shared)))}"
 
 
 def overwritten(contents: Contents) -> Iterator[str]:
-    """Files that a wheel of another project in the same release installs too."""
+    """Find files that a wheel of another project in the release also installs."""
     wheel = contents.wheel
-    own = set(wheel.files)
+    files = set(wheel.files)
     for other in contents.release:
-        if canonicalize_name(other.name) != canonicalize_name(wheel.name):
-            for name in sorted(own & set(other.files)):
-                yield f"{name} is in {other.shown} too"
+        if not _same_project(other, wheel):
+            for path in sorted(files & set(other.files)):
+                yield f"{path} is also in {other.shown}"
+
+
+def _same_project(first: Wheel, second: Wheel) -> bool:
+    return canonicalize_name(first.name) == canonicalize_name(second.name)

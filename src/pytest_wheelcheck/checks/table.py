@@ -6,10 +6,11 @@ and one that has not.
 
 from __future__ import annotations
 
-from pytest_wheelcheck.checks import archive, extensions, hardware, hygiene, linux, macos, metadata, siblings, windows
-from pytest_wheelcheck.checks.base import Check, systems
+from pytest_wheelcheck.checks import container, extensions, hardware, hygiene, linux, macos, metadata, siblings, windows
+from pytest_wheelcheck.checks.check import Check
+from pytest_wheelcheck.checks.contents import systems
 from pytest_wheelcheck.model import Severity, Wheel
-from pytest_wheelcheck.wheels.archive import Fault
+from pytest_wheelcheck.wheels.container import DefectKind
 
 _APPNOTE = "APPNOTE.TXT (the ZIP specification)"
 _RECORD = "PEP 427, «The .dist-info directory»; packaging specification «Recording installed projects»"
@@ -64,7 +65,7 @@ CHECKS: tuple[Check, ...] = (
         reason="No installer can open it.",
         fix="build or download it again, and compare its size and sha256 with the original's",
         source=f"{_APPNOTE}, 4.3",
-        function=archive.structure(Fault.NOT_ZIP),
+        function=container.structure(DefectKind.NOT_ZIP),
         container=True,
         stops_install=True,
     ),
@@ -77,7 +78,7 @@ CHECKS: tuple[Check, ...] = (
         reason=_DIFFERENTLY + " Indexes refuse it.",
         fix=_ZIP,
         source=f"{_APPNOTE}, 4.3.1; CVE-2025-54368, CVE-2024-0450",
-        function=archive.structure(Fault.HIDDEN),
+        function=container.structure(DefectKind.HIDDEN),
         container=True,
         stops_install=True,
     ),
@@ -89,7 +90,7 @@ CHECKS: tuple[Check, ...] = (
         reason=_DIFFERENTLY,
         fix=_ZIP,
         source=f"{_APPNOTE}, 4.3.7, 4.3.12; CVE-2025-54368",
-        function=archive.structure(Fault.HEADERS),
+        function=container.structure(DefectKind.HEADERS),
         container=True,
         stops_install=True,
     ),
@@ -101,7 +102,7 @@ CHECKS: tuple[Check, ...] = (
         reason="Which of them is installed depends on the installer.",
         fix="remove the files that are packed twice; with maturin, look at `include` and `python-source`",
         source=f"{_APPNOTE}, 4.3.2; CVE-2025-54368",
-        function=archive.structure(Fault.DUPLICATE),
+        function=container.structure(DefectKind.DUPLICATE),
         container=True,
         stops_install=True,
     ),
@@ -113,7 +114,7 @@ CHECKS: tuple[Check, ...] = (
         reason="On macOS and Windows one of the files overwrites the other.",
         fix="rename one of them",
         source="APFS reference, «Case sensitivity»; Microsoft, «Naming Files, Paths, and Namespaces»",
-        function=archive.collisions,
+        function=container.collisions,
         container=True,
     ),
     Check(
@@ -125,7 +126,7 @@ CHECKS: tuple[Check, ...] = (
         reason="The file would be written outside of site-packages, or under another name on each system.",
         fix=_ZIP,
         source=f"{_APPNOTE}, 4.4.17; PEP 427; CVE-2026-1703",
-        function=archive.structure(Fault.NAME),
+        function=container.structure(DefectKind.NAME),
         container=True,
         stops_install=True,
     ),
@@ -138,7 +139,7 @@ CHECKS: tuple[Check, ...] = (
         fix="pack the file that the link names instead (zip without -y); for libraries keep only the name of "
         "the SONAME",
         source="PEP 427, «File contents»; CVE-2026-24049",
-        function=archive.structure(Fault.SPECIAL),
+        function=container.structure(DefectKind.SPECIAL),
         container=True,
         stops_install=True,
     ),
@@ -150,7 +151,7 @@ CHECKS: tuple[Check, ...] = (
         reason="No installer asks for a password.",
         fix=_ZIP,
         source=f"{_APPNOTE}, 4.4.4",
-        function=archive.structure(Fault.ENCRYPTED),
+        function=container.structure(DefectKind.ENCRYPTED),
         container=True,
         stops_install=True,
     ),
@@ -162,7 +163,7 @@ CHECKS: tuple[Check, ...] = (
         reason="Installers are not required to know it, and indexes refuse it.",
         fix=_ZIP,
         source="PEP 427, «File contents»; PEP 777, «Compression»",
-        function=archive.structure(Fault.METHOD),
+        function=container.structure(DefectKind.METHOD),
         container=True,
         stops_install=True,
     ),
@@ -174,7 +175,7 @@ CHECKS: tuple[Check, ...] = (
         reason="Indexes refuse it, and installers fill the disk.",
         fix="keep generated or empty data out of the wheel, and make it at the first use",
         source="limits of the package index for uploads",
-        function=archive.structure(Fault.EXPANSION),
+        function=container.structure(DefectKind.EXPANSION),
         container=True,
         stops_install=True,
     ),
@@ -186,7 +187,7 @@ CHECKS: tuple[Check, ...] = (
         reason="Indexes refuse it, since a reader from the front cannot know where such a member ends.",
         fix="write the archive into a file that can be sought in, not into a pipe",
         source=f"{_APPNOTE}, 4.3.9",
-        function=archive.structure(Fault.DESCRIPTOR),
+        function=container.structure(DefectKind.DESCRIPTOR),
         container=True,
     ),
     Check(
@@ -197,7 +198,7 @@ CHECKS: tuple[Check, ...] = (
         reason="The installation fails there, or writes another file than the one that is imported.",
         fix="rename the file, or keep it out of the wheels for Windows",
         source="Microsoft, «Naming Files, Paths, and Namespaces»",
-        function=archive.windows_names,
+        function=container.windows_names,
         container=True,
     ),
     Check(
@@ -208,7 +209,7 @@ CHECKS: tuple[Check, ...] = (
         reason="The installation fails in the middle, or installs damaged files.",
         fix="build or download it again, and compare its sha256 with the original's",
         source=f"{_APPNOTE}, 4.4.7",
-        function=archive.damaged,
+        function=container.damaged,
         container=True,
         stops_install=True,
     ),
@@ -220,7 +221,7 @@ CHECKS: tuple[Check, ...] = (
         reason="Installers refuse the wheel, or cannot remove it later.",
         fix="python -m wheel unpack WHEEL && python -m wheel pack FOLDER writes a new one",
         source=_RECORD,
-        function=archive.record_missing,
+        function=container.record_missing,
         stops_install=True,
     ),
     Check(
@@ -231,7 +232,7 @@ CHECKS: tuple[Check, ...] = (
         reason="Installers end with a traceback.",
         fix="python -m wheel unpack WHEEL && python -m wheel pack FOLDER writes a new one",
         source=_RECORD,
-        function=archive.record_form,
+        function=container.record_form,
         stops_install=True,
     ),
     Check(
@@ -242,7 +243,7 @@ CHECKS: tuple[Check, ...] = (
         reason="It cannot be verified, and stays behind when the project is uninstalled. Indexes refuse it.",
         fix="whatever changed the wheel after its build must write RECORD anew: use python -m wheel pack, not zip",
         source=_RECORD,
-        function=archive.record_unlisted,
+        function=container.record_unlisted,
         stops_install=True,
     ),
     Check(
@@ -253,7 +254,7 @@ CHECKS: tuple[Check, ...] = (
         reason="A file was lost after the build. Indexes refuse it.",
         fix="whatever changed the wheel after its build must write RECORD anew: use python -m wheel pack, not zip",
         source=_RECORD,
-        function=archive.record_without_file,
+        function=container.record_without_file,
         stops_install=True,
     ),
     Check(
@@ -264,7 +265,7 @@ CHECKS: tuple[Check, ...] = (
         reason="It was changed after the build: by a repair or signing step that forgot RECORD, or by someone else.",
         fix="sign and strip before the wheel is packed, or pack it again with python -m wheel pack",
         source=_RECORD,
-        function=archive.record_digest,
+        function=container.record_digest,
         stops_install=True,
     ),
     Check(
@@ -275,7 +276,7 @@ CHECKS: tuple[Check, ...] = (
         reason="PEP 427 forbids md5 and sha1; what has no hash can be changed unseen.",
         fix="python -m wheel unpack WHEEL && python -m wheel pack FOLDER writes a new RECORD with sha256",
         source=_RECORD,
-        function=archive.record_strength,
+        function=container.record_strength,
         stops_install=True,
     ),
     Check(
@@ -286,7 +287,7 @@ CHECKS: tuple[Check, ...] = (
         reason="It was changed after the build by something that forgot RECORD.",
         fix="pack the wheel again with python -m wheel pack",
         source=_RECORD,
-        function=archive.record_size,
+        function=container.record_size,
         stops_install=True,
     ),
     Check(
@@ -297,7 +298,7 @@ CHECKS: tuple[Check, ...] = (
         reason="Tools that read it into a table lose one of them.",
         fix="python -m wheel unpack WHEEL && python -m wheel pack FOLDER writes a new one",
         source=_RECORD,
-        function=archive.record_repeats,
+        function=container.record_repeats,
         severity=Severity.WARNING,
     ),
     # Family 2: metadata, names and tags
@@ -456,7 +457,7 @@ CHECKS: tuple[Check, ...] = (
         reason="The licence is not passed on, and indexes refuse the upload.",
         fix="mend license-files in pyproject.toml, or use a current build backend",
         source="PEP 639, «License-File»",
-        function=metadata.licence_files,
+        function=metadata.license_files,
     ),
     Check(
         code="WHL216",
@@ -466,7 +467,7 @@ CHECKS: tuple[Check, ...] = (
         reason="Its content lands in site-packages as it is, or the installation fails.",
         fix="name it name-version.data/, with purelib, platlib, headers, scripts or data below",
         source=f"{_WHEEL}, «The .data directory»",
-        function=metadata.data_folders,
+        function=metadata.data_directories,
     ),
     Check(
         code="WHL217",
@@ -824,7 +825,7 @@ CHECKS: tuple[Check, ...] = (
         reason="It is of use to one version of Python only, and installers make it anyway.",
         fix="exclude **/__pycache__ in the build backend's configuration",
         source="PEP 3147",
-        function=hygiene.byte_code,
+        function=hygiene.bytecode,
         severity=Severity.WARNING,
     ),
     Check(
@@ -835,7 +836,7 @@ CHECKS: tuple[Check, ...] = (
         reason="It meets, and overwrites, that of other projects.",
         fix="name the packages to be included in the build backend's configuration, or move it into the package",
         source="packaging specification «Binary distribution format»; check-wheel-contents W005",
-        function=hygiene.strays,
+        function=hygiene.common_names,
         severity=Severity.WARNING,
     ),
     Check(

@@ -46,7 +46,15 @@ from pytest_wheelcheck.targets.pipeline import (
     prepare,
 )
 from pytest_wheelcheck.targets.plan import parse_specs, plan
-from pytest_wheelcheck.targets.release import BadWheel, Release, Verdict, absolute, judge, open_release, shown_path
+from pytest_wheelcheck.targets.release import (
+    BadWheel,
+    Release,
+    StaticResults,
+    absolute,
+    check_file,
+    open_release,
+    shown_path,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +183,7 @@ class WheelRun:
         with ThreadPoolExecutor(max_workers=self.plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
             try:
                 verdicts = dict(
-                    zip(files, process.map_concurrently(pool, self._judge, range(len(files)), files), strict=True)
+                    zip(files, process.map_concurrently(pool, self._check_file, range(len(files)), files), strict=True)
                 )
                 stopped = [verdicts[target.wheel].stopped_by for target in self.plan.targets]
                 self._ready = process.map_concurrently(pool, self._get_one_ready, numbers, self.plan.targets, stopped)
@@ -211,11 +219,11 @@ class WheelRun:
                 side.rename(done)
         return done.read_text(encoding="utf-8")
 
-    def _judge(self, number: int, file: Wheel | BadWheel) -> Verdict:
+    def _check_file(self, number: int, file: Wheel | BadWheel) -> StaticResults:
         plan = self.plan
         text = self._shared(
             f"checks-{number}",
-            lambda: judge(
+            lambda: check_file(
                 file,
                 plan.release,
                 select=plan.settings.select,
@@ -223,7 +231,7 @@ class WheelRun:
                 max_size=plan.settings.max_size,
             ).to_json(),
         )
-        return Verdict.from_json(text)
+        return StaticResults.from_json(text)
 
     def _get_one_ready(self, number: int, target: Target, stopped_by: Sequence[str]) -> ReadyTarget:
         """Prepare one target and collect its tests."""

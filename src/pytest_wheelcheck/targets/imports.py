@@ -22,7 +22,7 @@ from pytest_wheelcheck.backends.qemu import machines
 from pytest_wheelcheck.model import Outcome, Runtime, Target, Wheel
 from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.system.process import describe_status
-from pytest_wheelcheck.wheels.reader import pyo3_version
+from pytest_wheelcheck.wheels.modules import pyo3_version
 
 #: Bytes of an extension module that are searched for the version of PyO3.
 _PYO3_LIMIT = 256 << 20

@@ -1,4 +1,4 @@
-"""The wheels of one invocation: from what the user wrote to opened, parsed wheels."""
+"""The wheels of one invocation: from the paths that the user gave to parsed wheels and their static checks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_wheelcheck.checks import CheckResult, run_checks, run_container_checks
-from pytest_wheelcheck.checks.base import MAX_SIZE
+from pytest_wheelcheck.checks import MAX_SIZE, CheckResult, run_checks, run_container_checks
+from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.errors import UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
 from pytest_wheelcheck.results import StepResult
@@ -18,12 +18,12 @@ from pytest_wheelcheck.wheels.reader import open_wheel
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BadWheel:
-    """A file that was given as a wheel and may not be opened.
+    """A file that was given as a wheel and cannot be opened as one.
 
-    :param shown: its path for node ids.
+    :param shown: its path as shown in node ids.
     :param path: the user's file.
-    :param copy: our own copy of it; the user's file where it never came to a copy, since its name is wrong.
-    :param step: why.
+    :param copy: our own copy of it; the user's file if it was not copied, because its name is wrong.
+    :param step: the failed step, with the reason.
     """
 
     shown: str
@@ -34,10 +34,10 @@ class BadWheel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
-    """What one invocation tests.
+    """The files that one invocation tests.
 
-    :param files: what was given, in order.
-    :param others: files that lie in a folder given and are no wheels.
+    :param files: the given files, in order.
+    :param others: files in the given directories that are not wheels.
     """
 
     files: tuple[Wheel | BadWheel, ...]
@@ -45,88 +45,90 @@ class Release:
 
     @property
     def wheels(self) -> tuple[Wheel, ...]:
-        """The files that are wheels."""
+        """The files that could be opened."""
         return tuple(file for file in self.files if isinstance(file, Wheel))
 
 
-def absolute(path: str, folder: Path) -> Path:
-    """Return *path* seen from *folder*, with ``..`` taken out but links kept as the user wrote them."""
-    whole = os.path.join(folder, os.path.expanduser(path))  # noqa: PTH111, PTH118 - Path raises for unknown users
-    plain = os.path.normpath(whole)
-    if os.path.realpath(plain) == os.path.realpath(whole):
-        return Path(plain)
-    # Behind a link, `..` is the parent of what the link points to.
+def absolute(path: str, directory: Path) -> Path:
+    """Return the absolute form of *path*, relative to *directory*, without ``..`` but with links as the user wrote them.
+
+    :param path: may start with ``~``.
+    """
+    whole = os.path.join(directory, os.path.expanduser(path))  # noqa: PTH111, PTH118 - Path raises for unknown users
+    normalized = os.path.normpath(whole)
+    if os.path.realpath(normalized) == os.path.realpath(whole):
+        return Path(normalized)
+    # After a link, `..` is the parent of the link's target.
     parts = Path(whole).parts
     end = len(parts) - parts[::-1].index("..")
     return Path(os.path.realpath(os.path.join(*parts[:end])), *parts[end:])  # noqa: PTH118
 
 
 def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path]]:
-    """Expand files, folders and globs.
+    """Expand files, directories and globs.
 
-    :returns: wheels in the order given, each once; and other files of the folders given.
-    :raises UsageError: something given matches no wheel.
+    :param given: the paths that the user gave.
+    :param cwd: the directory that relative paths start from.
+    :returns: wheels in the given order, each once; and the other files of the given directories.
+    :raises UsageError: an entry matches no wheel.
     """
-    found: dict[str, Path] = {}
+    wheels: dict[str, Path] = {}
     others: list[Path] = []
     for text in given:
         path = absolute(text, cwd)
         if path.is_dir():
-            wheels = sorted(path.glob("*.whl"))
-            others += sorted(one for one in path.iterdir() if one.is_file() and one.suffix != ".whl")
-            if not wheels:
+            matches = sorted(path.glob("*.whl"))
+            others += sorted(file for file in path.iterdir() if file.is_file() and file.suffix != ".whl")
+            if not matches:
                 raise UsageError(
-                    f"--wheel {text}: the folder {path} has no wheels{_holds(path)}",
-                    fix="build them first, or name the folder that they are in",
+                    f"--wheel {text}: the directory {path} has no wheels{_listing(path)}",
+                    fix="build the wheels first, or give the directory that contains them",
                 )
         elif path.is_file():
-            wheels = [path]
+            matches = [path]
         else:
-            below = _existing(path)
-            pattern = os.path.join(glob.escape(str(below)), path.relative_to(below))  # noqa: PTH118
-            wheels = sorted(Path(one) for one in glob.glob(pattern, recursive=True) if Path(one).is_file())  # noqa: PTH207
-            if not wheels:
-                raise _nothing(text, path)
-        for wheel in wheels:
+            base = _existing_parent(path)
+            pattern = os.path.join(glob.escape(str(base)), path.relative_to(base))  # noqa: PTH118
+            matches = sorted(Path(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file())  # noqa: PTH207
+            if not matches:
+                raise _no_match(text, path)
+        for wheel in matches:
             if wheel.suffix != ".whl":
                 raise UsageError(
                     f"--wheel {text}: {wheel} is not a .whl file",
-                    fix="only built wheels are tested; an sdist or a folder of sources has to be built first",
+                    fix="build a wheel from the sdist or source directory first; only built wheels are tested",
                 )
-            found.setdefault(os.path.realpath(wheel), wheel)
-    return list(found.values()), others
+            wheels.setdefault(os.path.realpath(wheel), wheel)
+    return list(wheels.values()), others
 
 
-def _existing(path: Path) -> Path:
-    """Return the nearest folder above *path* that exists: what looks like a glob up to there is a name."""
-    return next(folder for folder in path.parents if folder.is_dir())
+def _existing_parent(path: Path) -> Path:
+    """Return the nearest parent that exists. Characters of a glob up to there are part of a name."""
+    return next(parent for parent in path.parents if parent.is_dir())
 
 
-def _nothing(text: str, path: Path) -> UsageError:
-    folder, below = path.parent, _existing(path)
-    while glob.has_magic(str(folder.relative_to(below))):
-        folder = folder.parent
+def _no_match(text: str, path: Path) -> UsageError:
+    directory, base = path.parent, _existing_parent(path)
+    while glob.has_magic(str(directory.relative_to(base))):
+        directory = directory.parent
     if glob.has_magic(text):
-        what = f"--wheel {text}: nothing matches in {folder}{_holds(folder)}"
+        message = f"--wheel {text}: no file matches in {directory}{_listing(directory)}"
     else:
-        what = f"--wheel {text}: there is no such file; looked in {folder}{_holds(folder)}"
+        message = f"--wheel {text}: there is no such file in {directory}{_listing(directory)}"
     return UsageError(
-        what, fix="build the wheels first, or correct the path (relative paths start at the current folder)"
+        message, fix="build the wheels first, or correct the path (relative paths start at the current directory)"
     )
 
 
-def _holds(folder: Path) -> str:
-    if not folder.is_dir():
+def _listing(directory: Path) -> str:
+    if not directory.is_dir():
         return ", which does not exist"
-    names = sorted(one.name for one in folder.iterdir())
-    if not names:
-        return ", which is empty"
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f", which holds {', '.join(names[:5])}{more}"
+    names = sorted(entry.name for entry in directory.iterdir())
+    return f", which contains {first_names(names)}" if names else ", which is empty"
 
 
 def shown_path(path: Path, root: Path) -> str:
-    """Return a path for node ids: relative to the root folder, with ``/``."""
+    """Return a path as shown in node ids: relative to the root directory, with ``/``."""
     try:
         return Path(os.path.relpath(path, root)).as_posix()
     except ValueError:  # another drive
@@ -136,68 +138,72 @@ def shown_path(path: Path, root: Path) -> str:
 def open_release(given: tuple[str, ...], *, cwd: Path, root: Path, store: Path) -> Release:
     """Open every wheel once.
 
-    :param store: folder for our copies.
-    :raises UsageError: something given matches no wheel.
+    :param given: the paths that the user gave.
+    :param cwd: the directory that relative paths start from.
+    :param root: the directory that node ids are relative to.
+    :param store: directory for our copies.
+    :raises UsageError: an entry matches no wheel.
     """
     paths, others = find_files(given, cwd)
     files: list[Wheel | BadWheel] = []
     for number, path in enumerate(paths):
         shown = shown_path(path, root)
-        place = store / str(number)
+        directory = store / str(number)
         try:
-            files.append(open_wheel(path, shown=shown, store=place))
+            files.append(open_wheel(path, shown=shown, store=directory))
         except WheelError as error:
             step = StepResult(name="open", outcome=Outcome.FAILED, text=str(error))
-            copy = next(place.glob("*/*"), path)
+            copy = next(directory.glob("*/*"), path)
             files.append(BadWheel(shown=shown, path=path, copy=copy, step=step))
     return Release(files=tuple(files), others=tuple(others))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What the static checks said of one file.
+class StaticResults:
+    """The results of the static checks of one file.
 
     :param steps: one for each check.
-    :param stopped_by: names of failed checks that forbid to install it.
+    :param stopped_by: names of failed checks that forbid installing it.
     """
 
     steps: tuple[StepResult, ...]
     stopped_by: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """Write it as text."""
+        """Return the results as JSON text."""
         steps = [step.to_json() for step in self.steps]
         return json.dumps({"steps": steps, "stopped_by": self.stopped_by})
 
     @classmethod
-    def from_json(cls, text: str) -> Verdict:
-        """Read what :meth:`to_json` wrote."""
+    def from_json(cls, text: str) -> StaticResults:
+        """Parse the text of :meth:`to_json`."""
         data = json.loads(text)
         return cls(steps=tuple(map(StepResult.from_json, data["steps"])), stopped_by=tuple(data["stopped_by"]))
 
 
-def judge(
+def check_file(
     file: Wheel | BadWheel,
     release: Release,
     *,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     max_size: int = MAX_SIZE,
-) -> Verdict:
+) -> StaticResults:
     """Run the static checks on one file.
 
-    :param select: codes or prefixes; empty for all.
-    :param max_size: bytes that a wheel may have without a warning.
-    :raises UsageError: a code or prefix fits no check.
+    :param select: codes or prefixes of codes; empty for all.
+    :param ignore: codes or prefixes to leave out.
+    :param max_size: maximum size of a wheel in bytes, above which a check warns.
+    :raises UsageError: a code or prefix matches no check.
     """
     if isinstance(file, BadWheel):
         try:
             results = run_container_checks(file.copy, select=select, ignore=ignore)
         except OSError:
-            results = []  # the step says why it cannot be opened
-        return Verdict(steps=(file.step, *map(_step_result, results)))
+            results = []  # the step has the reason
+        return StaticResults(steps=(file.step, *map(_step_result, results)))
     results = run_checks(file, select=select, ignore=ignore, release=release.wheels, max_size=max_size)
-    return Verdict(
+    return StaticResults(
         steps=tuple(map(_step_result, results)),
         stopped_by=tuple(result.check.name for result in results if result.stops_install),
     )
@@ -206,14 +212,14 @@ def judge(
 def _step_result(result: CheckResult) -> StepResult:
     check = result.check
     errors = [finding.message for finding in result.findings if finding.severity is Severity.ERROR]
-    lines = [result.broken] if result.broken else []
+    lines = [result.error] if result.error else []
     lines += [f"{check.code}: {message}" for message in errors]
     if lines:
         lines += [f"Why it matters: {check.reason}", f"Fix: {check.fix}"]
     return StepResult(
         name=check.name,
         outcome=result.outcome,
-        text="\n".join(lines) or result.skipped,
+        text="\n".join(lines) or result.skip_reason,
         warnings=tuple(
             f"{check.code}: {finding.message} (fix: {check.fix})"
             for finding in result.findings

@@ -1,1 +1,1 @@
-"""Open wheels safely and parse them, their RECORD and their native files."""
+"""Opens wheels safely and parses them: the ZIP container, the metadata, RECORD and the native files."""

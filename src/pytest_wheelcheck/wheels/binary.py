@@ -1,7 +1,7 @@
-"""What a native file says of itself: one :class:`Binary` for each slice, whatever its format.
+"""Native files as values: one :class:`Binary` for each slice, whatever the format.
 
-The readers lean on the field's libraries (pyelftools, macholib, pefile), which a malformed file can crash or keep busy
-for ever. So nothing here is called in the process of a run: :mod:`pytest_wheelcheck.checks.parsers` does, under limits.
+The readers use pyelftools, macholib and pefile, which a malformed file can crash or keep busy without end. So nothing
+here runs in the process of a test run: :mod:`pytest_wheelcheck.checks.parser_process` calls it, under limits.
 """
 
 from __future__ import annotations
@@ -10,34 +10,38 @@ import functools
 from dataclasses import dataclass
 from importlib import resources
 
+#: Prefixes of the functions that an import looks up: CPython's (PEP 489, PEP 793), and cffi's for PyPy.
+INIT_PREFIXES = ("PyInit_", "PyInitU_", "PyModExport_", "_cffi_pypyinit_")
+#: Prefixes of the interpreter's own symbols.
+PYTHON_PREFIXES = ("Py", "_Py")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Binary:
     """One native file, or one slice of a universal one.
 
-    :param path: its name in the wheel's archive.
+    :param path: its name in the container.
     :param format: ``ELF``, ``Mach-O`` or ``PE``.
-    :param machine: in the words of the format's platform tags: ``x86_64``, ``i686``, ``aarch64``, ``armv7l``,
+    :param machine: as in the platform tags of the format: ``x86_64``, ``i686``, ``aarch64``, ``armv7l``,
         ``ppc64le``, ``s390x``, ``riscv64`` (ELF); ``x86_64``, ``arm64``, ``i386`` (Mach-O); ``amd64``, ``x86``,
-        ``arm64`` (PE); the format's own number where it has no such word.
-    :param kind: ``library``, ``executable``, or ``other`` (an object file, a core).
-    :param broken: why the file could not be read; then nothing else but *path* and *format* counts.
-    :param needed: libraries that it is linked against, in their order (DT_NEEDED, LC_LOAD_DYLIB, import table).
+        ``arm64`` (PE); the format's own number for other machines.
+    :param kind: ``library``, ``executable``, or ``other`` (an object file, a core dump).
+    :param error: why the file could not be read; then only *path* and *format* are valid.
+    :param needed: libraries that it is linked against, in order (DT_NEEDED, LC_LOAD_DYLIB, import table).
     :param weak: the subset of *needed* that may be missing (LC_LOAD_WEAK_DYLIB; delay-loaded DLLs).
-    :param name: its own name for the linker (DT_SONAME, LC_ID_DYLIB); empty where there is none.
-    :param search: where it looks for libraries (DT_RPATH and DT_RUNPATH, LC_RPATH).
+    :param name: its own name for the linker (DT_SONAME, LC_ID_DYLIB); empty if it has none.
+    :param search_paths: where it searches for libraries (DT_RPATH and DT_RUNPATH, LC_RPATH).
     :param versions: needed symbol versions, as pairs of library and version: ``("libc.so.6", "GLIBC_2.17")``.
-    :param init_functions: exported functions that an import of it would look for.
-    :param python_symbols: functions and data of the interpreter (``Py…``, ``_Py…``) that it needs; those that may be
-        missing (weak ones) are left out.
-    :param undefined: other symbols that it needs and that are tied to no library: in ELF those without a version, in
-        Mach-O those to be looked up anywhere (a flat namespace within the two levels).
-    :param alignment: the smallest alignment of a loaded segment in bytes; 0 where there is none.
-    :param executable_stack: the file asks for one, or is taken to (ELF).
+    :param init_functions: exported functions that an import of it would look up.
+    :param python_symbols: functions and data of the interpreter (``Py…``, ``_Py…``) that it needs, without weak ones.
+    :param undefined: other needed symbols that are tied to no library: in ELF those without a version, in Mach-O those
+        to be looked up in any library (flat namespace within the two-level namespace).
+    :param alignment: the smallest alignment of a loaded segment in bytes; 0 if there is none.
+    :param executable_stack: the file requests one, or the loader assumes so (ELF).
     :param text_relocations: the loader must write into its code.
-    :param static_tls: it needs room in the static TLS block (DF_STATIC_TLS).
-    :param debug: it carries debug information.
-    :param minimum_os: oldest macOS, such as ``11.0``; empty where it does not say.
+    :param static_tls: it needs space in the static TLS block (DF_STATIC_TLS).
+    :param debug: it contains debug information.
+    :param minimum_os: minimum macOS version, such as ``11.0``; empty if it has none.
     :param signed: it has a code signature (Mach-O).
     """
 
@@ -45,11 +49,11 @@ class Binary:
     format: str
     machine: str = ""
     kind: str = "other"
-    broken: str = ""
+    error: str = ""
     needed: tuple[str, ...] = ()
     weak: tuple[str, ...] = ()
     name: str = ""
-    search: tuple[str, ...] = ()
+    search_paths: tuple[str, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     init_functions: tuple[str, ...] = ()
     python_symbols: tuple[str, ...] = ()
@@ -64,9 +68,9 @@ class Binary:
 
 
 def format_of(head: bytes) -> str:
-    """``ELF``, ``Mach-O``, ``PE``, or an empty string, by the first bytes of a file.
+    """Return the format of a native file by its first 8 bytes: ``ELF``, ``Mach-O``, ``PE``, or an empty string.
 
-    A universal Mach-O file shares its magic number with Java classes, whose next word is at least 45.
+    A universal Mach-O file has the same magic number as a Java class, whose next word is at least 45.
     """
     if head.startswith(b"\x7fELF"):
         return "ELF"
@@ -80,9 +84,9 @@ def format_of(head: bytes) -> str:
 
 
 def read(path: str, data: bytes) -> tuple[Binary, ...]:
-    """Read every slice of a native file; a file that is none gives nothing.
+    """Read every slice of a native file. Any other file has no slices.
 
-    :param path: its name, for the result.
+    :param path: its name in the container.
     :raises Exception: whatever a library raises on a malformed file.
     """
     kind = format_of(data[:8])
@@ -102,7 +106,7 @@ def read(path: str, data: bytes) -> tuple[Binary, ...]:
 
 
 def exports(data: bytes, wanted: frozenset[str]) -> set[str]:
-    """Tell which of the wanted symbols a native file defines for others.
+    """Return the wanted symbols that a native file exports; none for PE, whose imports name their DLL.
 
     :raises Exception: as :func:`read`.
     """
@@ -120,6 +124,6 @@ def exports(data: bytes, wanted: frozenset[str]) -> set[str]:
 
 @functools.cache
 def glibc_symbols() -> frozenset[str]:
-    """List the names that the C library of every Python on Linux exports, from ``glibc_symbols.txt``."""
+    """Return the symbols that glibc's libc and libm export, from ``glibc_symbols.txt``."""
     text = resources.files(__package__).joinpath("glibc_symbols.txt").read_text("utf-8")
     return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))

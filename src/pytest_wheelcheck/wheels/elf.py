@@ -1,4 +1,4 @@
-"""ELF files, read with pyelftools.
+"""Reads ELF files with pyelftools.
 
 Source: the System V ABI, chapters 4 and 5; the psABI supplements for machine numbers and flags.
 """
@@ -14,9 +14,9 @@ from typing import Any
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
-from pytest_wheelcheck.wheels.binary import Binary
+from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_PREFIXES, Binary
 
-#: e_machine and class (bits) to the word that platform tags use.
+#: e_machine and class (bits) to the name in platform tags.
 _MACHINES = {
     ("EM_X86_64", 64): "x86_64",
     ("EM_386", 32): "i686",
@@ -26,68 +26,78 @@ _MACHINES = {
     ("EM_RISCV", 64): "riscv64",
     ("EM_LOONGARCH", 64): "loongarch64",
 }
-#: Machines where glibc takes a missing PT_GNU_STACK for a request (``sysdeps/*/stackinfo.h``, DEFAULT_STACK_PERMS).
-_STACK_BY_DEFAULT = frozenset({"x86_64", "i686", "armv7l", "s390x", "ppc64le"})
-_RELATED = ("Py", "_Py", "_cf")
-_INIT = ("PyInit_", "PyInitU_", "PyModExport_", "_cffi_pypyinit_")
-#: Entries of a dynamic section that are read; a real one has about 40, the libraries of large projects 300.
+#: Machines on which glibc takes a missing PT_GNU_STACK as a request (``sysdeps/*/stackinfo.h``,
+#: DEFAULT_STACK_PERMS).
+_EXECUTABLE_STACK_BY_DEFAULT = frozenset({"x86_64", "i686", "armv7l", "s390x", "ppc64le"})
+#: Symbols of the interpreter and of its modules.
+_PYTHON_OR_INIT = (*PYTHON_PREFIXES, *INIT_PREFIXES)
+#: Maximum number of entries in a dynamic section. Most have about 40, those of large projects 300.
 _MAX_TAGS = 10_000
-#: Bytes of the name of a library or version.
+#: Maximum number of bytes in the name of a symbol, library or version.
 _MAX_NAME = 4096
-#: Dynamic symbols that are read; the largest published libraries have about a million.
+#: Maximum number of dynamic symbols. The largest published libraries have about a million.
 _MAX_SYMBOLS = 20_000_000
 _WEAK = 2
-#: The version number of a symbol that has none (VER_NDX_GLOBAL).
+#: The version number of a symbol without a version (VER_NDX_GLOBAL).
 _GLOBAL = 1
-_DF_TEXTREL, _DF_STATIC_TLS = 0x4, 0x10
+_DF_TEXTREL, _DF_STATIC_TLS, _DF_1_PIE = 0x4, 0x10, 0x08000000
 
 
 def read_elf(path: str, data: bytes) -> Binary:
     """Read an ELF file.
 
-    :raises Exception: whatever pyelftools raises on a malformed file.
+    :raises Exception: any exception of pyelftools on a malformed file.
     """
     elf: Any = ELFFile(io.BytesIO(data))
-    tags = list(_dynamic(elf))
-    flags = next((tag["d_val"] for tag in tags if tag["d_tag"] == "DT_FLAGS"), 0)
-    names = {tag["d_tag"] for tag in tags}
+    tags = list(_dynamic_tags(elf))
+    flags = _tag_value(tags, "DT_FLAGS") or 0
     segments = list(elf.iter_segments())
-    stack = [segment for segment in segments if segment["p_type"] == "PT_GNU_STACK"]
-    loaded = [segment["p_align"] for segment in segments if segment["p_type"] == "PT_LOAD"]
-    kind = _kind(elf, tags, segments)
-    found = set(_symbols(elf, tags, data))
-    symbols = sorted((name, defined) for name, defined in found if name.startswith(_RELATED))
+    stacks = [segment for segment in segments if segment["p_type"] == "PT_GNU_STACK"]
+    alignments = [segment["p_align"] for segment in segments if segment["p_type"] == "PT_LOAD"]
+    machine = _machine(elf)
+    symbols = set(_symbols(elf, tags, data))
+    python = sorted((name, defined) for name, defined in symbols if name.startswith(_PYTHON_OR_INIT))
     return Binary(
         path=path,
         format="ELF",
-        machine=_machine(elf),
-        kind=kind,
-        needed=tuple(tag.needed for tag in tags if tag["d_tag"] == "DT_NEEDED"),
+        machine=machine,
+        kind=_kind(elf, tags, segments),
+        needed=_needed(tags),
         name=next((tag.soname for tag in tags if tag["d_tag"] == "DT_SONAME"), ""),
-        search=tuple(_search(tags)),
-        versions=tuple(_versions(elf, tags, data)),
-        init_functions=tuple(name for name, defined in symbols if defined and name.startswith(_INIT)),
-        python_symbols=tuple(name for name, defined in symbols if not defined and not name.startswith("_cf")),
-        undefined=tuple(sorted(name for name, _ in found if not name.startswith(_RELATED))),
-        alignment=min(loaded, default=0),
-        executable_stack=bool(stack[0]["p_flags"] & 1 if stack else _machine(elf) in _STACK_BY_DEFAULT),
-        text_relocations="DT_TEXTREL" in names or bool(flags & _DF_TEXTREL),
+        search_paths=tuple(_search_paths(tags)),
+        versions=tuple(_needed_versions(elf, tags, data)),
+        init_functions=tuple(name for name, defined in python if defined and name.startswith(INIT_PREFIXES)),
+        python_symbols=tuple(name for name, defined in python if not defined and name.startswith(PYTHON_PREFIXES)),
+        undefined=tuple(sorted(name for name, _ in symbols if not name.startswith(_PYTHON_OR_INIT))),
+        alignment=min(alignments, default=0),
+        executable_stack=bool(stacks[0]["p_flags"] & 1 if stacks else machine in _EXECUTABLE_STACK_BY_DEFAULT),
+        text_relocations=any(tag["d_tag"] == "DT_TEXTREL" for tag in tags) or bool(flags & _DF_TEXTREL),
         static_tls=bool(flags & _DF_STATIC_TLS),
         debug=elf.get_section_by_name(".debug_info") is not None,
     )
 
 
 def needed(path: Path) -> tuple[str, ...]:
-    """List the libraries that an ELF file on disk is linked against (DT_NEEDED), in their order.
+    """Return the libraries that an ELF file on disk is linked against (DT_NEEDED), in order.
 
     :raises OSError: the file cannot be read.
-    :raises Exception: whatever pyelftools raises on a malformed file.
+    :raises Exception: any exception of pyelftools on a malformed file.
     """
     with path.open("rb") as stream:
-        return tuple(tag.needed for tag in _dynamic(ELFFile(stream)) if tag["d_tag"] == "DT_NEEDED")
+        return _needed(_dynamic_tags(ELFFile(stream)))
 
 
-def _dynamic(elf: Any) -> Iterator[Any]:
+def exports_of_elf(data: bytes, wanted: frozenset[str]) -> set[str]:
+    """Return the wanted symbols that an ELF file defines.
+
+    :raises Exception: any exception of pyelftools on a malformed file.
+    """
+    elf: Any = ELFFile(io.BytesIO(data))
+    entries = _symbol_entries(elf, list(_dynamic_tags(elf)), data)
+    return set(wanted.intersection(_string(data, name) for name, _, section in entries if section))
+
+
+def _dynamic_tags(elf: Any) -> Iterator[Any]:
     for segment in elf.iter_segments("PT_DYNAMIC"):
         if not isinstance(segment, DynamicSegment):
             return
@@ -98,11 +108,23 @@ def _dynamic(elf: Any) -> Iterator[Any]:
         return
 
 
-def _search(tags: list[Any]) -> Iterator[str]:
+def _tag_value(tags: list[Any], name: str) -> int | None:
+    return next((tag["d_val"] for tag in tags if tag["d_tag"] == name), None)
+
+
+def _needed(tags: Any) -> tuple[str, ...]:
+    return tuple(tag.needed for tag in tags if tag["d_tag"] == "DT_NEEDED")
+
+
+def _search_paths(tags: list[Any]) -> Iterator[str]:
     for tag in tags:
         if tag["d_tag"] in {"DT_RPATH", "DT_RUNPATH"}:
             text = tag.rpath if tag["d_tag"] == "DT_RPATH" else tag.runpath
             yield from filter(None, text.split(":"))
+
+
+def _byte_order(elf: Any) -> str:
+    return "<" if elf.little_endian else ">"
 
 
 def _machine(elf: Any) -> str:
@@ -113,103 +135,93 @@ def _machine(elf: Any) -> str:
 
 
 def _kind(elf: Any, tags: list[Any], segments: list[Any]) -> str:
-    """Tell a position-independent executable from a library: it asks for an interpreter, or says so in its flags."""
+    """Distinguish a position-independent executable from a library: it has an interpreter, or a flag."""
     if elf["e_type"] == "ET_EXEC":
         return "executable"
     if elf["e_type"] != "ET_DYN":
         return "other"
-    flags = next((tag["d_val"] for tag in tags if tag["d_tag"] == "DT_FLAGS_1"), 0)
     named = any(tag["d_tag"] == "DT_SONAME" for tag in tags)
     interpreter = any(segment["p_type"] == "PT_INTERP" for segment in segments)
-    return "executable" if flags & 0x08000000 or (interpreter and not named) else "library"
+    is_pie = bool((_tag_value(tags, "DT_FLAGS_1") or 0) & _DF_1_PIE)
+    return "executable" if is_pie or (interpreter and not named) else "library"
 
 
-def _versions(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, str]]:
-    """Read the needed versions as the loader does: from the dynamic section, not from a section header."""
-    strings, needs = (_offset(elf, tags, name) for name in ("DT_STRTAB", "DT_VERNEED"))
-    if strings is None or needs is None:
+def _needed_versions(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, str]]:
+    """Read the needed versions like the loader: from the dynamic section, not from a section header."""
+    strings, entry = (_file_offset(elf, tags, name) for name in ("DT_STRTAB", "DT_VERNEED"))
+    if strings is None or entry is None:
         return
-    order = "<" if elf.little_endian else ">"
-    count = next((tag["d_val"] for tag in tags if tag["d_tag"] == "DT_VERNEEDNUM"), 0)
+    order = _byte_order(elf)
+    count = _tag_value(tags, "DT_VERNEEDNUM") or 0
     if count > _MAX_TAGS:
         raise ValueError(f"the table of needed versions has {count} entries")
-    found: dict[tuple[str, str], None] = {}
+    versions: dict[tuple[str, str], None] = {}
     for _ in range(count):
-        _, number, file, first, following = struct.unpack_from(f"{order}2H3I", data, needs)
+        _, auxiliary_count, file, first, following = struct.unpack_from(f"{order}2H3I", data, entry)
         library = _string(data, strings + file)
-        place = needs + first
-        for _ in range(number):
-            _, _, _, name, step = struct.unpack_from(f"{order}I2H2I", data, place)
-            found[library, _string(data, strings + name)] = None
-            if len(found) > _MAX_TAGS:
+        auxiliary = entry + first
+        for _ in range(auxiliary_count):
+            _, _, _, name, step = struct.unpack_from(f"{order}I2H2I", data, auxiliary)
+            versions[library, _string(data, strings + name)] = None
+            if len(versions) > _MAX_TAGS:
                 raise ValueError("the table of needed versions does not end")
-            place += step
+            auxiliary += step
             if not step:
                 break
-        needs += following
+        entry += following
         if not following:
             break
-    yield from found
+    yield from versions
 
 
-def _offset(elf: Any, tags: list[Any], name: str) -> int | None:
-    """Turn the address that a tag gives into an offset in the file."""
+def _file_offset(elf: Any, tags: list[Any], name: str) -> int | None:
+    """Convert the address in a tag to an offset in the file."""
     address = next((tag["d_ptr"] for tag in tags if tag["d_tag"] == name), None)
     return None if address is None else next(iter(elf.address_offsets(address)), None)
 
 
-def _string(data: bytes, place: int) -> str:
-    end = data.find(b"\0", place, place + _MAX_NAME)
+def _string(data: bytes, offset: int) -> str:
+    end = data.find(b"\0", offset, offset + _MAX_NAME)
     if end < 0:
         raise ValueError("a name does not end")
-    return data[place:end].decode("utf-8", "replace")
+    return data[offset:end].decode("utf-8", "replace")
 
 
 def _symbols(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, bool]]:
     """Yield dynamic symbols, and whether the file defines them.
 
-    Of those that it defines, only the ones whose names have to do with Python; of those that it needs, also the ones
-    without a version. Weak symbols that are not defined may be missing, and are left out.
+    Of the defined symbols only those of the interpreter and init functions; of the needed ones also those without a
+    version. Weak symbols that are not defined may be missing, and are left out.
     """
-    related = tuple(name.encode() for name in _RELATED)
-    versions = _offset(elf, tags, "DT_VERSYM")
-    order = "<" if elf.little_endian else ">"
-    for number, (place, info, section) in enumerate(_entries(elf, tags, data)):
+    related = tuple(name.encode() for name in _PYTHON_OR_INIT)
+    versions = _file_offset(elf, tags, "DT_VERSYM")
+    order = _byte_order(elf)
+    for number, (name, info, section) in enumerate(_symbol_entries(elf, tags, data)):
         if section or not number:
-            if number and data.startswith(related, place):
-                yield _string(data, place), True
+            if number and data.startswith(related, name):
+                yield _string(data, name), True
         elif info >> 4 != _WEAK and (
             versions is None
-            or data.startswith(related, place)
+            or data.startswith(related, name)
             or struct.unpack_from(f"{order}H", data, versions + 2 * number)[0] & 0x7FFF <= _GLOBAL
         ):
-            yield _string(data, place), False
+            yield _string(data, name), False
 
 
-def exports_of_elf(data: bytes, wanted: frozenset[str]) -> set[str]:
-    """Tell which of the wanted symbols an ELF file defines.
+def _symbol_entries(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield offset of the name, binding and type, and section of every dynamic symbol.
 
-    :raises Exception: whatever pyelftools raises on a malformed file.
+    Read without pyelftools, which takes seconds for the symbols of a large library.
     """
-    elf: Any = ELFFile(io.BytesIO(data))
-    found = (_string(data, place) for place, _, section in _entries(elf, list(_dynamic(elf)), data) if section)
-    return set(wanted.intersection(found))
-
-
-def _entries(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield place of the name, binding and type, and section of every dynamic symbol.
-
-    Read by hand, since pyelftools takes seconds for the symbols of a large library.
-    """
-    strings, table = (_offset(elf, tags, name) for name in ("DT_STRTAB", "DT_SYMTAB"))
+    strings, table = (_file_offset(elf, tags, name) for name in ("DT_STRTAB", "DT_SYMTAB"))
     if strings is None or table is None:
         return
-    order = "<" if elf.little_endian else ">"
+    order = _byte_order(elf)
     wide = elf.elfclass == 64
     form = struct.Struct(f"{order}IBBHQQ" if wide else f"{order}3I2BH")
     count = _count_symbols(elf, tags, data, order)
     if count > _MAX_SYMBOLS:
-        raise ValueError(f"the table of symbols has {count} entries")
+        raise ValueError(f"the symbol table has {count} entries")
     entries = data[table : table + count * form.size]
     for entry in form.iter_unpack(entries[: len(entries) - len(entries) % form.size]):
         name, info, section = (entry[0], entry[1], entry[3]) if wide else (entry[0], entry[3], entry[5])
@@ -217,22 +229,22 @@ def _entries(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[int, int,
 
 
 def _count_symbols(elf: Any, tags: list[Any], data: bytes, order: str) -> int:
-    """Count the dynamic symbols: by the hash tables, which is the loader's way, or by the section header."""
-    if (place := _offset(elf, tags, "DT_GNU_HASH")) is not None:
-        buckets, first, words, _ = struct.unpack_from(f"{order}4I", data, place)
-        start = place + 16 + words * elf.elfclass // 8
+    """Count the dynamic symbols: by the hash tables, like the loader, or by the section header."""
+    if (table := _file_offset(elf, tags, "DT_GNU_HASH")) is not None:
+        buckets, first, words, _ = struct.unpack_from(f"{order}4I", data, table)
+        start = table + 16 + words * elf.elfclass // 8
         last = max(struct.unpack_from(f"{order}{buckets}I", data, start), default=0) if buckets < len(data) else 0
         if last < first:
             return int(first)
-        place = start + 4 * buckets + 4 * (last - first)
-        while not struct.unpack_from(f"{order}I", data, place)[0] & 1:
-            place += 4
+        chain = start + 4 * buckets + 4 * (last - first)
+        while not struct.unpack_from(f"{order}I", data, chain)[0] & 1:
+            chain += 4
             last += 1
         return int(last) + 1
     section = elf.get_section_by_name(".dynsym")
     if section is not None and section["sh_entsize"]:
         return int(section["sh_size"] // section["sh_entsize"])
-    place = _offset(elf, tags, "DT_HASH")
+    table = _file_offset(elf, tags, "DT_HASH")
     # On s390x the entries of this table have 8 bytes.
     form = f"{order}2Q" if _machine(elf) == "s390x" else f"{order}2I"
-    return 0 if place is None else int(struct.unpack_from(form, data, place)[1])
+    return 0 if table is None else int(struct.unpack_from(form, data, table)[1])

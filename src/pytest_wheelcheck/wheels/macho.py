@@ -1,4 +1,4 @@
-"""Mach-O files, read with macholib.
+"""Reads Mach-O files with macholib.
 
 Source: ``mach-o/loader.h`` and ``mach-o/nlist.h`` of Apple's SDK.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from macholib import mach_o
 from macholib.MachO import MachO
 
-from pytest_wheelcheck.wheels.binary import Binary
+from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_PREFIXES, Binary
 
 _MACHINES = {7: "i386", 7 | 0x01000000: "x86_64", 12 | 0x01000000: "arm64", 18: "ppc", 18 | 0x01000000: "ppc64"}
 _LIBRARIES = frozenset({mach_o.MH_DYLIB, mach_o.MH_BUNDLE})
@@ -25,11 +25,10 @@ _LOADS = {
     mach_o.LC_LAZY_LOAD_DYLIB,
     mach_o.LC_LOAD_WEAK_DYLIB,
 }
-_INIT = ("PyInit_", "PyInitU_", "PyModExport_")
 _N_EXT, _N_TYPE, _N_STAB, _N_WEAK_REF = 0x01, 0x0E, 0xE0, 0x40
-#: The library number of a symbol that may come from anywhere (DYNAMIC_LOOKUP_ORDINAL).
+#: The library number of a symbol that is looked up in every library (DYNAMIC_LOOKUP_ORDINAL).
 _DYNAMIC_LOOKUP = 0xFE
-#: Bytes of the name of a symbol.
+#: Maximum number of bytes in the name of a symbol.
 _MAX_NAME = 4096
 _LC_BUILD_VERSION = 0x32
 _PLATFORM_MACOS = 1
@@ -38,25 +37,25 @@ _PLATFORM_MACOS = 1
 def read_macho(path: str, data: bytes) -> tuple[Binary, ...]:
     """Read every slice of a Mach-O file.
 
-    :raises Exception: whatever macholib raises on a malformed file.
+    :raises Exception: any exception of macholib on a malformed file.
     """
     return tuple(_slice(path, header, data) for header in _headers(data))
 
 
 def _headers(data: bytes) -> list[Any]:
-    # macholib reads from a path only.
+    # macholib only reads from a path.
     with tempfile.NamedTemporaryFile(delete=False) as file:
         file.write(data)
     try:
-        found: Any = MachO(file.name, allow_unknown_load_commands=True)
+        macho: Any = MachO(file.name, allow_unknown_load_commands=True)
     finally:
         Path(file.name).unlink()
-    return list(found.headers)
+    return list(macho.headers)
 
 
 def _slice(path: str, header: Any, data: bytes) -> Binary:
-    needed, weak, search, name, minimum, signed, debug = [], [], [], "", "", False, False
-    symbols: list[tuple[str, bool]] = []
+    needed, weak, search_paths, name, minimum, signed, debug = [], [], [], "", "", False, False
+    python: list[tuple[str, bool]] = []
     undefined: list[str] = []
     for load, command, rest in header.commands:
         kind = load.cmd
@@ -67,7 +66,7 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         elif kind == mach_o.LC_ID_DYLIB:
             name = _text(rest, command.name, load, command)
         elif kind == mach_o.LC_RPATH:
-            search.append(_text(rest, command.path, load, command))
+            search_paths.append(_text(rest, command.path, load, command))
         elif kind == mach_o.LC_VERSION_MIN_MACOSX:
             minimum = _version(int(command.version))
         elif kind == _LC_BUILD_VERSION:
@@ -76,9 +75,11 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         elif kind == mach_o.LC_CODE_SIGNATURE:
             signed = True
         elif kind == mach_o.LC_SYMTAB:
-            found = set(_symbols(command, header, data))
-            symbols = sorted((name, defined) for name, defined in found if name.startswith(("Py", "_Py")))
-            undefined = sorted(name for name, defined in found if not defined and not name.startswith(("Py", "_Py")))
+            symbols = set(_symbols(command, header, data))
+            python = sorted((symbol, defined) for symbol, defined in symbols if symbol.startswith(PYTHON_PREFIXES))
+            undefined = sorted(
+                symbol for symbol, defined in symbols if not defined and not symbol.startswith(PYTHON_PREFIXES)
+            )
         elif kind in {mach_o.LC_SEGMENT, mach_o.LC_SEGMENT_64}:
             debug = debug or bytes(command.segname).rstrip(b"\0") == b"__DWARF"
     file_type = int(header.header.filetype)
@@ -90,9 +91,9 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         needed=tuple(needed),
         weak=tuple(weak),
         name=name,
-        search=tuple(search),
-        init_functions=tuple(name for name, defined in symbols if defined and name.startswith(_INIT)),
-        python_symbols=tuple(name for name, defined in symbols if not defined),
+        search_paths=tuple(search_paths),
+        init_functions=tuple(symbol for symbol, defined in python if defined and symbol.startswith(INIT_PREFIXES)),
+        python_symbols=tuple(symbol for symbol, defined in python if not defined),
         undefined=tuple(undefined),
         minimum_os=minimum,
         signed=signed,
@@ -106,7 +107,7 @@ def _text(rest: bytes, offset: int, load: Any, command: Any) -> str:
 
 
 def _version(number: int) -> str:
-    """Read a version as the loader has it: 16 bits major, 8 minor, 8 patch."""
+    """Format a packed version: 16 bits major, 8 bits minor, 8 bits patch."""
     return f"{number >> 16}.{number >> 8 & 0xFF}"
 
 
@@ -120,39 +121,39 @@ def _build_version(command: Any, rest: Any, endian: str) -> tuple[int, int]:
 def _symbols(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, bool]]:
     """Yield external symbols, and whether the file defines them (nlist.h).
 
-    Those whose names have to do with Python, and those that are needed from no library in particular.
+    Only those of the interpreter, and those that are looked up in every library.
     """
     two_levels = int(header.header.flags) & mach_o.MH_TWOLEVEL
-    for name, kind, flags in _entries(command, header, data):
+    for name, kind, flags in _symbol_entries(command, header, data):
         defined = bool(kind & _N_TYPE)
         anywhere = bool(two_levels) and not defined and flags >> 8 & 0xFF == _DYNAMIC_LOOKUP
-        if (anywhere or name.startswith(("Py", "_Py"))) and (defined or not flags & _N_WEAK_REF):
+        if (anywhere or name.startswith(PYTHON_PREFIXES)) and (defined or not flags & _N_WEAK_REF):
             yield name, defined
 
 
 def exports_of_macho(data: bytes, wanted: frozenset[str]) -> set[str]:
-    """Tell which of the wanted symbols some slice of a Mach-O file defines.
+    """Return the wanted symbols that any slice of a Mach-O file defines.
 
-    :raises Exception: whatever macholib raises on a malformed file.
+    :raises Exception: any exception of macholib on a malformed file.
     """
     return {
         name
         for header in _headers(data)
         for load, command, _ in header.commands
         if load.cmd == mach_o.LC_SYMTAB
-        for name, kind, _ in _entries(command, header, data)
+        for name, kind, _ in _symbol_entries(command, header, data)
         if kind & _N_TYPE and name in wanted
     }
 
 
-def _entries(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, int, int]]:
-    """Yield name without its underscore, type and flags of the external symbols."""
+def _symbol_entries(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, int, int]]:
+    """Yield name (without its underscore), type and flags of the external symbols."""
     start = header.offset + int(command.stroff)
     strings = data[start : start + int(command.strsize)]
     wide = header.MH_MAGIC in {mach_o.MH_MAGIC_64, mach_o.MH_CIGAM_64}
     form = struct.Struct(f"{header.endian}I2BH{'Q' if wide else 'I'}")
-    place = header.offset + int(command.symoff)
-    table = data[place : place + int(command.nsyms) * form.size]
+    offset = header.offset + int(command.symoff)
+    table = data[offset : offset + int(command.nsyms) * form.size]
     for name, kind, _, flags, _ in form.iter_unpack(table[: len(table) - len(table) % form.size]):
         if not kind & _N_EXT or kind & _N_STAB or not strings.startswith(b"_", name):
             continue

@@ -1,6 +1,6 @@
-"""PE files (Windows), read with pefile.
+"""Reads PE files (Windows) with pefile.
 
-Source: Microsoft, «PE Format».
+Source: Microsoft, "PE Format".
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from typing import Any
 
 import pefile
 
-from pytest_wheelcheck.wheels.binary import Binary
+from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_PREFIXES, Binary
 
 _MACHINES = {0x8664: "amd64", 0x14C: "x86", 0xAA64: "arm64", 0x1C4: "arm32"}
-_INIT = ("PyInit_", "PyInitU_", "PyModExport_", "_cffi_pypyinit_")
 _DLL, _EXECUTABLE = 0x2000, 0x0002
 
 
 def read_pe(path: str, data: bytes) -> Binary:
     """Read a PE file.
 
-    :raises Exception: whatever pefile raises on a malformed file.
+    :raises Exception: any exception of pefile on a malformed file.
     """
     pe: Any = pefile.PE(data=data, fast_load=True)
     try:
@@ -46,8 +45,8 @@ def read_pe(path: str, data: bytes) -> Binary:
             kind="library" if flags & _DLL else "executable" if flags & _EXECUTABLE else "other",
             needed=tuple(dict.fromkeys([*imports, *delayed])),
             weak=tuple(dict.fromkeys(delayed)),
-            init_functions=tuple(name for name in names if name.startswith(_INIT)),
-            python_symbols=tuple(sorted(name for name in imported if name.startswith(("Py", "_Py")))),
+            init_functions=tuple(name for name in names if name.startswith(INIT_PREFIXES)),
+            python_symbols=tuple(sorted(name for name in imported if name.startswith(PYTHON_PREFIXES))),
             debug=any(section.Name.startswith((b"/", b".debug")) for section in pe.sections),
         )
     finally:

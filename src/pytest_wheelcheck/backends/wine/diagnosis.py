@@ -40,10 +40,10 @@ def blame(said: str) -> str:
     if found := _STUB.search(said):
         what = f"Wine does not implement {found['name']}, which was called here"
     else:
-        from pytest_wheelcheck.checks.windows import is_of_windows
+        from pytest_wheelcheck.checks.windows import is_system_library
 
         for library, needing in missing(said):
-            if is_of_windows(library):
+            if is_system_library(library):
                 what = f"Wine does not have {library}, a part of Windows that {needing} needs"
                 break
     if not what:

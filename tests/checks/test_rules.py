@@ -21,18 +21,19 @@ from packaging.tags import Tag
 from checks.objects import make_elf, make_fat, make_macho, make_pe
 from checks.samples import INIT, LINUX_SUFFIX, linux, macos, musl, native, pure, windows
 from pytest_wheelcheck.checks import CheckResult, run_checks, select_checks
-from pytest_wheelcheck.checks.audit import Policy, Verdict, platform_parts
-from pytest_wheelcheck.checks.base import Check, Contents, systems
-from pytest_wheelcheck.checks.child import ImpossibleHereError
+from pytest_wheelcheck.checks.check import Check
+from pytest_wheelcheck.checks.contents import Contents, systems
 from pytest_wheelcheck.checks.extensions import suffixes
-from pytest_wheelcheck.checks.linux import judge
-from pytest_wheelcheck.checks.metadata import admitted_versions, same_version
+from pytest_wheelcheck.checks.linux import unmet_requirements
+from pytest_wheelcheck.checks.metadata import same_version, versions_of_tag
+from pytest_wheelcheck.checks.parser_client import ImpossibleHereError
+from pytest_wheelcheck.checks.policies import Policy, PolicyAnalysis, libc_and_architecture
 from pytest_wheelcheck.errors import ProcessError, UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.wheels.binary import Binary, format_of, read
 from pytest_wheelcheck.wheels.elf import needed
 from pytest_wheelcheck.wheels.reader import open_wheel
-from pytest_wheelcheck.wheels.record import parse_record
+from pytest_wheelcheck.wheels.record_file import parse_record
 
 needs_auditwheel = pytest.mark.skipif(sys.platform == "win32", reason="auditwheel cannot be installed on Windows")
 
@@ -47,7 +48,7 @@ def run(path: Path, tmp_path: Path, *codes: str) -> list[CheckResult]:
 
 def messages(path: Path, tmp_path: Path, code: str) -> list[str]:
     (result,) = run(path, tmp_path, code)
-    assert not result.broken, result.broken
+    assert not result.error, result.error
     return [finding.message for finding in result.findings]
 
 
@@ -94,7 +95,7 @@ def test_a_check_that_raises_is_an_error_and_keeps_what_it_found(tmp_path: Path,
     result = row.run(Contents(tmp_path))
     assert result.outcome is Outcome.ERROR
     assert result.stops_install
-    assert words in result.broken
+    assert words in result.error
     assert [finding.message for finding in result.findings] == ["first"]
 
 
@@ -105,7 +106,7 @@ def test_what_this_host_cannot_by_nature_is_skipped(tmp_path: Path) -> None:
 
     row = Check(code="WHL000", slug="x", title="", problem="", reason="", fix="", source="", function=function)
     result = row.run(Contents(tmp_path))
-    assert (result.outcome, result.skipped, result.broken) == (Outcome.SKIPPED, "not on this system", "")
+    assert (result.outcome, result.skip_reason, result.error) == (Outcome.SKIPPED, "not on this system", "")
 
 
 def test_many_findings_are_told_in_few_words(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_malformed_elf_is_never_passed(tmp_path: Path, kind: str) -> None:
     assert {result.outcome for result in results} & {Outcome.FAILED, Outcome.ERROR}, results
     if results[1].findings:
         assert results[0].outcome is Outcome.ERROR
-        assert "auditwheel was not asked" in results[0].broken
+        assert "auditwheel was not run" in results[0].error
 
 
 @pytest.mark.parametrize("kind", MALFORMED_MACHO)
@@ -226,7 +227,7 @@ def test_elf_of_every_machine(machine: str) -> None:
         kind="library",
         needed=("libm.so.6", "libc.so.6"),
         name="libx.so.1",
-        search=("$ORIGIN", "/opt"),
+        search_paths=("$ORIGIN", "/opt"),
         versions=(("libc.so.6", "GLIBC_2.2.5"),),
         init_functions=("PyInit_a",),
         python_symbols=("PyInit_b",),
@@ -256,7 +257,12 @@ def test_both_slices_and_both_ways_to_say_the_oldest_macos() -> None:
     }
     old, new = read("x.so", make_fat(slices))
     assert (old.machine, old.minimum_os, old.weak) == ("x86_64", "10.9", ("/usr/lib/w.dylib",))
-    assert (new.machine, new.minimum_os, new.search, new.name) == ("arm64", "12.3", ("@loader_path/x",), "@rpath/me")
+    assert (new.machine, new.minimum_os, new.search_paths, new.name) == (
+        "arm64",
+        "12.3",
+        ("@loader_path/x",),
+        "@rpath/me",
+    )
     assert (new.init_functions, new.kind, new.signed) == (INIT, "library", True)
 
 
@@ -284,10 +290,10 @@ def test_pe_of_every_machine(machine: str) -> None:
     ],
 )
 def test_the_parts_of_linux_tags(platform: str, parts: tuple[str, str] | None) -> None:
-    assert platform_parts(platform) == parts
+    assert libc_and_architecture(platform) == parts
 
 
-def verdict(overall: str, *, libraries: tuple[tuple[str, str], ...] = ()) -> Verdict:
+def analysis(overall: str, *, libraries: tuple[tuple[str, str], ...] = ()) -> PolicyAnalysis:
     def policy(name: str, priority: int, *versions: str) -> Policy:
         return Policy(
             name=name, aliases=(), priority=priority, versions={"GLIBC": versions}, libraries=libraries, symbols=()
@@ -298,8 +304,12 @@ def verdict(overall: str, *, libraries: tuple[tuple[str, str], ...] = ()) -> Ver
         policy("manylinux_2_31_x86_64", 61, "GLIBC_2.28", "GLIBC_2.29", "GLIBC_2.31"),
         policy("manylinux_2_28_x86_64", 64, "GLIBC_2.28"),
     )
-    return Verdict(
-        libc="glibc", architecture="x86_64", overall=overall, machine="manylinux_2_28_x86_64", policies=policies
+    return PolicyAnalysis(
+        libc="glibc",
+        architecture="x86_64",
+        best=overall,
+        best_for_instructions="manylinux_2_28_x86_64",
+        policies=policies,
     )
 
 
@@ -321,7 +331,7 @@ def test_the_policy_of_the_tag_against_that_of_the_content(
     overall: str, version: str, platform: str, earned: bool
 ) -> None:
     file = Binary(path="x.so", format="ELF", machine="x86_64", versions=(("libc.so.6", version),))
-    assert (not judge(verdict(overall), platform, [file])) == earned
+    assert (not unmet_requirements(analysis(overall), platform, [file])) == earned
 
 
 @needs_auditwheel
@@ -333,7 +343,7 @@ def test_offending_versions_and_libraries_are_named_with_their_files(tmp_path: P
     )
     (message,) = messages(path, tmp_path, "WHL301")
     file = f"pkg/_native{LINUX_SUFFIX}"
-    assert message.startswith("manylinux_2_17_x86_64 is not earned; the content earns linux_x86_64: ")
+    assert message.startswith("the files meet only linux_x86_64, not manylinux_2_17_x86_64: ")
     assert f"{file} needs GLIBC_2.34 of libc.so.6" in message
     assert f"{file} needs GLIBCXX_3.4.29 of libstdc++.so.6" in message
     assert f"{file} needs libpq.so.5, which is neither allowed nor bundled" in message
@@ -367,7 +377,7 @@ def test_both_names_of_musl_are_right(tmp_path: Path) -> None:
 def test_glibc_in_a_musllinux_wheel(tmp_path: Path) -> None:
     path = musl(tmp_path / "dist", needed=("libc.so.6",), versions=(("libc.so.6", "GLIBC_2.17"),))
     (message,) = messages(path, tmp_path, "WHL304")
-    assert "libc.so.6, which is glibc's" in message
+    assert "libc.so.6 of glibc" in message
 
 
 # macOS ----------------------------------------------------------------------------------------------------------------
@@ -447,7 +457,7 @@ def test_libraries_are_followed_and_other_programs_are_not(tmp_path: Path) -> No
     }
     path = windows(tmp_path / "dist", files, needed=("A.dll", "python311.dll"))
     assert messages(path, tmp_path, "WHL503") == [
-        "pkg.libs/b.dll needs missing.dll, which is neither Windows', nor Python's, nor in the wheel"
+        "pkg.libs/b.dll needs missing.dll, which is not part of Windows, of Python, or of the wheel"
     ]
     (message,) = messages(path, tmp_path, "WHL501")
     assert message.startswith("pkg.libs/b.dll is for x86")
@@ -529,9 +539,9 @@ def test_init_functions_of_packages_and_of_the_newer_protocol(tmp_path: Path) ->
      ("py2", "none", "2.0.0", "2.40.39"), ("cp314", "cp314t", "3.14.0", "3.14.39")],
 )  # fmt: skip
 def test_versions_that_a_tag_admits(interpreter: str, abi: str, first: str, last: str) -> None:
-    versions = admitted_versions(interpreter, abi)
+    versions = versions_of_tag(interpreter, abi)
     assert (versions[0], versions[-1]) == (first, last)
-    assert admitted_versions("xx", "none") == []
+    assert versions_of_tag("xx", "none") == []
 
 
 def test_same_versions() -> None:
@@ -609,12 +619,12 @@ def test_tags_of_every_kind_are_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
-        (b"\xff", "it is not UTF-8"),
-        (b'"a\n', "it is no CSV"),
+        (b"\xff", "not valid UTF-8"),
+        (b'"a\n', "not valid CSV"),
     ],
 )
 def test_a_record_that_cannot_be_read(data: bytes, fault: str) -> None:
-    assert fault in parse_record(data).fault
+    assert fault in parse_record(data).error
 
 
 @pytest.mark.parametrize(
@@ -624,22 +634,22 @@ def test_a_record_that_cannot_be_read(data: bytes, fault: str) -> None:
         ("a,b,c,d", "4 fields"),
         ("a,nothing,1", "algorithm=digest"),
         ("a,sha256=???,1", "base64"),
-        ("a,sha256=AAAA,many", "no number"),
-        ("a,sha256=AAAA,-1", "no number"),
-        ("a,sha256=AAAA," + "9" * 30, "no number"),
+        ("a,sha256=AAAA,many", "not a number"),
+        ("a,sha256=AAAA,-1", "not a number"),
+        ("a,sha256=AAAA," + "9" * 30, "not a number"),
     ],
 )
 def test_lines_of_record_that_are_malformed(line: str, fault: str) -> None:
-    (found,) = parse_record(line.encode()).lines
-    assert fault in found.fault
+    (found,) = parse_record(line.encode()).entries
+    assert fault in found.error
 
 
 def test_lines_of_record_as_they_should_be() -> None:
     record = parse_record(b'"a,b.py",sha256=AAAA,3\r\n\r\nRECORD,,\r\n')
-    first, second = record.lines
+    first, second = record.entries
     assert (first.path, first.algorithm, first.digest, first.size) == ("a,b.py", "sha256", b"\0\0\0", 3)
     assert (second.path, second.algorithm, second.size) == ("RECORD", "", None)
-    assert not first.fault + second.fault + record.fault
+    assert not first.error + second.error + record.error
 
 
 # Systems --------------------------------------------------------------------------------------------------------------
@@ -673,8 +683,8 @@ def test_symbols_of_bundled_libraries_are_found(tmp_path: Path) -> None:
     files["pkg.libs/libbar-1.so"] = make_elf(imports=("lost",), soname="libbar-1.so")
     path = needing(tmp_path / "dist", "foo", "bar", needed=("libfoo-1.so", "libc.so.6"), files=files)
     assert messages(path, tmp_path, "WHL609") == [
-        f"pkg/_native{LINUX_SUFFIX} (x86_64) needs bar, which nothing that it is linked against has",
-        "pkg.libs/libbar-1.so (x86_64) needs lost, which nothing that it is linked against has",
+        f"pkg/_native{LINUX_SUFFIX} (x86_64) needs bar, which no linked library provides",
+        "pkg.libs/libbar-1.so (x86_64) needs lost, which no linked library provides",
     ]
 
 
@@ -700,7 +710,7 @@ def test_an_underlinked_mathematical_function_is_found_in_the_interpreter_s_libr
 def test_symbols_of_macos_that_may_come_from_anywhere(tmp_path: Path) -> None:
     path = macos(tmp_path / "dist", anywhere=("lost", "PyLong_FromLong"))
     assert messages(path, tmp_path, "WHL609") == [
-        "pkg/_native.cpython-311-darwin.so (arm64) needs lost, which nothing that it is linked against has"
+        "pkg/_native.cpython-311-darwin.so (arm64) needs lost, which no linked library provides"
     ]
     files: dict[str, bytes | str] = {"pkg/.dylibs/libfoo.dylib": make_macho(kind=6, exports=("lost",))}
     assert messages(macos(tmp_path / "more", files, anywhere=("lost",)), tmp_path, "WHL609") == []
@@ -732,7 +742,7 @@ def test_without_the_renderer_the_outcome_names_the_extra(tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "readme_renderer", None)
     found = {result.check.code: result for result in run(pure(tmp_path / "rst", description="Title\n==\n"), tmp_path)}
     assert found["WHL218"].outcome is Outcome.SKIPPED
-    assert "install pytest-wheelcheck[readme]" in found["WHL218"].skipped
+    assert "install pytest-wheelcheck[readme]" in found["WHL218"].skip_reason
     markdown = pure(tmp_path / "md", metadata_extra="Description-Content-Type: text/markdown", description="# Title")
     found = {result.check.code: result for result in run(markdown, tmp_path)}
     assert found["WHL218"].outcome is Outcome.PASSED
@@ -749,7 +759,7 @@ def test_a_native_file_that_was_changed_is_told(tmp_path: Path) -> None:
     path = native(tmp_path / "dist", module, LINUX_SUFFIX, "cp311-cp311-manylinux_2_17_x86_64", record=record)
     found = {result.check.code: result for result in run(path, tmp_path)}
     name = f"pkg/_native{LINUX_SUFFIX}"
-    assert [one.message for one in found["WHL125"].findings] == [f"{name} has another sha256 than RECORD says"]
+    assert [one.message for one in found["WHL125"].findings] == [f"the sha256 of {name} differs from RECORD"]
 
 
 def test_a_stronger_digest_of_a_native_file_is_looked_at(tmp_path: Path) -> None:
@@ -768,7 +778,7 @@ def test_digests_do_not_depend_on_the_reader(tmp_path: Path, monkeypatch: pytest
     def dead(path: Path) -> NoReturn:
         raise ProcessError("the reader ended")
 
-    monkeypatch.setattr("pytest_wheelcheck.checks.base.read_binaries", dead)
+    monkeypatch.setattr("pytest_wheelcheck.checks.contents.read_binaries", dead)
     found = {result.check.code: result for result in run(linux(tmp_path / "dist"), tmp_path)}
     assert found["WHL125"].outcome is found["WHL113"].outcome is Outcome.PASSED
     assert found["WHL601"].outcome is Outcome.ERROR

@@ -1,0 +1,188 @@
+"""The program that :mod:`~pytest_wheelcheck.checks.parser_client` runs: the parsers of other projects.
+
+``python -m pytest_wheelcheck.checks.parser_process binaries WHEEL ANSWER``
+``python -m pytest_wheelcheck.checks.parser_process rendering WHEEL ANSWER``
+``python -m pytest_wheelcheck.checks.parser_process policies WHEEL ANSWER LIBC:ARCHITECTURE…``
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_wheelcheck.checks.parser_client import NOT_INSTALLED, may_be_native
+from pytest_wheelcheck.errors import WheelError
+from pytest_wheelcheck.wheels.binary import Binary, exports, format_of, glibc_symbols, read
+from pytest_wheelcheck.wheels.container import Container, Member
+from pytest_wheelcheck.wheels.dist_info import read_metadata
+from pytest_wheelcheck.wheels.inspection import inspect
+
+#: Bytes of memory that the parsers may use for any wheel, and for each unpacked byte of it in addition.
+MEMORY, MEMORY_PER_BYTE = 2 << 30, 3
+#: Maximum size of one native file in bytes.
+_MAX_BINARY = 4 << 30
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do one task. The arguments are described in the docstring of the module."""
+    try:
+        return run_task(*arguments)
+    except ImportError as error:
+        sys.stderr.write(f"{error}\n")
+        return NOT_INSTALLED
+
+
+def run_task(task: str, wheel: str, answer_file: str, *arguments: str) -> int:
+    """Do one task and write its answer."""
+    container = inspect(Path(wheel))
+    limit_memory(MEMORY + MEMORY_PER_BYTE * sum(member.size for member in container.members))
+    if task == "binaries":
+        digests: dict[str, str] = {}
+        binaries = drop_resolved_symbols(container, list(find_binaries(container, digests)))
+        answer: list[Any] = [[dataclasses.asdict(binary) for binary in binaries], digests]
+    elif task == "rendering":
+        answer = [_render_description(container)]
+    else:
+        answer = [_analyze_policies(Path(wheel), *pair.split(":")) for pair in arguments]
+    partial = Path(answer_file).with_suffix(".part")
+    partial.write_text(json.dumps(answer), "utf-8")
+    partial.replace(answer_file)
+    return 0
+
+
+def limit_memory(limit: int) -> None:
+    """Limit the address space of this process, on systems that can."""
+    if sys.platform != "win32":
+        import resource  # Unix only
+
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _render_description(container: Container) -> str:
+    """Render a description like the package index, and return the renderer's errors."""
+    import io
+
+    from readme_renderer import rst
+
+    metadata_file = next(member for member in container.files if member.name.endswith(".dist-info/METADATA"))
+    metadata = read_metadata(container, metadata_file.name.removesuffix("/METADATA"))
+    log = io.StringIO()
+    if rst.render(metadata.get("description", ""), stream=log) is not None:
+        return ""
+    prefix = "<string>:"
+    lines = [line.removeprefix(prefix) for line in log.getvalue().splitlines() if line.startswith(prefix)]
+    return "the description cannot be rendered" + "".join(f"; line {line}" for line in lines[:5])
+
+
+def find_binaries(container: Container, digests: dict[str, str]) -> Iterator[Binary]:
+    """Read all native files. An exception of a library becomes the error of that file.
+
+    :param digests: gets the hexadecimal sha256 of each file that could be unpacked, so that it is unpacked only once.
+    """
+    for member in container.files:
+        if may_be_native(member) and (file_format := format_of(container.head(member, 8))):
+            yield from _read_binary(container, member, file_format, digests)
+
+
+def drop_resolved_symbols(container: Container, binaries: list[Binary]) -> Iterator[Binary]:
+    """Remove the undefined symbols that the C library or another file of the wheel defines."""
+    system = {"ELF": glibc_symbols(), "Mach-O": frozenset[str](), "PE": frozenset[str]()}
+    missing = {name for binary in binaries for name in binary.undefined if name not in system[binary.format]}
+    defined: set[str] = set()
+    # Libraries that a repair tool bundled come first: they define nearly all.
+    paths = sorted(
+        {binary.path for binary in binaries if not binary.error}, key=lambda path: (not _is_bundled(path), path)
+    )
+    for path in paths:
+        member = container.find(path)
+        if not missing:
+            break
+        if member is not None:
+            exported = exports(container.read(member, limit=_MAX_BINARY), frozenset(missing))
+            defined |= exported
+            missing -= exported
+    for binary in binaries:
+        known = system[binary.format] | defined
+        yield dataclasses.replace(binary, undefined=tuple(name for name in binary.undefined if name not in known))
+
+
+def _is_bundled(path: str) -> bool:
+    return any(part.endswith(".libs") or part == ".dylibs" for part in path.split("/"))
+
+
+def _read_binary(container: Container, member: Member, file_format: str, digests: dict[str, str]) -> Iterable[Binary]:
+    try:
+        data = container.read(member, limit=_MAX_BINARY)
+        digests[member.name] = hashlib.sha256(data).hexdigest()
+        return read(member.name, data)
+    except WheelError as error:
+        reason = error.message
+    except ImportError:
+        raise  # not a defect of the file
+    except Exception as error:  # noqa: BLE001 - the libraries raise anything on malformed files; it becomes a finding
+        reason = f"{type(error).__name__}: {error}"
+    return (Binary(path=member.name, format=file_format, error=" ".join(reason.split())[:500] or "unreadable"),)
+
+
+def _analyze_policies(wheel: Path, libc: str, architecture: str) -> dict[str, Any]:
+    from auditwheel.architecture import Architecture
+    from auditwheel.error import NonPlatformWheelError
+    from auditwheel.libc import Libc
+    from auditwheel.wheel_abi import analyze_wheel_abi
+
+    answer: dict[str, Any] = {"libc": libc, "architecture": architecture}
+    if architecture not in {member.value for member in Architecture}:
+        return {**answer, "unavailable": f"auditwheel does not support {architecture}"}
+    # maturin links musllinux wheels against libc.so, the name in musl's own linker script.
+    exclude = frozenset({"libc.so"} if libc == "musl" else ())
+    try:
+        analysis = analyze_wheel_abi(
+            Libc.MUSL if libc == "musl" else Libc.GLIBC,
+            Architecture(architecture),
+            wheel,
+            exclude,
+            disable_isa_ext_check=False,
+            allow_graft=False,
+            args_ldpaths="",  # otherwise it searches the libraries of this host
+        )
+    except NonPlatformWheelError as error:
+        return {**answer, "unavailable": " ".join(str(error).split())}
+    return {
+        **answer,
+        "best": analysis.overall_policy.name,
+        "best_for_instructions": analysis.machine_policy.name,
+        "policies": [_policy(analysis, policy) for policy in analysis.policies],
+    }
+
+
+def _policy(analysis: Any, policy: Any) -> dict[str, Any]:
+    return {
+        "name": policy.name,
+        "aliases": policy.aliases,
+        "priority": policy.priority,
+        "versions": {
+            prefix: sorted(f"{prefix}_{number}" for number in numbers)
+            for prefix, numbers in policy.symbol_versions.items()
+        },
+        "libraries": sorted(
+            (path.as_posix(), library)
+            for path, references in analysis.full_external_refs.items()
+            for library in references[policy.name].libs
+        ),
+        "symbols": sorted(
+            (library, symbol)
+            for library, symbols in analysis.external_refs[policy.name].blacklist.items()
+            for symbol in symbols
+        ),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
