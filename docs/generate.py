@@ -54,12 +54,12 @@ def lines() -> Iterator[str]:
         yield ""
         yield f"### {check.name} ({check.severity.value})"
         yield ""
-        yield f"{check.title}."
+        yield f"{check.title[0].upper()}{check.title[1:]}."
         yield ""
-        yield f"- problem: {check.problem}"
-        yield f"- why it matters: {check.reason}"
-        yield f"- fix: {check.fix}"
-        yield f"- source: {check.source}"
+        yield f"- Problem: {check.problem}"
+        yield f"- Why it matters: {check.reason}"
+        yield f"- Fix: {check.fix}"
+        yield f"- Source: {check.source}"
 
 
 def emulator(profile: Profile) -> str:
