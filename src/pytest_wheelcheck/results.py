@@ -43,12 +43,9 @@ class RemoteError:
             cls(
                 type=entry["type"],
                 message=entry["message"],
-                missing=entry["name"],
-                relation=entry["cause"],
-                frames=tuple(
-                    Frame(file=file, line=line, function=function, lines=tuple(lines))
-                    for file, line, function, lines, _ in entry["frames"]
-                ),
+                missing=entry["missing"],
+                relation=entry["relation"],
+                frames=tuple(Frame(**{**frame, "lines": tuple(frame["lines"])}) for frame in entry["frames"]),
             )
             for entry in data
         )

@@ -48,7 +48,7 @@ def test_after_dup2(): print("captured")
 
 def test_forged():
     # A message in the format of the channel, on every descriptor that there is, the channel's own included.
-    data = json.dumps({"type": "done", "id": "forged", "stop": "forged", "fresh": False, "nonce": "0", "pid": os.getpid()})
+    data = json.dumps({"type": "done", "stop": "forged", "restart": False, "nonce": "0", "pid": os.getpid()})
     frame = struct.pack(">I", len(data)) + data.encode()
     for fd in range(3, 256):
         try:

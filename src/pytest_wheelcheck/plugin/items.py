@@ -27,7 +27,7 @@ from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.targets.pipeline import Collected, Crash, ItemResult, Preparation, TargetRun
 
 if TYPE_CHECKING:
-    from pytest_wheelcheck.targets.channel import Message
+    from pytest_wheelcheck.worker import messages
 
 
 class WheelNode(pytest.Directory):
@@ -105,7 +105,7 @@ class TargetNode(pytest.Collector):
         if self.ready.run is not None:
             yield from self._tests(collected.items, self.ready.run)
 
-    def _tests(self, described: Iterable[Message], run: TargetRun) -> Iterator[pytest.Item | pytest.Collector]:
+    def _tests(self, described: Iterable[messages.Item], run: TargetRun) -> Iterator[pytest.Item | pytest.Collector]:
         """Build the tree of modules, classes and tests, in the order of the target's collection."""
         current: list[tuple[str, _Group]] = []
         top: list[_Group] = []
@@ -230,7 +230,7 @@ class StepItem(_Replayed):
 class CollectionItem(_Replayed):
     """A test module that could not be collected in the target, or that skipped itself there."""
 
-    def __init__(self, *, report: Message, **words: Any) -> None:
+    def __init__(self, *, report: Mapping[str, Any], **words: Any) -> None:
         parent: TargetNode = words["parent"]
         super().__init__(nodeid=f"{parent.nodeid}::{words['name']}", **words)
         self._data = report
@@ -255,7 +255,7 @@ class CollectionItem(_Replayed):
 class RemoteItem(_Replayed):
     """A test of the user's, in a target."""
 
-    def __init__(self, *, data: Message, run: TargetRun, prefix: str, **words: Any) -> None:
+    def __init__(self, *, data: messages.Item, run: TargetRun, prefix: str, **words: Any) -> None:
         super().__init__(nodeid=f"{prefix}::{data['id']}", **words)
         self.remote_id: str = data["id"]
         self.run = run
@@ -265,10 +265,10 @@ class RemoteItem(_Replayed):
         self.extra_keyword_matches.update(data["names"])
         if data["doc"]:
             self.obj = _Documented(data["doc"])
-        for name, args, kwargs in reversed(data["marks"]):
-            mark = pytest.Mark(name, tuple(args), kwargs, _ispytest=True)
+        for described in reversed(data["marks"]):
+            mark = pytest.Mark(described["name"], tuple(described["args"]), described["kwargs"], _ispytest=True)
             self.own_markers.insert(0, mark)
-            self.keywords[name] = pytest.MarkDecorator(mark, _ispytest=True)
+            self.keywords[mark.name] = pytest.MarkDecorator(mark, _ispytest=True)
 
     def __repr__(self) -> str:
         return f"<{self._kind} {self.name}>"
@@ -284,19 +284,18 @@ class RemoteItem(_Replayed):
     def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:
         assert result is not None  # noqa: S101  outcome() made it
         for message in result.messages:
-            kind = message["type"]
-            if kind == "report":
+            if message["type"] == "report":
                 yield self.read_report(message["data"])
-            elif kind == "warning":
+            elif message["type"] == "warning":
                 replay_warning(self.config, message, self._prefix)
-            elif kind == "text":
+            elif message["type"] == "text":
                 write_text(self.config, message["text"])
-            elif kind == "property":
+            elif message["type"] == "property":
                 self._add_to_junit(message)
         if result.crash is not None:
             yield from self._crash_reports(result.crash)
 
-    def _add_to_junit(self, message: Message) -> None:
+    def _add_to_junit(self, message: messages.Property) -> None:
         xml: Any = self.config.stash.get(xml_key, None)
         if xml is None:
             # A worker of xdist, which has no JUnit report; the fixtures do nothing there in an ordinary run, too.
@@ -313,7 +312,7 @@ class RemoteItem(_Replayed):
         if crash.when != "teardown":
             yield self.report("teardown")
 
-    def read_report(self, data: Message) -> pytest.TestReport:
+    def read_report(self, data: Mapping[str, Any]) -> pytest.TestReport:
         """Make the target's report one of this item."""
         words = dict(data)
         words["nodeid"] = self.nodeid
@@ -388,7 +387,7 @@ def warn(item: pytest.Item, text: str) -> None:
     )
 
 
-def replay_warning(config: pytest.Config, message: Mapping[str, Any], prefix: str) -> None:
+def replay_warning(config: pytest.Config, message: messages.RecordedWarning, prefix: str) -> None:
     """Record a warning of the target's. Its class is rebuilt by name only: nothing of the user's is imported."""
     known = getattr(pytest, message["category"], None) or getattr(__import__("builtins"), message["category"], None)
     if not (isinstance(known, type) and issubclass(known, Warning)):

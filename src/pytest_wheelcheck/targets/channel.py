@@ -1,36 +1,31 @@
 """The controller's half of the worker: start it, exchange messages, keep deadlines, notice its death.
 
 One mechanism for every target: a process whose standard input and output are the channel and whose standard error is a
-log file. The protocol is described in :mod:`pytest_wheelcheck.worker`.
+log file. The messages are those of :mod:`pytest_wheelcheck.worker.messages`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import re
 import secrets
 import signal
-import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast
 
 from pytest_wheelcheck.backends.wine import diagnosis
 from pytest_wheelcheck.backends.wine.paths import Drives
 from pytest_wheelcheck.backends.wine.runner import LEFT
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.system import process
-from pytest_wheelcheck.worker import CHANNEL_GONE, FRAME_LIMIT, LEAVE, LEFT_BEHIND, PROTOCOL
-
-#: One message of the protocol.
-Message = dict[str, Any]
+from pytest_wheelcheck.worker import CHANNEL_GONE, LEAVE, LEFT_BEHIND, codec, messages
 
 #: Seconds between two looks at whether a silent worker is still alive.
 POLL = 0.1
@@ -76,8 +71,8 @@ class Worker:
         self._drives = drives
         self._enclosed = enclosed
         self._nonce = secrets.token_hex(16)
-        self._messages: queue.Queue[Message | None] = queue.Queue()
-        self._nonsense = ""
+        self._messages: queue.Queue[messages.FromWorker | None] = queue.Queue()
+        self._invalid = ""
         self._pid: int | None = None
         self._left: list[str] = []
         self._looked_at = -1
@@ -86,30 +81,37 @@ class Worker:
             self._process = process.spawn(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stderr=file)
         threading.Thread(target=self._read, name="wheelcheck-reader", daemon=True).start()
 
-    def send(self, kind: str, /, **fields: object) -> None:
-        """Send one message. A worker that is gone is noticed by :meth:`receive`, not here."""
-        if self._drives and kind == "run":
-            for name in ("id", "next"):
-                fields[name] = self._drives.id_going_in(str(fields[name])) if fields[name] else fields[name]
-        data = json.dumps({"type": kind, **fields}).encode("ascii")
+    def send(self, message: messages.FromController) -> None:
+        """Send one message. A worker that is gone is noticed by :meth:`receive`, not here.
+
+        :raises InvalidMessageError: it does not follow the protocol.
+        """
+        if self._drives and message["type"] == "run":
+            following = message["next"]
+            message = {
+                **message,
+                "id": self._drives.id_going_in(message["id"]),
+                "next": self._drives.id_going_in(following) if following else following,
+            }
+        frame = codec.encode(message, codec.FROM_CONTROLLER)
         stream = self._process.stdin
         if stream is None:
             return
         with contextlib.suppress(OSError, ValueError):
-            stream.write(struct.pack(">I", len(data)) + data)
+            stream.write(frame)
             stream.flush()
 
-    def start(self, **settings: object) -> None:
-        """Send the first message."""
-        told = self._drives.going_in(settings) if self._drives else settings
-        self.send("start", protocol=PROTOCOL, nonce=self._nonce, **told)
+    def start(self, task: messages.Imports | messages.Tests) -> None:
+        """Send the first messages."""
+        self.send({"type": "start", "protocol": messages.PROTOCOL, "nonce": self._nonce})
+        self.send(self._drives.going_in(task) if self._drives else task)
 
-    def receive(self, timeout: float | None) -> Message | None:
+    def receive(self, timeout: float | None) -> messages.FromWorker | None:
         """Wait for one message.
 
         :param timeout: seconds, or ``None`` for as long as the worker lives.
         :returns: the message, or ``None`` when *timeout* has passed.
-        :raises WorkerError: the worker died, closed its channel, or spoke nonsense.
+        :raises WorkerError: the worker died, closed its channel, or sent an invalid message.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -142,12 +144,12 @@ class Worker:
         self._looked_at = size
         return diagnosis.overflowed(self.said())
 
-    def _checked(self, message: Message) -> Message:
+    def _checked(self, message: messages.FromWorker) -> messages.FromWorker:
         if message["type"] == "fatal":
             raise WorkerFatalError(
                 "the worker in the target could not go on",
                 cause="a plugin or conftest that does not work on this target, or a fault of ours",
-                details=str(message["text"]),
+                details=message["text"],
             )
         return message
 
@@ -268,13 +270,14 @@ class Worker:
         return self._log
 
     def _death(self) -> WorkerError:
-        if self._process.poll() is None:
+        if self._process.poll() is None and not self._invalid:
             # The channel was closed or broken while the process lives: code under test closed descriptors.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(2.0)
         alive = self._process.poll() is None
-        if self._nonsense:
-            what, cause = f"the worker in the target spoke nonsense: {self._nonsense}", "code under test wrote to it"
+        if self._invalid:
+            what = f"the worker sent an invalid message: {self._invalid}"
+            cause = "code under test wrote to the worker's file descriptors"
         elif alive or self._process.returncode == CHANNEL_GONE:
             what, cause = "the worker in the target closed its channel", "code under test closed all file descriptors"
         else:
@@ -305,31 +308,34 @@ class Worker:
         assert stream is not None  # noqa: S101  spawn() made the pipe
         try:
             while True:
-                header = _exactly(stream, 4)
+                header = _exactly(stream, codec.HEADER)
                 if header is None:
                     break
-                (length,) = struct.unpack(">I", header)
-                if length > FRAME_LIMIT:
-                    self._nonsense = f"a frame of {length} bytes"
-                    break
-                body = _exactly(stream, length)
+                body = _exactly(stream, codec.body_length(header))
                 if body is None:
                     break
-                message = json.loads(body)
+                message = codec.decode(body)
                 # A forked child of a test, or a forgery: not the worker that was asked.
-                if message.get("nonce") != self._nonce or message.get("pid") != self._worker_pid(message):
+                if message.pop("nonce", None) != self._nonce or not self._is_worker(message.pop("pid", None)):
                     continue
-                self._messages.put(self._drives.coming_out(message) if self._drives else message)
-        except (ValueError, OSError) as error:
-            self._nonsense = str(error)
+                codec.check(message, codec.FROM_WORKER)
+                if self._drives:
+                    message = self._drives.coming_out(message)
+                self._messages.put(cast("messages.FromWorker", message))
+        except codec.InvalidMessageError as error:
+            self._invalid = str(error)
+        except (ValueError, OSError):
+            pass  # The pipe is broken or closed: as at its end.
         finally:
             self._messages.put(None)
+            with contextlib.suppress(OSError):
+                stream.close()
 
-    def _worker_pid(self, message: Message) -> object:
-        # Behind a launcher or ssh the worker's process id is not the one that was started: its first message tells it.
-        if self._pid is None:
-            self._pid = message.get("pid")
-        return self._pid
+    def _is_worker(self, pid: object) -> bool:
+        # Behind a launcher or ssh the worker's process id is not that of the started process: its first message has it.
+        if self._pid is None and isinstance(pid, int):
+            self._pid = pid
+        return pid is not None and pid == self._pid
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytes | None:

@@ -23,6 +23,7 @@ from pytest_wheelcheck.model import Outcome, Runtime, Target, Wheel
 from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.system.process import describe_status
 from pytest_wheelcheck.wheels.modules import pyo3_version
+from pytest_wheelcheck.worker.messages import ImportJob
 
 #: Bytes of an extension module that are searched for the version of PyO3.
 _PYO3_LIMIT = 256 << 20
@@ -38,15 +39,14 @@ _OPTIONAL_ON_UNIX = frozenset({"readline", "_curses", "_curses_panel", "_gdbm", 
 _LIBC_PLUGINS = ("libnss_", "ld-linux", "ld-musl", "ld64.so", "libc.so", "libc.musl-", "linux-vdso")
 
 
-def jobs(wheel: Wheel, ignore: Sequence[str]) -> list[dict[str, str]]:
+def jobs(wheel: Wheel, ignore: Sequence[str]) -> list[ImportJob]:
     """Say what the worker is to import: every importable top-level, every extension module, every entry point.
 
     :param ignore: :mod:`fnmatch` patterns of dotted names that are not meant to be imported.
-    :returns: one mapping each, with ``name``, ``kind`` (``import`` or ``entry``), ``module`` and ``attribute``.
     """
     modules = dict.fromkeys((*wheel.import_names, *wheel.extension_modules))
     wanted = [name for name in modules if not any(fnmatch.fnmatchcase(name, pattern) for pattern in ignore)]
-    found = [{"name": name, "kind": "import", "module": name} for name in wanted]
+    found: list[ImportJob] = [{"name": name, "kind": "import", "module": name, "attribute": ""} for name in wanted]
     for name, reference in wheel.console_scripts:
         module, _, attribute = reference.partition("[")[0].strip().partition(":")
         found.append({"name": name, "kind": "entry", "module": module.strip(), "attribute": attribute.strip()})
@@ -70,7 +70,8 @@ class Place:
 def judge(result: Mapping[str, Any], target: Target, place: Place) -> StepResult:
     """Turn the worker's message about one import into the step of its node.
 
-    :param result: an ``imported`` message, see :class:`pytest_wheelcheck.worker.importer.Importer`.
+    :param result: an :class:`~pytest_wheelcheck.worker.messages.Imported`; with ``ending`` (how the process ended, in
+        words) where the controller started a process for each import.
     """
     problems: list[str] = []
     trace: tuple[RemoteError, ...] = ()

@@ -28,8 +28,10 @@ from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets import imports, payload
-from pytest_wheelcheck.targets.channel import Message, Worker
+from pytest_wheelcheck.targets.channel import Worker
 from pytest_wheelcheck.targets.environment import Environment, create, install, overlay, provide_libraries
+from pytest_wheelcheck.worker import messages as protocol
+from pytest_wheelcheck.worker.messages import FromWorker
 
 #: Endings of the files that Windows starts.
 _PROGRAMS = (".exe", ".com", ".bat", ".cmd")
@@ -250,7 +252,7 @@ def check_imports(
     argv = ["-I", "-B", str(payload.lay_worker(folder, target.runtime))]
     enclosed = sandbox.words(settings, target.runtime, folder, cwd=empty, keeper=True)
 
-    def start(mode: str, several: Sequence[Mapping[str, str]]) -> Worker:
+    def start(several: list[protocol.ImportJob], *, fork: bool) -> Worker:
         worker = Worker(
             [*enclosed, environment.python, *argv],
             env=inside(str(environment.scripts), str(environment.root), **_session(target, settings, folder)),
@@ -260,14 +262,17 @@ def check_imports(
             enclosed=bool(enclosed),
         )
         worker.start(
-            mode=mode,
-            jobs=several,
-            names=list(target.wheel.top_levels),
-            sites=[str(path) for path in environment.site_folders],
-            free_threaded=target.runtime.free_threaded,
-            machine="" if target.machine.name == "host" else target.machine.name,
-            timeout=timeout,
-            watchdog=0.9 * settings.test_timeout,
+            {
+                "type": "imports",
+                "jobs": several,
+                "fork": fork,
+                "names": list(target.wheel.top_levels),
+                "sites": [str(path) for path in environment.site_folders],
+                "free_threaded": target.runtime.free_threaded,
+                "machine": "" if target.machine.name == "host" else target.machine.name,
+                "timeout": timeout,
+                "watchdog": 0.9 * settings.test_timeout,
+            }
         )
         return worker
 
@@ -276,18 +281,18 @@ def check_imports(
         if target.runtime.system == "win32":
             # No fork there: each import has an interpreter that is started for it.
             for job in jobs:
-                worker = start("import", [job])
+                worker = start([job], fork=False)
                 ended.append(worker)
                 step = imports.judge(_import_alone(worker, job, timeout), target, place)
                 yield _in_words_of_wine(step, worker.said())
             return
-        worker = start("imports", jobs)
+        worker = start(jobs, fork=True)
         ended.append(worker)
-        for number in range(-1, len(jobs)):
+        for _ in ("hello", *jobs):
             message = worker.receive(timeout + BOOT_TIMEOUT * scale)
             if message is None:
                 raise WorkerError("the import check went silent", details=worker.said())
-            if number >= 0:
+            if message["type"] == "imported":
                 yield imports.judge(message, target, place)
     except WorkerError as error:
         yield StepResult(name="import", outcome=Outcome.ERROR, text=str(error))
@@ -298,9 +303,9 @@ def check_imports(
             notes.append(f"{target.node_id}: importing it started processes that stayed and were ended, {left}")
 
 
-def _import_alone(worker: Worker, job: Mapping[str, str], timeout: float) -> Message:
+def _import_alone(worker: Worker, job: protocol.ImportJob, timeout: float) -> Mapping[str, Any]:
     """Let one import have its process, and tell of it as :class:`~pytest_wheelcheck.worker.importer.Importer` does."""
-    message: Message | None = {}
+    message: Mapping[str, Any] | None = None
     death = ""
     if worker.receive(BOOT_TIMEOUT) is None:
         raise WorkerError("the import check went silent", details=worker.said())
@@ -313,14 +318,13 @@ def _import_alone(worker: Worker, job: Mapping[str, str], timeout: float) -> Mes
     # After its message it has nothing more to do; a module may import, and crash or hang on the way out.
     ending = worker.ending(timeout) if message else death or None
     worker.end()
-    told = message or {}
     seen = {
         "ending": ending,
         "timed_out": ending is None,
         "output": worker.said(),
-        "complete": "ok" in told,
+        "complete": message is not None,
     }
-    return {**told, "name": job["name"], "kind": job["kind"], **seen}
+    return {**(message or {}), "name": job["name"], "kind": job["kind"], **seen}
 
 
 def _in_words_of_wine(step: StepResult, said: str) -> StepResult:
@@ -452,11 +456,11 @@ class Collected:
     :param unknown: options of the host's that the target does not know.
     """
 
-    items: tuple[Message, ...] = ()
-    reports: tuple[Message, ...] = ()
+    items: tuple[protocol.Item, ...] = ()
+    reports: tuple[Mapping[str, Any], ...] = ()
     crashes: tuple[tuple[str, str], ...] = ()
     header: tuple[str, ...] = ()
-    messages: tuple[Message, ...] = ()
+    messages: tuple[FromWorker, ...] = ()
     usage: str = ""
     unknown: tuple[str, ...] = ()
     pytest: str = ""
@@ -484,7 +488,7 @@ class ItemResult:
     :param stop: why the whole session is to stop; empty where it is not.
     """
 
-    messages: tuple[Message, ...] = ()
+    messages: tuple[FromWorker, ...] = ()
     crash: Crash | None = None
     stop: str = ""
 
@@ -534,11 +538,11 @@ class TargetRun:
     def collect(self) -> Collected:
         """Start the worker and collect. A module that ends the interpreter is told, and the rest is collected."""
         crashes: list[tuple[str, str]] = []
-        messages: list[Message] = []
+        messages: list[FromWorker] = []
         while True:
             try:
                 self._boot()
-                found, _ = self._await_collected(messages)
+                found = self._await_collected(messages)
             except _NoWorkerError as error:
                 crashes.append(("", str(error)))
                 return Collected(crashes=tuple(crashes), messages=tuple(messages))
@@ -567,11 +571,11 @@ class TargetRun:
                 crashes=tuple(crashes),
                 header=tuple(found["header"]),
                 messages=tuple(messages),
-                unknown=tuple(found["unknown"]),
-                pytest=found["pytest"],
+                unknown=tuple(found["unknown_options"]),
+                pytest=found["pytest_version"],
             )
 
-    def _await_collected(self, messages: list[Message]) -> tuple[Message, str]:
+    def _await_collected(self, messages: list[FromWorker]) -> protocol.Collected | protocol.Finished:
         running = self._worker
         assert running is not None  # noqa: S101  _boot() made it
         module = ""
@@ -587,9 +591,9 @@ class TargetRun:
                 if message["type"] == "collecting":
                     module = message["id"]
                     limit = usual if module else usual + BOOT_TIMEOUT * self._scale
-                    running.mark(message["log"])
-                elif message["type"] in {"collected", "finished"}:
-                    return message, module
+                    running.mark(message["log_size"])
+                elif message["type"] == "collected" or message["type"] == "finished":
+                    return message
                 elif message["type"] != "hello":
                     messages.append(message)
         except WorkerError as error:
@@ -650,29 +654,31 @@ class TargetRun:
             "-o",
             f"cache_dir={temporary / 'cache'}",
         ]
+        windows = self.target.runtime.system == "win32"
         running.start(
-            mode="tests",
-            args=[*fixed, *(word for words, _ in settings.occurrences for word in words)],
-            fixed_args=fixed,
-            occurrences=[[list(words), host] for words, host in settings.occurrences],
-            overlays=list(prepared.overlays),
-            facts=self.facts(),
-            python_m=settings.python_m,
-            pretend=settings.pretend,
-            pty_patterns=list(settings.pty_patterns),
-            pty_calls=list(settings.pty_calls),
-            ini_names=list(settings.ini_names),
-            markers=list(settings.markers),
-            timeout_scale=self._scale,
-            width=settings.width,
-            junit=settings.junit,
-            skip_modules=self._skipped_modules,
-            # There nobody can ask for stacks: see run().
-            watchdog=_before(settings.test_timeout * self._scale) if self.target.runtime.system == "win32" else 0,
-            output=str(self._folder.parent / sandbox.OUTPUT),
+            {
+                "type": "tests",
+                "fixed_args": fixed,
+                "occurrences": [{"args": list(args), "from_host": host} for args, host in settings.occurrences],
+                "overlays": list(prepared.overlays),
+                "facts": self.facts(),
+                "python_m": settings.python_m,
+                "pretend": settings.pretend,
+                "pty_patterns": list(settings.pty_patterns),
+                "pty_calls": list(settings.pty_calls),
+                "ini_names": list(settings.ini_names),
+                "markers": list(settings.markers),
+                "timeout_scale": self._scale,
+                "width": settings.width,
+                "junit": settings.junit,
+                "skip_modules": self._skipped_modules,
+                # There nobody can ask for stacks: see run().
+                "watchdog": _before(settings.test_timeout * self._scale) if windows else 0,
+                "output": str(self._folder.parent / sandbox.OUTPUT),
+            }
         )
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> protocol.TargetFacts:
         """Return the facts of the target that only the controller knows."""
         wheel, runtime = self.target.wheel, self.target.runtime
         return {
@@ -709,15 +715,17 @@ class TargetRun:
         end = start + limit if limit else None
         running.mark()
         running.send(
-            "run",
-            id=node_id,
-            next=following,
-            left=left,
-            watchdog=(_before(limit) if windows else limit + 30.0) if limit else 0,
-            leave=not windows,
+            {
+                "type": "run",
+                "id": node_id,
+                "next": following,
+                "failures_left": left,
+                "watchdog": (_before(limit) if windows else limit + 30.0) if limit else 0,
+                "watchdog_exits": not windows,
+            }
         )
-        messages: list[Message] = []
-        expired: Message | None = None
+        messages: list[FromWorker] = []
+        expired: protocol.Expired | None = None
         try:
             while True:
                 message = running.receive(None if end is None else max(end - time.monotonic(), 0.0))
@@ -725,19 +733,18 @@ class TargetRun:
                     running.stacks()
                     text = _hang(own, limit)
                     return self._ended(messages, text, running.said(), start)
-                kind = message["type"]
-                if kind == "phase":
+                if message["type"] == "phase":
                     phase = own + GRACE * self._scale if message["when"] == "call" else usual
                     end = time.monotonic() + phase if phase else None
-                elif kind == "expired":
+                elif message["type"] == "expired":
                     expired = message
-                elif kind == "done":
-                    if message["fresh"]:
+                elif message["type"] == "done":
+                    if message["restart"]:
                         self.end()
                     if self.target.runtime.under:
                         messages = diagnosis.judged(messages, running.said())
                     return ItemResult(messages=tuple(messages), stop=message["stop"])
-                elif kind == "finished":
+                elif message["type"] == "finished":
                     return self._ended(messages, "the target's pytest ended in the middle of this test", "", start)
                 else:
                     messages.append(message)
@@ -754,7 +761,7 @@ class TargetRun:
         while self._failed_boots < BOOT_TRIES:
             try:
                 self._boot()
-                found, _ = self._await_collected([])
+                found = self._await_collected([])
             except _CollectCrashError as crash:
                 self.end()
                 self._failed_boots += 1
@@ -772,7 +779,7 @@ class TargetRun:
             self._failed_boots += 1
         return f"no fresh worker could be started after a crash ({BOOT_TRIES} tries): this test was not run\n{self._no_worker}"
 
-    def _ended(self, messages: list[Message], text: str, said: str, start: float) -> ItemResult:
+    def _ended(self, messages: list[FromWorker], text: str, said: str, start: float) -> ItemResult:
         self.end()
         phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
         when = "setup" if "setup" not in phases else "call" if "call" not in phases else "teardown"
@@ -796,7 +803,7 @@ class TargetRun:
         if running is None:
             return "", None
         running.mark()
-        running.send("finish")
+        running.send({"type": "finish"})
         limit = self._settings.test_timeout * self._scale or None
         try:
             while True:
@@ -806,7 +813,7 @@ class TargetRun:
                     text = f"the end of the session in the target did not come within {limit:g} s"
                     return "", Crash(when="teardown", text=text, seconds=0.0, sections=(("Stacks", running.said()),))
                 if message["type"] == "finished":
-                    return str(message["summary"]), None
+                    return message["summary"], None
         except WorkerError as error:
             return "", Crash(when="teardown", text=f"at the end of the session: {error}", seconds=0.0)
         finally:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import _thread
-import json
 import os
-import struct
 import sys
 
-from . import FRAME_LIMIT
+from . import codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from . import messages
 
 
 class ChannelClosedError(Exception):
@@ -24,7 +24,7 @@ class ChildDoneError(BaseException):
 
 
 class Channel:
-    """Framed JSON messages over two descriptors of our own."""
+    """Messages over two descriptors of our own."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._in = read_fd
@@ -34,15 +34,15 @@ class Channel:
         self._sending = _thread.allocate_lock()
         self.nonce = ""
 
-    def send(self, kind: str, /, **fields: object) -> None:
-        """Send one message; in a forked child of the worker, do nothing."""
+    def send(self, message: messages.FromWorker) -> None:
+        """Send one message; in a forked child of the worker, do nothing.
+
+        :raises ChannelClosedError: the controller closed its end.
+        :raises InvalidMessageError: it does not follow the protocol.
+        """
         if os.getpid() != self._pid:
             return
-        fields["type"] = kind
-        fields["nonce"] = self.nonce
-        fields["pid"] = self._pid
-        data = json.dumps(fields, default=repr).encode("ascii")
-        view = memoryview(struct.pack(">I", len(data)) + data)
+        view = memoryview(codec.encode(message, codec.FROM_WORKER, nonce=self.nonce, pid=self._pid))
         with self._sending:
             while view:
                 try:
@@ -50,19 +50,31 @@ class Channel:
                 except OSError as error:
                     raise ChannelClosedError(str(error)) from error
 
-    def receive(self) -> dict[str, Any]:
+    def accept(self) -> None:
+        """Wait for the first message, and take the run's nonce from it.
+
+        :raises ChannelClosedError: the controller closed its end.
+        :raises InvalidMessageError: it is no :class:`~.messages.Start` of this protocol.
+        """
+        message = self._decode()
+        # First of all: without the nonce the controller would ignore the error message, too.
+        self.nonce = str(message.get("nonce", ""))
+        if _checked(message)["type"] != "start":
+            raise codec.InvalidMessageError("the controller sent %s before start" % message["type"])
+
+    def receive(self) -> messages.FromController:
         """Wait for one message.
 
         :raises ChannelClosedError: the controller closed its end.
+        :raises InvalidMessageError: it does not follow the protocol.
         """
         if os.getpid() != self._pid:
             # A child that a test forked fell out of the test: it must not take the worker's messages.
             os._exit(70)
-        (length,) = struct.unpack(">I", self._exactly(4))
-        if length > FRAME_LIMIT:
-            raise ChannelClosedError("a frame of %d bytes" % length)
-        message: dict[str, Any] = json.loads(self._exactly(length).decode("ascii"))
-        return message
+        return _checked(self._decode())
+
+    def _decode(self) -> dict[str, Any]:
+        return codec.decode(self._exactly(codec.body_length(self._exactly(codec.HEADER))))
 
     def close(self) -> None:
         """Put the channel out of the reach of what runs in a forked child."""
@@ -81,6 +93,14 @@ class Channel:
             parts.append(part)
             count -= len(part)
         return b"".join(parts)
+
+
+def _checked(message: Any) -> Any:
+    try:
+        codec.check(message, codec.FROM_CONTROLLER)
+    except codec.InvalidMessageError as error:
+        raise codec.InvalidMessageError("the controller sent an invalid message: %s" % error) from None
+    return message
 
 
 def open_channel() -> Channel:

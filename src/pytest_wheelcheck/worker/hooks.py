@@ -11,7 +11,7 @@ from .standins import Buffer, JUnit, quiet_reporter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from typing import Any
+    from typing import Any, Literal
 
     from .session import WorkerSession
 
@@ -82,7 +82,7 @@ def make_plugin(worker: WorkerSession) -> object:
         def pytest_make_collect_report(self, collector: Any) -> Generator[None, Any, None]:
             worker.provenance.guard.first()
             if isinstance(collector, pytest.File):
-                channel.send("collecting", id=collector.nodeid, log=worker.logged())
+                channel.send({"type": "collecting", "id": collector.nodeid, "log_size": worker.logged()})
                 worker.watch()
             outcome: Any = yield
             if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
@@ -108,7 +108,7 @@ def make_plugin(worker: WorkerSession) -> object:
             worker.config = session.config
 
         def pytest_collection_finish(self) -> None:
-            channel.send("collecting", id="", log=worker.logged())
+            channel.send({"type": "collecting", "id": "", "log_size": worker.logged()})
             worker.watch(on=False)
 
         @pytest.hookimpl(tryfirst=True)
@@ -134,17 +134,17 @@ def make_plugin(worker: WorkerSession) -> object:
             worker.send_report(report, worker.config)
 
         def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str, location: Any) -> None:
-            category = warning_message.category
             channel.send(
-                "warning",
-                text=str(warning_message.message),
-                category=category.__name__,
-                module=category.__module__,
-                filename=warning_message.filename,
-                lineno=warning_message.lineno,
-                when=when,
-                nodeid=nodeid,
-                location=list(location) if location else None,
+                {
+                    "type": "warning",
+                    "text": str(warning_message.message),
+                    "category": warning_message.category.__name__,
+                    "filename": warning_message.filename,
+                    "lineno": warning_message.lineno,
+                    "when": when,
+                    "nodeid": nodeid,
+                    "location": list(location) if location else None,
+                }
             )
 
         @pytest.hookimpl(hookwrapper=True)
@@ -186,11 +186,11 @@ def make_plugin(worker: WorkerSession) -> object:
                 sys.stderr.write("%s\n%s\n" % (excinfo.getrepr(style="short"), excinfo.exconly()))
 
         def pytest_internalerror(self, excrepr: object) -> None:
-            channel.send("fatal", text="INTERNALERROR in the target's pytest\n%s" % excrepr)
+            channel.send({"type": "fatal", "text": "INTERNALERROR in the target's pytest\n%s" % excrepr})
 
-    def phase(item: Any, when: str) -> None:
+    def phase(item: Any, when: Literal["setup", "call", "teardown"]) -> None:
         if worker.timeout_of(item)[1]:
-            channel.send("phase", id=item.nodeid, when=when)
+            channel.send({"type": "phase", "when": when})
 
     return WorkerPlugin()
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from . import codec
 from .channel import ChildDoneError
 from .telling import describe_error, tell_illegal_instructions
 
@@ -14,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from . import messages
     from .channel import Channel
 
 
@@ -21,26 +23,20 @@ class Importer:
     """Imports each module in a process of its own, before any test tool is in reach.
 
     The children are forked from this bare interpreter; where there is no ``fork``, the controller starts one for each
-    import (:func:`import_alone`), and adds what it sees of the process. An ``imported`` message has ``name``, ``kind``
-    (``import`` or ``entry``), ``ok``, ``seconds`` (of the import), ``status`` (wait status of the process as
-    :attr:`subprocess.Popen.returncode` has it; from the controller ``ending``, in words), ``timed_out``, ``output``
-    (what it printed), ``file``, ``error`` (see :func:`~.telling.describe_error`) or ``null``, ``gil`` (whether a
-    free-threaded interpreter runs with the GIL afterwards), ``mapped`` (files mapped by the import), ``before`` (those
-    mapped before), ``foreign``.
+    import (:func:`import_alone`), and adds what it sees of the process.
     """
 
-    def __init__(self, channel: Channel, settings: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, settings: messages.Imports) -> None:
         self.channel = channel
         self.settings = settings
         self.timeout = settings["timeout"]
 
     def run(self) -> None:
-        """Import everything that the settings name, then send the end record."""
+        """Import everything that the settings name."""
         for job in self.settings["jobs"]:
-            self.channel.send("imported", **self._fork(job))
-        self.channel.send("finished", status=0, summary="")
+            self.channel.send(self._fork(job))
 
-    def _fork(self, job: dict[str, str]) -> dict[str, Any]:
+    def _fork(self, job: messages.ImportJob) -> messages.Imported:
         import select
         import signal
         import tempfile
@@ -88,9 +84,9 @@ class Importer:
             output = self._clean_up(pid, log, signal)
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
         # The module may have written on every descriptor that it found.
-        _, told, data = data.rpartition(self.channel.nonce.encode("ascii"))
-        data = data if told else b""
-        return self._result(job, data, code, timed_out, output)
+        _, found, data = data.rpartition(self.channel.nonce.encode("ascii"))
+        result = _read_result(data) if found else None
+        return _imported(job, result, status=code, timed_out=timed_out, output=output)
 
     @staticmethod
     def _clean_up(pid: int, log: Any, signal: Any) -> str:
@@ -108,7 +104,7 @@ class Importer:
             os.kill(pid, signal.SIGUSR1)
             time.sleep(0.3)
 
-    def _child(self, job: dict[str, str], write_fd: int) -> NoReturn:
+    def _child(self, job: messages.ImportJob, write_fd: int) -> NoReturn:
         import faulthandler
         import signal
 
@@ -116,7 +112,7 @@ class Importer:
         self.channel.close()
         faulthandler.enable(file=2)
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
-        if self.settings.get("machine"):
+        if self.settings["machine"]:
             tell_illegal_instructions(2)
         pid = os.getpid()
         result = import_one(job, self.settings)
@@ -134,34 +130,52 @@ class Importer:
         # An ordinary end, with atexit handlers and module teardown: a module may import and then crash on the way out.
         raise ChildDoneError
 
-    @staticmethod
-    def _result(job: dict[str, str], data: bytes, status: int | None, timed_out: bool, output: str) -> dict[str, Any]:
-        try:
-            result = json.loads(data.decode("ascii")) if data else {}
-        except ValueError:
-            result = {}
-        result.update(
-            name=job["name"],
-            kind=job["kind"],
-            status=status,
-            timed_out=timed_out,
-            output=output,
-            complete="ok" in result,
-        )
-        return result
+
+def _read_result(data: bytes) -> messages.ImportResult | None:
+    """Read what the process of an import sent; ``None`` where it is cut off, or the module wrote between it."""
+    try:
+        result: Any = json.loads(data.decode("ascii"))
+    except ValueError:
+        return None
+    return result if codec.check_import_result(result) else None
 
 
-def import_alone(channel: Channel, settings: dict[str, Any]) -> None:
+def _imported(
+    job: messages.ImportJob, result: messages.ImportResult | None, *, status: int, timed_out: bool, output: str
+) -> messages.Imported:
+    empty: messages.ImportResult = {
+        "seconds": 0.0,
+        "file": "",
+        "error": None,
+        "gil": False,
+        "mapped": [],
+        "before": [],
+        "foreign": [],
+    }
+    return {
+        "type": "imported",
+        "name": job["name"],
+        "kind": job["kind"],
+        "complete": result is not None,
+        "status": status,
+        "timed_out": timed_out,
+        "output": output,
+        **(result or empty),
+    }
+
+
+def import_alone(channel: Channel, settings: messages.Imports) -> None:
     """Do the one import that the settings name in this process, which is there for nothing else."""
     import faulthandler
 
     faulthandler.enable(file=2)
     if settings["watchdog"]:
         faulthandler.dump_traceback_later(settings["watchdog"], file=2)
-    channel.send("imported", **import_one(settings["jobs"][0], settings))
+    (job,) = settings["jobs"]
+    channel.send(_imported(job, import_one(job, settings), status=0, timed_out=False, output=""))
 
 
-def import_one(job: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
+def import_one(job: messages.ImportJob, settings: messages.Imports) -> messages.ImportResult:
     """Import one module (or load one entry point) here, and tell what came of it."""
     before = mapped_files()
     loaded = set(sys.modules)
@@ -175,7 +189,7 @@ def import_one(job: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
         origin = getattr(getattr(module, "__spec__", None), "origin", None)
         file = getattr(module, "__file__", None) or (origin if origin in ("built-in", "frozen") else "")
         found = module
-        for attribute in [part for part in job.get("attribute", "").split(".") if part]:
+        for attribute in [part for part in job["attribute"].split(".") if part]:
             found = getattr(found, attribute)
         if job["kind"] == "entry" and not callable(found):
             raise TypeError("the entry point %s refers to %r, which cannot be called" % (job["name"], found))
@@ -193,9 +207,9 @@ def import_one(job: dict[str, str], settings: dict[str, Any]) -> dict[str, Any]:
                 foreign.append([name, origin])
     gil = getattr(sys, "_is_gil_enabled", None)
     return {
-        "ok": error is None,
         "seconds": seconds,
-        "file": file,
+        # A module may set it to anything.
+        "file": str(file),
         "error": error,
         "gil": bool(gil()) if gil is not None and settings["free_threaded"] else False,
         "before": sorted(before),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from . import CHANNEL_GONE, PROTOCOL
+from . import CHANNEL_GONE
 from .channel import ChannelClosedError, ChildDoneError, open_channel
+from .codec import InvalidMessageError
 from .keeper import keep
+from .messages import PROTOCOL
 from .telling import render
 
 TYPE_CHECKING = False
@@ -32,35 +34,36 @@ def serve() -> int:
     keeper = keep()
     channel = open_channel()
     try:
-        start = channel.receive()
-        channel.nonce = start["nonce"]
+        channel.accept()
         if keeper >= 0:
             os.write(keeper, channel.nonce.encode("ascii"))
             os.close(keeper)
-        if start["type"] != "start" or start["protocol"] != PROTOCOL:
-            channel.send("fatal", text="protocol %r is not %r" % (start.get("protocol"), PROTOCOL))
-            return 2
-        channel.send("hello", protocol=PROTOCOL, executable=sys.executable, version=list(sys.version_info[:3]))
-        if start["mode"] == "import":
-            from .importer import import_alone
+        channel.send({"type": "hello", "protocol": PROTOCOL})
+        task = channel.receive()
+        if task["type"] == "imports":
+            from . import importer
 
-            import_alone(channel, start)
-            raise ChildDoneError
-        if start["mode"] == "imports":
-            from .importer import Importer
-
-            Importer(channel, start).run()
-        else:
+            if not task["fork"]:
+                importer.import_alone(channel, task)
+                raise ChildDoneError
+            importer.Importer(channel, task).run()
+        elif task["type"] == "tests":
             from .session import run_tests
 
-            run_tests(channel, start)
+            run_tests(channel, task)
+        else:
+            raise InvalidMessageError("the controller sent %s before imports or tests" % task["type"])
     except ChannelClosedError:
         return CHANNEL_GONE
     except ChildDoneError:
         raise
     except BaseException as error:
+        text = render(error)
+        if not channel.nonce:
+            # The controller ignores a message without it, but reads the log.
+            sys.stderr.write(text)
         try:
-            channel.send("fatal", text=render(error))
+            channel.send({"type": "fatal", "text": text})
         except ChannelClosedError:
             return CHANNEL_GONE
         return 2

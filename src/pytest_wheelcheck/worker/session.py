@@ -8,6 +8,7 @@ import time
 
 from . import OUTPUT_LIMIT, UNIX_MODULES, finders
 from .channel import dup_high
+from .codec import InvalidMessageError
 from .facts import local_facts
 from .hooks import make_fixtures, make_plugin
 from .provenance import Provenance
@@ -18,11 +19,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from . import messages
     from .channel import Channel
     from .standins import Buffer
 
 
-def run_tests(channel: Channel, settings: dict[str, Any]) -> None:
+def run_tests(channel: Channel, settings: messages.Tests) -> None:
     """Load pytest, collect, serve ``run`` messages, and send the end record."""
     import faulthandler
 
@@ -35,7 +37,7 @@ def run_tests(channel: Channel, settings: dict[str, Any]) -> None:
         faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
     except (ImportError, AttributeError):
         pass  # Windows: the watchdog of each test writes the stacks.
-    if settings["facts"].get("machine", "host") != "host" and sys.platform != "win32":
+    if settings["facts"]["machine"] != "host" and sys.platform != "win32":
         tell_illegal_instructions(log)
     for folder in settings["overlays"]:
         if folder not in sys.path:
@@ -56,15 +58,23 @@ def run_tests(channel: Channel, settings: dict[str, Any]) -> None:
         for name in UNIX_MODULES:
             sys.modules[name] = None  # type: ignore[assignment]
     session = WorkerSession(pytest, channel, settings, guard, facts, log)
-    status = pytest.main(list(settings["args"]), plugins=session.plugins())
-    channel.send("finished", status=int(status), summary=session.summary, conftest_failed=session.conftest_failed)
+    args = [*settings["fixed_args"], *(arg for each in settings["occurrences"] for arg in each["args"])]
+    status = pytest.main(args, plugins=session.plugins())
+    channel.send(
+        {
+            "type": "finished",
+            "status": int(status),
+            "summary": session.summary,
+            "conftest_failed": session.conftest_failed,
+        }
+    )
 
 
 class WorkerSession:
     """The worker's half of a pytest run."""
 
     def __init__(
-        self, pytest: Any, channel: Channel, settings: dict[str, Any], guard: Any, facts: dict[str, Any], log: Any
+        self, pytest: Any, channel: Channel, settings: messages.Tests, guard: Any, facts: dict[str, Any], log: Any
     ) -> None:
         self.pytest = pytest
         self.log = log
@@ -105,17 +115,18 @@ class WorkerSession:
         """Drop, in place, the host's options that this target does not know; what the user gave it alone stays."""
         known = _known_options(parser)
         kept = []
-        for words, host in self.settings["occurrences"]:
-            option = words[0].partition("=")[0] if words[0].startswith("--") else words[0][:2]
-            if host and words[0].startswith("-") and option not in known:
+        for occurrence in self.settings["occurrences"]:
+            first = occurrence["args"][0]
+            option = first.partition("=")[0] if first.startswith("--") else first[:2]
+            if occurrence["from_host"] and first.startswith("-") and option not in known:
                 self.unknown.append(option)
                 continue
-            kept.extend(words)
+            kept.extend(occurrence["args"])
         args[:] = [*self.settings["fixed_args"], *kept]
 
     # -- collection ---------------------------------------------------------------------------------------------
 
-    def describe_item(self, item: Any) -> dict[str, Any]:
+    def describe_item(self, item: Any) -> messages.Item:
         """Tell the controller what it needs to make an item that behaves like this one."""
         chain = item.listchain()
         names = []
@@ -128,21 +139,20 @@ class WorkerSession:
         function = getattr(item, "function", None)
         if function is not None:
             names.extend(name for name in getattr(function, "__dict__", ()) if not name.startswith("__"))
-        marks = []
+        marks: list[messages.Mark] = []
         for mark in item.iter_markers():
             names.append(mark.name)
             # The values of a parametrised test may be many and large, and nobody asks for them.
             args = () if mark.name == "parametrize" else mark.args
-            marks.append(
-                [mark.name, [_plain(arg) for arg in args], {key: _plain(val) for key, val in mark.kwargs.items()}]
-            )
+            kwargs = {key: _plain(value) for key, value in mark.kwargs.items()}
+            marks.append({"name": mark.name, "args": [_plain(arg) for arg in args], "kwargs": kwargs})
         doc = getattr(getattr(item, "obj", None), "__doc__", None)
         timeout, func_only = self.timeout_of(item)
         return {
             "id": item.nodeid,
             "location": list(item.location),
             "chain": [[type(node).__name__, node.name] for node in chain[1:]],
-            "names": sorted(set(names)),
+            "names": sorted(set(map(str, names))),
             "marks": marks,
             "doc": doc if isinstance(doc, str) else "",
             "timeout": timeout,
@@ -159,7 +169,7 @@ class WorkerSession:
 
         def timeout_timer(item: Any, settings: Any) -> None:
             def tell() -> None:
-                self.channel.send("expired", seconds=settings.timeout, text=terminal.take())
+                self.channel.send({"type": "expired", "seconds": settings.timeout, "text": terminal.take()})
 
             terminal.__dict__["flush"] = tell
             original(item, settings)
@@ -183,21 +193,23 @@ class WorkerSession:
         """Send everything that collection found."""
         self.flush_terminal()
         self.channel.send(
-            "collected",
-            items=[self.describe_item(item) for item in session.items],
-            reports=self.collect_reports,
-            header=self.header(session.config),
-            unknown=self.unknown,
-            pytest=self.pytest.__version__,
+            {
+                "type": "collected",
+                "items": [self.describe_item(item) for item in session.items],
+                "reports": self.collect_reports,
+                "header": self.header(session.config),
+                "unknown_options": self.unknown,
+                "pytest_version": self.pytest.__version__,
+            }
         )
 
     def header(self, config: Any) -> list[str]:
         """Return the lines that the user's conftest and plugins add to the header."""
         caller = self.foreign_caller(config, "pytest_report_header")
-        lines = []
+        lines: list[Any] = []
         for found in reversed(caller(config=config, start_path=config.invocation_params.dir, startdir=None)):
             lines.extend([found] if isinstance(found, str) else list(found))
-        return lines
+        return [str(line) for line in lines]
 
     @staticmethod
     def foreign_caller(config: Any, hook: str) -> Any:
@@ -218,16 +230,15 @@ class WorkerSession:
             items.setdefault(item.nodeid, []).append(item)
         while True:
             message = self.channel.receive()
-            kind = message["type"]
-            if kind == "finish":
+            if message["type"] == "finish":
                 self.watch()
                 return
-            if kind != "run":
-                raise RuntimeError("unknown message %r" % kind)
+            if message["type"] != "run":
+                raise InvalidMessageError("the controller sent %s to a running session" % message["type"])
             # Ids may repeat (--keep-duplicates): each run takes the next of that name.
             same = items.get(message["id"])
             if not same:
-                self.channel.send("fatal", text="the target did not collect %s" % message["id"])
+                self.channel.send({"type": "fatal", "text": "the target did not collect %s" % message["id"]})
                 return
             item = same.pop(0) if len(same) > 1 else same[0]
             following = items.get(message["next"]) if message["next"] else None
@@ -243,18 +254,18 @@ class WorkerSession:
             if on:
                 faulthandler.dump_traceback_later(self.settings["watchdog"], file=self.log)
 
-    def run_one(self, session: Any, item: Any, nextitem: Any, message: dict[str, Any]) -> None:
+    def run_one(self, session: Any, item: Any, nextitem: Any, message: messages.Run) -> None:
         """Run one item with its fixtures, up to the common part with the next one."""
         import faulthandler
 
         self.provenance.guard.first()
         if message["watchdog"]:
-            faulthandler.dump_traceback_later(message["watchdog"], exit=message.get("leave", True), file=self.log)
+            faulthandler.dump_traceback_later(message["watchdog"], exit=message["watchdog_exits"], file=self.log)
         # pytest stops in the middle of an item (subtests) where the run is to stop at this failure.
-        if message["left"]:
-            session.config.option.maxfail = session.testsfailed + message["left"]
+        if message["failures_left"]:
+            session.config.option.maxfail = session.testsfailed + message["failures_left"]
         stop = ""
-        fresh = False
+        restart = False
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         except self.pytest.exit.Exception as leave:
@@ -262,7 +273,7 @@ class WorkerSession:
         except KeyboardInterrupt as interrupt:
             # Nobody is at a keyboard here: the code under test raised it. Its fixtures are still set up, so the rest
             # runs in a fresh worker.
-            fresh = True
+            restart = True
             self.send_failure(item, "call", "the test raised KeyboardInterrupt\n" + self.show_failure(item, interrupt))
         finally:
             if message["watchdog"]:
@@ -272,10 +283,10 @@ class WorkerSession:
             self.send_failure(item, "teardown", wrong)
         if not stop and session.shouldstop:
             stop = str(session.shouldstop)
-        if not stop and session.shouldfail and not message["left"]:
+        if not stop and session.shouldfail and not message["failures_left"]:
             stop = str(session.shouldfail)
         self.flush_terminal()
-        self.channel.send("done", id=message["id"], stop=stop, fresh=fresh)
+        self.channel.send({"type": "done", "stop": stop, "restart": restart})
 
     def show_failure(self, item: Any, error: BaseException) -> str:
         """Show an exception as the item itself shows its failures."""
@@ -303,7 +314,7 @@ class WorkerSession:
             data["sections"] = [
                 (name, self.cut(content, report.failed, report.nodeid)) for name, content in data["sections"]
             ]
-        self.channel.send("report", data=data)
+        self.channel.send({"type": "report", "data": data})
 
     def cut(self, content: str, failed: bool, nodeid: str) -> str:
         """Cut captured output that is too long to be shown; for a failure all of it goes into a file."""
@@ -331,7 +342,7 @@ class WorkerSession:
         if self.terminal is not None:
             text = self.terminal.take()
             if text.strip():
-                self.channel.send("text", text=text)
+                self.channel.send({"type": "text", "text": text})
 
 
 def _plain(value: object) -> object:

@@ -47,7 +47,7 @@ class JUnit:
         return JUnit(self._channel, self.family, nodeid)
 
     def add_attribute(self, name: str, value: object) -> None:
-        self._channel.send("property", id=self._nodeid, name=str(name), value=str(value))
+        self._channel.send({"type": "property", "id": self._nodeid, "name": str(name), "value": str(value)})
 
     add_global_property = add_attribute
 

@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .messages import Frame, RaisedError
+
 #: Where frames of ours are: nobody looks for a fault there.
 _OWN = os.path.dirname(__file__) + os.sep
 
@@ -19,22 +21,18 @@ def render(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
-def describe_error(raised: BaseException) -> list[dict[str, Any]]:
-    """Describe an exception, without any library: its chain, outermost last.
-
-    :returns: a list of ``{"type", "message", "name", "frames": [[file, line, function, [context lines], index]], "cause"}``,
-        ``name`` being what an :class:`ImportError` could not find, ``cause`` how the *next* one relates to this one.
-    """
+def describe_error(raised: BaseException) -> list[RaisedError]:
+    """Describe an exception, without any library: its chain, outermost last."""
     import linecache
     import traceback
 
-    chain = []
+    chain: list[RaisedError] = []
     seen = set()
     current = raised
-    relation = ""
+    relation: Any = ""
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        frames: list[list[Any]] = []
+        frames: list[Frame] = []
         for frame, line in traceback.walk_tb(current.__traceback__):
             code = frame.f_code
             if code.co_filename.startswith(("<frozen importlib", _OWN)):
@@ -43,10 +41,10 @@ def describe_error(raised: BaseException) -> list[dict[str, Any]]:
                 continue
             first = max(1, line - 3)
             context = [linecache.getline(code.co_filename, number).rstrip("\n") for number in range(first, line + 1)]
-            frames.append([code.co_filename, line, code.co_name, context, line - first])
+            frames.append({"file": code.co_filename, "line": line, "function": code.co_name, "lines": context})
         if len(frames) > 60:
             # A recursion without end.
-            frames[30][3].insert(0, "[%d calls are left out here]" % (len(frames) - 60))
+            frames[30]["lines"].insert(0, "[%d calls are left out here]" % (len(frames) - 60))
             frames = [*frames[:30], frames[30], *frames[-29:]]
         try:
             message = "\n".join([str(current), *_more_words(current)])
@@ -56,9 +54,9 @@ def describe_error(raised: BaseException) -> list[dict[str, Any]]:
             {
                 "type": type(current).__name__,
                 "message": message,
-                "name": getattr(current, "name", None) if isinstance(current, ImportError) else None,
+                "missing": current.name if isinstance(current, ImportError) and isinstance(current.name, str) else None,
+                "relation": relation,
                 "frames": frames,
-                "cause": relation,
             }
         )
         if current.__cause__ is not None:

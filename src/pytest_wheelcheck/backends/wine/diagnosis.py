@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_wheelcheck.worker.messages import FromWorker
 
 #: Wine's own words for a function that it has as a name only (``dlls/winecrt0/stub.c``, ``dlls/kernelbase/debug.c``).
 _STUB = re.compile(
@@ -74,16 +77,16 @@ def overflowed(said: str) -> bool:
     return _OVERFLOWED.search(said) is not None
 
 
-def judged(messages: list[dict[str, Any]], said: str) -> list[dict[str, Any]]:
+def judged(messages: list[FromWorker], said: str) -> list[FromWorker]:
     """Turn the failure of a test that met something which Wine does not have into «could not be checked».
 
     :param messages: of one test. pytest counts a failure before the call as an error.
     :param said: what was written past pytest's capturing while it ran, as Wine itself does.
     """
     for message in messages:
-        data = message.get("data", {})
-        if message["type"] != "report" or data.get("outcome") != "failed":
+        if message["type"] != "report" or message["data"].get("outcome") != "failed":
             continue
+        data = message["data"]
         texts = (said, *(text for _, text in data.get("sections", ())))
         blamed = next(filter(None, map(blame, texts)), "")
         if blamed:

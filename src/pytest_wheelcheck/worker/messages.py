@@ -1,0 +1,371 @@
+"""The messages between controller and worker, and the version of their protocol.
+
+The field ``type`` of a message names one of the classes below. It has exactly the fields of that class; both sides check
+this with :mod:`.codec` when they send and when they receive.
+
+The controller sends :class:`Start`, then :class:`Imports` or :class:`Tests`. To a session of tests it goes on with
+:class:`Run` for each test, and ends it with :class:`Finish`.
+
+The classes are types for mypy. At run time they only carry the annotations that the checks are made from: the module
+``typing`` is not loaded in targets, where every start would pay for it.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, TypedDict
+else:
+    TypedDict = dict
+
+#: Version of the messages below. Both sides refuse another one.
+PROTOCOL = 3
+
+# --- from the controller ---------------------------------------------------------------------------------------------
+
+
+class Start(TypedDict):
+    """The first message."""
+
+    type: Literal["start"]
+    protocol: int
+    nonce: str
+
+
+class ImportJob(TypedDict):
+    """One thing to import.
+
+    ``name``: the module, or the name of the entry point. ``attribute``: dotted, of an entry point; else empty.
+    """
+
+    name: str
+    kind: Literal["import", "entry"]
+    module: str
+    attribute: str
+
+
+class Imports(TypedDict):
+    """Import each module in a process of its own, and send one :class:`Imported` for each.
+
+    ``fork``: fork a child for each job; without it this process does the only job itself. ``names``: top-level names of
+    the wheel. ``sites``: site-packages directories of its environment. ``machine``: an emulated CPU model, or empty.
+    ``timeout``: seconds until a child is killed. ``watchdog``: seconds until this process writes its stacks, or 0; only
+    without ``fork``.
+    """
+
+    type: Literal["imports"]
+    jobs: list[ImportJob]
+    fork: bool
+    names: list[str]
+    sites: list[str]
+    free_threaded: bool
+    machine: str
+    timeout: float
+    watchdog: float
+
+
+class Occurrence(TypedDict):
+    """One option with its values, or one argument, as the user gave it.
+
+    ``from_host``: the host's pytest knows it; so it is dropped where the target's pytest does not.
+    """
+
+    args: list[str]
+    from_host: bool
+
+
+class TargetFacts(TypedDict):
+    """Facts of a target that only the controller knows; see :class:`~.facts.WheelTarget`."""
+
+    wheel: str
+    name: str
+    version: str
+    architecture: str
+    libc: str
+    libc_version: str
+    machine: str
+    emulated: bool
+
+
+class Tests(TypedDict):
+    """Load pytest and collect, then wait for :class:`Run`.
+
+    ``fixed_args``, ``occurrences``: the command line. ``overlays``: directories with the test tools. ``python_m``: whether
+    the working directory is put on ``sys.path``, as ``python -m pytest`` does. ``pretend``: a platform to act as, or empty.
+    ``pty_patterns``, ``pty_calls``: the ini keys. ``ini_names``: keys of the host's plugin, to be accepted. ``markers``:
+    lines to register. ``timeout_scale``: factor for the tests' own timeouts. ``width``: columns of the terminal.
+    ``junit``: whether a JUnit report is written. ``skip_modules``: modules not to be collected again. ``watchdog``: seconds
+    until stacks are written during collection, or 0. ``output``: directory for output too long for a report.
+    """
+
+    type: Literal["tests"]
+    fixed_args: list[str]
+    occurrences: list[Occurrence]
+    overlays: list[str]
+    facts: TargetFacts
+    python_m: bool
+    pretend: str
+    pty_patterns: list[str]
+    pty_calls: list[str]
+    ini_names: list[str]
+    markers: list[str]
+    timeout_scale: float
+    width: int
+    junit: bool
+    skip_modules: list[str]
+    watchdog: float
+    output: str
+
+
+class Run(TypedDict):
+    """Run one test.
+
+    ``id``: its node id. ``next``: that of the test after it. ``failures_left``: failures until the run stops, or 0.
+    ``watchdog``: seconds until the process writes its stacks, or 0. ``watchdog_exits``: it then ends itself, since the
+    controller may be gone.
+    """
+
+    type: Literal["run"]
+    id: str
+    next: str | None
+    failures_left: int
+    watchdog: float
+    watchdog_exits: bool
+
+
+class Finish(TypedDict):
+    """End the session: tear down, send :class:`Finished`, exit."""
+
+    type: Literal["finish"]
+
+
+# --- from the worker -------------------------------------------------------------------------------------------------
+
+
+class Hello(TypedDict):
+    """The worker has started and understood :class:`Start`."""
+
+    type: Literal["hello"]
+    protocol: int
+
+
+class Frame(TypedDict):
+    """One entry of a traceback. ``lines``: source lines, ending with the one that was running."""
+
+    file: str
+    line: int
+    function: str
+    lines: list[str]
+
+
+class RaisedError(TypedDict):
+    """One exception of a chain. ``missing``: what an :class:`ImportError` could not find.
+
+    ``relation``: ``cause`` or ``context`` of the next one of the chain; empty for the last.
+    """
+
+    type: str
+    message: str
+    missing: str | None
+    relation: Literal["", "cause", "context"]
+    frames: list[Frame]
+
+
+class ImportResult(TypedDict):
+    """What the process of an import saw itself.
+
+    ``seconds``: of the import. ``file``: of the module. ``error``: exception chain, the outermost last. ``gil``: a
+    free-threaded interpreter runs with the GIL afterwards. ``mapped``: files mapped by the import; ``before``: those mapped
+    before. ``foreign``: modules of the wheel's names from elsewhere, pairs of name and file.
+    """
+
+    seconds: float
+    file: str
+    error: list[RaisedError] | None
+    gil: bool
+    mapped: list[str]
+    before: list[str]
+    foreign: list[list[str]]
+
+
+class Imported(ImportResult):
+    """One import is done.
+
+    ``complete``: the process lived long enough to send its result; else the fields of that are empty. ``status``: of the
+    process, as :attr:`subprocess.Popen.returncode`. ``output``: what it printed.
+    """
+
+    type: Literal["imported"]
+    name: str
+    kind: Literal["import", "entry"]
+    complete: bool
+    status: int
+    timed_out: bool
+    output: str
+
+
+class Collecting(TypedDict):
+    """Collection goes on. ``id``: of the module that is next, or empty. ``log_size``: bytes of the log so far, or -1."""
+
+    type: Literal["collecting"]
+    id: str
+    log_size: int
+
+
+class Mark(TypedDict):
+    """A marker of a test."""
+
+    name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+class Item(TypedDict):
+    """A collected test.
+
+    ``location``: file, line and name as pytest shows them. ``chain``: pairs of node type and name below the session.
+    ``names``: keywords for ``-k``. ``timeout``: its own timeout in seconds, scaled, or 0. ``func_only``: that counts the
+    test function only.
+    """
+
+    id: str
+    location: list[str | int | None]
+    chain: list[list[str]]
+    names: list[str]
+    marks: list[Mark]
+    doc: str
+    timeout: float
+    func_only: bool
+
+
+class Collected(TypedDict):
+    """Collection has ended.
+
+    ``reports``: of modules that failed or were skipped. ``header``: lines of the user's ``pytest_report_header``.
+    ``unknown_options``: the host's options that the target's pytest does not know.
+    """
+
+    type: Literal["collected"]
+    items: list[Item]
+    reports: list[dict[str, Any]]
+    header: list[str]
+    unknown_options: list[str]
+    pytest_version: str
+
+
+class Phase(TypedDict):
+    """The running test enters a phase. Sent only for tests whose timeout does not count their fixtures."""
+
+    type: Literal["phase"]
+    when: Literal["setup", "call", "teardown"]
+
+
+class Report(TypedDict):
+    """A test report, as pytest's own ``pytest_report_to_serializable`` makes it."""
+
+    type: Literal["report"]
+    data: dict[str, Any]
+
+
+class RecordedWarning(TypedDict):
+    """A warning, as ``pytest_warning_recorded`` gets it."""
+
+    type: Literal["warning"]
+    text: str
+    category: str
+    filename: str
+    lineno: int
+    when: str
+    nodeid: str
+    location: list[str | int | None] | None
+
+
+class Property(TypedDict):
+    """A property for the JUnit report: of the test ``id``, or of the whole run where that is empty."""
+
+    type: Literal["property"]
+    id: str
+    name: str
+    value: str
+
+
+class Text(TypedDict):
+    """Text that plugins wrote to the terminal."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Expired(TypedDict):
+    """The thread of pytest-timeout ends the process now. ``text``: its message with all stacks."""
+
+    type: Literal["expired"]
+    seconds: float
+    text: str
+
+
+class Done(TypedDict):
+    """The test has ended and all its reports were sent.
+
+    ``stop``: why the session is to stop, or empty. ``restart``: the other tests need a fresh worker.
+    """
+
+    type: Literal["done"]
+    stop: str
+    restart: bool
+
+
+class Finished(TypedDict):
+    """The end record of a session of tests: without it, the run was not complete.
+
+    ``status``: pytest's exit status. ``summary``: text of the user's ``pytest_terminal_summary``. ``conftest_failed``: a
+    conftest could not be loaded.
+    """
+
+    type: Literal["finished"]
+    status: int
+    summary: str
+    conftest_failed: bool
+
+
+class Fatal(TypedDict):
+    """The worker cannot go on."""
+
+    type: Literal["fatal"]
+    text: str
+
+
+if TYPE_CHECKING:
+    FromController = Start | Imports | Tests | Run | Finish
+    FromWorker = (
+        Hello
+        | Imported
+        | Collecting
+        | Collected
+        | Phase
+        | Report
+        | RecordedWarning
+        | Property
+        | Text
+        | Expired
+        | Done
+        | Finished
+        | Fatal
+    )
+else:
+    FromController = (Start, Imports, Tests, Run, Finish)
+    FromWorker = (
+        Hello,
+        Imported,
+        Collecting,
+        Collected,
+        Phase,
+        Report,
+        RecordedWarning,
+        Property,
+        Text,
+        Expired,
+        Done,
+        Finished,
+        Fatal,
+    )
