@@ -450,7 +450,7 @@ def test_the_controller_refuses(started: Callable[..., Worker], answer: object, 
     with pytest.raises(WorkerError) as refused:
         worker.receive(60)
     assert not isinstance(refused.value, WorkerFatalError)
-    assert refused.value.what.startswith(f"the worker sent an invalid message: {problem}")
+    assert refused.value.message.startswith(f"the worker sent an invalid message: {problem}")
 
 
 def test_what_others_send_is_ignored(started: Callable[..., Worker]) -> None:

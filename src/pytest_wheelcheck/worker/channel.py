@@ -6,6 +6,9 @@ import _thread
 import os
 import sys
 
+# Bound here: fixtures and tests replace the functions of the module, and reports are sent while they do.
+from os import getpid, read, write
+
 from . import codec
 
 TYPE_CHECKING = False
@@ -29,7 +32,7 @@ class Channel:
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._in = read_fd
         self._out = write_fd
-        self._pid = os.getpid()
+        self._pid = getpid()
         # pytest-timeout's thread sends, too, while the main thread may.
         self._sending = _thread.allocate_lock()
         self.nonce = ""
@@ -40,13 +43,13 @@ class Channel:
         :raises ChannelClosedError: the controller closed its end.
         :raises InvalidMessageError: it does not follow the protocol.
         """
-        if os.getpid() != self._pid:
+        if getpid() != self._pid:
             return
         view = memoryview(codec.encode(message, codec.FROM_WORKER, nonce=self.nonce, pid=self._pid))
         with self._sending:
             while view:
                 try:
-                    view = view[os.write(self._out, view) :]
+                    view = view[write(self._out, view) :]
                 except OSError as error:
                     raise ChannelClosedError(str(error)) from error
 
@@ -68,7 +71,7 @@ class Channel:
         :raises ChannelClosedError: the controller closed its end.
         :raises InvalidMessageError: it does not follow the protocol.
         """
-        if os.getpid() != self._pid:
+        if getpid() != self._pid:
             # A child that a test forked fell out of the test: it must not take the worker's messages.
             os._exit(70)
         return _checked(self._decode())
@@ -85,7 +88,7 @@ class Channel:
         parts = []
         while count:
             try:
-                part = os.read(self._in, min(count, 1 << 20))
+                part = read(self._in, min(count, 1 << 20))
             except OSError:
                 part = b""
             if not part:
