@@ -137,6 +137,8 @@ def create(runtime: Runtime, folder: Path) -> Environment:
     # The user's own settings of virtualenv (seeds, system packages, copies) have no business here.
     env = {key: value for key, value in os.environ.items() if not key.startswith("VIRTUALENV_")}
     env["VIRTUALENV_CONFIG_FILE"] = os.devnull
+    # virtualenv 21.15.0 and earlier create their default directory before they read --app-data.
+    env["VIRTUALENV_OVERRIDE_APP_DATA"] = str(cache.root() / "virtualenv")
     arguments = [
         *("--quiet", "--python", str(runtime.python), "--app-data", str(cache.root() / "virtualenv")),
         *("--no-seed", "--no-download", "--no-periodic-update", "--activators", "", "--no-vcs-ignore"),
