@@ -1,4 +1,4 @@
-"""The documents say what the code says."""
+"""The documents agree with the code, and their links work."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ def test_the_tox_environments_that_the_documents_name_exist() -> None:
             words = shlex.split(command, comments=True)
             if "-e" in words:
                 assert words[words.index("-e") + 1] in declared
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], ids=lambda page: page.name)
+def test_relative_links_work(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.is_file(), link
+        titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+        # As GitHub makes them from a heading.
+        anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not anchor or anchor in anchors, link
 
 
 def test_no_document_or_source_names_a_registry_or_a_machine() -> None:

@@ -17,7 +17,7 @@ from pytest_wheelcheck.interpreters import c_library
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES
 from pytest_wheelcheck.system import cache
 
-PAGE = Path(__file__).parent.parent / "docs" / "runtimes.md"
+PAGE = Path(__file__).parent.parent / "docs" / "interpreters.md"
 
 
 @pytest.fixture(autouse=True)
