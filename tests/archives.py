@@ -50,7 +50,7 @@ def fetch_debs(names: Iterable[str], folder: Path) -> list[Path]:
     """Download packages of the host's release for x86-64, or for every architecture."""
     found = apt.host_repository()
     assert found is not None
-    command = apt._apt_get(found, found.codename, folder / "apt", "amd64")
+    command = apt.apt_get_command(found, found.codename, folder / "apt", "amd64")
     subprocess.run([*command, "update"], check=True, capture_output=True)
     subprocess.run([*command, "download", *names], check=True, capture_output=True, cwd=folder)
     return sorted(folder.glob("*.deb"))

@@ -20,7 +20,7 @@ import pytest
 from nodes import outcomes, read
 
 from pytest_wheelcheck.backends import launcher
-from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters import apt, apt_suites
 from pytest_wheelcheck.interpreters.base import Platform, Request
 from pytest_wheelcheck.interpreters.debian import DebianProvider
 from pytest_wheelcheck.interpreters.host import HostProvider
@@ -114,7 +114,7 @@ def version() -> tuple[int, int]:
     # Of the host's own release: its index is the only one that is asked.
     found = apt.host_repository()
     assert found is not None
-    (suite,) = apt.query_suites(found, "arm64", [found.codename])
+    (suite,) = apt_suites.query(found, "arm64", [found.codename])
     for package in suite.packages:
         if package.startswith("python3.") and package.endswith("-minimal"):
             return (3, int(package.removeprefix("python3.").removesuffix("-minimal")))
@@ -403,7 +403,7 @@ def test_an_archive_without_the_architecture(tmp_path: Path, monkeypatch: pytest
     provider = DebianProvider(HostProvider(), source=archives.make_archive(tmp_path, index=index))
     answer = provider.offers(Request(platform=ARM))
     assert answer.offers == ()
-    assert answer.reason == "the host's archive does not carry the architecture arm64"
+    assert answer.reason == "the host's package repository does not carry the architecture arm64"
     assert not answer.fault
     assert _nothing(tmp_path, [provider]).outcome is Outcome.SKIPPED
     native = provider.offers(Request(platform=Platform(system="linux", architecture="x86_64", libc="glibc")))

@@ -15,7 +15,7 @@ from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.qemu import emulators, machines
 from pytest_wheelcheck.backends.qemu.machines import HOST, PROFILES, Profile
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
-from pytest_wheelcheck.interpreters import apt, debian, tags
+from pytest_wheelcheck.interpreters import apt, apt_suites, debian, tags
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
 from pytest_wheelcheck.model import Machine, Outcome, Runtime
 from pytest_wheelcheck.targets import environment
@@ -54,7 +54,7 @@ def test_a_source_that_was_given() -> None:
 
 
 def test_interpreters_of_a_suite() -> None:
-    suite = apt.Suite(
+    suite = apt_suites.Suite(
         name="stable",
         codename="fourteen",
         packages={

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, base, debian
+from pytest_wheelcheck.interpreters import apt, apt_suites, base, debian
 from pytest_wheelcheck.interpreters.base import Platform, Request
 from pytest_wheelcheck.interpreters.host import Found, HostProvider
 from pytest_wheelcheck.interpreters.published import console, pinned, standard_library
@@ -307,7 +307,7 @@ def test_a_c_library_that_is_new_enough_for_the_wheel(provider: published.Publis
     newest = max(
         debian.apt_version(suite.packages.get("libc6", ""))
         for batch in debian.batches(found)
-        for suite in apt.query_suites(found, "arm64", batch)
+        for suite in apt_suites.query(found, "arm64", batch)
     )
     assert min(versions(newest)) >= newest
     # Where none is, an older one is told of, so that the reason can name it.

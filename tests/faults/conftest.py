@@ -13,7 +13,7 @@ import standin
 from builders import build_wheel
 from ground import Ground
 
-from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters import apt, apt_suites
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def arm_python() -> str:
     archive = apt.host_repository()
     if archive is None:
         pytest.skip("interpreters of other architectures come by apt")
-    (suite,) = apt.query_suites(archive, "arm64", [archive.codename])
+    (suite,) = apt_suites.query(archive, "arm64", [archive.codename])
     for package in suite.packages:
         if package.startswith("python3.") and package.endswith("-minimal"):
             return package.removeprefix("python").removesuffix("-minimal")

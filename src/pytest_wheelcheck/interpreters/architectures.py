@@ -1,26 +1,31 @@
-"""What must be known of an architecture of Linux to run its programs here: data."""
+"""The architectures of Linux: data needed to run their programs on this host."""
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import sys
+import tempfile
 from dataclasses import dataclass
-from functools import cache as _once
+from pathlib import Path
+
+from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.system import process
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Architecture:
-    """One architecture.
+    """An architecture of Linux.
 
     :param name: as in platform tags.
     :param debian: Debian's name (``dpkg-architecture -L``).
-    :param multiarch: the folder of its libraries (https://wiki.debian.org/Multiarch/Tuples).
-    :param qemu: how its user-mode emulator is called: ``qemu-`` and this.
-    :param loader: path of glibc's dynamic loader below the root (glibc's ``shlib-versions``).
+    :param multiarch: the name of its library directories (https://wiki.debian.org/Multiarch/Tuples).
+    :param qemu: the suffix of its user-mode emulator: ``qemu-`` and this.
+    :param loader: path of glibc's dynamic loader, relative to the root (glibc's ``shlib-versions``).
     :param machine: ELF's ``e_machine`` (``elf.h``).
-    :param bits: of a pointer.
-    :param little: whether the least significant byte comes first.
+    :param bits: size of a pointer.
+    :param little_endian: whether the least significant byte comes first.
     """
 
     name: str
@@ -30,13 +35,13 @@ class Architecture:
     loader: str
     machine: int
     bits: int = 64
-    little: bool = True
+    little_endian: bool = True
 
 
-#: All of them, by their names in platform tags.
+#: All supported architectures by their names in platform tags.
 ARCHITECTURES = {
-    each.name: each
-    for each in (
+    architecture.name: architecture
+    for architecture in (
         Architecture(
             name="x86_64",
             debian="amd64",
@@ -94,13 +99,13 @@ ARCHITECTURES = {
             qemu="s390x",
             loader="lib/ld64.so.1",
             machine=22,
-            little=False,
+            little_endian=False,
         ),
     )
 }
 
 
-#: Other names of them: Debian's, and those of other systems.
+#: Other names of architectures: Debian's, and those of other systems.
 ALIASES = {
     "amd64": "x86_64",
     "arm64": "aarch64",
@@ -110,9 +115,9 @@ ALIASES = {
 }
 
 
-@_once
+@functools.cache
 def host_architecture() -> Architecture | None:
-    """Tell the architecture of this host's kernel; ``None`` where it is none of the table, or no Linux."""
+    """Return the architecture of the host's kernel; ``None`` if it is not in :data:`ARCHITECTURES`, or not Linux."""
     if not sys.platform.startswith("linux"):
         return None
     machine = {"amd64": "x86_64", "armv8l": "armv7l", "i386": "i686", "i586": "i686"}.get(
@@ -121,17 +126,19 @@ def host_architecture() -> Architecture | None:
     return ARCHITECTURES.get(machine)
 
 
-@_once
+@functools.cache
 def runs_natively(name: str) -> bool:
-    """Tell whether programs of an architecture run here without an emulator.
+    """Return whether the host runs programs of an architecture without an emulator.
 
-    A 64-bit x86 kernel runs those of i686 where it was built to (``CONFIG_IA32_EMULATION``), which its list of
-    personalities does not tell; so a tiny one is tried.
+    A 64-bit x86 kernel may run those of i686 (``CONFIG_IA32_EMULATION``). It does not say so anywhere, so a small
+    program is started.
+
+    :param name: as in platform tags.
     """
-    at = host_architecture()
-    if at is None:
+    host = host_architecture()
+    if host is None:
         return False
-    return at.name == name or (at.name == "x86_64" and name == "i686" and _runs_i386())
+    return host.name == name or (host.name == "x86_64" and name == "i686" and _runs_i386())
 
 
 #: An ELF file that calls ``exit(0)``: mov $1, %eax; xor %ebx, %ebx; int $0x80.
@@ -146,14 +153,8 @@ _I386 = bytes.fromhex(
 
 
 def _runs_i386() -> bool:
-    import tempfile
-    from pathlib import Path
-
-    from pytest_wheelcheck.errors import ProcessError
-    from pytest_wheelcheck.system import process
-
-    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as folder:
-        program = Path(folder) / "program"
+    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as directory:
+        program = Path(directory) / "program"
         program.write_bytes(_I386)
         program.chmod(0o755)
         try:

@@ -1,8 +1,9 @@
 """C libraries of other architectures and kinds, for interpreters that come without one.
 
-Packages of an archive, laid into a root of their own: those of the architecture itself, with what wheels may lean on;
-else the ``-cross`` packages, which are there for cross-compilers and belong to no architecture, so that an archive of
-x86-64 alone has those of others, too (Debian's and Ubuntu's ``cross-toolchain-base``).
+They are unpacked from a repository's packages into a root directory of their own: those of the architecture itself,
+with the libraries that wheels may depend on; else the ``-cross`` packages. These are meant for cross-compilers and
+belong to no architecture, so that a repository of x86-64 alone has those of other architectures, too (Debian's and
+Ubuntu's ``cross-toolchain-base``).
 """
 
 from __future__ import annotations
@@ -21,30 +22,30 @@ from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architec
 from pytest_wheelcheck.system import cache, temporary
 from pytest_wheelcheck.system.progress import step
 
-#: Bump when the way in which the roots are made changes.
+#: Increase when the contents of the roots change.
 _GENERATION = 2
 
-#: Of the ``-cross`` packages, what comes beside the C library.
+#: The ``-cross`` packages in addition to the C library.
 _CROSS = ("libstdc++6", "libgcc-s1", "libatomic1")
 
 #: The first musl with ``preadv2``, which interpreters built for musllinux_1_2 call (musl's WHATSNEW for 1.2.5).
 _MUSL_SINCE = (1, 2, 5)
 
-#: The file that says what a root is.
-_ORIGIN = "c-library.json"
+#: The file that describes a cached root.
+_DESCRIPTION = "c-library.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LibcPackage:
-    """A C library that can be had, or was.
+    """A package with a C library, in a repository or in the cache.
 
     :param architecture: as in platform tags.
     :param libc: ``glibc`` or ``musl``.
-    :param version: major, minor.
-    :param package: the package's whole version.
-    :param cross: whether it is from the ``-cross`` packages: without zlib and expat.
-    :param repository: where it is fetched from; ``None`` for what is in the cache only.
-    :param suite: the suite there.
+    :param version: of the C library: major, minor.
+    :param package: the package's full version.
+    :param cross: whether it is a ``-cross`` package: without zlib and expat.
+    :param suite: the suite that has it.
+    :param repository: the repository to download it from; ``None`` if it is only in the cache.
     """
 
     architecture: str
@@ -65,46 +66,53 @@ class LibcPackage:
 def find(
     architecture: Architecture,
     libc: str,
-    archives: Sequence[apt.Repository],
+    repositories: Sequence[apt.Repository],
     *,
     offline: bool = False,
     cross: bool = True,
     minimum: tuple[int, int] = (0, 0),
 ) -> LibcPackage | None:
-    """Find a C library: one that is in the cache, else one of an archive; nothing is fetched.
+    """Find a C library in the cache, else in a repository. Downloads no packages.
 
     :param libc: ``glibc`` or ``musl``.
-    :param cross: whether the ``-cross`` packages will do.
-    :param minimum: the oldest version that is of use; where there is none, an older one is given.
+    :param cross: whether to consider ``-cross`` packages.
+    :param minimum: preferred minimum version. If there is no such C library, an older one is returned.
     """
-    found = _find(architecture, libc, archives, offline=offline, cross=cross, minimum=minimum)
+    found = _find(architecture, libc, repositories, offline=offline, cross=cross, minimum=minimum)
     if found is None and minimum > (0, 0):
-        return _find(architecture, libc, archives, offline=offline, cross=cross, minimum=(0, 0))
+        return _find(architecture, libc, repositories, offline=offline, cross=cross, minimum=(0, 0))
     return found
 
 
 def _find(
     architecture: Architecture,
     libc: str,
-    archives: Sequence[apt.Repository],
+    repositories: Sequence[apt.Repository],
     *,
     offline: bool,
     cross: bool,
     minimum: tuple[int, int],
 ) -> LibcPackage | None:
-    kept = [each for each in _kept() if (each.architecture, each.libc) == (architecture.name, libc)]
-    kept = [each for each in kept if each.version >= minimum and (cross or not each.cross)]
-    if kept:
-        return max(kept, key=lambda each: (not each.cross, each.version))
+    cached = [
+        package
+        for package in _cached()
+        if (package.architecture, package.libc) == (architecture.name, libc)
+        and package.version >= minimum
+        and (cross or not package.cross)
+    ]
+    if cached:
+        return max(cached, key=lambda package: (not package.cross, package.version))
     if offline:
         return None
-    at = host_architecture()
-    ways = [(archive, "musl" if libc == "musl" else "libc6", architecture.debian) for archive in archives]
-    if cross and libc == "glibc" and at is not None:
-        ways += [(archive, f"libc6-{architecture.debian}-cross", at.debian) for archive in archives]
-    for archive, name, asked in ways:
+    host = host_architecture()
+    candidates = [
+        (repository, "musl" if libc == "musl" else "libc6", architecture.debian) for repository in repositories
+    ]
+    if cross and libc == "glibc" and host is not None:
+        candidates += [(repository, f"libc6-{architecture.debian}-cross", host.debian) for repository in repositories]
+    for repository, name, package_architecture in candidates:
         oldest = max(minimum, _MUSL_SINCE) if libc == "musl" else minimum
-        if suite := debian.suite_with(name, archive, asked, least=oldest):
+        if suite := debian.suite_with(name, repository, package_architecture, least=oldest):
             return LibcPackage(
                 architecture=architecture.name,
                 libc=libc,
@@ -112,58 +120,54 @@ def _find(
                 package=suite.packages[name],
                 cross=name.endswith("-cross"),
                 suite=suite.codename,
-                repository=archive,
+                repository=repository,
             )
     return None
 
 
-def provide(found: LibcPackage) -> Path:
-    """Give the root of a C library, made if need be.
+def provide(package: LibcPackage) -> Path:
+    """Return the cached root of a C library; download it first if necessary.
 
-    :raises RuntimeUnavailableError: it cannot be fetched.
+    :raises RuntimeUnavailableError: it cannot be downloaded.
     """
 
     def make(side: Path) -> None:
-        what = f"{found.libc} {found.version[0]}.{found.version[1]} for {found.architecture} of {found.suite}"
-        with step(what, side):
-            install(found, side / "root")
-            debian.tidy(side / "root", cache.path(found.key) / "root")
-            if found.repository is not None:
-                apt.write_origin(side, found.repository, found.suite)
-            (side / _ORIGIN).write_text(
-                json.dumps(
-                    {
-                        "architecture": found.architecture,
-                        "libc": found.libc,
-                        "version": found.version,
-                        "package": found.package,
-                        "cross": found.cross,
-                        "suite": found.suite,
-                    }
-                ),
-                encoding="utf-8",
-            )
+        version = f"{package.version[0]}.{package.version[1]}"
+        with step(f"{package.libc} {version} for {package.architecture} of {package.suite}", side):
+            install(package, side / "root")
+            debian.tidy(side / "root", cache.path(package.key) / "root")
+            if package.repository is not None:
+                apt.write_origin(side, package.repository, package.suite)
+            description = {
+                "architecture": package.architecture,
+                "libc": package.libc,
+                "version": package.version,
+                "package": package.package,
+                "cross": package.cross,
+                "suite": package.suite,
+            }
+            (side / _DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
 
-    return cache.provision(found.key, make) / "root"
+    return cache.provision(package.key, make) / "root"
 
 
-def install(found: LibcPackage, root: Path) -> None:
-    """Lay a C library and its kin into a root.
+def install(package: LibcPackage, root: Path) -> None:
+    """Download a C library, with the libraries that wheels may depend on, and unpack it into a root.
 
-    :raises RuntimeUnavailableError: it cannot be fetched.
+    :raises RuntimeUnavailableError: it cannot be downloaded.
     """
-    if found.repository is None:
-        raise RuntimeUnavailableError(f"the C library for {found.architecture} is not in the cache any longer")
-    architecture = ARCHITECTURES[found.architecture]
+    if package.repository is None:
+        raise RuntimeUnavailableError(f"the C library for {package.architecture} is no longer in the cache")
+    architecture = ARCHITECTURES[package.architecture]
     try:
-        if found.libc == "musl":
-            _lay_musl(found.repository, found.suite, architecture, root)
-        elif found.cross:
-            _lay_cross(found, architecture, root)
+        if package.libc == "musl":
+            _install_musl(package.repository, package.suite, architecture, root)
+        elif package.cross:
+            _install_cross(package.repository, package.suite, architecture, root)
         else:
             apt.fetch(
-                found.repository,
-                found.suite,
+                package.repository,
+                package.suite,
                 ["libc6"],
                 root,
                 architecture=architecture.debian,
@@ -171,79 +175,79 @@ def install(found: LibcPackage, root: Path) -> None:
             )
     except ProcessError as error:
         raise RuntimeUnavailableError(
-            f"the C library for {found.architecture} could not be fetched", cause=error.message, details=error.details
+            f"the C library for {package.architecture} could not be downloaded",
+            cause=error.message,
+            details=error.details,
         ) from error
 
 
 def musl_loader_name(architecture: str) -> str:
-    """Name musl's loader (musl's ``configure``, LDSO_PATHNAME).
+    """Return the file name of musl's dynamic loader (musl's ``configure``, LDSO_PATHNAME).
 
     :param architecture: as in platform tags.
     """
-    return f"ld-musl-{ {'armv7l': 'armhf', 'i686': 'i386', 'ppc64le': 'powerpc64le'}.get(architecture, architecture) }.so.1"
+    names = {"armv7l": "armhf", "i686": "i386", "ppc64le": "powerpc64le"}
+    return f"ld-musl-{names.get(architecture, architecture)}.so.1"
 
 
-def _kept() -> list[LibcPackage]:
+def _cached() -> list[LibcPackage]:
     found = []
-    for file in sorted((cache.root() / "roots").glob(f"*/{_ORIGIN}")):
+    for file in sorted((cache.root() / "roots").glob(f"*/{_DESCRIPTION}")):
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-            each = LibcPackage(**{**told, "version": tuple(told["version"])})
+            description = json.loads(file.read_text(encoding="utf-8"))
+            package = LibcPackage(**{**description, "version": tuple(description["version"])})
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if cache.is_complete(each.key) and cache.path(each.key) == file.parent:
-            found.append(each)
+        if cache.is_complete(package.key) and cache.path(package.key) == file.parent:
+            found.append(package)
     return found
 
 
-def _lay_cross(found: LibcPackage, architecture: Architecture, root: Path) -> None:
-    at = host_architecture()
-    assert found.repository is not None  # noqa: S101  the caller looked
-    assert at is not None  # noqa: S101  it was found for this host
-    with temporary.directory() as apart:
-        names = [f"{name}-{architecture.debian}-cross" for name in _CROSS]
+def _install_cross(repository: apt.Repository, suite: str, architecture: Architecture, root: Path) -> None:
+    host = host_architecture()
+    assert host is not None  # noqa: S101  _find() considers -cross packages for a known host only
+    with temporary.directory() as unpacked:
         apt.fetch(
-            found.repository,
-            found.suite,
+            repository,
+            suite,
             [f"libc6-{architecture.debian}-cross"],
-            apart,
-            architecture=at.debian,
-            optional=names,
+            unpacked,
+            architecture=host.debian,
+            optional=[f"{name}-{architecture.debian}-cross" for name in _CROSS],
             dependencies=False,
         )
         libraries = root / "usr/lib" / architecture.multiarch
-        shutil.copytree(
-            apart / "usr" / architecture.multiarch.replace("i386", "i686") / "lib", libraries, symlinks=True
-        )
-    # Where /usr is merged, which :func:`.debian.merge` does.
+        source = unpacked / "usr" / architecture.multiarch.replace("i386", "i686") / "lib"
+        shutil.copytree(source, libraries, symlinks=True)
+    # Below /usr: debian.merge() makes the links of the merged /usr.
     loader = root / "usr" / architecture.loader
     loader.parent.mkdir(parents=True, exist_ok=True)
     loader.symlink_to(os.path.relpath(libraries / loader.name, loader.parent))
 
 
-def _lay_musl(archive: apt.Repository, suite: str, architecture: Architecture, root: Path) -> None:
-    """Lay musl's C library, and a zlib that it can load."""
-    folder = root / "usr" / "lib"
-    folder.mkdir(parents=True)
-    with temporary.directory() as apart:
+def _install_musl(repository: apt.Repository, suite: str, architecture: Architecture, root: Path) -> None:
+    """Install musl, and a zlib that it can load."""
+    libraries = root / "usr" / "lib"
+    libraries.mkdir(parents=True)
+    with temporary.directory() as unpacked:
         names = ["musl", "zlib1g"]
-        apt.fetch(archive, suite, names, apart, architecture=architecture.debian, dependencies=False)
-        debian.merge(apart)
-        (loader,) = apart.glob("usr/lib/*-linux-musl*/libc.so")
-        shutil.copy2(loader, folder / musl_loader_name(architecture.name))
-        zlib = next(path for path in apart.glob("usr/lib/*-linux-gnu*/libz.so.1.*") if path.is_file())
-        (folder / "libz.so.1").write_bytes(_for_musl(zlib.read_bytes()))
-    (folder / f"libc.musl-{architecture.name}.so.1").symlink_to(musl_loader_name(architecture.name))
+        apt.fetch(repository, suite, names, unpacked, architecture=architecture.debian, dependencies=False)
+        debian.merge(unpacked)
+        (loader,) = unpacked.glob("usr/lib/*-linux-musl*/libc.so")
+        shutil.copy2(loader, libraries / musl_loader_name(architecture.name))
+        zlib = next(path for path in unpacked.glob("usr/lib/*-linux-gnu*/libz.so.1.*") if path.is_file())
+        (libraries / "libz.so.1").write_bytes(_zlib_for_musl(zlib.read_bytes()))
+    (libraries / f"libc.musl-{architecture.name}.so.1").symlink_to(musl_loader_name(architecture.name))
 
 
-def _for_musl(zlib: bytes) -> bytes:
+def _zlib_for_musl(zlib: bytes) -> bytes:
     """Make glibc's build of zlib loadable by musl.
 
-    Of what it asks glibc for, musl lacks only the checked forms of two functions, which zlib uses in its ``gz``
-    functions alone; Python calls none of them. They are bound to ``abort``, so that a call could not go unnoticed.
-    musl takes a needed ``libc.so.6`` for itself and ignores symbol versions (``ldso/dynlink.c``, ``load_library``).
+    Of the functions that it imports from glibc, musl lacks only the checked forms of two, which zlib's ``gz`` functions
+    alone call, and Python calls none of these. They are bound to ``abort``, so that a call would be noticed. musl takes
+    a needed ``libc.so.6`` for itself and ignores symbol versions (``ldso/dynlink.c``, ``load_library``).
     """
     for name in (b"__snprintf_chk", b"__vsnprintf_chk"):
         zlib = zlib.replace(b"\0" + name + b"\0", b"\0abort".ljust(len(name) + 1, b"\0") + b"\0")
-    # On some machines the guard of the stack is glibc's loader's; musl has it in the one library there is.
-    return re.sub(rb"\0ld-linux-[a-z0-9-]+\.so\.\d\0", lambda found: b"\0libc.so.6".ljust(len(found[0]), b"\0"), zlib)
+    # On some machines the stack protector's guard is in glibc's loader; in musl it is in the C library itself.
+    return re.sub(rb"\0ld-linux-[a-z0-9-]+\.so\.\d\0", lambda match: b"\0libc.so.6".ljust(len(match[0]), b"\0"), zlib)

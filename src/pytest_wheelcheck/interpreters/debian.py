@@ -22,7 +22,7 @@ from pytest_wheelcheck.backends import launcher
 from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
-from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters import apt, apt_suites
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Offer, Platform, Request, here
 from pytest_wheelcheck.interpreters.host import Facts, HostProvider, facts_from_json, facts_to_json, query
@@ -138,7 +138,7 @@ class DebianProvider:
         seen: set[str] = set()
         empty = True
         for batch in batches(archive):
-            suites = apt.query_suites(
+            suites = apt_suites.query(
                 archive, architecture.debian, [name for name in batch if name not in seen], offline=self._offline
             )
             for suite in suites:
@@ -154,8 +154,12 @@ class DebianProvider:
             advice = f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name} VERSION"
             return found, f"not in the cache, and this run is offline; {advice}", True
         if not found and not problems and empty:
-            problems[f"{apt.NO_ARCHITECTURE} {architecture.debian}"] = None
-        return found, "; ".join(problems), empty and not all(apt.NO_ARCHITECTURE in problem for problem in problems)
+            problems[f"{apt_suites.NO_ARCHITECTURE} {architecture.debian}"] = None
+        return (
+            found,
+            "; ".join(problems),
+            empty and not all(apt_suites.NO_ARCHITECTURE in problem for problem in problems),
+        )
 
     def get(self, offer: Offer) -> Runtime:
         """See :meth:`.base.Provider.get`."""
@@ -243,11 +247,11 @@ class DebianProvider:
     ) -> None:
         """Take a newer C library where the suite's own loader cannot hand on the launcher's name."""
         merge(side / "root")
-        (own,) = apt.query_suites(archive, architecture.debian, [candidate.suite])
+        (own,) = apt_suites.query(archive, architecture.debian, [candidate.suite])
         if apt_version(own.packages.get("libc6", "")) >= ARGV0_SINCE:
             return
         for batch in batches(archive):
-            for suite in apt.query_suites(archive, architecture.debian, batch):
+            for suite in apt_suites.query(archive, architecture.debian, batch):
                 if apt_version(suite.packages.get("libc6", "")) >= ARGV0_SINCE:
                     newer = side / "libc"
                     apt.fetch(
@@ -461,14 +465,14 @@ def batches(archive: apt.Repository) -> Iterator[list[str]]:
 
 def suite_with(
     package: str, archive: apt.Repository, architecture: str, *, offline: bool = False, least: tuple[int, ...] = ()
-) -> apt.Suite | None:
+) -> apt_suites.Suite | None:
     """Find the suite to take a package from: the host's own or a released one first.
 
     :param architecture: Debian's name of it.
     :param least: the oldest version of it that will do.
     """
     for batch in batches(archive):
-        for suite in apt.query_suites(archive, architecture, batch, offline=offline):
+        for suite in apt_suites.query(archive, architecture, batch, offline=offline):
             if package in suite.packages:
                 upstream = re.match(r"(?:\d+:)?([\d.]+)", suite.packages[package])
                 if not least or (upstream and tuple(map(int, upstream[1].strip(".").split("."))) >= least):
@@ -476,7 +480,7 @@ def suite_with(
     return None
 
 
-def _in_suite(suite: apt.Suite, architecture: Architecture, provider: str) -> Iterator[Offer]:
+def _in_suite(suite: apt_suites.Suite, architecture: Architecture, provider: str) -> Iterator[Offer]:
     libc = apt_version(suite.packages.get("libc6", ""))
     for package, version in suite.packages.items():
         match = re.fullmatch(r"python3\.(\d+)-minimal", package)

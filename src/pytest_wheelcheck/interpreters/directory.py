@@ -153,7 +153,7 @@ def _parse(text: str) -> Sysroot:
         machine = _machine(program)
         if machine is None:
             continue
-        if machine != (architecture.machine, architecture.bits, architecture.little):
+        if machine != (architecture.machine, architecture.bits, architecture.little_endian):
             others.setdefault(_architecture_of(machine), program)
         elif (one := _look(program, root, architecture)) is not None:
             found.setdefault(one.program, one)
@@ -201,7 +201,7 @@ def _machine(program: Path) -> tuple[int, int, bool] | None:
 
 def _architecture_of(machine: tuple[int, int, bool]) -> str:
     for each in ARCHITECTURES.values():
-        if (each.machine, each.bits, each.little) == machine:
+        if (each.machine, each.bits, each.little_endian) == machine:
             return each.name
     return f"another architecture (ELF machine {machine[0]})"
 

@@ -1,8 +1,8 @@
-"""A view of a root file system of another's: links in the cache that lead to its libraries, programs and data.
+"""A view of a foreign root file system: a directory of links in the cache to its libraries, programs and data.
 
-An unpacked root file system is full of absolute links, which lead to the host's files when seen from the host. And it
-has folders such as ``/tmp``, ``/home`` and ``/dev``, which an emulator would show to programs in the place of the
-host's. The farm has neither; and nothing need be written into the user's folder.
+Emulators cannot use an unpacked root file system as it is. Its absolute links lead to the host's files. And it has
+directories such as ``/tmp``, ``/home`` and ``/dev``, which an emulator would show to programs instead of the host's.
+The link farm has neither, and nothing is written into the user's directory.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-#: What of the root is seen.
-_SEEN = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt")
+#: The top-level directories of the root that are linked.
+_TOP_LEVEL = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "opt")
 
-#: What of its ``etc`` is seen: what belongs to its libraries. Users, names of hosts and the like are the host's.
+#: The entries of its ``etc`` that are linked: those that belong to its libraries. Users, host names and the like are
+#: the host's.
 _ETC = (
     "alpine-release",
     "alternatives",
@@ -30,120 +31,120 @@ _ETC = (
     "terminfo",
 )
 
-#: Where absolute links are of no interest, and many files are.
-_PASSED_OVER = ("usr/share", "usr/src", "usr/include", "usr/lib/modules", "usr/lib/firmware")
+#: Directories with many files, whose absolute links do not matter: they are not searched for such links.
+_NOT_SEARCHED = ("usr/share", "usr/src", "usr/include", "usr/lib/modules", "usr/lib/firmware")
 
 #: Links that may follow each other (``MAXSYMLINKS`` of Linux).
 _MAX_LINKS = 40
 
 
 def resolve(root: Path, path: Path) -> Path | None:
-    """Follow links as a program would whose root folder is *root*.
+    """Resolve the links of a path as a program with the root directory *root* would.
 
-    :param path: below *root*, as the host says it.
-    :returns: the host's path of what is there, without links; ``None`` where nothing is.
+    :param path: below *root*, as a path on the host.
+    :returns: the path on the host, without links; ``None`` if it does not exist.
     """
-    todo = list(path.relative_to(root).parts)[::-1]
-    found = root
+    remaining = list(path.relative_to(root).parts)[::-1]
+    resolved = root
     links = 0
-    while todo:
-        name = todo.pop()
+    while remaining:
+        name = remaining.pop()
         if name in {"/", "."}:
             continue
         if name == "..":
-            found = found if found == root else found.parent
+            resolved = resolved if resolved == root else resolved.parent
             continue
-        here = found / name
-        if not here.is_symlink():
-            found = here
+        entry = resolved / name
+        if not entry.is_symlink():
+            resolved = entry
             continue
         links += 1
         if links > _MAX_LINKS:
             return None
-        target = here.readlink()
+        target = entry.readlink()
         if target.is_absolute():
-            found = root
-        todo.extend(target.parts[::-1])
-    return found if found.exists() else None
+            resolved = root
+        remaining.extend(target.parts[::-1])
+    return resolved if resolved.exists() else None
 
 
 def matching_directories(root: Path, pattern: str) -> Iterator[Path]:
-    """Yield the folders of a pattern (``opt/*/bin``) in a root file system, its links followed."""
-    folders = [root]
+    """Yield the directories in a root file system that match a pattern (``opt/*/bin``), their links resolved."""
+    directories = [root]
     for part in pattern.split("/"):
-        further: dict[Path, None] = {}
-        for folder in folders:
-            for name in entry_names(folder) if part == "*" else [part]:
-                at = resolve(root, folder / name)
-                if at is not None and at.is_dir():
-                    further[at] = None
-        folders = list(further)
-    yield from folders
+        matches: dict[Path, None] = {}
+        for directory in directories:
+            for name in entry_names(directory) if part == "*" else [part]:
+                found = resolve(root, directory / name)
+                if found is not None and found.is_dir():
+                    matches[found] = None
+        directories = list(matches)
+    yield from directories
 
 
-def entry_names(folder: Path) -> list[str]:
-    """List what is in a folder, sorted; nothing where it cannot be read."""
-    return [entry.name for entry in _listed(folder)]
+def entry_names(directory: Path) -> list[str]:
+    """List the names of a directory's entries, sorted; none if it cannot be read."""
+    return [entry.name for entry in _entries(directory)]
 
 
 def make(root: Path, farm: Path) -> None:
-    """Make the view.
+    """Make the link farm of a root file system.
 
     :param root: the root file system.
-    :param farm: a folder to make.
+    :param farm: the directory to make.
     """
     farm.mkdir(parents=True)
-    apart = _with_absolute_links(root)
-    for name in _SEEN:
+    split = _with_absolute_links(root)
+    for name in _TOP_LEVEL:
         source = root / name
         if source.is_symlink():
             target = resolve(root, source)
             if target is not None:
                 (farm / name).symlink_to(target.relative_to(root))
         elif source.is_dir():
-            _show(root, source, farm / name, apart)
+            _link(root, source, farm / name, split)
         elif (root / "usr" / name).is_dir():
-            # Unpacked packages, without the one that has the links of the merged /usr.
+            # Unpacked packages, without the package that has the links of the merged /usr.
             (farm / name).symlink_to(f"usr/{name}")
     (farm / "etc").mkdir()
-    entries = [entry for entry in _listed(root / "etc") if entry.name in _ETC or entry.name.startswith("ld-musl-")]
+    entries = [entry for entry in _entries(root / "etc") if entry.name in _ETC or entry.name.startswith("ld-musl-")]
     for entry in entries:
-        _show(root, Path(entry.path), farm / "etc" / entry.name, apart)
+        _link(root, Path(entry.path), farm / "etc" / entry.name, split)
 
 
-def _show(root: Path, source: Path, place: Path, apart: set[Path]) -> None:
-    """Show one file or folder: by one link, unless there are absolute links below."""
+def _link(root: Path, source: Path, target: Path, split: set[Path]) -> None:
+    """Link one file or directory. A directory in *split* becomes a directory of links."""
     if source.is_symlink() or not source.is_dir():
-        if (target := resolve(root, source)) is not None:
-            place.symlink_to(target)
-    elif source not in apart:
-        place.symlink_to(source, target_is_directory=True)
+        if (resolved := resolve(root, source)) is not None:
+            target.symlink_to(resolved)
+    elif source not in split:
+        target.symlink_to(source, target_is_directory=True)
     else:
-        place.mkdir()
-        for entry in _listed(source):
-            _show(root, Path(entry.path), place / entry.name, apart)
+        target.mkdir()
+        for entry in _entries(source):
+            _link(root, Path(entry.path), target / entry.name, split)
 
 
 def _with_absolute_links(root: Path) -> set[Path]:
-    """List the folders that have absolute links somewhere below."""
+    """Return the directories that contain absolute links, directly or further below."""
     found: set[Path] = set()
-    todo = [root / name for name in (*_SEEN, "etc") if not (root / name).is_symlink()]
-    while todo:
-        folder = todo.pop()
-        if folder.relative_to(root).as_posix() in _PASSED_OVER:
+    remaining = [root / name for name in (*_TOP_LEVEL, "etc") if not (root / name).is_symlink()]
+    while remaining:
+        directory = remaining.pop()
+        if directory.relative_to(root).as_posix() in _NOT_SEARCHED:
             continue
-        for entry in _listed(folder):
+        for entry in _entries(directory):
             if not entry.is_symlink():
                 if entry.is_dir():
-                    todo.append(Path(entry.path))
-            elif Path(entry.path).readlink().is_absolute() and folder not in found:
-                found.update(each for each in (folder, *folder.parents) if each.is_relative_to(root))
+                    remaining.append(Path(entry.path))
+            elif Path(entry.path).readlink().is_absolute() and directory not in found:
+                found.update(path for path in (directory, *directory.parents) if path.is_relative_to(root))
     return found
 
 
-def _listed(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(directory: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(directory) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError:
         return []

@@ -1,7 +1,7 @@
 """Which wheels an interpreter accepts: its list of compatibility tags, computed without running it.
 
-:func:`packaging.tags.sys_tags` answers this for the interpreter that asks. Here the question is asked about any other
-interpreter, also one of another machine, so the list is made from its facts:
+:func:`packaging.tags.sys_tags` computes them for the running interpreter. This module computes them for any other one,
+also one of another machine, from its facts:
 
 * tags and their order: PEP 425, as ``packaging.tags`` orders them;
 * ``manylinux_X_Y`` and its three older names ``manylinux1``, ``manylinux2010``, ``manylinux2014``: PEP 600, with the
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from packaging import tags as packaging_tags
 
-#: Older names of manylinux platforms (PEP 513, PEP 571, PEP 599), by the glibc version that they stand for.
+#: Older names of manylinux platforms (PEP 513, PEP 571, PEP 599) by the glibc version that they mean.
 LEGACY_MANYLINUX = {(2, 5): "manylinux1", (2, 12): "manylinux2010", (2, 17): "manylinux2014"}
 
 #: Architectures that have manylinux and musllinux tags (``packaging._manylinux._ALLOWED_ARCHS`` with i686 and armv7l).
@@ -30,9 +30,9 @@ _MACOS_MINIMUM = (11, 0)
 
 
 def oldest_manylinux_minor(architecture: str) -> int:
-    """Tell the minor version of glibc 2 with which manylinux begins on an architecture.
+    """Return the minor version of glibc 2 of the oldest manylinux platform of an architecture.
 
-    Source: ``packaging._manylinux.platform_tags``; PEP 599 brought the architectures other than x86_64 and i686.
+    Source: ``packaging._manylinux.platform_tags``; PEP 599 added the architectures other than x86_64 and i686.
     """
     return 5 if architecture in {"x86_64", "i686"} else 17
 
@@ -40,10 +40,10 @@ def oldest_manylinux_minor(architecture: str) -> int:
 def linux_platforms(architecture: str, libc: str, libc_version: tuple[int, int]) -> Iterator[str]:
     """Yield the platform tags of a Linux interpreter, best first (PEP 600, PEP 656).
 
-    The bare ``linux_`` tag is first, as in ``packaging.tags``: such a wheel was built on the host.
+    The bare ``linux_`` tag is the first, as in ``packaging.tags``: such a wheel was built on the host.
 
-    :param architecture: as in platform tags: ``x86_64``, ``aarch64``, ``armv7l`` …
-    :param libc: ``glibc``, ``musl``, or an empty string for one that neither tag family stands for.
+    :param architecture: as in platform tags: ``x86_64``, ``aarch64``, ``armv7l``
+    :param libc: ``glibc``, ``musl``, or an empty string for a C library without a tag family.
     :param libc_version: major and minor of *libc*.
     """
     major, minor = libc_version
@@ -101,7 +101,7 @@ def accepted(
 
     :param implementation: ``cpython`` or ``pypy``.
     :param version: major, minor, and anything after.
-    :param free_threaded: built with ``--disable-gil``: takes ``cp313t`` and ``abi3t``, never ``abi3``.
+    :param free_threaded: whether it was built with ``--disable-gil``: it accepts ``cp313t`` and ``abi3t``, not ``abi3``.
     :param abi: PyPy only: the ABI tag, such as ``pypy311_pp73`` (the default; every PyPy 7.3 has ``pp73``).
     """
     short = (version[0], version[1])
@@ -126,17 +126,17 @@ def accepted(
     return tuple(dict.fromkeys(map(str, found)))
 
 
-#: ``manylinux_2_28_x86_64`` and its kin, in parts.
+#: Platform tags with a version: its two parts and the architecture.
 _MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_(\w+)")
 _MUSLLINUX = re.compile(r"musllinux_(\d+)_(\d+)_(\w+)")
 _MACOSX = re.compile(r"macosx_(\d+)_(\d+)_(\w+)")
 
 
 def split_platform(tag: str) -> tuple[str, str, str, tuple[int, int]]:
-    """Take a platform tag apart: system, architecture, libc, and the least version that it asks for.
+    """Split a platform tag into system, architecture, libc, and minimum version.
 
-    The version is that of glibc, of musl or of macOS. ``any`` gives four empty parts; a platform that is none of
-    Linux, macOS and Windows gives its first word as system (``ios``, ``android`` …).
+    The version is that of glibc, of musl or of macOS. For ``any``, all four are empty. For a platform other than Linux,
+    macOS and Windows, the system is the first part of the tag (``ios``, ``android``).
 
     >>> split_platform("manylinux2014_aarch64")
     ('linux', 'aarch64', 'glibc', (2, 17))

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters import apt, apt_suites
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
@@ -79,7 +79,7 @@ def find(
         )
     reasons = []
     for source, batch in ((each, batch) for each in sources for batch in _batches(each)):
-        suites = apt.query_suites(source, at.debian, batch)
+        suites = apt_suites.query(source, at.debian, batch)
         reasons += [suite.problem for suite in suites if suite.problem]
         for suite in suites:
             for package in ("qemu-user-static", "qemu-user"):

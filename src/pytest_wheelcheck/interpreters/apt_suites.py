@@ -1,0 +1,166 @@
+"""Which suite of a repository has which version of the packages that matter here.
+
+The answers come from the package indexes of the suites, 8 to 11 MB each, and are cached for a week.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pytest_wheelcheck.errors import ProcessError, WheelcheckError
+from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters.apt import Repository
+from pytest_wheelcheck.system import cache, process, temporary
+
+#: Seconds for which an answer is cached. A package that cannot be downloaded meanwhile makes the caller ask again.
+FRESH = 7 * 24 * 3600.0
+
+#: Seconds for which a failed query is cached.
+_FAILED = 300.0
+
+#: Seconds for downloading the index of one suite.
+_UPDATE_DEADLINE = 120.0
+
+#: Increase when the contents of cached answers change.
+_GENERATION = 3
+
+#: The packages whose versions are read.
+_VERSIONS = re.compile(
+    rb"^Package: (python3\.\d+-minimal|libc6(?:-[a-z0-9]+-cross)?|musl|qemu-user|qemu-user-static)\n(?:(?!\n).*\n)*?"
+    rb"Version: (\S+)$",
+    re.MULTILINE,
+)
+
+#: Begins the ``problem`` of a suite without packages for the architecture.
+NO_ARCHITECTURE = "the host's package repository does not carry the architecture"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suite:
+    """What one suite of a repository has for one architecture.
+
+    :param name: as in the query.
+    :param codename: as in its Release file.
+    :param alias: its other name, such as ``stable``.
+    :param packages: names and full versions (``deb-version(7)``) of the packages that matter here; empty if the suite
+        does not have the architecture.
+    :param problem: why nothing is known about it; empty if something is.
+    """
+
+    name: str
+    codename: str
+    alias: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def query(
+    repository: Repository,
+    architecture: str,
+    names: Sequence[str],
+    *,
+    offline: bool = False,
+    refresh: bool = False,
+) -> tuple[Suite, ...]:
+    """Query suites of a repository for an architecture, all at once.
+
+    Raises no errors: a suite that cannot be queried has a ``problem``.
+
+    :param architecture: Debian's name of it.
+    :param names: of the suites.
+    :param offline: use cached answers only, however old.
+    :param refresh: ignore cached answers.
+    """
+
+    def query_one(name: str) -> Suite:
+        return _query_cached(repository, architecture, name, offline=offline, refresh=refresh)
+
+    if len(names) < 2:
+        return tuple(map(query_one, names))
+    with ThreadPoolExecutor(max_workers=len(names)) as pool:
+        return tuple(process.map_concurrently(pool, query_one, names))
+
+
+def _query_cached(repository: Repository, architecture: str, name: str, *, offline: bool, refresh: bool) -> Suite:
+    file = _cache_file(repository, architecture, name)
+    cached = _read_cached(file)
+    if cached is not None and not refresh and (offline or time.time() < cached[0]):
+        return cached[1]
+    if offline:
+        problem = "this run is offline, and the host's package repository was never queried"
+        return Suite(name=name, codename=name, problem=problem)
+    try:
+        with cache.locked(f"archives/{file.stem}"):
+            # Another run may have asked while this one waited for the lock.
+            cached = _read_cached(file)
+            if cached is None or time.time() >= cached[0] or refresh:
+                suite = _query_repository(repository, architecture, name)
+                cached = time.time() + (_FAILED if suite.problem else FRESH), suite
+                text = json.dumps({"until": cached[0], "suite": asdict(suite)})
+                # A suite has several names, and the answer holds for all of them.
+                for other in {name} if suite.problem else {name, suite.codename, suite.alias}:
+                    _write_cached(_cache_file(repository, architecture, other), text)
+    except WheelcheckError as error:
+        return Suite(name=name, codename=name, problem=error.message)
+    return cached[1]
+
+
+def _cache_file(repository: Repository, architecture: str, name: str) -> Path:
+    key = cache.digest(str(_GENERATION), repository.uri, repository.signed_by, architecture, name)
+    return cache.root() / "archives" / f"{key}.json"
+
+
+def _write_cached(file: Path, text: str) -> None:
+    # If the file cannot be written, the next run takes longer.
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        side = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        side.write_text(text, encoding="utf-8")
+        side.replace(file)
+
+
+def _read_cached(file: Path) -> tuple[float, Suite] | None:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        return float(data["until"]), Suite(**data["suite"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _query_repository(repository: Repository, architecture: str, name: str) -> Suite:
+    with temporary.directory() as state:
+        command = [*apt.apt_get_command(repository, name, state, architecture), "update"]
+        try:
+            completed = process.run(command, timeout=_UPDATE_DEADLINE, end_with_parent=True)
+        except ProcessError as error:
+            return Suite(name=name, codename=name, problem=_explain(error.details, architecture, error.message))
+        releases = list((state / "state/lists").glob("*Release"))
+        if not releases:
+            # apt reports a failure that may be temporary, such as that of a connection, as success.
+            problem = _explain(completed.stderr, architecture, "apt downloaded no index")
+            return Suite(name=name, codename=name, problem=problem)
+        text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in releases)
+        fields = apt.parse_stanza(text.partition("\nSHA256:")[0])
+        packages: dict[str, str] = {}
+        for path in apt.indexes(state):
+            for match in _VERSIONS.finditer(path.read_bytes()):
+                packages[match[1].decode()] = match[2].decode()
+    return Suite(name=name, codename=fields.get("codename", name), alias=fields.get("suite", name), packages=packages)
+
+
+def _explain(output: str, architecture: str, message: str) -> str:
+    if re.search(r"Could not (connect|resolve)|Temporary failure|timed out|unreachable|refused", output):
+        return "the host's package repository cannot be reached"
+    if "404" in output or "does not have" in output:
+        return f"{NO_ARCHITECTURE} {architecture}"
+    lines = [line for line in output.strip().splitlines() if line.startswith("E:")]
+    return f"the host's package repository cannot be used: {(lines or [message])[0]}"
