@@ -1,8 +1,8 @@
-"""The pure-Python library of a minor version, for interpreters that come without one.
+"""The pure-Python standard library of a minor version, for interpreters that come without one.
 
-It is the same for every architecture, system and way of threading, so any CPython of that minor version has it: the
-host's, else one in an archive of packages. Where neither has that version, one published wheel may carry it
-(:data:`EMBEDDED`): a compiler to WebAssembly, which brings the library for its guests.
+It is the same for every architecture, system and threading mode. So it is taken from any CPython of that minor version:
+one of the host, else one in a repository of packages. If neither has that version, a published wheel may contain it
+(:data:`EMBEDDED`): a compiler to WebAssembly, which needs the library for its programs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.system import process
 
-#: What must work in an interpreter that was put together; each comes with libraries of its own.
+#: A program that an assembled interpreter must be able to run. Each of the modules needs libraries of its own.
 SMOKE_TEST = "import binascii, bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
 
-#: Parts of a standard library that are not taken: another build's or system's, tests, other programs.
-_NOT_TAKEN = (
+#: Parts of a standard library that are not copied: those of another build or system, tests, other programs.
+_NOT_COPIED = (
     "site-packages",
     "dist-packages",
     "lib-dynload",
@@ -47,11 +47,11 @@ _NOT_TAKEN = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbeddedLibrary:
-    """A standard library inside a wheel: an archive, compressed with Zstandard, inside a file.
+    """A standard library in a wheel: a tar file, compressed with Zstandard, inside another file.
 
-    :param file: of the wheel.
-    :param offset: where in that file the compressed archive begins.
-    :param sha256: of the archive, uncompressed.
+    :param file: the path of that file in the wheel.
+    :param offset: where the compressed tar file begins in it, in bytes.
+    :param sha256: digest of the uncompressed tar file, hexadecimal.
     """
 
     wheel: pinned.PinnedWheel
@@ -60,7 +60,7 @@ class EmbeddedLibrary:
     sha256: str
 
 
-#: By minor version. The files of 3.12 are those of CPython 3.12.1, unchanged.
+#: Embedded libraries by minor version. The files of 3.12 are those of CPython 3.12.1, unchanged.
 EMBEDDED = {
     (3, 12): EmbeddedLibrary(
         wheel=pinned.PinnedWheel(
@@ -77,17 +77,18 @@ EMBEDDED = {
     ),
 }
 
-# Runs in the interpreter of this program, which has such a module from 3.14 on; before, it is that of a distribution.
+# Runs in the running interpreter: from 3.14 on with its own module, before with that of a distribution, which must not
+# be imported into this process from a temporary directory.
 _DECOMPRESS = """
 import sys
-source, offset, target, folder = sys.argv[1:]
+source, offset, target, directory = sys.argv[1:]
 with open(source, "rb") as packed, open(target, "wb") as unpacked:
     packed.seek(int(offset))
     try:
         from compression import zstd
         unpacked.write(zstd.ZstdDecompressor().decompress(packed.read()))
     except ImportError:
-        sys.path.insert(0, folder)
+        sys.path.insert(0, directory)
         import zstandard
         unpacked.write(zstandard.ZstdDecompressor().decompressobj().decompress(packed.read()))
 """
@@ -96,113 +97,113 @@ with open(source, "rb") as packed, open(target, "wb") as unpacked:
 class StandardLibraries:
     """Finds and copies standard libraries.
 
-    :param host: asked for an interpreter of the same minor version.
-    :param archives: archives of packages, each with the architecture to ask it for in Debian's words.
-    :param offline: fetch nothing.
+    :param host: finds interpreters of the same minor version on the host.
+    :param repositories: repositories of packages, each with Debian's name of the architecture to query.
+    :param offline: download nothing.
     """
 
     def __init__(
         self,
         host: HostProvider,
-        archives: Sequence[tuple[apt.Repository, str]],
+        repositories: Sequence[tuple[apt.Repository, str]],
         index: pinned.PackageIndex,
         *,
         offline: bool = False,
     ) -> None:
         self._host = host
-        self._archives = archives
+        self._repositories = repositories
         self._index = index
         self._offline = offline
 
     def unavailable_reason(self, version: tuple[int, int]) -> str:
-        """Say why there is no library of a minor version, or nothing."""
+        """Return why no library of a minor version is available; empty if there is one."""
         if self.host_interpreter(version) is not None or (version in EMBEDDED and not self._offline):
             return ""
         if any(True for _ in self._sources(version)):
             return ""
         number = ".".join(map(str, version))
         return (
-            f"{number} needs a standard library, and neither this host nor its archive of packages has one: "
+            f"{number} needs a standard library, and neither this host nor its package repository has one: "
             f"install any CPython {number}"
         )
 
     def host_interpreter(self, version: tuple[int, int]) -> Path | None:
-        """Give an interpreter of the host that has the library; it need not be of the same build."""
+        """Return an interpreter of the host that has the library. It need not be of the same build."""
         return debian.of_host(self._host, version, free_threaded=None)
 
     def copy(self, version: tuple[int, int], library: Path, work: Path) -> None:
         """Copy the library of a minor version.
 
-        :param library: a folder to make.
-        :param work: a folder for what is needed meanwhile.
-        :raises WheelcheckError: it cannot be had.
+        :param library: the directory to make.
+        :param work: a directory for temporary files.
+        :raises WheelcheckError: the library is not available.
         """
         number = ".".join(map(str, version))
         if python := self.host_interpreter(version):
-            told = process.run([python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"])
-            source = Path(told.stdout.strip())
+            query = process.run([python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"])
+            source = Path(query.stdout.strip())
         elif found := next(self._sources(version), None):
+            repository, architecture = found
             names = [f"libpython{number}-minimal", f"libpython{number}-stdlib", f"python{number}-venv"]
-            apt.fetch_newest(names, work / "root", work=work / "apt", repository=found[0], architecture=found[1])
-            source = work / "root/usr/lib" / f"python{number}"
+            root = work / "root"
+            apt.fetch_newest(names, root, work=work / "apt", repository=repository, architecture=architecture)
+            source = root / "usr/lib" / f"python{number}"
         elif version in EMBEDDED:
-            source = work / "carried"
-            _carried(EMBEDDED[version], self._index, source, work)
+            source = work / "embedded"
+            _unpack(EMBEDDED[version], self._index, source, work)
         else:
             raise RuntimeUnavailableError(self.unavailable_reason(version))
-        shutil.copytree(source, library, ignore=shutil.ignore_patterns(*_NOT_TAKEN), ignore_dangling_symlinks=True)
+        shutil.copytree(source, library, ignore=shutil.ignore_patterns(*_NOT_COPIED), ignore_dangling_symlinks=True)
 
     def _sources(self, version: tuple[int, int]) -> Iterator[tuple[apt.Repository, str]]:
-        """Yield the archives that have a library."""
+        """Yield the repositories that have the library."""
         package = f"python{version[0]}.{version[1]}-minimal"
-        for archive, architecture in self._archives:
-            if debian.suite_with(package, archive, architecture, offline=self._offline):
-                yield archive, architecture
+        for repository, architecture in self._repositories:
+            if debian.suite_with(package, repository, architecture, offline=self._offline):
+                yield repository, architecture
 
 
 def repositories(source: str, architecture: str = "") -> list[tuple[apt.Repository, str]]:
-    """List the archives to ask for a library: the one that the user named, then the host's.
+    """List the repositories to query for a library: the one that the user configured, then the host's.
 
-    :param source: a line of ``sources.list(5)``, or nothing.
-    :param architecture: what the named one is used for, in Debian's words.
-    :raises RuntimeUnavailableError: *source* is no such line.
+    :param source: a line of ``sources.list(5)``, or an empty string.
+    :param architecture: Debian's name of the architecture to query in *source*; empty for the host's.
+    :raises RuntimeUnavailableError: *source* is not such a line.
     """
-    at = host_architecture()
+    host = host_architecture()
     found: list[tuple[apt.Repository, str]] = []
     if source:
-        found.append((apt.parse_source(source), architecture or (at.debian if at else "")))
+        found.append((apt.parse_source(source), architecture or (host.debian if host else "")))
     own = apt.host_repository()
-    if own is not None and at is not None:
-        found.append((own, at.debian))
+    if own is not None and host is not None:
+        found.append((own, host.debian))
     return found
 
 
-def _carried(carried: EmbeddedLibrary, index: pinned.PackageIndex, into: Path, work: Path) -> None:
-    """Unpack a library that a wheel carries."""
-    with zipfile.ZipFile(pinned.download(carried.wheel, index, work / "library")) as archive:
-        packed = Path(archive.extract(carried.file, work / "library"))
-    unpacked, tool = work / "library.tar", work / "zstandard"
-    argv: list[str | Path] = [sys.executable, "-I", "-c", _DECOMPRESS, packed, str(carried.offset), unpacked, tool]
+def _unpack(embedded: EmbeddedLibrary, index: pinned.PackageIndex, into: Path, work: Path) -> None:
+    """Download the wheel of an embedded library and unpack the library."""
+    with zipfile.ZipFile(pinned.download(embedded.wheel, index, work / "library")) as wheel:
+        packed = Path(wheel.extract(embedded.file, work / "library"))
+    unpacked, zstandard = work / "library.tar", work / "zstandard"
     try:
         if sys.version_info < (3, 14):
-            words = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
-            process.run(
-                [*pinned.pip_command(), *words, "--target", tool, *index.pip_arguments(), "zstandard"], timeout=600
-            )
-        process.run(argv)
+            options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+            install = [*pinned.pip_command(), "install", *options, "--target", zstandard]
+            process.run([*install, *index.pip_arguments(), "zstandard"], timeout=600)
+        process.run([sys.executable, "-I", "-c", _DECOMPRESS, packed, str(embedded.offset), unpacked, zstandard])
     except ProcessError as error:
         raise RuntimeUnavailableError(
-            f"the standard library inside {carried.wheel} could not be unpacked",
-            cause="the package index does not give the distribution zstandard for the running interpreter",
+            f"the standard library in {embedded.wheel} could not be unpacked",
+            cause="the package index does not have the distribution zstandard for the running interpreter",
             fix="install any CPython of that minor version instead",
             details=error.details or str(error),
         ) from error
-    if hashlib.sha256(unpacked.read_bytes()).hexdigest() != carried.sha256:
+    if hashlib.sha256(unpacked.read_bytes()).hexdigest() != embedded.sha256:
         raise RuntimeUnavailableError(
-            f"the standard library inside {carried.wheel} is not the one that it was",
+            f"the standard library in {embedded.wheel} does not have the expected digest",
             cause="the program that unpacked it does not work",
         )
     with tarfile.open(unpacked) as tar:
-        # Its digest was compared: it holds plain files.
-        for member in (each for each in tar.getmembers() if each.isfile()):
+        # Trusted because its digest was compared.
+        for member in (member for member in tar.getmembers() if member.isfile()):
             tar.extract(member, into)

@@ -1,6 +1,6 @@
-"""The published wheels that carry an interpreter: data, pinned by name, version and SHA-256.
+"""The published wheels that contain an interpreter: data, pinned by name, version and SHA-256.
 
-The wheels of ``freeze-core`` hold, in ``freeze_core/bases``, the CPython of the manylinux and musllinux images, with
+The wheels of ``freeze-core`` contain, in ``freeze_core/bases``, the CPython of the manylinux and musllinux images, with
 its extension modules in ``freeze_core/lib`` and their libraries in ``freeze_core.libs``.
 """
 
@@ -17,7 +17,7 @@ VERSION = "0.8.1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishedInterpreter:
-    """One wheel with an interpreter in it.
+    """A wheel that contains an interpreter.
 
     :param version: of CPython: major, minor, micro.
     :param free_threaded: whether it is the free-threaded build.
@@ -44,7 +44,7 @@ class PublishedInterpreter:
 
     @property
     def wheel(self) -> pinned.PinnedWheel:
-        """The wheel."""
+        """The wheel on the package index."""
         return pinned.PinnedWheel(
             distribution=DISTRIBUTION,
             version=VERSION,
@@ -67,7 +67,7 @@ def _published(
     )
 
 
-#: All of them: x86_64 first, glibc before musl, by version.
+#: All wheels: x86_64 first, glibc before musl, by version.
 PUBLISHED = (
     _published(11, 17, "", "x86_64", "glibc", "d591bc9d7367c88d57340a77dc28647065930588ff210c486db37b6e089b349d"),
     _published(12, 15, "", "x86_64", "glibc", "4cf1315685926e298870d1b1504e2b9e676e047b6084d02c3d1e9e1ec11c3d0a"),
