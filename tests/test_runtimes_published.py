@@ -330,4 +330,4 @@ def test_an_archive_that_was_named_gives_the_c_library(monkeypatch: pytest.Monke
     assert "comes from an archive of Debian or Ubuntu" in without.reason
     assert published.PublishedProvider(HostProvider(), source=line).offers(Request(platform=arm)).offers
     wrong = published.PublishedProvider(HostProvider(), source="the one next door").offers(Request(platform=arm))
-    assert (wrong.offers, "no source of packages" in wrong.reason) == ((), True)
+    assert (wrong.offers, "not a source of packages" in wrong.reason) == ((), True)

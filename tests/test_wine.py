@@ -23,7 +23,7 @@ from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError, Wheelc
 from pytest_wheelcheck.interpreters import directory
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.windows import pe_writer, published
+from pytest_wheelcheck.interpreters.windows import pe_programs, published
 from pytest_wheelcheck.system import cache
 
 pytestmark = [
@@ -227,7 +227,7 @@ def test_32_bits(ground: Ground, narrow: published.WineProvider, pytester: pytes
     )
     ground.ini("wheel_test_timeout = 5")
     ground.write(test_narrow=NARROW)
-    (ground.path / "tests/own.dll").write_bytes(pe_writer.bcryptprimitives_dll(bits=32))
+    (ground.path / "tests/own.dll").write_bytes(pe_programs.bcryptprimitives_dll(bits=32))
     found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-rA", bound=240)
     ends = ["fast_fail", "fault", "hang"]
     assert found.only("FAILED") == [f"tests/test_narrow.py::test_{name}" for name in ends], found.text
@@ -256,7 +256,7 @@ def test_the_doctor_says_what_a_green_run_means(wines: published.WineProvider) -
 
 def needing(library: str) -> bytes:
     """A library for Windows that wants another one."""
-    image = pefile.PE(data=pe_writer.python_exe(library))
+    image = pefile.PE(data=pe_programs.python_exe(library))
     image.FILE_HEADER.Characteristics |= pefile.IMAGE_CHARACTERISTICS["IMAGE_FILE_DLL"]
     return bytes(image.write())
 
@@ -527,7 +527,7 @@ def test_wine_of_the_host(narrow: published.WineProvider, monkeypatch: pytest.Mo
         ({}, "no CPython for Windows from 3.9 on was found"),
         ({"python.exe": b"MZ", "python313t.dll": b"MZ"}, "free-threaded ones cannot be used"),
         ({"python.exe": b"MZ", "python313.dll": b"MZ"}, "python313.dll is not for x86-64"),
-        ({"python.exe": b"MZ", "python313.dll": pe_writer.python3_dll("x.dll", ["a"])}, "no standard library in Lib"),
+        ({"python.exe": b"MZ", "python313.dll": pe_programs.python3_dll("x.dll", ["a"])}, "no standard library in Lib"),
     ],
 )
 def test_folders_that_are_none(tmp_path: Path, files: dict[str, bytes], words: str) -> None:

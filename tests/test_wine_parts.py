@@ -10,7 +10,7 @@ import pefile
 import pytest
 
 from pytest_wheelcheck.backends.wine import diagnosis, paths
-from pytest_wheelcheck.interpreters.windows import pe_writer
+from pytest_wheelcheck.interpreters.windows import pe_programs, pe_strip
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.process import describe_status
 
@@ -118,7 +118,7 @@ def test_settings_that_go_in(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [64, 32])
 def test_files_that_are_written(bits: int) -> None:
-    program = pefile.PE(data=pe_writer.python_exe("python313.dll", bits=bits))
+    program = pefile.PE(data=pe_programs.python_exe("python313.dll", bits=bits))
     assert program.FILE_HEADER.Machine == {64: 0x8664, 32: 0x14C}[bits]
     assert {each.dll: len(each.imports) for each in program.DIRECTORY_ENTRY_IMPORT} == {
         b"ucrtbase.dll": 5,
@@ -127,15 +127,15 @@ def test_files_that_are_written(bits: int) -> None:
     assert program.DIRECTORY_ENTRY_RESOURCE.entries[0].id == 24
     assert program.OPTIONAL_HEADER.Subsystem == 3
     assert (
-        pefile.PE(data=pe_writer.python_exe("python313.dll", console=False, bits=bits)).OPTIONAL_HEADER.Subsystem == 2
+        pefile.PE(data=pe_programs.python_exe("python313.dll", console=False, bits=bits)).OPTIONAL_HEADER.Subsystem == 2
     )
-    other = pefile.PE(data=pe_writer.venv_redirector("Z:\\a b\\python.exe", bits=bits))
+    other = pefile.PE(data=pe_programs.venv_redirector("Z:\\a b\\python.exe", bits=bits))
     assert {each.dll for each in other.DIRECTORY_ENTRY_IMPORT} == {b"ucrtbase.dll", b"kernel32.dll"}
     assert "Z:\\a b\\python.exe\0".encode("utf-16-le") in other.get_memory_mapped_image()
-    stable = pefile.PE(data=pe_writer.python3_dll("python313.dll", ["Py_Exit", "PyLong_Type"], bits=bits))
+    stable = pefile.PE(data=pe_programs.python3_dll("python313.dll", ["Py_Exit", "PyLong_Type"], bits=bits))
     forwards = {each.name: each.forwarder for each in stable.DIRECTORY_ENTRY_EXPORT.symbols}
     assert forwards == {b"Py_Exit": b"python313.Py_Exit", b"PyLong_Type": b"python313.PyLong_Type"}
-    own = pefile.PE(data=pe_writer.bcryptprimitives_dll(bits=bits))
+    own = pefile.PE(data=pe_programs.bcryptprimitives_dll(bits=bits))
     (function,) = own.DIRECTORY_ENTRY_EXPORT.symbols
     assert (function.name, function.forwarder) == (b"ProcessPrng", None)
     assert own.is_dll()
@@ -143,7 +143,7 @@ def test_files_that_are_written(bits: int) -> None:
 
 
 def test_debugging_sections_go() -> None:
-    sound = pe_writer.python_exe("python313.dll")
+    sound = pe_programs.python_exe("python313.dll")
     start = 64
     table = start + 24 + 240
     fat = bytearray(sound)
@@ -154,10 +154,10 @@ def test_debugging_sections_go() -> None:
     struct.pack_into("<I", fat, start + 24 + 56, image + 0x1000)
     fat += bytes(512) + struct.pack("<I", 16) + b".debug_info\0"
     assert [each.Name for each in pefile.PE(data=bytes(fat)).sections] == [b".text\0\0\0", b"/4\0\0\0\0\0\0"]
-    assert pe_writer.strip_debug_sections(bytes(fat)) == sound
-    assert pe_writer.strip_debug_sections(sound) == sound
+    assert pe_strip.strip_debug_sections(bytes(fat)) == sound
+    assert pe_strip.strip_debug_sections(sound) == sound
     for other in (b"", b"MZ", b"#!/bin/sh\n" * 100):
-        assert pe_writer.strip_debug_sections(other) == other
+        assert pe_strip.strip_debug_sections(other) == other
 
 
 def test_words() -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from pytest_wheelcheck.backends.wine import runner
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt
-from pytest_wheelcheck.interpreters.windows import pe_writer
+from pytest_wheelcheck.interpreters.windows import pe_programs, pe_strip
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 
@@ -284,7 +284,7 @@ def _take_zlib(source: Path, windows: Path) -> None:
 def _slim_libraries(windows: Path) -> None:
     for path in windows.iterdir():
         data = path.read_bytes()
-        slim = pe_writer.strip_debug_sections(data)
+        slim = pe_strip.strip_debug_sections(data)
         if len(slim) < len(data):
             path.write_bytes(slim)
 
@@ -364,7 +364,7 @@ def _make_prefix(wine: Wine, prefix: Path) -> None:
     _slim(prefix, [folder for folder in (wine.windows, wine.windows32) if folder])
     for bits, folder in ((64, system), (32, system32)):
         if folder.is_dir() and not (folder / "bcryptprimitives.dll").exists():
-            (folder / "bcryptprimitives.dll").write_bytes(pe_writer.bcryptprimitives_dll(bits=bits))
+            (folder / "bcryptprimitives.dll").write_bytes(pe_programs.bcryptprimitives_dll(bits=bits))
     _tame(prefix)
 
 

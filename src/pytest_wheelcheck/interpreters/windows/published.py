@@ -24,7 +24,7 @@ from pytest_wheelcheck.interpreters.base import Answer, Offer, Platform, Request
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.interpreters.published.standard_library import SMOKE_TEST, StandardLibraries, repositories
-from pytest_wheelcheck.interpreters.windows import folders, pe_writer
+from pytest_wheelcheck.interpreters.windows import folders, pe_programs, pe_writer
 from pytest_wheelcheck.interpreters.windows.folders import Installation
 from pytest_wheelcheck.model import Runtime
 from pytest_wheelcheck.system import cache, process, temporary
@@ -257,7 +257,7 @@ class WineProvider:
             (side / "Lib" / "site-packages").mkdir()
             _write_programs(carried, side)
             names = _stable_names(side / carried.library)
-            (side / "python3.dll").write_bytes(pe_writer.python3_dll(carried.library, names, bits=carried.bits))
+            (side / "python3.dll").write_bytes(pe_programs.python3_dll(carried.library, names, bits=carried.bits))
             self._finish(carried.version, launch, side)
 
     def _copy(self, installation: Installation, launch: launcher.Launch, side: Path) -> None:
@@ -306,10 +306,10 @@ def _write_programs(carried: Carried, side: Path) -> None:
     redirectors.mkdir(parents=True, exist_ok=True)
     for letter in ("", "w"):
         name = f"python{letter}.exe"
-        (side / name).write_bytes(pe_writer.python_exe(carried.library, console=not letter, bits=carried.bits))
+        (side / name).write_bytes(pe_programs.python_exe(carried.library, console=not letter, bits=carried.bits))
         other = name if carried.version < (3, 13) else f"venv{letter}launcher.exe"
         home = whole().to_windows(final / name)
-        (redirectors / other).write_bytes(pe_writer.venv_redirector(home, console=not letter, bits=carried.bits))
+        (redirectors / other).write_bytes(pe_programs.venv_redirector(home, console=not letter, bits=carried.bits))
 
 
 def _take(wheel: Path, side: Path) -> None:
