@@ -22,9 +22,9 @@ from pathlib import Path
 from preparation import WHEELS, fetch, processor
 
 from pytest_wheelcheck.interpreters.registry import providers
-from pytest_wheelcheck.model import Target
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets import pipeline, plan
+from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 TESTS = "import pytest\n\n@pytest.mark.parametrize('number', range(100))\ndef test_small(number):\n    import rpds\n"

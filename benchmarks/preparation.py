@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.interpreters.registry import providers
-from pytest_wheelcheck.model import Target
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets import pipeline, plan
+from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 #: Seconds that an emulated target may cost beyond the native one.

@@ -19,15 +19,17 @@ import builders
 import pytest
 from nodes import outcomes, read
 
-from pytest_wheelcheck.backends import launcher
+from pytest_wheelcheck.backends.base import Runtime
+from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
+from pytest_wheelcheck.backends.registry import backends
 from pytest_wheelcheck.interpreters import apt, apt_suites
-from pytest_wheelcheck.interpreters.base import Platform, Request
+from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.debian import DebianProvider
 from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.registry import providers
-from pytest_wheelcheck.model import NoTarget, Outcome, Runtime
+from pytest_wheelcheck.model import Outcome, Platform
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.targets import plan
+from pytest_wheelcheck.targets.target import NoTarget
 
 pytestmark = [
     pytest.mark.network,
@@ -100,13 +102,18 @@ def test_pty():
 """
 
 
-def _get(provider: DebianProvider, where: Platform, version: tuple[int, int]) -> Runtime:
+def _of_debian(*, source: str = "") -> Catalog:
+    """Return a catalog of interpreters of the archive, and of the host for native help."""
+    return Catalog(lambda native_python: [HostProvider(), DebianProvider(native_python, source=source)], backends())
+
+
+def _get(catalog: Catalog, where: Platform, version: tuple[int, int]) -> Runtime:
     request = Request(platform=where, wanted=frozenset({("cpython", version, False)}))
-    answer = provider.offers(request)
-    for offer in answer.offers:
+    offers, reasons = catalog.ask(request)
+    for offer in offers:
         if offer.version[:2] == version:
-            return provider.get(offer)
-    pytest.skip(f"not to be had here: {answer.reason}")
+            return catalog.get(offer)
+    pytest.skip(f"not available here: {'; '.join(map(str, reasons))}")
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +130,7 @@ def version() -> tuple[int, int]:
 
 @pytest.fixture(scope="session")
 def arm(version: tuple[int, int]) -> Runtime:
-    return _get(DebianProvider(HostProvider()), ARM, version)
+    return _get(_of_debian(), ARM, version)
 
 
 @pytest.fixture
@@ -132,14 +139,15 @@ def tool(pytester: pytest.Pytester, arm: Runtime) -> Path:
 
     Among the scripts a static one, which the root's loader is; in the package one that needs the loader, an interpreter.
     """
-    root = Path(arm.launch[0][arm.launch[0].index("-L") + 1])
+    root = arm.installation.root
+    assert root is not None
     program = (root / "lib/ld-linux-aarch64.so.1").resolve().read_bytes()
     return builders.build_wheel(
         pytester.path / "dist",
         "tool",
         files={
             "tool/__init__.py": "import sys\ndef main():\n    print('hello from', sys.prefix)\n",
-            "tool/data/inner": launcher.program_of(arm.python).read_bytes(),
+            "tool/data/inner": arm.installation.program.read_bytes(),
             "tool-1.0.data/scripts/tool-native": program,
         },
         tags=["py3-none-manylinux_2_17_aarch64"],
@@ -250,14 +258,14 @@ def test_offline_with_an_empty_cache_says_how_to_fill_it(tmp_path: Path, monkeyp
     from pytest_wheelcheck.wheels.reader import open_wheel
 
     opened = open_wheel(wheel, shown="tool.whl", store=tmp_path / "store")
-    found, without = plan.plan([opened], ["auto"], providers(offline=True))
+    found, without = plan.plan([opened], ["auto"], make_catalog(offline=True))
     assert found == []
     assert without[0].outcome is Outcome.ERROR
     assert "offline" in without[0].reason
     assert "wheelcheck runtime install aarch64" in without[0].reason
 
 
-def _nothing(folder: Path, asked: list[DebianProvider]) -> NoTarget:
+def _nothing(folder: Path, asked: Catalog) -> NoTarget:
     from pytest_wheelcheck.wheels.reader import open_wheel
 
     wheel = builders.build_wheel(folder / "dist", "tool", tags=["cp311-cp311-manylinux_2_17_aarch64"])
@@ -270,27 +278,30 @@ def test_what_cannot_be_found_out_is_an_error(tmp_path: Path, monkeypatch: pytes
     """An archive that cannot be reached, or a cache that cannot be written, is nothing that a wheel passes by."""
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     away = "deb [trusted=yes] http://127.0.0.1:9/debian stable main"
-    told = _nothing(tmp_path / "one", [DebianProvider(HostProvider(), source=away)])
+    told = _nothing(tmp_path / "one", _of_debian(source=away))
     assert (told.outcome, "cannot be reached" in told.reason) == (Outcome.ERROR, True)
     (tmp_path / "file").touch()
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file"))
-    told = _nothing(tmp_path / "two", [DebianProvider(HostProvider(), source=away)])
+    told = _nothing(tmp_path / "two", _of_debian(source=away))
     assert (told.outcome, "cannot be written" in told.reason) == (Outcome.ERROR, True)
 
 
 PROVISION = """
 import sys
 from pytest_wheelcheck.system import progress
-from pytest_wheelcheck.interpreters.base import Platform, Request
+from pytest_wheelcheck.backends.catalog import Catalog
+from pytest_wheelcheck.backends.registry import backends
+from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.debian import DebianProvider
 from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.model import Platform
 version = tuple(map(int, sys.argv[1].split(".")))
 platform = Platform(system="linux", architecture=sys.argv[2], libc="glibc")
-provider = DebianProvider(HostProvider())
+catalog = Catalog(lambda native_python: [HostProvider(), DebianProvider(native_python)], backends())
 request = Request(platform=platform, wanted=frozenset({("cpython", version, False)}))
 with progress.log_to(sys.stdout):
-    offer = next(o for o in provider.offers(request).offers if o.version[:2] == version)
-    print(provider.get(offer).python)
+    offer = next(o for o in catalog.ask(request)[0] if o.version[:2] == version)
+    print(catalog.get(offer).python)
 """
 
 
@@ -400,12 +411,14 @@ def test_an_unprivileged_user_with_a_fresh_home(tool: Path, version: tuple[int, 
 def test_an_archive_without_the_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     index = "Package: python3.11-minimal\nArchitecture: amd64\nVersion: 3.11.2-6\nFilename: none\n\n"
-    provider = DebianProvider(HostProvider(), source=archives.make_archive(tmp_path, index=index))
+    catalog = _of_debian(source=archives.make_archive(tmp_path, index=index))
+    provider = catalog.providers[1]
     answer = provider.offers(Request(platform=ARM))
     assert answer.offers == ()
-    assert answer.reason == "the host's package repository does not carry the architecture arm64"
-    assert not answer.fault
-    assert _nothing(tmp_path, [provider]).outcome is Outcome.SKIPPED
+    assert answer.reason == "the host's archive does not carry the architecture arm64"
+    assert answer.unavailable is not None
+    assert not answer.unavailable.unchecked
+    assert _nothing(tmp_path, catalog).outcome is Outcome.SKIPPED
     native = provider.offers(Request(platform=Platform(system="linux", architecture="x86_64", libc="glibc")))
     assert [offer.version for offer in native.offers] == [(3, 11, 2)]
 
@@ -482,7 +495,7 @@ def test_machines(
     for where in ("*entry?mcode?*", "*::test_newer*"):
         result.stdout.fnmatch_lines([where, "*the machine rpi4 (Raspberry Pi 4*does not have an instruction*", told])
     result.stdout.fnmatch_lines(
-        ["*could not be checked: neoverse-n2-64k cannot be had: *no*QEMU*model neoverse-n2*64 KiB*"]
+        ["*could not be checked: neoverse-n2-64k is not available: *no*QEMU*model neoverse-n2*64 KiB*"]
     )
     assert result.ret == 1
 
@@ -511,7 +524,7 @@ def test_levels_of_the_host_s_own_processors(
             "*instruction c5 fd fe c0 *, of AVX, AVX2, FMA or BMI, stands in *newer.bin at 0x0*",
         ]
     )
-    result.stdout.fnmatch_lines(["*could not be checked: x86-64-v4 cannot be had: QEMU does not emulate AVX-512*"])
+    result.stdout.fnmatch_lines(["*could not be checked: x86-64-v4 is not available: QEMU does not emulate AVX-512*"])
     assert "x86-64-v4::test" not in result.stdout.str()
 
 
@@ -528,15 +541,18 @@ def test_native(wheel_target):
 
 WHO_EMULATES = """
 import sys
-from pytest_wheelcheck.interpreters.base import Platform, Request, here
+from pytest_wheelcheck.backends.catalog import Catalog
+from pytest_wheelcheck.backends.registry import backends
+from pytest_wheelcheck.interpreters.base import Request, here
 from pytest_wheelcheck.interpreters.debian import DebianProvider
-from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.model import Platform
 assert here() == Platform(system="linux", architecture="aarch64", libc="glibc")
 kind = ("cpython", tuple(map(int, sys.argv[1].split("."))), False)
 for architecture in ("aarch64", "x86_64"):
     request = Request(platform=Platform(system="linux", architecture=architecture, libc="glibc"), wanted=frozenset({kind}))
-    offers = DebianProvider(HostProvider()).offers(request).offers
-    print(architecture, *{offer.emulated for offer in offers if offer.version[:2] == kind[1]})
+    catalog = Catalog(lambda native_python: [DebianProvider(native_python)], backends())
+    offers = catalog.ask(request)[0]
+    print(architecture, *{catalog.backend(offer).emulated for offer in offers if offer.version[:2] == kind[1]})
 """
 
 
@@ -551,19 +567,19 @@ def test_on_a_board(
     import uv
 
     from pytest_wheelcheck.system.uv_config import InstallSettings
-    from pytest_wheelcheck.targets import environment
+    from pytest_wheelcheck.targets.install import install_wheel
     from pytest_wheelcheck.wheels.reader import open_wheel
 
     project = Path(__file__).parent.parent
     subprocess.run([uv.find_uv_bin(), "-q", "build", "--wheel", "-o", tmp_path / "own", project], check=True)
     (own,) = (tmp_path / "own").glob("*.whl")
-    board = environment.create(arm, tmp_path / "board")
+    board = arm.backend.create_environment(arm, tmp_path / "board")
     opened = open_wheel(own, shown=own.name, store=tmp_path / "store")
     settings = InstallSettings(offline=False, find_links=(), index=None, extra_index=())
-    environment.install(board, opened, extras=(), settings=settings)
+    install_wheel(arm, board, opened, extras=(), settings=settings)
     subprocess.run([arm.native or arm.python, "-m", "compileall", "-q", board.site_packages], check=False)
 
-    native = Path(launcher.program_of(arm.python).parents[1], "lib", f"python3.{version[1]}", "lib-dynload")
+    native = Path(arm.installation.program.parents[1], "lib", f"python3.{version[1]}", "lib-dynload")
     (extension,) = native.glob("_json.*.so")
     wheel = builders.build_wheel(
         tmp_path / "dist",

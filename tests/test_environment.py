@@ -7,18 +7,21 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
+from runtimes import create, make_runtime
 
+from pytest_wheelcheck.backends.qemu.backend import QemuBackend
 from pytest_wheelcheck.errors import InstallError, RuntimeUnavailableError
-from pytest_wheelcheck.model import Runtime, Wheel
+from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.system.uv_config import InstallSettings
-from pytest_wheelcheck.targets import environment as room
+from pytest_wheelcheck.targets.install import install_wheel, list_distributions
+from pytest_wheelcheck.targets.overlay import Overlay, make_overlay
 
 
 def _interpreters() -> list[Path]:
@@ -34,24 +37,6 @@ def _interpreters() -> list[Path]:
 
 
 INTERPRETERS = _interpreters()
-
-
-def make_runtime(python: Path = INTERPRETERS[0]) -> Runtime:
-    code = "import sys, json; print(json.dumps([sys.implementation.name, list(sys.version_info[:3])]))"
-    name, version = json.loads(subprocess.check_output([python, "-I", "-c", code]))
-    return Runtime(
-        python=python,
-        implementation=name,
-        version=(version[0], version[1], version[2]),
-        free_threaded=False,
-        system=sys.platform,
-        architecture="x86_64",
-        libc="",
-        libc_version=(0, 0),
-        tags=("py3-none-any",),
-        provider="host",
-        how="an interpreter of this host",
-    )
 
 
 def make_wheel(path: Path, *, extras: Sequence[str] = ()) -> Wheel:
@@ -141,8 +126,8 @@ class Prepared:
         self.settings = settings
         self.wheel = wheel
         self.runtime = make_runtime()
-        self.environment = room.create(self.runtime, self.folder / "environment")
-        self.installed = room.install(self.environment, wheel, extras=extras, settings=settings)
+        self.environment = create(self.runtime, self.folder / "environment")
+        self.installed = install_wheel(self.runtime, self.environment, wheel, extras=extras, settings=settings)
 
     def overlay(
         self,
@@ -150,10 +135,10 @@ class Prepared:
         groups: Sequence[str] = (),
         project: Path | None = None,
         name: str = "overlay",
-    ) -> room.Overlay:
-        return room.overlay(
-            self.environment,
+    ) -> Overlay:
+        return make_overlay(
             self.runtime,
+            self.environment,
             self.wheel,
             self.installed,
             self.folder / name,
@@ -174,7 +159,7 @@ def prepared(tmp_path: Path, settings: InstallSettings, wheel: Wheel) -> Iterato
         target = Prepared(tmp_path, settings, wheel)
     assert target.installed.distributions == (("dep", "1.0"), ("pkg", "1.0"))
     yield target
-    assert [name for name, _ in room._distributions(target.environment.site_folders)] == ["dep", "pkg"]
+    assert [name for name, _ in list_distributions(target.environment.site_directories)] == ["dep", "pkg"]
 
 
 def evaluate(python: Path, code: str) -> str:
@@ -187,36 +172,32 @@ def evaluate(python: Path, code: str) -> str:
 @pytest.mark.parametrize("python", INTERPRETERS, ids=lambda path: str(path.parent.parent.name))
 def test_clean_environment_of_each_interpreter(python: Path, tmp_path: Path) -> None:
     runtime = make_runtime(python)
-    environment = room.create(runtime, tmp_path / "with space" / "environment")
+    environment = create(runtime, tmp_path / "with space" / "environment")
     prefix, version, path = evaluate(
         environment.python, "import sys; print(sys.prefix, list(sys.version_info[:3]), sys.path, sep='\\n')"
     ).splitlines()
     assert Path(prefix) == environment.root
-    assert json.loads(version) == list(runtime.version)
+    assert json.loads(version) == list(runtime.installation.version)
     assert repr(str(environment.site_packages)) in path
-    assert all(not any(site.iterdir()) for site in environment.site_folders)
+    assert all(not any(site.iterdir()) for site in environment.site_directories)
     assert environment.python.parent == environment.scripts
 
 
 def test_many_environments_at_once(tmp_path: Path) -> None:
     runtimes = [make_runtime(python) for python in INTERPRETERS] * 4
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(room.create, runtimes, [tmp_path / str(number) for number in range(len(runtimes))]))
+        made = list(pool.map(create, runtimes, [tmp_path / str(number) for number in range(len(runtimes))]))
     for runtime, environment in zip(runtimes, made, strict=True):
-        assert evaluate(environment.python, "import sys; print(*sys.version_info[:3], sep='.')") == runtime.version_text
-
-
-def test_second_environment_is_fast(tmp_path: Path) -> None:
-    room.create(make_runtime(), tmp_path / "first")
-    start = time.monotonic()
-    room.create(make_runtime(), tmp_path / "second")
-    assert time.monotonic() - start < 0.5
+        assert (
+            evaluate(environment.python, "import sys; print(*sys.version_info[:3], sep='.')")
+            == runtime.installation.version_text
+        )
 
 
 def test_settings_of_virtualenv_do_not_reach_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRTUALENV_SYSTEM_SITE_PACKAGES", "true")
     monkeypatch.setenv("VIRTUALENV_PIP", "bundle")
-    environment = room.create(make_runtime(), tmp_path / "environment")
+    environment = create(make_runtime(), tmp_path / "environment")
     assert "include-system-site-packages = false" in (environment.root / "pyvenv.cfg").read_text()
 
 
@@ -225,9 +206,8 @@ def test_no_interpreter(tmp_path: Path) -> None:
     broken = tmp_path / "python3"
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
-    fields = {name: getattr(runtime, name) for name in Runtime.__slots__}
-    with pytest.raises(RuntimeUnavailableError, match="no virtual environment can be made"):
-        room.create(Runtime(**{**fields, "python": broken}), tmp_path / "environment")
+    with pytest.raises(RuntimeUnavailableError, match="virtualenv cannot make an environment"):
+        create(replace(runtime, python=broken), tmp_path / "environment")
 
 
 # --- install ---------------------------------------------------------------------------------------------------------
@@ -327,7 +307,7 @@ def test_overrides_of_the_project_do_not_hide_a_wrong_requirement(
 # --- overlay ---------------------------------------------------------------------------------------------------------
 
 
-def behind(overlay: room.Overlay, code: str) -> str:
+def behind(overlay: Overlay, code: str) -> str:
     return evaluate(overlay.environment.python, f"import sys; sys.path.append({str(overlay.path)!r}); {code}")
 
 
@@ -359,14 +339,14 @@ def test_conflict_goes_into_an_environment_of_its_own(prepared: Prepared) -> Non
 def test_tools_that_need_another_version_of_the_wheel_itself(prepared: Prepared) -> None:
     with pytest.raises(InstallError) as caught:
         prepared.overlay("fartool")
-    assert "do not go together" in caught.value.message
+    assert "conflict with" in caught.value.message
     assert "pkg>=5" in caught.value.details
 
 
 def test_wheel_that_pins_an_old_pytest(tmp_path: Path, settings: InstallSettings) -> None:
     path = build_wheel(tmp_path / "dist", "plug", "1.0", {"plug.py": ""}, requires=["pytest<8"])
     target = Prepared(tmp_path, settings, make_wheel(path))
-    with pytest.raises(InstallError, match="do not go together"):
+    with pytest.raises(InstallError, match="conflict with"):
         target.overlay()
 
 
@@ -434,19 +414,19 @@ def test_overlay_is_cached_compiled_and_copied(prepared: Prepared, links: Path) 
     assert behind(third, "import extradep; print(extradep.new)") == "1"
 
 
-def test_byte_code_for_an_emulated_runtime_is_made_natively(prepared: Prepared) -> None:
-    fields = {name: getattr(prepared.runtime, name) for name in Runtime.__slots__}
-    prepared.runtime = Runtime(**{**fields, "emulated": True})
+def test_bytecode_for_an_emulated_runtime_is_made_natively(prepared: Prepared) -> None:
+    runtime = replace(prepared.runtime, backend=QemuBackend())
+    prepared.runtime = runtime
     overlay = prepared.overlay()
     assert overlay.path is not None
     assert Path(importlib.util.cache_from_source(str(overlay.path / "pytest.py"))).is_file()
-    prepared.runtime = Runtime(**{**fields, "emulated": True, "native": Path(sys._base_executable)})  # type: ignore[attr-defined]
+    prepared.runtime = replace(runtime, native=Path(sys._base_executable))  # type: ignore[attr-defined]
     overlay = prepared.overlay(name="other")
     assert overlay.path is not None
-    # By another interpreter: unchecked byte-code (PEP 552).
+    # By another interpreter: unchecked bytecode (PEP 552).
     compiled = Path(importlib.util.cache_from_source(str(overlay.path / "pytest.py")))
     assert compiled.read_bytes()[4:8] == bytes([1, 0, 0, 0])
-    prepared.runtime = Runtime(**{**fields, "emulated": True, "version": (3, 99, 0)})
+    prepared.runtime = replace(runtime, installation=replace(runtime.installation, version=(3, 99, 0)))
     overlay = prepared.overlay(name="second")
     assert overlay.path is not None
     assert not (overlay.path / "__pycache__").exists()
@@ -475,11 +455,11 @@ def test_real_pytest_runs_from_the_overlay(
     dependency = tmp_path / "only"
     build_wheel(dependency, "dep", "2.0", {"dep.py": ""})
     settings = InstallSettings(find_links=(str(dependency),))
-    environment = room.create(runtime, tmp_path / "environment")
-    installed = room.install(environment, wheel, extras=(), settings=settings)
-    overlay = room.overlay(
-        environment,
+    environment = create(runtime, tmp_path / "environment")
+    installed = install_wheel(runtime, environment, wheel, extras=(), settings=settings)
+    overlay = make_overlay(
         runtime,
+        environment,
         wheel,
         installed,
         tmp_path / "overlay",
@@ -495,4 +475,4 @@ def test_real_pytest_runs_from_the_overlay(
         [environment.python, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert "1 passed" in done.stdout, done.stdout + done.stderr
-    assert not {name for name, _ in room._distributions(environment.site_folders)} - {"dep", "pkg"}
+    assert not {name for name, _ in list_distributions(environment.site_directories)} - {"dep", "pkg"}

@@ -14,9 +14,7 @@ from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
 from nodes import Run, Seen, Tell, seen
 
-from pytest_wheelcheck.interpreters.base import Platform, Request
-from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
+from pytest_wheelcheck.backends.catalog import make_catalog
 
 WINDOWS = sys.platform == "win32"
 
@@ -291,12 +289,8 @@ def test_the_gil(pytester: pytest.Pytester, tell: Tell) -> None:
 
 
 def _free_threaded() -> Path:
-    provider = PublishedProvider(HostProvider())
-    answer = provider.offers(Request(platform=Platform(system="linux", architecture="x86_64", libc="glibc")))
-    for offer in answer.offers:
-        if offer.free_threaded and offer.version[:2] == (3, 14):
-            return provider.get(offer).python
-    pytest.skip(f"needs a free-threaded CPython 3.14: {answer.reason}")
+    python = make_catalog().native_python((3, 14), True)
+    return python or pytest.skip("needs a free-threaded CPython 3.14")
 
 
 def test_the_witness_tells_its_pyo3(witness: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:

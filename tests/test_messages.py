@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from builders import build_wheel
 from nodes import Run, seen
+from runtimes import host_session, this_environment
 
 from pytest_wheelcheck import worker as worker_package
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
-from pytest_wheelcheck.targets.channel import Worker
+from pytest_wheelcheck.targets.channel import WorkerProcess
 from pytest_wheelcheck.worker import codec, messages
 from pytest_wheelcheck.worker.channel import Channel
 from pytest_wheelcheck.worker.codec import FROM_CONTROLLER, FROM_WORKER, InvalidMessageError
@@ -408,11 +409,13 @@ HELLO = {"type": "hello", "protocol": PROTOCOL}
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+def started(tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
     running = []
 
-    def start(*argv: str) -> Worker:
-        worker = Worker(argv, env=dict(os.environ), cwd=tmp_path, log=tmp_path / "log")
+    def start(*argv: str) -> WorkerProcess:
+        worker = WorkerProcess(
+            host_session(tmp_path), argv, environment=this_environment(), cwd=tmp_path, log=tmp_path / "log"
+        )
         running.append(worker)
         worker.start(IMPORTS)
         return worker
@@ -422,7 +425,7 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
         worker.end()
 
 
-def test_both_sides_together(started: Callable[..., Worker]) -> None:
+def test_both_sides_together(started: Callable[..., WorkerProcess]) -> None:
     worker = started(*WORKER_ARGV)
     assert worker.receive(60) == HELLO
     imported = worker.receive(60)
@@ -444,7 +447,7 @@ def test_both_sides_together(started: Callable[..., Worker]) -> None:
         ("{", "no JSON: "),
     ],
 )
-def test_the_controller_refuses(started: Callable[..., Worker], answer: object, problem: str) -> None:
+def test_the_controller_refuses(started: Callable[..., WorkerProcess], answer: object, problem: str) -> None:
     worker = started(sys.executable, "-c", FAKE, json.dumps([HELLO, answer]))
     assert worker.receive(60) == HELLO
     with pytest.raises(WorkerError) as refused:
@@ -453,7 +456,7 @@ def test_the_controller_refuses(started: Callable[..., Worker], answer: object, 
     assert refused.value.message.startswith(f"the worker sent an invalid message: {problem}")
 
 
-def test_what_others_send_is_ignored(started: Callable[..., Worker]) -> None:
+def test_what_others_send_is_ignored(started: Callable[..., WorkerProcess]) -> None:
     """A child that a test forked has another process id, and who forges a message does not know the nonce."""
     others = [{"type": "done", "nonce": "forged"}, {"type": "done", "pid": 1}, {"type": "done", "pid": None}]
     text = {"type": "text", "text": "last"}
@@ -461,7 +464,7 @@ def test_what_others_send_is_ignored(started: Callable[..., Worker]) -> None:
     assert [worker.receive(60), worker.receive(60)] == [HELLO, text]
 
 
-def test_the_controller_sends_nothing_invalid(started: Callable[..., Worker]) -> None:
+def test_the_controller_sends_nothing_invalid(started: Callable[..., WorkerProcess]) -> None:
     worker = started(sys.executable, "-c", FAKE, json.dumps([HELLO]))
     invalid: Any = {"type": "run"}
     with pytest.raises(InvalidMessageError, match="run has no field 'id'"):

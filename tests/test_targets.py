@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 from packaging.tags import parse_tag
 
+from pytest_wheelcheck.backends.catalog import Catalog
+from pytest_wheelcheck.backends.native import NativeBackend
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.interpreters import base, tags
-from pytest_wheelcheck.interpreters.base import Answer, Offer, Platform, Request
+from pytest_wheelcheck.interpreters.base import Answer, Offer, Provider, Request, Starter
 from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.model import NoTarget, Outcome, Runtime, Target, Wheel
+from pytest_wheelcheck.model import Installation, Outcome, Platform, Wheel
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.targets import plan
+from pytest_wheelcheck.targets.specs import Interpreter, parse_specs
+from pytest_wheelcheck.targets.target import NoTarget, Target
 
 LINUX = Platform(system="linux", architecture="x86_64", libc="glibc")
 MUSL = Platform(system="linux", architecture="x86_64", libc="musl")
@@ -95,16 +99,28 @@ class Fake:
         self.asked += 1
         if request.python is not None:
             if request.python not in self.paths:
-                return Answer(reason=f"there is no interpreter at {request.python}")
+                return Answer.of(reason=f"there is no interpreter at {request.python}")
             offer = self.paths[request.python]
-            return Answer(offers=(offer,) if base.fits(offer.platform, request.platform) else ())
-        return Answer(offers=tuple(o for o in self.has if base.fits(o.platform, request.platform)), reason=self.reason)
+            return Answer.of([offer] if base.fits(offer.platform, request.platform) else [])
+        return Answer.of((o for o in self.has if base.fits(o.platform, request.platform)), reason=self.reason)
 
-    def get(self, offer: Offer) -> Runtime:
+    def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002
         self.made.append(offer)
         if self.broken:
             raise RuntimeUnavailableError("the network is down", fix="try again")
-        return offer.runtime(Path(offer.key))
+        return offer.installation(Path(offer.key), library=Path(offer.key).parent)
+
+
+@dataclass(frozen=True, slots=True)
+class RunsEverything(NativeBackend):
+    """A backend for interpreters of every platform, none of which is started."""
+
+    def covers(self, platform: Platform) -> bool:  # noqa: ARG002
+        return True
+
+
+def catalog(*providers: Provider) -> Catalog:
+    return Catalog(lambda _: providers, [RunsEverything()])
 
 
 def some(*names: str) -> Fake:
@@ -115,7 +131,7 @@ def run(
     wheel: str | Wheel, specs: str = "auto", *providers: Fake, host: Platform = LINUX
 ) -> tuple[list[str], list[tuple[Outcome, str]]]:
     one = wheel if isinstance(wheel, Wheel) else a_wheel(wheel)
-    found, without = plan.plan([one], [specs], providers, host=host)
+    found, without = plan.plan([one], [specs], catalog(*providers), host=host)
     return [target.name for target in found], [(item.outcome, item.reason) for item in without]
 
 
@@ -175,7 +191,7 @@ def test_all_is_every_kind() -> None:
         ("pp310-pypy310_pp73-manylinux2014_x86_64", "needs PyPy 3.10, found 3.11 and 3.13"),
         ("cp314-abi3-manylinux2014_x86_64", "needs CPython 3.14 or newer, found 3.11 and 3.13"),
         ("cp311-cp311-manylinux_2_39_x86_64", "needs glibc 2.39 or newer, this host has 2.36"),
-        ("cp38-cp38-manylinux2014_x86_64", "needs CPython 3.8, 3.9 is the oldest that gets targets"),
+        ("cp38-cp38-manylinux2014_x86_64", "needs CPython 3.8, 3.9 is the oldest supported version"),
         ("cp27-cp27mu-manylinux1_x86_64", "needs an interpreter that accepts cp27-cp27mu-manylinux1_x86_64"),
     ],
 )
@@ -239,7 +255,7 @@ def test_a_provider_that_breaks_is_an_error() -> None:
     names, ((outcome, reason),) = run("cp311-cp311-manylinux2014_x86_64", "auto", provider)
     assert names == []
     assert outcome is Outcome.ERROR
-    assert "CPython 3.11 could not be had" in reason
+    assert "CPython 3.11 is not available" in reason
     assert "the network is down" in reason
     assert "try again" in reason
 
@@ -247,19 +263,19 @@ def test_a_provider_that_breaks_is_an_error() -> None:
 def test_an_interpreter_that_was_asked_for_and_nobody_has() -> None:
     names, ((outcome, reason),) = run("py3-none-any", "3.12", some("3.11"))
     assert (names, outcome) == ([], Outcome.ERROR)
-    assert reason == "needs CPython 3.12, which was asked for; found 3.11"
+    assert reason == "needs CPython 3.12, which was requested; found 3.11"
     # Asking does not make a Mac.
     assert run("py3-none-macosx_11_0_arm64", "3.12", some("3.11"))[1] == [(Outcome.SKIPPED, "needs macOS")]
 
 
 def test_a_wheel_of_another_version_than_was_asked_for() -> None:
     two = [a_wheel("cp312-cp312-manylinux2014_x86_64"), a_wheel("cp311-cp311-manylinux2014_x86_64")]
-    found, without = plan.plan(two, ["3.11"], [some("3.11", "3.12")], host=LINUX)
+    found, without = plan.plan(two, ["3.11"], catalog(some("3.11", "3.12")), host=LINUX)
     assert [target.node_id for target in found] == [f"{two[1].shown}::cp311-linux-x86_64"]
     (problem,) = without
     assert problem.wheel is two[0]
     assert problem.outcome is Outcome.SKIPPED
-    assert problem.reason == "needs CPython 3.12, and what was asked for is CPython 3.11"
+    assert problem.reason == "needs CPython 3.12, but CPython 3.11 was requested"
     # With nothing to test at all, the request was in vain.
     _, ((outcome, _),) = run(two[0], "3.11", some("3.11", "3.12"))
     assert outcome is Outcome.ERROR
@@ -284,7 +300,7 @@ def test_requires_python_that_nothing_satisfies() -> None:
     wheel = a_wheel("py3-none-any", requires_python=">=3.14")
     assert run(wheel, "auto", some("3.9", "3.11")) == (
         [],
-        [(Outcome.SKIPPED, "Requires-Python >=3.14 refuses all that can be had: found 3.9 and 3.11")],
+        [(Outcome.SKIPPED, "Requires-Python >=3.14 excludes all available interpreters: found 3.9 and 3.11")],
     )
     assert run(a_wheel("py3-none-any", requires_python="rubbish"), "auto", some("3.9"))[1] == []
 
@@ -362,33 +378,33 @@ def test_a_path_for_one_platform_and_a_version_for_another(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("3.11", plan.Interpreter(version=(3, 11))),
-        ("cp313", plan.Interpreter(version=(3, 13))),
-        ("python3.9", plan.Interpreter(version=(3, 9))),
-        ("3.14t", plan.Interpreter(version=(3, 14), free_threaded=True)),
-        ("pypy3.11", plan.Interpreter(version=(3, 11), implementation="pypy")),
-        ("pp310", plan.Interpreter(version=(3, 10), implementation="pypy")),
+        ("3.11", Interpreter(version=(3, 11))),
+        ("cp313", Interpreter(version=(3, 13))),
+        ("python3.9", Interpreter(version=(3, 9))),
+        ("3.14t", Interpreter(version=(3, 14), free_threaded=True)),
+        ("pypy3.11", Interpreter(version=(3, 11), implementation="pypy")),
+        ("pp310", Interpreter(version=(3, 10), implementation="pypy")),
     ],
 )
-def test_specs(text: str, expected: plan.Interpreter) -> None:
-    (spec,) = plan.parse_specs([text])
+def test_specs(text: str, expected: Interpreter) -> None:
+    (spec,) = parse_specs([text])
     assert spec.interpreter == expected
 
 
 @pytest.mark.parametrize("text", ["3", "2.7", "newest", "3.11.2", "3.x"])
 def test_specs_that_mean_nothing(text: str) -> None:
     with pytest.raises(UsageError, match="no such interpreter"):
-        plan.parse_specs([text])
+        parse_specs([text])
 
 
 def test_no_spec_is_auto() -> None:
-    assert [spec.text for spec in plan.parse_specs([])] == ["auto"]
-    assert [spec.text for spec in plan.parse_specs(["3.11, 3.12", "3.11"])] == ["3.11", "3.12"]
+    assert [spec.text for spec in parse_specs([])] == ["auto"]
+    assert [spec.text for spec in parse_specs(["3.11, 3.12", "3.11"])] == ["3.11", "3.12"]
 
 
 def test_names_are_unique_within_a_wheel() -> None:
     tag = "cp311.cp312-cp311.cp312-manylinux2014_aarch64.musllinux_1_1_aarch64.macosx_11_0_arm64"
-    found, without = plan.plan([a_wheel(tag)], [], [some("3.11")], host=LINUX)
+    found, without = plan.plan([a_wheel(tag)], [], catalog(some("3.11")), host=LINUX)
     names = [*(target.name for target in found), *(problem.name for problem in without)]
     assert len(names) == len(set(names)) == 3
     assert "cp311-macosx-arm64" in names
@@ -398,11 +414,11 @@ def test_with_the_real_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     found: list[Target]
     without: list[NoTarget]
-    found, without = plan.plan([a_wheel("py3-none-any")], ["all"], [HostProvider()])
+    found, without = plan.plan([a_wheel("py3-none-any")], ["all"], catalog(HostProvider()))
     assert not without
     assert found
     assert all(target.runtime.python.is_file() for target in found)
-    versions = [target.runtime.version for target in found]
+    versions = [target.runtime.installation.version for target in found]
     assert versions == sorted(versions)
 
 
@@ -418,15 +434,15 @@ def test_with_the_real_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_a_costly_provider_is_asked_only_for_what_is_missing(tag: str, libc: tuple[int, int], asked: int) -> None:
     quick = Fake(has=[an_offer("3.11", libc=libc)])
     slow = Fake(has=[an_offer("3.12", provider="slow")], name="slow", slow=True)
-    plan.plan([a_wheel(tag)], ["auto"], [quick, slow], host=LINUX)
+    plan.plan([a_wheel(tag)], ["auto"], catalog(quick, slow), host=LINUX)
     assert slow.asked == asked
 
 
 def test_the_lower_rank_is_taken_first() -> None:
     one = Fake(has=[replace(an_offer("3.11", ARM, provider="one"), rank=1)], name="one")
     other = Fake(has=[an_offer("3.11", ARM, provider="other")], name="other")
-    found, _ = plan.plan([a_wheel("cp311-cp311-manylinux_2_17_aarch64")], [], [one, other], host=LINUX)
-    assert [target.runtime.provider for target in found] == ["other"]
+    found, _ = plan.plan([a_wheel("cp311-cp311-manylinux_2_17_aarch64")], [], catalog(one, other), host=LINUX)
+    assert [target.runtime.installation.provider for target in found] == ["other"]
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -434,12 +450,12 @@ def test_what_the_user_named_stands_for_its_platform_and_has_no_substitute(broke
     named = Fake([replace(an_offer("3.12", ARM, provider="directory"), rank=-1)], name="directory", broken=broken)
     other = Fake([an_offer(name, ARM, provider="other") for name in ("3.11", "3.12", "3.13")], name="other")
     wheel = a_wheel("cp311-abi3-manylinux_2_17_aarch64")
-    found, without = plan.plan([wheel], ["auto"], [named, other], host=LINUX)
-    assert [(target.runtime.provider, target.runtime.version[:2]) for target in found] == (
+    found, without = plan.plan([wheel], ["auto"], catalog(named, other), host=LINUX)
+    assert [(target.runtime.installation.provider, target.runtime.installation.version[:2]) for target in found] == (
         [] if broken else [("directory", (3, 12))]
     )
     assert [problem.outcome for problem in without] == ([Outcome.ERROR] if broken else [])
     assert not other.made
     # Another version is another matter.
-    found, _ = plan.plan([wheel], ["3.13"], [named, other], host=LINUX)
-    assert [target.runtime.provider for target in found] == ["other"]
+    found, _ = plan.plan([wheel], ["3.13"], catalog(named, other), host=LINUX)
+    assert [target.runtime.installation.provider for target in found] == ["other"]

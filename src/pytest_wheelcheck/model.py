@@ -1,4 +1,4 @@
-"""The words of this package as frozen values: Wheel, Runtime, Machine, Target, Finding, Outcome.
+"""The vocabulary of this package as frozen values: Outcome, Finding, Wheel, Platform, Installation, Machine.
 
 Nothing here touches a disk, a process or pytest.
 """
@@ -105,57 +105,23 @@ class Wheel:
         return tuple(dict.fromkeys(tag.platform for tag in self.tags))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Runtime:
-    """An interpreter that can be run.
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Platform:
+    """The platform of an interpreter, in the terms of platform tags.
 
-    :param python: path of the executable (for a foreign architecture: of its launcher).
-    :param implementation: ``cpython`` or ``pypy``.
-    :param version: major, minor, micro.
-    :param free_threaded: built with ``--disable-gil`` (PEP 703).
-    :param system: ``linux``, ``darwin`` or ``win32``, as ``sys.platform`` says in the target.
-    :param architecture: normalised as in platform tags: ``x86_64``, ``aarch64``, ``armv7l``, ``arm64``, ``amd64`` …
-    :param libc: ``glibc``, ``musl`` or an empty string.
-    :param libc_version: major, minor of *libc*; ``(0, 0)`` where there is none.
-    :param tags: every tag the interpreter accepts, best first, as ``str(Tag)``.
-    :param provider: which provider gave it: ``host``, ``published`` …
-    :param how: one line for people: where it comes from.
-    :param emulated: whether its instructions are emulated (QEMU).
-    :param native: an interpreter of the same implementation, minor version and ABI that this host runs natively:
-        installs for the runtime and compiles its byte-code; ``None`` where there is none, or none is needed.
-    :param launch: what starts a program of the runtime's architecture: the words before the name that it gets, and
-        those between the name and the program's path. Empty where the kernel starts it.
-    :param label: tells it from another runtime of the same interpreter and platform in one run; ends its name.
-    :param under: what stands in for another system: ``wine``; empty where there is no such thing. Its paths are then
-        those of that system (:mod:`pytest_wheelcheck.backends.wine.paths`).
+    :param system: ``linux``, ``darwin``, ``win32``, or another word that a platform tag begins with; the value of
+        ``sys.platform`` on the target.
+    :param architecture: ``x86_64``, ``aarch64``, ``armv7l``, ``arm64``, ``amd64``, ``x86`` ...
+    :param libc: ``glibc``, ``musl``, or an empty string where the system has only one C library.
     """
 
-    python: Path
-    implementation: str
-    version: tuple[int, int, int]
-    free_threaded: bool
     system: str
     architecture: str
-    libc: str
-    libc_version: tuple[int, int]
-    tags: tuple[str, ...] = field(repr=False)
-    provider: str
-    how: str
-    emulated: bool = False
-    native: Path | None = None
-    launch: tuple[tuple[str, ...], ...] = ()
-    label: str = ""
-    under: str = ""
+    libc: str = ""
 
     @property
-    def interpreter(self) -> str:
-        """Short name of interpreter and ABI, such as ``cp314t`` or ``pp311``."""
-        prefix = {"cpython": "cp", "pypy": "pp"}.get(self.implementation, self.implementation)
-        return f"{prefix}{self.version[0]}{self.version[1]}{'t' if self.free_threaded else ''}"
-
-    @property
-    def platform(self) -> str:
-        """Short name of system and architecture, such as ``linux-x86_64``, ``musllinux-aarch64``, ``win_amd64``."""
+    def name(self) -> str:
+        """Short name, such as ``linux-x86_64``, ``musllinux-aarch64``, ``macosx-arm64``, ``win_amd64``."""
         if self.system == "linux":
             return f"{'musllinux' if self.libc == 'musl' else 'linux'}-{self.architecture}"
         if self.system == "darwin":
@@ -165,9 +131,66 @@ class Runtime:
         )
 
     @property
+    def is_linux(self) -> bool:
+        """Whether binaries are ELF files that follow the rules of manylinux or musllinux."""
+        return self.system == "linux"
+
+    @property
+    def is_windows(self) -> bool:
+        """Whether programs end in ``.exe``, and scripts are not started by their first line."""
+        return self.system == "win32"
+
+
+def interpreter_name(implementation: str, version: tuple[int, ...], *, free_threaded: bool) -> str:
+    """Return the short name of an interpreter and its ABI, such as ``cp314t`` or ``pp311``.
+
+    :param version: major, minor, and any further parts.
+    """
+    prefix = {"cpython": "cp", "pypy": "pp"}.get(implementation, implementation)
+    return f"{prefix}{version[0]}{version[1]}{'t' if free_threaded else ''}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installation:
+    """An interpreter on disk, as a provider gives it. It says nothing about how the interpreter is started.
+
+    :param program: the executable itself, never a launcher.
+    :param library: the directory that holds ``python3.N``, or ``Lib`` on Windows.
+    :param root: the root file system (sysroot) whose dynamic loader and libraries the executable needs; ``None`` where it
+        needs only those of the system it runs on.
+    :param implementation: ``cpython`` or ``pypy``.
+    :param version: major, minor, micro.
+    :param free_threaded: built with ``--disable-gil`` (PEP 703).
+    :param platform: what it runs on.
+    :param libc_version: major, minor of the C library; ``(0, 0)`` where there is none.
+    :param tags: every compatibility tag it accepts, best first, as ``str(Tag)``.
+    :param provider: name of the provider.
+    :param how: one line for the user: where it comes from.
+    :param extensible: whether further libraries of its distribution may be added behind its root.
+    """
+
+    program: Path
+    library: Path
+    root: Path | None
+    implementation: str
+    version: tuple[int, int, int]
+    free_threaded: bool
+    platform: Platform
+    libc_version: tuple[int, int]
+    tags: tuple[str, ...] = field(repr=False)
+    provider: str
+    how: str
+    extensible: bool = False
+
+    @property
     def name(self) -> str:
-        """The name of a target on this runtime, the middle part of node ids."""
-        return f"{self.interpreter}-{self.platform}{f'-{self.label}' if self.label else ''}"
+        """Short name of the interpreter, such as ``cp314t``."""
+        return interpreter_name(self.implementation, self.version, free_threaded=self.free_threaded)
+
+    @property
+    def stem(self) -> str:
+        """``3.11`` or ``3.14t``: the end of the names of its executable and library directory."""
+        return f"{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
 
     @property
     def version_text(self) -> str:
@@ -180,38 +203,3 @@ class Machine:
     """The hardware that a runtime is, or pretends to be. ``host`` is the hardware at hand."""
 
     name: str = "host"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
-    """Where a wheel is installed, imported and tested: Wheel, Runtime and Machine."""
-
-    wheel: Wheel
-    runtime: Runtime
-    machine: Machine = field(default_factory=Machine)
-
-    @property
-    def name(self) -> str:
-        """``cp311-linux-x86_64``, with ``+machine`` where it is not the host itself."""
-        suffix = "" if self.machine.name == "host" else f"+{self.machine.name}"
-        return f"{self.runtime.name}{suffix}"
-
-    @property
-    def node_id(self) -> str:
-        """The id below which all nodes of this target stand."""
-        return f"{self.wheel.shown}::{self.name}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NoTarget:
-    """A wheel, or one of the interpreters it was asked for, that gets no target here.
-
-    :param outcome: ``SKIPPED`` where this host cannot by nature, ``ERROR`` where it should have been possible.
-    :param reason: the exact reason, such as ``needs macOS`` or ``needs CPython 3.12, found 3.11 and 3.13``.
-    :param name: what stands in the node id in the place of a target.
-    """
-
-    wheel: Wheel
-    outcome: Outcome
-    reason: str
-    name: str = "no-target"

@@ -23,7 +23,7 @@ class Settings:
     :param offline: use no network.
     :param find_links: folders or pages with distributions.
     :param index: the package index to use instead of the configured one; ``None`` for the configured one.
-    :param wine: run Windows wheels under Wine.
+    :param without_backends: names of the backends that are switched off.
     :param strict: a wheel that could not be run anywhere fails.
     :param static: static checks only.
     :param jobs: targets that are prepared side by side.
@@ -68,7 +68,7 @@ class Settings:
     offline: bool = False
     find_links: tuple[str, ...] = ()
     index: str | None = None
-    wine: bool = True
+    without_backends: tuple[str, ...] = ()
     strict: bool = False
     static: bool = False
     jobs: int = 1

@@ -11,23 +11,23 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_wheelcheck.backends import launcher
+from pytest_wheelcheck.backends.base import Runtime
+from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.cli import doctor
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError, WheelcheckError
 from pytest_wheelcheck.interpreters import directory
 from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES, runs_natively
-from pytest_wheelcheck.interpreters.base import Offer, Platform, Provider, Request, ask, here
-from pytest_wheelcheck.interpreters.registry import providers
+from pytest_wheelcheck.interpreters.base import Offer, Request, here
 from pytest_wheelcheck.interpreters.windows import published
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache, directories, process, progress
+from pytest_wheelcheck.targets.specs import Interpreter, parse_specs
 
 if TYPE_CHECKING:
-    from pytest_wheelcheck.targets.plan import Interpreter
-
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 — argparse has no other name for it
 
 #: The commands that are run here.
@@ -114,9 +114,9 @@ class Sources:
     apt_source: str = ""
     sysroots: tuple[directory.Sysroot, ...] = ()
 
-    def providers(self, *, offline: bool) -> tuple[Provider, ...]:
-        """Give all providers."""
-        return providers(offline=offline, apt_source=self.apt_source, sysroots=self.sysroots)
+    def catalog(self, *, offline: bool) -> Catalog:
+        """Return all providers and backends."""
+        return make_catalog(offline=offline, apt_source=self.apt_source, sysroots=self.sysroots)
 
 
 # --- interpreters ------------------------------------------------------------------------------------------------------
@@ -141,7 +141,6 @@ def platform_of(text: str) -> Platform:
 
 
 def _interpreter(text: str) -> Interpreter:
-    from pytest_wheelcheck.targets.plan import parse_specs
 
     (spec,) = parse_specs([text])
     if spec.interpreter is None:
@@ -155,22 +154,22 @@ def obtain(platform: Platform, wanted: Interpreter, sources: Sources, *, offline
     :param offline: only one that is in the cache or on the host.
     :raises RuntimeUnavailableError: no provider can give it.
     """
-    having = sources.providers(offline=offline)
-    offers, reasons = ask(having, Request(platform=platform, wanted=frozenset({wanted.whole})))
+    catalog = sources.catalog(offline=offline)
+    offers, reasons = catalog.ask(Request(platform=platform, wanted=frozenset({wanted.whole})))
     problem = None
     fitting = [each for each in offers if _is(each, wanted)]
     # What was named has no substitute.
     for offer in [each for each in fitting if each.rank < 0] or fitting:
         try:
-            return next(each for each in having if each.name == offer.provider).get(offer)
+            return catalog.get(offer)
         except RuntimeUnavailableError as error:  # noqa: PERF203 — the next provider is tried
             problem = error
     if problem is not None:
         raise problem
-    versions = ", ".join(sorted({offer.runtime(Path()).interpreter for offer in offers}))
+    versions = ", ".join(sorted({offer.interpreter for offer in offers}))
     raise RuntimeUnavailableError(
         f"{wanted} for {platform.architecture} cannot be had{' without the network' if offline else ''}",
-        cause="; ".join(reasons) or f"found {versions or 'none'}",
+        cause="; ".join(map(str, reasons)) or f"found {versions or 'none'}",
         fix=f"wheelcheck runtime install {platform.architecture} {wanted.short}"
         if offline
         else "wheelcheck doctor tells what this host can run",
@@ -219,15 +218,16 @@ def execute(architecture: str, version: str, words: Sequence[str], sources: Sour
 
 
 def _described(runtime: Runtime) -> dict[str, Any]:
+    installation = runtime.installation
     return {
         "name": runtime.name,
         "python": str(runtime.python),
-        "version": runtime.version_text,
-        "architecture": runtime.architecture,
-        "libc": f"{runtime.libc} {'.'.join(map(str, runtime.libc_version))}",
-        "emulated": runtime.emulated,
-        "provider": runtime.provider,
-        "how": runtime.how,
+        "version": installation.version_text,
+        "architecture": installation.platform.architecture,
+        "libc": f"{installation.platform.libc} {'.'.join(map(str, installation.libc_version))}",
+        "emulated": runtime.backend.emulated,
+        "provider": installation.provider,
+        "how": installation.how,
     }
 
 
@@ -338,20 +338,10 @@ def remove(names: Sequence[str], *, as_json: bool = False) -> int:
         for each in chosen:
             cache.remove(each.key)
             removed[each.key] = None
-    for launcher in (cache.root() / "launchers").glob("*/bin/python3.*"):
-        if not launcher.is_symlink() and not _leads(launcher):
-            cache.remove(f"launchers/{launcher.parent.parent.name}")
+    for key in launcher.broken():
+        cache.remove(key)
     _print(list(removed), list(removed), as_json=as_json)
     return status
-
-
-def _leads(launcher: Path) -> bool:
-    """Tell whether everything that a launcher names in the cache is there."""
-    import shlex
-
-    words = shlex.split(launcher.read_text(encoding="utf-8"), comments=True)
-    inside = [word for word in words if word.startswith(str(cache.root())) and ":" not in word]
-    return all(Path(word).exists() for word in inside)
 
 
 def show_cache() -> int:
@@ -385,7 +375,7 @@ def examine(text: str | None, sources: Sources, *, offline: bool = False, as_jso
 
     :returns: 1 where none can be run.
     """
-    having, cached = sources.providers(offline=offline), sources.providers(offline=True)
+    catalog, cached = sources.catalog(offline=offline), sources.catalog(offline=True)
     chosen = doctor.platforms() if text is None else (platform_of(text),)
     more = [] if text else ["sandbox (--wheel-sandbox)", f"  {doctor.sandbox(offline=offline)}"]
-    return doctor.report((doctor.examine(platform, having, cached) for platform in chosen), as_json=as_json, more=more)
+    return doctor.report((doctor.examine(platform, catalog, cached) for platform in chosen), as_json=as_json, more=more)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.backends import bubblewrap
+from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture
-from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Platform, Provider, Request, here
-from pytest_wheelcheck.model import Runtime
-from pytest_wheelcheck.targets.plan import NEWEST_KNOWN
+from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Request, here
+from pytest_wheelcheck.model import Platform
+from pytest_wheelcheck.targets.tag_groups import NEWEST_KNOWN
 
 _SYSTEMS = {
     "darwin": "macOS",
@@ -37,6 +37,8 @@ class Row:
     :param missing: CPythons that no provider gives.
     :param reasons: of providers, each with its name.
     :param advice: what to do about what is missing.
+    :param backend_notes: what a green run means, by name of the backend.
+    :param emulators: names of the backends that emulate instructions.
     """
 
     platform: Platform
@@ -46,20 +48,20 @@ class Row:
     missing: tuple[Kind, ...]
     reasons: tuple[str, ...]
     advice: tuple[str, ...]
+    backend_notes: Mapping[str, str]
+    emulators: frozenset[str]
 
     @property
     def name(self) -> str:
         """Of the platform, as targets have it."""
-        return _named(self.platform).platform
+        return self.platform.name
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a green run means there, where it is not all that it seems."""
-        if any(offer.under for offer in self.found.values()):
-            return (
-                "a green run under Wine is strong evidence, and not Windows itself: its kernel and C library are Wine's",
-            )
-        return ()
+        return tuple(
+            dict.fromkeys(filter(None, (self.backend_notes.get(offer.backend) for offer in self.found.values())))
+        )
 
     @property
     def hindrances(self) -> tuple[str, ...]:
@@ -72,12 +74,12 @@ class Row:
             "platform": self.name,
             "interpreters": [
                 {
-                    "interpreter": offer.runtime(Path()).interpreter,
+                    "interpreter": offer.interpreter,
                     "version": ".".join(map(str, offer.version)),
                     "provider": offer.provider,
                     "others": list(self.also[kind]),
                     "ready": kind in self.ready,
-                    "emulated": offer.emulated,
+                    "emulated": offer.backend in self.emulators,
                     "how": offer.how,
                 }
                 for kind, offer in self.found.items()
@@ -97,7 +99,7 @@ class Row:
         for kind, offer in self.found.items():
             ready = "ready" if kind in self.ready else "fetched on first use"
             also = f"; also {', '.join(self.also[kind])}" if self.also[kind] else ""
-            name, version = offer.runtime(Path()).interpreter, ".".join(map(str, offer.version))
+            name, version = offer.interpreter, ".".join(map(str, offer.version))
             lines.append(f"  {name:8} {version:9} {offer.provider:10} {offer.how} ({ready}{also})")
         lines += [f"  note: {each}" for each in self.notes]
         if self.missing:
@@ -122,12 +124,12 @@ def platforms() -> tuple[Platform, ...]:
     return tuple(dict.fromkeys((here(), *found)))
 
 
-def examine(platform: Platform, having: Sequence[Provider], cached: Sequence[Provider]) -> Row:
+def examine(platform: Platform, catalog: Catalog, cached: Catalog) -> Row:
     """Ask all providers about one platform.
 
     :param cached: the same providers, without the network.
     """
-    answers = _answers(having, platform)
+    answers = catalog.answers(Request(platform=platform))
     found, also = _best(answers)
     known = [
         ("cpython", (3, minor), threading)
@@ -135,15 +137,17 @@ def examine(platform: Platform, having: Sequence[Provider], cached: Sequence[Pro
         for threading in ((False, True) if minor >= _FREE_THREADED_SINCE else (False,))
     ]
     missing = tuple(kind for kind in known if kind not in found)
-    reasons = tuple(f"{name}: {answer.reason}" for name, answer in answers if answer.reason)
+    reasons = tuple(f"{name}: {answer.reason}" if name else answer.reason for name, answer in answers if answer.reason)
     return Row(
         platform=platform,
         found={kind: found[kind] for kind in sorted(found)},
         also=also,
-        ready=frozenset(_best(_answers(cached, platform))[0]) & frozenset(found),
+        ready=frozenset(_best(cached.answers(Request(platform=platform)))[0]) & frozenset(found),
         missing=missing,
         reasons=reasons,
         advice=tuple(_advice(platform, missing, found, reasons)),
+        backend_notes={backend.name: backend.note for backend in catalog.backends},
+        emulators=frozenset(backend.name for backend in catalog.backends if backend.emulated),
     )
 
 
@@ -175,11 +179,6 @@ def report(rows: Iterable[Row], *, as_json: bool, more: Sequence[str] = ()) -> i
         lines += more
         sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0 if any(row.found for row in listed) else 1
-
-
-def _answers(having: Sequence[Provider], platform: Platform) -> list[tuple[str, Answer]]:
-    request = Request(platform=platform)
-    return [(provider.name, provider.offers(request)) for provider in having]
 
 
 def _best(answers: Sequence[tuple[str, Answer]]) -> tuple[dict[Kind, Offer], dict[Kind, tuple[str, ...]]]:
@@ -215,16 +214,3 @@ def _advice(
     if platform != at:
         architecture = platform.architecture
         yield f"--wheel-sysroot {architecture}=DIR names a root file system that has it, such as an unpacked image"
-
-
-def _named(platform: Platform) -> Runtime:
-    return Offer(
-        provider="",
-        implementation="cpython",
-        version=(3, 0, 0),
-        free_threaded=False,
-        platform=platform,
-        libc_version=(0, 0),
-        tags=(),
-        how="",
-    ).runtime(Path())

@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -164,3 +164,31 @@ def _explain(output: str, architecture: str, message: str) -> str:
         return f"{NO_ARCHITECTURE} {architecture}"
     lines = [line for line in output.strip().splitlines() if line.startswith("E:")]
     return f"the host's package repository cannot be used: {(lines or [message])[0]}"
+
+
+def batches(repository: Repository) -> Iterator[list[str]]:
+    """Order the suites: the host's own and the newest released, then the older ones, then those in the making."""
+    late = [name for name in repository.suites if name in {"unstable", "testing", "devel"}]
+    released = [name for name in repository.suites if name not in late and name != repository.codename]
+    yield [repository.codename]
+    if released:
+        yield released[:1]
+        yield released[1:]
+    yield late[::-1]
+
+
+def find_suite(
+    package: str, repository: Repository, architecture: str, *, offline: bool = False, least: tuple[int, ...] = ()
+) -> Suite | None:
+    """Find the suite to take a package from: the host's own or a released one first.
+
+    :param architecture: Debian's name of it.
+    :param least: the oldest version of it that will do.
+    """
+    for batch in batches(repository):
+        for suite in query(repository, architecture, batch, offline=offline):
+            if package in suite.packages:
+                upstream = re.match(r"(?:\d+:)?([\d.]+)", suite.packages[package])
+                if not least or (upstream and tuple(map(int, upstream[1].strip(".").split("."))) >= least):
+                    return suite
+    return None

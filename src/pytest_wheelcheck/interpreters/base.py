@@ -1,9 +1,10 @@
-"""What every provider of interpreters can be asked.
+"""The protocol of providers: where interpreters come from.
 
-A provider is any object of the shape :class:`Provider`. It answers a :class:`Request` with the interpreters that it
-could give, without making them, or with the reason why it has none. Only those that a run needs are then made by
-:meth:`Provider.get`. Providers are asked in a stated order, and where two offer the same interpreter, the first one's
-is taken.
+A provider answers a :class:`Request` with the interpreters that it could give, without making them, or with the reason why
+it has none. Only those that a run needs are then made, by :meth:`Provider.get`, which returns an
+:class:`~pytest_wheelcheck.model.Installation`. A provider knows archives, downloads, digests and caches; how an
+interpreter is started is the business of :mod:`pytest_wheelcheck.backends`. Providers are asked in a fixed order: of
+equal offers, the first is taken.
 """
 
 from __future__ import annotations
@@ -14,34 +15,20 @@ import platform as _platform
 import struct
 import sys
 import sysconfig
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from pytest_wheelcheck.interpreters import tags
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import Installation, Platform, interpreter_name
 
-#: The oldest CPython that gets targets: the oldest for which pytest 8.4, the last of its line, exists.
+#: The oldest CPython that gets targets: the oldest that pytest 8.4 supports, the last pytest for it.
 OLDEST = (3, 9)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Platform:
-    """What an interpreter runs on, as platform tags tell it.
-
-    :param system: ``linux``, ``darwin``, ``win32``, or another word that a platform tag begins with.
-    :param architecture: ``x86_64``, ``aarch64``, ``armv7l``, ``arm64``, ``amd64``, ``x86`` …
-    :param libc: ``glibc``, ``musl``, or an empty string where the system has one only.
-    """
-
-    system: str
-    architecture: str
-    libc: str = ""
-
-
 def here() -> Platform:
-    """Tell the platform of the running interpreter."""
+    """Return the platform of the running interpreter."""
     system = "linux" if sys.platform.startswith("linux") else sys.platform
     tag = sysconfig.get_platform().replace("-", "_")
     architecture = tag.partition("_")[2].rpartition(".")[2] or tag
@@ -57,7 +44,7 @@ def here() -> Platform:
 
 
 def glibc() -> str:
-    """Tell the C library of the running interpreter, such as ``glibc 2.36``; an empty string where it is another.
+    """Return the C library of the running interpreter, such as ``glibc 2.36``; an empty string if it is not glibc.
 
     Source: ``packaging._manylinux._glibc_version_string_confstr``.
     """
@@ -68,58 +55,58 @@ def glibc() -> str:
 
 
 def narrow(architecture: str, *, bits: int) -> str:
-    """Name the architecture of a 32-bit interpreter on a 64-bit kernel (``packaging.tags._linux_platforms``).
+    """Return the architecture of a 32-bit interpreter on a 64-bit kernel (``packaging.tags._linux_platforms``).
 
-    :param bits: the size of a pointer in the interpreter.
+    :param bits: size of a pointer in the interpreter.
     """
     if bits == 32:
         architecture = {"x86_64": "i686", "aarch64": "armv7l"}.get(architecture, architecture)
     return {"armv8l": "armv7l", "i386": "i686", "i586": "i686"}.get(architecture, architecture)
 
 
-#: An interpreter as tags know it: implementation, major and minor version, free-threaded.
+#: Returns a native CPython of a minor version and build (free-threaded or not), made if need be; ``None`` if there is none.
+NativePython = Callable[[tuple[int, int], bool], Path | None]
+
+#: An interpreter in the terms of tags: implementation, (major, minor), free-threaded.
 Kind = tuple[str, tuple[int, int], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What is asked of a provider.
+    """What a provider is asked for.
 
-    :param platform: on what the interpreter must run; ``universal2`` as architecture means any that macOS has.
-    :param python: one interpreter, by its path; ``None`` for all that can be had.
-    :param wanted: what would be enough, as implementation, minor version, free-threaded: a provider need not look
-        further for others. Empty for everything.
-    :param least: the oldest C library that will do.
+    :param platform: what the interpreter must run on; ``universal2`` as architecture means any that macOS has.
+    :param python: one interpreter, by its path; ``None`` for all that are available.
+    :param wanted: what would be enough: a provider need not search for others. Empty for everything.
+    :param minimum_libc: the oldest C library that is enough.
     """
 
     platform: Platform
     python: Path | None = None
     wanted: frozenset[Kind] = frozenset()
-    least: tuple[int, int] = (0, 0)
+    minimum_libc: tuple[int, int] = (0, 0)
 
-    def met(self, offers: Iterable[Offer]) -> bool:
-        """Tell whether *offers* hold all that would be enough."""
+    def is_met(self, offers: Iterable[Offer]) -> bool:
+        """Return whether *offers* contain all that would be enough."""
         if not self.wanted:
             return False
-        found = {
-            (offer.implementation, offer.version[:2], offer.free_threaded)
-            for offer in offers
-            if offer.libc_version >= self.least
-        }
+        found = {offer.kind for offer in offers if offer.libc_version >= self.minimum_libc}
         return self.wanted <= found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Offer:
-    """An interpreter that a provider could give. Its fields are those of :class:`~pytest_wheelcheck.model.Runtime`.
+    """An interpreter that a provider can give. Its fields are those of :class:`~pytest_wheelcheck.model.Installation`.
 
     :param provider: the provider's name.
-    :param version: major, minor, micro; the micro version is the expected one where nothing was made yet.
+    :param version: major, minor, micro; the micro version is the expected one if nothing was made yet.
     :param tags: every tag it accepts, best first.
-    :param how: one line for people.
+    :param how: one line for the user.
     :param key: the provider's own handle.
-    :param rank: where several providers offer the same, the lowest is taken first.
-    :param under: see :class:`~pytest_wheelcheck.model.Runtime`.
+    :param rank: of equal interpreters from several providers, the lowest rank is taken. Below 0: the user named it, and no
+        other may replace it.
+    :param fixed_libc: its C library is part of a root file system that the user named, so no newer one can replace it.
+    :param backend: the name of the backend that would run it; set when it was found.
     """
 
     provider: str
@@ -131,14 +118,19 @@ class Offer:
     tags: tuple[str, ...] = field(repr=False)
     how: str
     key: str = ""
-    emulated: bool = False
     rank: int = 0
-    under: str = ""
+    fixed_libc: bool = False
+    backend: str = ""
 
     @property
-    def identity(self) -> tuple[str, tuple[int, int], bool, Platform]:
-        """What two providers' offers have in common when they stand for the same interpreter."""
-        return self.implementation, self.version[:2], self.free_threaded, self.platform
+    def kind(self) -> Kind:
+        """What it is, in the terms of tags."""
+        return self.implementation, self.version[:2], self.free_threaded
+
+    @property
+    def interpreter(self) -> str:
+        """Short name, such as ``cp314t``."""
+        return interpreter_name(self.implementation, self.version, free_threaded=self.free_threaded)
 
     @classmethod
     def of_cpython(
@@ -151,11 +143,10 @@ class Offer:
         libc_version: tuple[int, int],
         how: str,
         key: str = "",
-        emulated: bool = False,
         rank: int = 0,
-        under: str = "",
+        fixed_libc: bool = False,
     ) -> Offer:
-        """Make the offer of a CPython, with the tags that follow from what it is (not for macOS, where more counts)."""
+        """Make the offer of a CPython and compute its tags (not for macOS, whose version matters too)."""
         return cls(
             provider=provider,
             implementation="cpython",
@@ -163,66 +154,116 @@ class Offer:
             free_threaded=free_threaded,
             platform=platform,
             libc_version=libc_version,
-            tags=tags.accepted(
-                implementation="cpython",
-                version=version,
-                free_threaded=free_threaded,
-                system=platform.system,
-                architecture=platform.architecture,
-                libc=platform.libc,
-                libc_version=libc_version,
-            ),
+            tags=_cpython_tags(version, platform, libc_version, free_threaded=free_threaded),
             how=how,
             key=key,
-            emulated=emulated,
             rank=rank,
-            under=under,
+            fixed_libc=fixed_libc,
         )
 
-    def runtime(self, python: Path, *, native: Path | None = None, launch: tuple[tuple[str, ...], ...] = ()) -> Runtime:
-        """Make the runtime of this offer, now that its executable is there.
-
-        :param native: see :class:`~pytest_wheelcheck.model.Runtime`.
-        :param launch: see :class:`~pytest_wheelcheck.model.Runtime`.
-        """
-        return Runtime(
-            python=python,
+    def installation(
+        self, program: Path, *, library: Path, root: Path | None = None, extensible: bool = False
+    ) -> Installation:
+        """Return the installation of this offer, now that its files exist. See :class:`Installation`."""
+        return Installation(
+            program=program,
+            library=library,
+            root=root,
             implementation=self.implementation,
             version=self.version,
             free_threaded=self.free_threaded,
-            system=self.platform.system,
-            architecture=self.platform.architecture,
-            libc=self.platform.libc,
+            platform=self.platform,
             libc_version=self.libc_version,
             tags=self.tags,
             provider=self.provider,
             how=self.how,
-            emulated=self.emulated,
-            native=native,
-            launch=launch,
-            under=self.under,
+            extensible=extensible,
         )
+
+    def measured(
+        self, *, version: tuple[int, int, int], free_threaded: bool, platform: Platform, libc_version: tuple[int, int]
+    ) -> Offer:
+        """Return the offer of the same CPython with what it reported about itself."""
+        return replace(
+            self,
+            version=version,
+            free_threaded=free_threaded,
+            platform=platform,
+            libc_version=libc_version,
+            tags=_cpython_tags(version, platform, libc_version, free_threaded=free_threaded),
+        )
+
+
+def _cpython_tags(
+    version: tuple[int, int, int], platform: Platform, libc_version: tuple[int, int], *, free_threaded: bool
+) -> tuple[str, ...]:
+    return tags.accepted(
+        implementation="cpython",
+        version=version,
+        free_threaded=free_threaded,
+        system=platform.system,
+        architecture=platform.architecture,
+        libc=platform.libc,
+        libc_version=libc_version,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unavailable:
+    """Why interpreters are not available.
+
+    :param reason: what is missing and how to get it.
+    :param unchecked: the provider applies and could not find out, so a target that needs it is an error; otherwise the
+        reason is the nature of this host, and such a target is skipped.
+    """
+
+    reason: str
+    unchecked: bool = False
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """A provider's answer.
 
-    :param offers: what it could give; in any order.
-    :param reason: why it has nothing, or not all it could have: what is missing and how to get it. Empty where the
-        provider has nothing to do with the request.
-    :param fault: whether the reason is none of the host's nature: the provider applies, and could not find out.
+    :param offers: what it can give, in any order.
+    :param unavailable: why it has nothing, or not all it could have; ``None`` if it has nothing to do with the request.
     """
 
     offers: tuple[Offer, ...] = ()
-    reason: str = ""
-    fault: bool = False
+    unavailable: Unavailable | None = None
+
+    @classmethod
+    def of(cls, offers: Iterable[Offer] = (), *, reason: str = "", unchecked: bool = False) -> Answer:
+        """Make an answer; an empty *reason* means that there is nothing to explain."""
+        return cls(
+            offers=tuple(offers), unavailable=Unavailable(reason=reason, unchecked=unchecked) if reason else None
+        )
+
+    @property
+    def reason(self) -> str:
+        """The reason as text; empty if there is none."""
+        return self.unavailable.reason if self.unavailable else ""
 
 
-class Fault(str):
-    """The reason of an answer that is a fault: what it keeps from being tested could not be checked, although it should."""
+class Starter(Protocol):
+    """Starts the program of an installation that is still being made, for its first test. Every backend is one."""
 
-    __slots__ = ()
+    def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:
+        """Return the argv that starts a program; its arguments follow.
+
+        :param root: as in :class:`~pytest_wheelcheck.model.Installation`.
+        :param name: what the program takes for its own path.
+        :raises RuntimeUnavailableError: what starts it is not available.
+        """
+
+    def target_path(self, path: Path) -> str:
+        """Return a path below the cache as programs of every target name it."""
+
+    def minimum_libc(self, platform: Platform) -> tuple[int, int]:
+        """Return the oldest C library in a root with which programs can be started; ``(0, 0)`` for any."""
 
 
 class Provider(Protocol):
@@ -233,43 +274,43 @@ class Provider(Protocol):
         """One word, shown in reasons."""
 
     def costly(self, request: Request) -> bool:
-        """Tell whether it may take seconds to answer: then it is not asked where the others have all that is wanted."""
+        """Return whether an answer may take seconds: then it is not asked if others have everything that is wanted."""
 
     def offers(self, request: Request) -> Answer:
-        """Tell what could be given, quickly and without downloading interpreters. Raises nothing on purpose."""
+        """Return what can be given, quickly and without downloading interpreters. Raises nothing on purpose."""
 
-    def get(self, offer: Offer) -> Runtime:
-        """Give the interpreter of an offer of this provider, ready to run.
+    def get(self, offer: Offer, starter: Starter) -> Installation:
+        """Return the interpreter of an offer of this provider.
 
-        :raises WheelcheckError: it cannot be had, although it was offered.
+        :param starter: starts it for a first test.
+        :raises RuntimeUnavailableError: it is not available, although it was offered.
         """
 
 
-def fits(platform: Platform, asked: Platform) -> bool:
-    """Tell whether an interpreter on *platform* is one that a request for *asked* means."""
-    if platform.system != asked.system:
+def fits(platform: Platform, requested: Platform) -> bool:
+    """Return whether an interpreter on *platform* satisfies a request for *requested*."""
+    if platform.system != requested.system:
         return False
-    if asked.libc and platform.libc != asked.libc:
+    if requested.libc and platform.libc != requested.libc:
         return False
-    if asked.system == "darwin" and asked.architecture in {"universal2", "universal"}:
+    if requested.system == "darwin" and requested.architecture in {"universal2", "universal"}:
         return True
-    return platform.architecture == asked.architecture
+    return platform.architecture == requested.architecture
 
 
-def ask(providers: Iterable[Provider], request: Request) -> tuple[tuple[Offer, ...], tuple[str, ...]]:
+def ask(providers: Iterable[Provider], request: Request) -> tuple[tuple[Offer, ...], tuple[Unavailable, ...]]:
     """Ask all providers.
 
-    :returns: the offers, in the order of the providers, and the reasons, each with its provider's name; some are
-        :class:`Fault`.
+    :returns: the offers, by rank and then in the order of the providers; and the reasons for what is missing, each with
+        its provider's name.
     """
     offers: list[Offer] = []
-    reasons: list[str] = []
+    reasons: list[Unavailable] = []
     for provider in providers:
-        if request.met(offers) and provider.costly(request):
+        if request.is_met(offers) and provider.costly(request):
             continue
         answer = provider.offers(request)
         offers.extend(answer.offers)
-        if answer.reason:
-            text = f"{provider.name}: {answer.reason}"
-            reasons.append(Fault(text) if answer.fault else text)
+        if answer.unavailable:
+            reasons.append(replace(answer.unavailable, reason=f"{provider.name}: {answer.unavailable.reason}"))
     return tuple(sorted(offers, key=lambda offer: offer.rank)), tuple(reasons)

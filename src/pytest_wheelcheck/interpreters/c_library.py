@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, debian
+from pytest_wheelcheck.interpreters import apt, apt_suites, roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture
 from pytest_wheelcheck.system import cache, temporary
 from pytest_wheelcheck.system.progress import step
@@ -112,11 +112,11 @@ def _find(
         candidates += [(repository, f"libc6-{architecture.debian}-cross", host.debian) for repository in repositories]
     for repository, name, package_architecture in candidates:
         oldest = max(minimum, _MUSL_SINCE) if libc == "musl" else minimum
-        if suite := debian.suite_with(name, repository, package_architecture, least=oldest):
+        if suite := apt_suites.find_suite(name, repository, package_architecture, least=oldest):
             return LibcPackage(
                 architecture=architecture.name,
                 libc=libc,
-                version=debian.apt_version(suite.packages[name]),
+                version=roots.upstream_version(suite.packages[name]),
                 package=suite.packages[name],
                 cross=name.endswith("-cross"),
                 suite=suite.codename,
@@ -135,7 +135,7 @@ def provide(package: LibcPackage) -> Path:
         version = f"{package.version[0]}.{package.version[1]}"
         with step(f"{package.libc} {version} for {package.architecture} of {package.suite}", side):
             install(package, side / "root")
-            debian.tidy(side / "root", cache.path(package.key) / "root")
+            roots.tidy(side / "root", cache.path(package.key) / "root")
             if package.repository is not None:
                 apt.write_origin(side, package.repository, package.suite)
             description = {
@@ -171,7 +171,7 @@ def install(package: LibcPackage, root: Path) -> None:
                 ["libc6"],
                 root,
                 architecture=architecture.debian,
-                optional=debian.LIBRARIES,
+                optional=roots.LIBRARIES,
             )
     except ProcessError as error:
         raise RuntimeUnavailableError(
@@ -219,7 +219,7 @@ def _install_cross(repository: apt.Repository, suite: str, architecture: Archite
         libraries = root / "usr/lib" / architecture.multiarch
         source = unpacked / "usr" / architecture.multiarch.replace("i386", "i686") / "lib"
         shutil.copytree(source, libraries, symlinks=True)
-    # Below /usr: debian.merge() makes the links of the merged /usr.
+    # Below /usr: roots.merge() makes the links of the merged /usr.
     loader = root / "usr" / architecture.loader
     loader.parent.mkdir(parents=True, exist_ok=True)
     loader.symlink_to(os.path.relpath(libraries / loader.name, loader.parent))
@@ -232,7 +232,7 @@ def _install_musl(repository: apt.Repository, suite: str, architecture: Architec
     with temporary.directory() as unpacked:
         names = ["musl", "zlib1g"]
         apt.fetch(repository, suite, names, unpacked, architecture=architecture.debian, dependencies=False)
-        debian.merge(unpacked)
+        roots.merge(unpacked)
         (loader,) = unpacked.glob("usr/lib/*-linux-musl*/libc.so")
         shutil.copy2(loader, libraries / musl_loader_name(architecture.name))
         zlib = next(path for path in unpacked.glob("usr/lib/*-linux-gnu*/libz.so.1.*") if path.is_file())

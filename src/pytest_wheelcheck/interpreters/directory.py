@@ -14,18 +14,17 @@ import mmap
 import re
 import shutil
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
-from pytest_wheelcheck.interpreters import apt, c_library, debian, link_farm
-from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES, Architecture, runs_natively
-from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Offer, Platform, Request
+from pytest_wheelcheck.interpreters import c_library, link_farm, roots
+from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES, Architecture
+from pytest_wheelcheck.interpreters.base import OLDEST, Answer, NativePython, Offer, Request, Starter
 from pytest_wheelcheck.interpreters.published import standard_library
 from pytest_wheelcheck.interpreters.windows import folders
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step
 
@@ -67,13 +66,13 @@ class Sysroot:
     :param architecture: as in platform tags.
     :param path: absolute.
     :param found: the interpreters in it, by version.
-    :param windows: the one for Windows that it is, which runs under Wine.
+    :param windows: the CPython for Windows that it is.
     """
 
     architecture: str
     path: Path
     found: tuple[Found, ...] = ()
-    windows: folders.Installation | None = None
+    windows: folders.WindowsDirectory | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -306,33 +305,28 @@ def _libc_version(root: Path, loader: str, libc: str, architecture: Architecture
 class DirectoryProvider:
     """Offers the interpreters of the folders that the user named, before all others.
 
-    :param stand_in: gives a native CPython of a minor version and build, which compiles byte-code; or ``None``.
+    :param native_python: gives native interpreters, which compile bytecode for those of other architectures.
     :param offline: fetch nothing.
-    :param source: an archive to fetch QEMU from before the host's, as a line of ``sources.list(5)``.
+    :param source: an archive for a C library before the host's, as a line of ``sources.list(5)``.
     """
 
     name = "directory"
 
     def __init__(
-        self,
-        sysroots: Sequence[Sysroot],
-        stand_in: Callable[[tuple[int, int], bool], Path | None],
-        *,
-        offline: bool = False,
-        source: str = "",
+        self, sysroots: Sequence[Sysroot], native_python: NativePython, *, offline: bool = False, source: str = ""
     ) -> None:
         self._sysroots = sysroots
-        self._stand_in = stand_in
+        self._native_python = native_python
         self._offline = offline
         self._source = source
 
-    def costly(self, request: Request) -> bool:  # noqa: ARG002 — others look at it
+    def costly(self, request: Request) -> bool:  # noqa: ARG002 — part of the protocol
         """See :meth:`.base.Provider.costly`."""
         return False
 
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
-        if request.python is not None or request.platform.system != "linux":
+        if request.python is not None or not request.platform.is_linux:
             return Answer()
         offers: list[Offer] = []
         reasons: dict[str, None] = {}
@@ -345,15 +339,15 @@ class DirectoryProvider:
                     continue
                 version = found.libc_version
                 if found.root is None:
-                    library = self._c_library(ARCHITECTURES[sysroot.architecture], found, request.least)
+                    library = self._c_library(ARCHITECTURES[sysroot.architecture], found, request.minimum_libc)
                     if library is None:
-                        reasons[f"{found.program} has no C library beside it, and no archive has one"] = None
+                        reasons[f"{found.program} has no C library next to it, and no archive has one"] = None
                         continue
                     version = library.version
                 offers.append(self._offer(sysroot, found, version))
-        return Answer(offers=tuple(offers), reason="; ".join(reasons))
+        return Answer.of(offers, reason="; ".join(reasons))
 
-    def get(self, offer: Offer) -> Runtime:
+    def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`.base.Provider.get`."""
         sysroot, found = next(
             (sysroot, found)
@@ -362,33 +356,49 @@ class DirectoryProvider:
             if str(found.program) == offer.key and sysroot.architecture == offer.platform.architecture
         )
         architecture = ARCHITECTURES[sysroot.architecture]
-        emulator = self._emulator(architecture) if offer.emulated else None
-        stand_in = self._stand_in(found.version[:2], found.free_threaded)
         root: Path | None = None
         if found.root is None:
             library = self._c_library(architecture, found, offer.libc_version)
             if library is None:
-                raise RuntimeUnavailableError(f"{found.program} has no C library beside it, and no archive has one")
+                raise RuntimeUnavailableError(f"{found.program} has no C library next to it, and no archive has one")
             root = c_library.provide(library)
         key = found.key(architecture.name)
-        folder = cache.provision(
-            key, lambda side: _make(sysroot, found, architecture, emulator, stand_in, root, cache.path(key), side)
+        directory = cache.provision(
+            key, lambda side: self._make(sysroot, found, offer, starter, root, cache.path(key), side)
         )
-        return debian.runtime(
-            folder,
-            architecture,
-            offer,
-            emulator,
-            stand_in,
-            program=found.program,
-            library=found.library.parent.name,
-            stem=found.stem,
-            root=root,
+        return roots.installation_in(
+            directory, offer, program=found.program, library=found.library.parent.name, stem=found.stem, root=root
         )
 
-    def _emulator(self, architecture: Architecture) -> Path:
-        archive = apt.parse_source(self._source) if self._source else None
-        return emulators.find(architecture, archive=archive, offline=self._offline).path
+    def _make(
+        self,
+        sysroot: Sysroot,
+        found: Found,
+        offer: Offer,
+        starter: Starter,
+        root: Path | None,
+        final: Path,
+        side: Path,
+    ) -> None:
+        library = found.library.parent.name
+        with step(f"CPython {found.stem} for {sysroot.architecture} of {sysroot.path}", side, "preparing"):
+            if found.root is not None:
+                link_farm.make(found.root, side / "root")
+            _copy_library(found, side / library / found.library.name)
+            if library != "lib":
+                (side / "lib").symlink_to(library)
+            roots.finish(
+                side,
+                final,
+                offer,
+                starter,
+                self._native_python(found.version[:2], found.free_threaded),
+                stem=found.stem,
+                smoke="import ctypes, sys, zlib",
+                program=found.program,
+                library=library,
+                root=root,
+            )
 
     def _c_library(
         self, architecture: Architecture, found: Found, least: tuple[int, int]
@@ -400,51 +410,16 @@ class DirectoryProvider:
         return c_library.find(architecture, found.libc, archives, offline=self._offline, minimum=least)
 
     def _offer(self, sysroot: Sysroot, found: Found, libc_version: tuple[int, int]) -> Offer:
-        emulated, why = not runs_natively(sysroot.architecture), ""
-        if not emulated and found.libc == "glibc" and libc_version < debian.ARGV0_SINCE:
-            # Its own loader cannot hand on the launcher's path.
-            emulated, why = True, f", since its loader is of glibc {libc_version[0]}.{libc_version[1]}"
         return Offer.of_cpython(
             provider=self.name,
             version=found.version,
             free_threaded=found.free_threaded,
             platform=Platform(system="linux", architecture=sysroot.architecture, libc=found.libc),
             libc_version=libc_version,
-            how=f"{found.program}{', emulated by QEMU' if emulated else ''}{why}",
+            how=str(found.program),
             key=str(found.program),
-            emulated=emulated,
             rank=-1,
-        )
-
-
-def _make(
-    sysroot: Sysroot,
-    found: Found,
-    architecture: Architecture,
-    emulator: Path | None,
-    stand_in: Path | None,
-    root: Path | None,
-    final: Path,
-    side: Path,
-) -> None:
-    folder = found.library.parent.name
-    with step(f"CPython {found.stem} for {architecture.name} of {sysroot.path}", side, "preparing"):
-        if found.root is not None:
-            link_farm.make(found.root, side / "root")
-        _copy_library(found, side / folder / found.library.name)
-        if folder != "lib":
-            (side / "lib").symlink_to(folder)
-        debian.finish(
-            side,
-            final,
-            architecture,
-            emulator,
-            stand_in,
-            stem=found.stem,
-            smoke="import ctypes, sys, zlib",
-            program=found.program,
-            library=folder,
-            root=root,
+            fixed_libc=True,
         )
 
 

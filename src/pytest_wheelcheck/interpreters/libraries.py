@@ -17,12 +17,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_wheelcheck.backends import launcher
-from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, debian
+from pytest_wheelcheck.interpreters import apt, roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import Installation
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step
 from pytest_wheelcheck.wheels.elf import needed
@@ -94,39 +92,39 @@ def packages(soname: str) -> tuple[str, ...]:
     return name, f"{name}t64"
 
 
-def wanted(folders: Iterable[Path], runtime: Runtime) -> frozenset[str]:
-    """List the allowed libraries that installed files need and the runtime's root lacks.
+def wanted(directories: Iterable[Path], installation: Installation) -> frozenset[str]:
+    """Return the allowed libraries that installed files need and the installation's root lacks.
 
-    :param folders: of an environment.
-    :param runtime: one that was provisioned; others give nothing.
+    :param directories: of an environment.
+    :param installation: one that is not extensible gives nothing: its root is not ours to extend.
     """
-    # The host's own interpreter on another machine has the host's root, which is not ours to change.
-    others = runtime.provider in {"directory", "host"}
-    if not runtime.launch or runtime.under or runtime.libc != "glibc" or others:
+    root = installation.root
+    if not installation.extensible or root is None or installation.platform.libc != "glibc":
         return frozenset()
     names: set[str] = set()
     present: set[str] = set()
-    for folder in folders:
-        for file in _binaries(folder):
+    for directory in directories:
+        for file in _binaries(directory):
             present.add(file.name)
-            # A damaged file is for others to tell of.
+            # A damaged file is reported elsewhere.
             with contextlib.suppress(Exception):
                 names.update(needed(file))
-    places = _library_folders(launcher.root_of(runtime.launch), ARCHITECTURES[runtime.architecture])
+    places = _library_folders(root, ARCHITECTURES[installation.platform.architecture])
     return frozenset(
         name for name in (names & ALLOWED) - present if not any((place / name).exists() for place in places)
     )
 
 
-def equip(runtime: Runtime, sonames: frozenset[str], *, offline: bool = False) -> Runtime:
-    """Give the runtime with further libraries: another launcher of the same interpreter.
+def extend(installation: Installation, sonames: frozenset[str], *, offline: bool = False) -> Installation:
+    """Return the installation with further libraries: the same program with another root.
 
-    :param sonames: of :func:`wanted`.
+    :param sonames: as :func:`wanted` returns them.
     :param offline: fetch nothing.
-    :raises RuntimeUnavailableError: they cannot be had.
+    :raises RuntimeUnavailableError: they are not available.
     """
-    root = launcher.root_of(runtime.launch)
-    architecture = ARCHITECTURES[runtime.architecture]
+    root = installation.root
+    assert root is not None  # noqa: S101  see wanted()
+    architecture = ARCHITECTURES[installation.platform.architecture]
     listed = ", ".join(sorted(sonames))
     archive, suite = _source(root)
     key = f"roots/with-{architecture.name}-{suite}-{cache.digest(str(_GENERATION), str(root), listed)}"
@@ -140,17 +138,7 @@ def equip(runtime: Runtime, sonames: frozenset[str], *, offline: bool = False) -
             _fetch(archive, suite, architecture, sonames, root, side)
             _join(root, side, cache.path(key), architecture)
 
-    joined = cache.provision(key, make) / "root"
-    before, after = (tuple(word.replace(str(root), str(joined)) for word in words) for words in runtime.launch)
-    launch = Launch(before=before, after=after)
-    python = launcher.provision(
-        launch,
-        launcher.program_of(runtime.python),
-        (runtime.python.parent.parent / "lib").resolve(),
-        name=f"{runtime.interpreter}-{runtime.platform}-with",
-        stem=f"{runtime.version[0]}.{runtime.version[1]}{'t' if runtime.free_threaded else ''}",
-    )
-    return replace(runtime, python=python, launch=(before, after))
+    return replace(installation, root=cache.provision(key, make) / "root")
 
 
 def _source(root: Path) -> tuple[apt.Repository, str]:
@@ -201,7 +189,7 @@ def _fetch(
                 unpacked = side / "unpacked"
                 if names:
                     index.fetch(names, unpacked)
-                    debian.merge(unpacked)
+                    roots.merge(unpacked)
                     _gather(unpacked / "usr/lib", into)
                     shutil.rmtree(unpacked)
                 further = {name for file in into.iterdir() for name in needed(file)} | sonames

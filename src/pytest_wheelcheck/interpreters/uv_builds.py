@@ -19,18 +19,28 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.errors import InstallError, ProcessError, RuntimeUnavailableError, WheelcheckError
-from pytest_wheelcheck.interpreters import apt, c_library, debian
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
-from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Platform, Request, fits, glibc, here
-from pytest_wheelcheck.interpreters.host import runtime_of
+from pytest_wheelcheck.interpreters import c_library, roots
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture
+from pytest_wheelcheck.interpreters.base import (
+    OLDEST,
+    Answer,
+    Kind,
+    NativePython,
+    Offer,
+    Request,
+    Starter,
+    fits,
+    glibc,
+    here,
+)
+from pytest_wheelcheck.interpreters.facts import installation_of
 from pytest_wheelcheck.interpreters.published import standard_library
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache, process, uv
 from pytest_wheelcheck.system.progress import step
 
@@ -110,21 +120,15 @@ class Download:
 class UvProvider:
     """Offers uv's managed CPythons.
 
-    :param stand_in: gives a native CPython of a minor version and build, which compiles byte-code; or ``None``.
-    :param offline: only what is in the cache already is offered.
-    :param source: an archive for C library and QEMU before the host's, as a line of ``sources.list(5)``.
+    :param native_python: gives native interpreters, which compile bytecode for those of other architectures.
+    :param offline: offer only what is cached.
+    :param source: an archive for the C library before the host's, as a line of ``sources.list(5)``.
     """
 
     name = "uv"
 
-    def __init__(
-        self,
-        stand_in: Callable[[tuple[int, int], bool], Path | None],
-        *,
-        offline: bool = False,
-        source: str = "",
-    ) -> None:
-        self._stand_in = stand_in
+    def __init__(self, native_python: NativePython, *, offline: bool = False, source: str = "") -> None:
+        self._native_python = native_python
         self._offline = offline
         self._source = source
         self._lock = threading.Lock()
@@ -136,29 +140,26 @@ class UvProvider:
 
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
-        if request.python is not None or request.platform.system != "linux" or host_architecture() is None:
+        if request.python is not None or not request.platform.is_linux or host_architecture() is None:
             return Answer()
         offers: list[Offer] = []
         reasons: dict[str, None] = {}
-        downloads, fault = self._downloads(request, reasons)
+        downloads, unchecked = self._downloads(request, reasons)
         for download in downloads:
             library = None
             if _needs_root(download):
-                library = self._c_library(download, request.least)
+                library = self._c_library(download, request.minimum_libc)
                 if library is None:
                     reasons[f"no archive has {download.libc} for {download.architecture}"] = None
                     continue
             offers.append(self._offer(download, library))
-        return Answer(offers=tuple(offers), reason="; ".join(reasons), fault=fault)
+        return Answer.of(offers, reason="; ".join(reasons), unchecked=unchecked)
 
-    def get(self, offer: Offer) -> Runtime:
+    def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`.base.Provider.get`."""
         download = _read(json.loads(offer.key))
         if not _needs_root(download):
             return self._get_native(download, offer)
-        architecture = ARCHITECTURES[download.architecture]
-        emulator = self._emulator(architecture)
-        stand_in = self._stand_in(download.version[:2], download.free_threaded)
         library = self._c_library(download, offer.libc_version)
         if library is None:
             raise RuntimeUnavailableError(f"no archive has {download.libc} for {download.architecture} any longer")
@@ -169,12 +170,12 @@ class UvProvider:
             final = cache.path(download.place)
             with step(f"CPython {download.stem} for {download.architecture} of uv", side):
                 self._install(download, side)
-                debian.finish(
+                roots.finish(
                     side,
                     final,
-                    architecture,
-                    emulator,
-                    stand_in,
+                    offer,
+                    starter,
+                    self._native_python(download.version[:2], download.free_threaded),
                     stem=download.stem,
                     smoke=standard_library.SMOKE_TEST,
                     program=program,
@@ -182,20 +183,17 @@ class UvProvider:
                     root=root,
                 )
 
-        folder = cache.provision(download.place, make)
-        return debian.runtime(
-            folder,
-            architecture,
+        return roots.installation_in(
+            cache.provision(download.place, make),
             offer,
-            emulator,
-            stand_in,
             program=program,
             library="python/lib",
             stem=download.stem,
             root=root,
+            extensible=True,
         )
 
-    def _get_native(self, download: Download, offer: Offer) -> Runtime:
+    def _get_native(self, download: Download, offer: Offer) -> Installation:
         def make(side: Path) -> None:
             with step(f"CPython {download.stem} of uv", side):
                 self._install(download, side)
@@ -210,7 +208,8 @@ class UvProvider:
                     ) from error
                 process.run([python, "-I", "-m", "compileall", "-q", "-q", side / "python/lib"], check=False)
 
-        return runtime_of(offer, cache.provision(download.place, make) / "python/bin" / f"python{download.stem}")
+        python = cache.provision(download.place, make) / "python/bin" / f"python{download.stem}"
+        return installation_of(offer, python)
 
     def _downloads(self, request: Request, reasons: dict[str, None]) -> tuple[list[Download], bool]:
         """List what is in the cache, and of the catalogue the newest of what is not, if it can be reached.
@@ -241,12 +240,6 @@ class UvProvider:
             raise RuntimeUnavailableError(f"{download.key} of uv is not in the cache, and this run is offline")
         install(download, side, cache.path(download.place))
 
-    def _emulator(self, architecture: Architecture) -> Path | None:
-        if runs_natively(architecture.name):
-            return None
-        archive = apt.parse_source(self._source) if self._source else None
-        return emulators.find(architecture, archive=archive, offline=self._offline).path
-
     def _c_library(self, download: Download, least: tuple[int, int]) -> c_library.LibcPackage | None:
         try:
             archives = [archive for archive, _ in standard_library.repositories(self._source)]
@@ -256,7 +249,6 @@ class UvProvider:
         return c_library.find(architecture, download.libc, archives, offline=self._offline, minimum=least)
 
     def _offer(self, download: Download, library: c_library.LibcPackage | None) -> Offer:
-        emulated = not runs_natively(download.architecture)
         libc_version = library.version if library else _own_glibc()
         return Offer.of_cpython(
             provider=self.name,
@@ -264,9 +256,8 @@ class UvProvider:
             free_threaded=download.free_threaded,
             platform=download.platform,
             libc_version=libc_version,
-            how=f"{download.key} of uv{', emulated by QEMU' if emulated else ''}",
+            how=f"{download.key} of uv",
             key=json.dumps(asdict(download)),
-            emulated=emulated,
             rank=2,
         )
 
@@ -459,7 +450,7 @@ def _needs_root(download: Download) -> bool:
 
 
 def _own_glibc() -> tuple[int, int]:
-    return debian.apt_version(glibc().partition(" ")[2])
+    return roots.upstream_version(glibc().partition(" ")[2])
 
 
 def _kept() -> tuple[Download, ...]:

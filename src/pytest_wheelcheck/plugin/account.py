@@ -16,11 +16,12 @@ from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist
 
 from pytest_wheelcheck import __version__
 from pytest_wheelcheck.errors import UsageError, WheelError
-from pytest_wheelcheck.model import NoTarget, Outcome, Target, Wheel
+from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin.items import WheelWarning
 from pytest_wheelcheck.reporting import expect, html, markdown, matrix, report, terminal
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.targets.release import BadWheel, Release
+from pytest_wheelcheck.targets.target import NoTarget, Target
 from pytest_wheelcheck.wheels.reader import parse_name
 
 #: The node below which what concerns the release as a whole stands.

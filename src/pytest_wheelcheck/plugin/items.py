@@ -21,10 +21,13 @@ from _pytest._code.code import (
 )
 from _pytest.junitxml import xml_key
 
-from pytest_wheelcheck.model import NoTarget, Outcome, Target, Wheel
+from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import warning_categories
 from pytest_wheelcheck.results import RemoteError, StepResult
-from pytest_wheelcheck.targets.pipeline import Collected, Crash, ItemResult, Preparation, TargetRun
+from pytest_wheelcheck.targets.item_results import Collected, Crash, ItemResult
+from pytest_wheelcheck.targets.prepare import Preparation
+from pytest_wheelcheck.targets.run import TargetRun
+from pytest_wheelcheck.targets.target import NoTarget, Target
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.worker import messages

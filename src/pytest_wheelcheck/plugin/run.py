@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -21,13 +20,12 @@ from typing import Any, NoReturn
 import pytest
 from filelock import FileLock
 
-from pytest_wheelcheck.backends import bubblewrap, sandbox
-from pytest_wheelcheck.backends.qemu import machines
+from pytest_wheelcheck.backends import bubblewrap, registry, sandbox
+from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.checks import select_checks
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.interpreters import directory
-from pytest_wheelcheck.interpreters.registry import providers
-from pytest_wheelcheck.model import NoTarget, Outcome, Target, Wheel
+from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import account, items, options, takeover
 from pytest_wheelcheck.plugin.items import ReadyTarget, RemoteItem, StepItem, WheelNode, replay
 from pytest_wheelcheck.reporting import expect
@@ -35,17 +33,9 @@ from pytest_wheelcheck.reporting.terminal import summary_lines
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import cache, process, progress, source_tree, temporary
-from pytest_wheelcheck.targets.pipeline import (
-    Collected,
-    Crash,
-    ItemResult,
-    Preparation,
-    Queue,
-    SideBySide,
-    TargetRun,
-    prepare,
-)
-from pytest_wheelcheck.targets.plan import parse_specs, plan
+from pytest_wheelcheck.targets.item_results import Collected, Crash, ItemResult
+from pytest_wheelcheck.targets.plan import plan
+from pytest_wheelcheck.targets.prepare import Preparation, prepare
 from pytest_wheelcheck.targets.release import (
     BadWheel,
     Release,
@@ -55,6 +45,10 @@ from pytest_wheelcheck.targets.release import (
     open_release,
     shown_path,
 )
+from pytest_wheelcheck.targets.run import TargetRun
+from pytest_wheelcheck.targets.schedule import Queue, SideBySide
+from pytest_wheelcheck.targets.specs import parse_specs
+from pytest_wheelcheck.targets.target import NoTarget, Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,17 +233,19 @@ class WheelRun:
             text = f"not installed, since the file itself is not sound: {', '.join(stopped_by)} failed"
             step = StepResult(name="install", outcome=Outcome.FAILED, text=text)
             return ReadyTarget(target, Preparation(steps=(step,)), None, Collected())
+        settings = self.plan.settings
         folder = self.plan.folder / str(number)
+        session = target.runtime.backend.open_session(target.runtime, target.machine, settings, folder)
 
         def make() -> str:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            return prepare(target, self.plan.settings, folder).to_json()
+            return prepare(target, settings, folder, session).to_json()
 
         preparation = Preparation.from_json(self._shared(str(number), make))
-        if not preparation.python:
+        if preparation.environment is None:
             return ReadyTarget(target, preparation, None, Collected())
-        run = TargetRun(target, preparation, self.plan.settings, folder, token=self._token)
+        run = TargetRun(target, preparation, settings, folder, session, token=self._token)
         return ReadyTarget(target, preparation, run, run.collect())
 
     def _raise_usage_errors(self) -> None:
@@ -493,7 +489,7 @@ class WheelRun:
             f"{ready.target.node_id}: tests left processes running, which were ended, {text}"
             for ready in self._ready
             if ready.run is not None
-            for text in ready.run.left_behind
+            for text in ready.run.left_running
         ]
         return [*own, *self._left_by_workers]
 
@@ -549,7 +545,7 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
     """
     settings = read_settings(config)
     parse_specs(settings.pythons)
-    profiles = machines.parse(settings.machines)
+    profiles = registry.parse_machines(settings.machines)
     sysroots = directory.parse(settings.sysroots)
     select_checks(select=settings.select, ignore=settings.ignore)
     if config.option.wheel_sandbox and not settings.static:
@@ -563,16 +559,15 @@ def make_plan(config: pytest.Config, folder: Path) -> Plan:
             targets, missing = plan(
                 release.wheels,
                 settings.pythons,
-                providers(
+                make_catalog(
                     offline=settings.offline,
                     index=settings.index,
                     find_links=settings.find_links,
                     apt_source=settings.apt_source,
                     sysroots=sysroots,
-                    wine=settings.wine,
+                    without=settings.without_backends,
                 ),
                 profiles=profiles,
-                equip=partial(machines.equip, offline=settings.offline),
             )
     if settings.strict:
         missing = [_strict(one, targets) for one in missing]
@@ -659,7 +654,7 @@ def read_settings(config: pytest.Config) -> Settings:
         offline=option.wheel_offline,
         find_links=tuple(_link(text, config.invocation_params.dir) for text in option.wheel_find_links),
         index=option.wheel_index,
-        wine=_flag(config, "wheel_wine") and not option.wheel_no_wine,
+        without_backends=() if _flag(config, "wheel_wine") and not option.wheel_no_wine else ("wine",),
         strict=option.wheel_strict,
         static=option.wheel_static,
         jobs=jobs,

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.model import NoTarget, Outcome, Target, Wheel
+from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.targets.target import NoTarget, Target
 
 #: What a file of ours begins with, and the version of its form. It grows with every change that older readers would
 #: misunderstand.
@@ -300,24 +301,18 @@ def describe_target(target: Target, host: str) -> Place:
     """Tell what a target is, before anything was run on it."""
     runtime, machine = target.runtime, target.machine.name
     pretended = "" if machine == "host" else machine
-    if runtime.provider == "ssh":
-        how, what = "board", pretended or runtime.label or runtime.how
-    elif runtime.provider == "wine":
-        how, what = "emulated", pretended or "wine"
-    elif runtime.emulated or pretended:
-        how, what = "emulated", pretended or runtime.architecture
-    else:
-        how, what = "native", ""
+    platform, how = runtime.platform, runtime.backend.category
+    what = pretended or ("" if how == "native" else platform.architecture)
     return Place(
         name=target.name,
         interpreter=runtime.interpreter,
-        platform=runtime.platform,
-        system=runtime.system,
-        libc=runtime.libc,
-        architecture=runtime.architecture,
+        platform=platform.name,
+        system=platform.system,
+        libc=platform.libc,
+        architecture=platform.architecture,
         how=how,
         machine=what,
-        where=runtime.how,
+        where=runtime.installation.how,
         host=host,
     )
 

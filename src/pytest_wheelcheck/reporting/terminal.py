@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from pytest_wheelcheck.model import NoTarget, Target
 from pytest_wheelcheck.reporting.matrix import COLUMNS, Row
+from pytest_wheelcheck.targets.target import NoTarget, Target
 
 #: Categories of pytest's terminal, in the order in which they are told, and how they are coloured.
 _CATEGORIES = (
@@ -46,7 +46,9 @@ def summary_lines(
         prefixes = [f"{target.node_id}::" for target in own]
         for target, prefix in zip(own, prefixes, strict=True):
             kinds = [kind for kind, nodeid in reports if nodeid.startswith(prefix)]
-            lines.append((f"  {target.name:{width}}  {_counts(kinds)}  ({target.runtime.how})", _markup(kinds)))
+            lines.append(
+                (f"  {target.name:{width}}  {_counts(kinds)}  ({target.runtime.installation.how})", _markup(kinds))
+            )
         reasons = [one for one in missing if one.wheel is file]
         told = (*prefixes, *(f"{file.shown}::{one.name}" for one in reasons))
         rest = [

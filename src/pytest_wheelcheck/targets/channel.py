@@ -20,9 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, cast
 
-from pytest_wheelcheck.backends.wine import diagnosis
-from pytest_wheelcheck.backends.wine.paths import Drives
-from pytest_wheelcheck.backends.wine.runner import LEFT
+from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.worker import CHANNEL_GONE, LEAVE, LEFT_BEHIND, codec, messages
@@ -39,59 +37,68 @@ _OWN_FRAMES = re.compile(
     re.MULTILINE,
 )
 
-#: Seconds that the keeper of a worker has for ending it and what it left running.
-KEEPER_GRACE = 5.0
-
 #: How much of a worker's log goes into a report, in bytes.
 LOG_TAIL = 20_000
 
 
-class Worker:
+class WorkerProcess:
     """A worker process, seen from the controller.
 
-    :param argv: the target's interpreter and what it is to run.
-    :param env: the process's whole environment.
+    :param session: the target's session, which starts it.
+    :param argv: the target's interpreter and its arguments.
+    :param environment: the virtual environment of the interpreter.
     :param cwd: its working directory.
-    :param log: file that takes its standard error, and whatever is printed there.
-    :param drives: of a program for Windows that runs here: where what it calls by its drive lies.
-    :param enclosed: it runs in a sandbox, where processes have other numbers; what was started only waits for it.
+    :param log: file that receives its standard error, and everything that is printed.
+    :param variables: further environment variables.
+    :param temporary: see :meth:`pytest_wheelcheck.backends.base.Session.command`.
     """
 
     def __init__(
         self,
+        session: Session,
         argv: Sequence[str | Path],
         *,
-        env: Mapping[str, str],
+        environment: Environment,
         cwd: Path,
         log: Path,
-        drives: Drives | None = None,
-        enclosed: bool = False,
+        variables: Mapping[str, str] | None = None,
+        temporary: Path | None = None,
     ) -> None:
+        self._session = session
         self._log = log
-        self._drives = drives
-        self._enclosed = enclosed
         self._nonce = secrets.token_hex(16)
         self._messages: queue.Queue[messages.FromWorker | None] = queue.Queue()
         self._invalid = ""
         self._pid: int | None = None
-        self._left: list[str] = []
-        self._looked_at = -1
+        self._left_running: list[str] = []
+        self._checked_size = -1
+        command = session.command(
+            argv,
+            environment=environment,
+            cwd=cwd,
+            variables=variables or {},
+            supervised=True,
+            temporary=temporary,
+        )
         with log.open("ab") as file:
             self._mark = file.tell()
-            self._process = process.spawn(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stderr=file)
+            self._process = process.spawn(
+                command.argv, env=command.env, cwd=command.cwd, stdin=subprocess.PIPE, stderr=file
+            )
         threading.Thread(target=self._read, name="wheelcheck-reader", daemon=True).start()
 
     def send(self, message: messages.FromController) -> None:
-        """Send one message. A worker that is gone is noticed by :meth:`receive`, not here.
+        """Send one message. :meth:`receive` notices that a worker is gone, not this method.
 
         :raises InvalidMessageError: it does not follow the protocol.
         """
-        if self._drives and message["type"] == "run":
-            following = message["next"]
+        codec.check(message, codec.FROM_CONTROLLER)
+        if message["type"] == "run":
+            paths, following = self._session.paths, message["next"]
             message = {
                 **message,
-                "id": self._drives.id_going_in(message["id"]),
-                "next": self._drives.id_going_in(following) if following else following,
+                "id": paths.node_id_to_target(message["id"]),
+                "next": paths.node_id_to_target(following) if following else following,
             }
         frame = codec.encode(message, codec.FROM_CONTROLLER)
         stream = self._process.stdin
@@ -104,7 +111,7 @@ class Worker:
     def start(self, task: messages.Imports | messages.Tests) -> None:
         """Send the first messages."""
         self.send({"type": "start", "protocol": messages.PROTOCOL, "nonce": self._nonce})
-        self.send(self._drives.going_in(task) if self._drives else task)
+        self.send(self._session.paths.settings_to_target(task))
 
     def receive(self, timeout: float | None) -> messages.FromWorker | None:
         """Wait for one message.
@@ -126,8 +133,8 @@ class Worker:
                         if message is not None:
                             return self._checked(message)
                     raise self._death() from None
-                if self._drives and self._overflowed():
-                    self._signal_keeper(signal.SIGTERM)
+                if self._is_dead():
+                    self._session.end_worker(self._process, self._pid)
                     raise self._death() from None
                 if end is not None and time.monotonic() >= end:
                     return None
@@ -136,13 +143,13 @@ class Worker:
                 raise self._death()
             return self._checked(message)
 
-    def _overflowed(self) -> bool:
-        """Say whether a thread ran over the end of its stack under Wine, which ends that thread alone."""
+    def _is_dead(self) -> bool:
+        """Return whether the new output shows that the worker is lost although its process still runs."""
         size = self._size()
-        if size == self._looked_at:
+        if size == self._checked_size:
             return False
-        self._looked_at = size
-        return diagnosis.overflowed(self.said())
+        self._checked_size = size
+        return self._session.is_dead(self.output())
 
     def _checked(self, message: messages.FromWorker) -> messages.FromWorker:
         if message["type"] == "fatal":
@@ -153,14 +160,14 @@ class Worker:
             )
         return message
 
-    def stacks(self, wait: float = 1.0) -> None:
-        """Ask the worker to write the stacks of all its threads into its log, also when native code holds the GIL.
+    def request_stacks(self, wait: float = 1.0) -> None:
+        """Ask the worker to write the stacks of all its threads to its log, also when native code holds the GIL.
 
-        On Windows nothing can be asked; there the watchdog that every test arms writes them.
+        Without the capability ``signals`` nothing can be asked; there the watchdog of every test writes them.
         """
-        if hasattr(signal, "SIGUSR1") and not self._drives:
+        if self._session.capabilities.signals:
             before = self._size()
-            self._signal_keeper(signal.SIGUSR1)
+            self._session.request_stacks(self._process)
             end = time.monotonic() + wait
             while self._size() == before and time.monotonic() < end:
                 time.sleep(0.02)
@@ -177,7 +184,7 @@ class Worker:
             code = self._process.wait(min(timeout, 1e6))
         except subprocess.TimeoutExpired:
             return None
-        return self._words(code) if code else ""
+        return self._describe(code) if code else ""
 
     def end(self, *, grace: float = 0.0) -> int | None:
         """End the worker and all that is left of its session.
@@ -195,45 +202,25 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
         if self._pid is not None:
-            # Of the first end; what is ended again has left nothing more.
-            self._left = self._left or process.remaining_processes(self._process, exclude_pid=self._pid)
-        kept = sys.platform == "linux" and self._process.poll() is None
-        if kept and self._enclosed:
-            # A signal to the group would end what waits for the sandbox, before the keeper has done its work.
-            self._signal_keeper(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(KEEPER_GRACE)
-                kept = False
-        process.kill_tree(self._process, grace=KEEPER_GRACE if kept else 0.0)
-        killed = sys.platform == "linux" and self._process.returncode == -signal.SIGKILL
-        # The number of a Windows process, or of one in a sandbox, is not one of this system's.
-        if killed and isinstance(self._pid, int) and not self._drives and not self._enclosed:
-            # The keeper itself was killed, by code under test or because it did not manage.
-            process.kill_group(self._pid)
+            # Of the first end; a process that is ended again has left nothing more.
+            self._left_running = self._left_running or process.remaining_processes(self._process, exclude_pid=self._pid)
+        self._session.end_worker(self._process, self._pid)
         return self._process.returncode
 
-    def _signal_keeper(self, number: signal.Signals) -> None:
-        pid = self._process.pid
-        with contextlib.suppress(OSError, IndexError):
-            if self._enclosed:
-                # proc(5); bubblewrap has one child, the first process of the sandbox.
-                pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
-            os.kill(pid, number)
-
-    def left_behind(self) -> str:
-        """Name the processes that were ended after the worker; empty where there were none. Ask after the end."""
-        if self._left:
-            more = f" and {len(self._left) - 5} more" if len(self._left) > 5 else ""
-            return f"{len(self._left)}: {'; '.join(self._left[:5])}{more}"
-        begin = (LEFT if self._drives else f"{LEFT_BEHIND}{self._nonce} ").encode("ascii")
+    def left_running(self) -> str:
+        """Name the processes that were ended after the worker; empty if there were none. Call it after the end."""
+        if self._left_running:
+            more = f" and {len(self._left_running) - 5} more" if len(self._left_running) > 5 else ""
+            return f"{len(self._left_running)}: {'; '.join(self._left_running[:5])}{more}"
+        prefix = self._session.left_running_prefix(self._nonce).encode("ascii")
         try:
             with self._log.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
                 lines = file.read().splitlines()
         except OSError:
             return ""
-        found = next((line[len(begin) :].decode("utf-8", "replace") for line in lines if line.startswith(begin)), "")
-        return self._drives.from_windows(found) if self._drives else found
+        found = next((line[len(prefix) :].decode("utf-8", "replace") for line in lines if line.startswith(prefix)), "")
+        return self._session.paths.text_from_target(found)
 
     def mark(self, at: int = -1) -> None:
         """Remember a place of the log: what follows belongs to the next test.
@@ -249,7 +236,7 @@ class Worker:
             # Code under test removed it.
             return 0
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return what was written to the log since :meth:`mark`, its end if it is long."""
         try:
             with self._log.open("rb") as file:
@@ -259,8 +246,8 @@ class Worker:
                 text = file.read().decode("utf-8", "backslashreplace")
         except OSError:
             return ""
-        text = _OWN_FRAMES.sub("", self._drives.from_windows(text) if self._drives else text)
-        text = text.replace(f"{LEFT_BEHIND}{self._nonce} ", "[what was left running, and was ended] ")
+        text = _OWN_FRAMES.sub("", self._session.paths.text_from_target(text))
+        text = text.replace(f"{LEFT_BEHIND}{self._nonce} ", "[left running and ended] ")
         cut = f"[{start - self._mark} bytes before this are in {self._log}]\n" if start > self._mark else ""
         return cut + text
 
@@ -281,11 +268,8 @@ class Worker:
         elif alive or self._process.returncode == CHANNEL_GONE:
             what, cause = "the worker in the target closed its channel", "code under test closed all file descriptors"
         else:
-            code = self._process.returncode
-            if self._enclosed and code > 128:
-                # As a shell tells a signal (bwrap(1)).
-                code = 128 - code
-            what = f"the interpreter died: {self._words(code)}"
+            code = self._session.exit_status(self._process.returncode)
+            what = f"the interpreter died: {self._describe(code)}"
             cause = (
                 "a crash in native code"
                 if self._known_death()
@@ -295,13 +279,13 @@ class Worker:
                 if sys.platform != "win32" and code == -signal.SIGKILL
                 else "a crash in native code"
             )
-        return WorkerError(what, cause=cause, details=self.said())
+        return WorkerError(what, cause=cause, details=self.output())
 
-    def _words(self, code: int) -> str:
+    def _describe(self, code: int) -> str:
         return self._known_death() or process.describe_status(code)
 
     def _known_death(self) -> str:
-        return diagnosis.death(self.said()) if self._drives or sys.platform == "win32" else ""
+        return self._session.describe_death(self.output())
 
     def _read(self) -> None:
         stream = self._process.stdout
@@ -319,8 +303,7 @@ class Worker:
                 if message.pop("nonce", None) != self._nonce or not self._is_worker(message.pop("pid", None)):
                     continue
                 codec.check(message, codec.FROM_WORKER)
-                if self._drives:
-                    message = self._drives.coming_out(message)
+                message = self._session.paths.message_from_target(message)
                 self._messages.put(cast("messages.FromWorker", message))
         except codec.InvalidMessageError as error:
             self._invalid = str(error)

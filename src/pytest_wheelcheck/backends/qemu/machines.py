@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-from pytest_wheelcheck.backends import launcher
-from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.qemu import emulators
-from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, UsageError
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES
-from pytest_wheelcheck.model import Machine, Runtime
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.model import Machine, Platform
 
 #: The page size of a kernel that was not configured otherwise, in bytes.
 USUAL_PAGE = 4096
@@ -58,6 +53,18 @@ class Profile:
         """Tell whether a version of QEMU can be this machine."""
         return version >= self.since and (self.page == USUAL_PAGE or version < emulators.PAGES_BEFORE)
 
+    def fits(self, platform: Platform) -> bool:
+        """See :class:`pytest_wheelcheck.backends.base.MachineProfile`."""
+        return platform.is_linux and self.architecture in {"", platform.architecture}
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """QEMU's options for it."""
+        return (
+            *(("-cpu", self.cpu) if self.cpu else ()),
+            *(("-p", str(self.page)) if self.page != USUAL_PAGE else ()),
+        )
+
     @property
     def needs(self) -> str:
         """What it asks of QEMU, for people."""
@@ -73,9 +80,9 @@ class Profile:
 #: The machine at hand, without a profile.
 HOST = Profile(name="host", hardware="the processor and kernel at hand, or the most that QEMU has")
 
-_RASPBERRY = "Raspberry Pi documentation, «Processors»"
-_GRAVITON = "AWS «Getting started with Graviton», table of processors"
-_LEVELS = "x86-64 psABI, 3.1.1 «Processor Architecture», table of micro-architecture levels"
+_RASPBERRY = 'Raspberry Pi documentation, "Processors"'
+_GRAVITON = 'AWS, "Getting started with Graviton", table of processors'
+_LEVELS = 'x86-64 psABI, 3.1.1 "Processor Architecture", table of micro-architecture levels'
 
 #: All profiles by name.
 PROFILES = {
@@ -217,80 +224,9 @@ def _generic(words: list[str]) -> Profile:
     return Profile(name="-".join(parts), cpu=cpu, page=page, since=since, hardware="as given on the command line")
 
 
-def fits(profile: Profile, runtime: Runtime) -> bool:
-    """Tell whether a runtime is of the machine's architecture."""
-    return runtime.system == "linux" and profile.architecture in {"", runtime.architecture}
-
-
-def equip(runtime: Runtime, profile: Profile, *, offline: bool = False) -> Runtime:
-    """Give a runtime that pretends to be a machine: another launcher of the same interpreter.
-
-    :param offline: fetch no QEMU.
-    :raises RuntimeUnavailableError: no single QEMU can do it, or the interpreter itself does not run there.
-    """
-    if profile is HOST:
-        return runtime
-    if profile.impossible:
-        raise RuntimeUnavailableError(f"could not be checked: {profile.name} cannot be had: {profile.impossible}")
-    architecture = ARCHITECTURES.get(runtime.architecture)
-    if architecture is None or runtime.system != "linux":
-        raise RuntimeUnavailableError(f"could not be checked: {profile.name} cannot be had for {runtime.platform}")
-    try:
-        found = emulators.find(architecture, accepts=profile.accepts, what=profile.needs, offline=offline)
-    except RuntimeUnavailableError as error:
-        raise RuntimeUnavailableError(
-            f"could not be checked: {profile.name} cannot be had: {error.message}",
-            cause=error.cause,
-            fix=error.fix,
-            details=error.details,
-        ) from error
-    flags = [
-        *(("-cpu", profile.cpu) if profile.cpu else ()),
-        *(("-p", str(profile.page)) if profile.page != USUAL_PAGE else ()),
-    ]
-    launch, program, library = _behind(runtime, found.path, flags)
-    stem = f"{runtime.version[0]}.{runtime.version[1]}{'t' if runtime.free_threaded else ''}"
-    _try(launch, program, library, stem, profile)
-    name = f"{runtime.interpreter}-{runtime.platform}-{profile.name}"
-    python = launcher.provision(launch, program, library, name=name, stem=stem)
-    return replace(
-        runtime,
-        python=python,
-        emulated=True,
-        native=runtime.native if runtime.emulated else runtime.python,
-        launch=(launch.before, launch.after),
-        how=f"{runtime.how}, as {profile.name}",
-    )
-
-
-def _behind(runtime: Runtime, emulator: Path, flags: list[str]) -> tuple[Launch, Path, Path]:
-    """Tell how the program behind a runtime is started on the machine, which it is, and where its library is."""
-    if not runtime.launch:
-        program = runtime.python.resolve()
-        launch = Launch(before=(str(emulator), *flags, "-0"))
-        return launch, program, program.parent.parent / "lib"
-    root = launcher.root_of(runtime.launch)
-    library = (runtime.python.parent.parent / "lib").resolve()
-    return launcher.emulated(emulator, root, flags), launcher.program_of(runtime.python), library
-
-
-def _try(launch: Launch, program: Path, library: Path, stem: str, profile: Profile) -> None:
-    """See whether the interpreter itself runs on the machine. Once a launcher is there, it did."""
-    if launcher.present(launch, program, library):
-        return
-    try:
-        process.run([*launch.argv(program, program), "-I", "-S", "-c", "import _ctypes"], timeout=120)
-    except ProcessError as error:
-        raise RuntimeUnavailableError(
-            f"could not be checked: python{stem} itself does not run as {profile.name}",
-            cause="the interpreter, or its C library, was built for more than this machine has, or QEMU lacks the model",
-            details=f"{error.message}\n{error.details}".strip(),
-        ) from error
-
-
 # --- illegal instructions ----------------------------------------------------------------------------------------------
 
-_TOLD = re.compile(r"wheelcheck: illegal instruction ([0-9a-f]+) in (.+)")
+_REPORTED = re.compile(r"wheelcheck: illegal instruction ([0-9a-f]+) in (.+)")
 
 #: Mask, value and feature of A64 instructions (Arm Architecture Reference Manual, C4.1 «A64 instruction set encoding»).
 _A64 = (
@@ -333,20 +269,20 @@ def feature(architecture: str, code: bytes) -> str:
     return ""
 
 
-def explain(said: str, runtime: Runtime, machine: Machine) -> str:
-    """Say of an illegal instruction what is known of it: machine, module, bytes, missing feature.
+def explain(output: str, architecture: str, machine: Machine) -> str:
+    """Explain an illegal instruction: machine, module, bytes, missing feature. Empty on the host itself.
 
-    :param said: what the interpreter wrote before it died.
+    :param output: the interpreter's output before it died.
     """
     if machine.name == HOST.name:
         return ""
     profile = PROFILES.get(machine.name)
     hardware = f" ({profile.hardware})" if profile else ""
     lines = [f"the machine {machine.name}{hardware} does not have an instruction that the code uses"]
-    if match := _TOLD.search(said):
+    if match := _REPORTED.search(output):
         code = bytes.fromhex(match[1])
-        shown = f"0x{int.from_bytes(code[:4], 'little'):08x}" if runtime.architecture == "aarch64" else code.hex(" ")
-        name = feature(runtime.architecture, code)
+        shown = f"0x{int.from_bytes(code[:4], 'little'):08x}" if architecture == "aarch64" else code.hex(" ")
+        name = feature(architecture, code)
         lines.append(f"the instruction {shown}{f', of {name},' if name else ''} stands in {match[2]}")
     lines.append(
         "Cause: built with -C target-cpu or -march for newer hardware, or chosen at run time without a test for it"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pytest_wheelcheck.worker.messages import FromWorker
+from pytest_wheelcheck.backends import windows_deaths
 
 #: Wine's own words for a function that it has as a name only (``dlls/winecrt0/stub.c``, ``dlls/kernelbase/debug.c``).
 _STUB = re.compile(
@@ -19,33 +17,26 @@ _MISSING = re.compile(
 )
 
 #: What faulthandler writes (``Modules/faulthandler.c``), and what Wine says of an exception that nobody handled.
-_FATAL = re.compile(r"^Windows fatal exception: (?P<what>.+?)\s*$", re.MULTILINE)
 _RAISED = re.compile(r"^[0-9a-f]+:err:seh:NtRaiseException Unhandled exception (?P<what>code [0-9a-f]+)", re.MULTILINE)
 _OVERFLOWED = re.compile(r"^[0-9a-f]+:err:virtual:virtual_setup_exception (?P<what>stack overflow)", re.MULTILINE)
-_ABORTED = re.compile(r"^Fatal Python error: (?P<what>.+?)\s*$", re.MULTILINE)
 _UNHANDLED = re.compile(r"^wine: Unhandled (?P<what>.+?) (?:at address|in thread|\()", re.MULTILINE)
 
-#: Exceptions by number that faulthandler has no words for (``winnt.h``, ``ntstatus.h``).
-_NUMBERS = {
-    "code c0000409": "__fastfail (0xC0000409), by which Rust and the C library abort",
-    "code c0000374": "heap corruption (0xC0000374)",
-    "code c000001d": "illegal instruction (0xC000001D)",
-    "code 80000100": "a function that Wine does not have (0x80000100)",
-}
+#: Exceptions by number of Wine itself.
+_NUMBERS = {"code 80000100": "a function that Wine does not have (0x80000100)"}
 
 
-def blame(said: str) -> str:
+def explain_failure(output: str) -> str:
     """Say that what failed failed for want of something in Wine; empty where nothing tells so.
 
-    :param said: what was written meanwhile, also by Wine itself.
+    :param output: everything that was written meanwhile, also by Wine itself.
     """
     what = ""
-    if found := _STUB.search(said):
+    if found := _STUB.search(output):
         what = f"Wine does not implement {found['name']}, which was called here"
     else:
         from pytest_wheelcheck.checks.windows import is_system_library
 
-        for library, needing in missing(said):
+        for library, needing in missing_libraries(output):
             if is_system_library(library):
                 what = f"Wine does not have {library}, a part of Windows that {needing} needs"
                 break
@@ -57,40 +48,18 @@ def blame(said: str) -> str:
     )
 
 
-def missing(said: str) -> list[tuple[str, str]]:
+def missing_libraries(output: str) -> list[tuple[str, str]]:
     """List the libraries that were not found, each with the name of the file that needs it."""
-    found = [(each["library"], re.split(r"[\\\\/]", each["needing"])[-1]) for each in _MISSING.finditer(said)]
+    found = [(each["library"], re.split(r"[\\\\/]", each["needing"])[-1]) for each in _MISSING.finditer(output)]
     return list(dict.fromkeys(found))
 
 
-def death(said: str) -> str:
-    """Say of what the interpreter died; empty where nothing is known."""
-    for pattern in (_FATAL, _OVERFLOWED, _RAISED, _UNHANDLED, _ABORTED):
-        if found := pattern.search(said):
-            what = found["what"]
-            return _NUMBERS.get(what.lower().replace("code 0x", "code "), what)
-    return ""
+def describe_death(output: str) -> str:
+    """Return what ended the interpreter; empty if nothing shows it."""
+    what = windows_deaths.describe(output, (_OVERFLOWED, _RAISED, _UNHANDLED))
+    return _NUMBERS.get(what.lower().replace("code 0x", "code "), what)
 
 
-def overflowed(said: str) -> bool:
+def overflowed(output: str) -> bool:
     """Say whether Wine told that a thread ran over the end of its stack. On Windows the process ends of it."""
-    return _OVERFLOWED.search(said) is not None
-
-
-def judged(messages: list[FromWorker], said: str) -> list[FromWorker]:
-    """Turn the failure of a test that met something which Wine does not have into «could not be checked».
-
-    :param messages: of one test. pytest counts a failure before the call as an error.
-    :param said: what was written past pytest's capturing while it ran, as Wine itself does.
-    """
-    for message in messages:
-        if message["type"] != "report" or message["data"].get("outcome") != "failed":
-            continue
-        data = message["data"]
-        texts = (said, *(text for _, text in data.get("sections", ())))
-        blamed = next(filter(None, map(blame, texts)), "")
-        if blamed:
-            told = {**data, "when": "setup", "longrepr": blamed}
-            others = [each for each in messages if each["type"] != "report"]
-            return [*others, {**message, "data": told}]
-    return messages
+    return _OVERFLOWED.search(output) is not None

@@ -53,19 +53,19 @@ class Drives:
     folders: tuple[tuple[str, str], ...]
     cwd: str = ""
 
-    def words(self) -> tuple[str, ...]:
+    def arguments(self) -> tuple[str, ...]:
         """Say them as :mod:`.wine_session` wants them."""
         return tuple(f"{letter}={folder}" for letter, folder in self.folders)
 
-    def to_windows(self, path: Path | str) -> str:
+    def to_target(self, path: Path | str) -> str:
         """Say an absolute path as Windows does."""
         return runner.to_windows(str(path), self.folders)
 
-    def from_windows(self, text: str) -> str:
+    def text_from_target(self, text: str) -> str:
         """Say every path on one of the drives that stands in a text as this system does."""
         return _COMING_OUT.sub(self._lies, text) if ":" in text or "?\\" in text else text
 
-    def going_in(self, value: Any) -> Any:
+    def settings_to_target(self, value: Any) -> Any:
         """Change the paths in the settings of a worker."""
         if isinstance(value, str):
             if self.cwd and value.startswith("..") and (Path(self.cwd) / value.partition("::")[0]).exists():
@@ -73,35 +73,38 @@ class Drives:
             found = _GOING_IN.fullmatch(value)
             if found is None or not _is_here(found[2]):
                 return value
-            return f"{found[1]}{self.to_windows(found[2])}{found[3]}"
+            return f"{found[1]}{self.to_target(found[2])}{found[3]}"
         if isinstance(value, (list, tuple)):
-            return [self.going_in(each) for each in value]
+            return [self.settings_to_target(each) for each in value]
         if isinstance(value, dict):
-            return {key: self.going_in(each) for key, each in value.items()}
+            return {key: self.settings_to_target(each) for key, each in value.items()}
         return value
 
-    def id_going_in(self, node_id: str) -> str:
+    def node_id_to_target(self, node_id: str) -> str:
         """Say a node id, which names its file by an absolute path where that lies outside of the root folder."""
         path, separator, rest = node_id.partition("::")
-        return (self.to_windows(path).replace("\\", "/") if path.startswith("/") else path) + separator + rest
+        return (self.to_target(path).replace("\\", "/") if path.startswith("/") else path) + separator + rest
 
-    def coming_out(self, value: Any, key: str = "") -> Any:
-        """Change the paths in a message of a worker."""
+    def message_from_target(self, message: Any) -> Any:
+        """See :class:`pytest_wheelcheck.backends.base.PathMapping`."""
+        return self._translate(message, "")
+
+    def _translate(self, value: Any, key: str) -> Any:
         if isinstance(value, str):
             if key in _NAME_KEYS:
                 return value
             if key in _ID_KEYS:
                 path, separator, rest = value.partition("::")
-                return self.from_windows(path) + separator + rest
-            text = self.from_windows(value)
+                return self.text_from_target(path) + separator + rest
+            text = self.text_from_target(value)
             return PureWindowsPath(text).as_posix() if key in _PATH_KEYS and "\\" in text else text
         if isinstance(value, list):
             if key in _PLACE_KEYS and value and isinstance(value[0], str):
                 # Path, line, and the name of a test.
-                return [self.from_windows(value[0]).replace("\\", "/"), *value[1:]]
-            return [self.coming_out(each, key if key in _NAME_KEYS else "") for each in value]
+                return [self.text_from_target(value[0]).replace("\\", "/"), *value[1:]]
+            return [self._translate(each, key if key in _NAME_KEYS else "") for each in value]
         if isinstance(value, dict):
-            return {name: self.coming_out(each, name) for name, each in value.items()}
+            return {name: self._translate(each, name) for name, each in value.items()}
         return value
 
     def _lies(self, found: re.Match[str]) -> str:

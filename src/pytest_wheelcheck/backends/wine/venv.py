@@ -18,10 +18,11 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.wine.paths import whole
 from pytest_wheelcheck.interpreters.windows import pe_writer
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import Installation
 from pytest_wheelcheck.system import process
 
 #: The words of uv for the platforms of Windows, by architecture.
@@ -37,38 +38,33 @@ if __name__ == "__main__":
 """
 
 
-def lay(runtime: Runtime, folder: Path) -> None:
+def create(installation: Installation, launch: Launch, directory: Path) -> None:
     """Make an empty environment.
 
-    :param runtime: its ``launch`` starts programs, and ``python.exe`` lies where its launcher says.
+    :param launch: starts programs.
     """
-    home = home_of(runtime)
-    scripts = folder / "Scripts"
+    home = installation.program.parent
+    scripts = directory / "Scripts"
     scripts.mkdir(parents=True)
-    (folder / "Lib" / "site-packages").mkdir(parents=True)
+    (directory / "Lib" / "site-packages").mkdir(parents=True)
     for path in (*home.glob("*.exe"), *home.glob("*.dll")):
         (scripts / path.name).symlink_to(path)
-    before, after = runtime.launch
-    launcher = scripts / "python"
-    launcher.write_text(Launch(before=before, after=after).text(scripts / "python.exe"), encoding="utf-8")
-    launcher.chmod(0o755)
+    launch.write(scripts / "python", scripts / "python.exe")
     lines = [
-        f"home = {whole().to_windows(home)}",
+        f"home = {whole().to_target(home)}",
         "include-system-site-packages = false",
-        f"version = {runtime.version_text}",
+        f"version = {installation.version_text}",
     ]
-    (folder / "pyvenv.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (directory / "pyvenv.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def home_of(runtime: Runtime) -> Path:
-    """Tell the folder of a runtime's ``python.exe``."""
-    from pytest_wheelcheck.backends.launcher import program_of
-
-    return program_of(runtime.python).parent
+def running_python() -> Path:
+    """Return the running interpreter, below all virtual environments."""
+    return Path(getattr(sys, "_base_executable", sys.executable))
 
 
 def install(
-    folder: Path, runtime: Runtime, run: Callable[[Path], process.CompletedProcess]
+    folder: Path, runtime: Runtime, launch: Launch, run: Callable[[Path], process.CompletedProcess]
 ) -> process.CompletedProcess:
     """Have something installed.
 
@@ -76,8 +72,8 @@ def install(
     :param run: calls uv for the interpreter that it is given.
     """
     staging = folder / ".staging"
-    python = runtime.native or Path(getattr(sys, "_base_executable", sys.executable))
-    version = runtime.version[:2] if runtime.native else sys.version_info[:2]
+    python = runtime.native or running_python()
+    version = runtime.installation.version[:2] if runtime.native else sys.version_info[:2]
     site = staging / "lib" / f"python{version[0]}.{version[1]}" / "site-packages"
     site.mkdir(parents=True)
     (staging / "bin").mkdir()
@@ -87,20 +83,20 @@ def install(
     try:
         done = run(staging / "bin" / "python")
         if done.returncode == 0:
-            _move(staging, site, folder, runtime)
+            _move(staging, site, folder, runtime.platform.architecture, launch)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return done
 
 
-def _move(staging: Path, site: Path, folder: Path, runtime: Runtime) -> None:
+def _move(staging: Path, site: Path, folder: Path, architecture: str, launch: Launch) -> None:
     target = folder / "Lib" / "site-packages"
     _merge(site, target)
     scripts = folder / "Scripts"
     made: dict[str, str] = {}
     for name, reference in _entry_points(target):
         exe = scripts / f"{name}.exe"
-        exe.write_bytes(_program(reference, pe_writer.BITS[runtime.architecture]))
+        exe.write_bytes(_program(reference, pe_writer.BITS[architecture]))
         (staging / "bin" / name).unlink(missing_ok=True)
         made[name] = exe.name
     for path in (staging / "bin").iterdir():
@@ -118,7 +114,7 @@ def _move(staging: Path, site: Path, folder: Path, runtime: Runtime) -> None:
             _merge(path, folder / path.name) if path.is_dir() else shutil.move(path, folder / path.name)
     for record in target.glob("*.dist-info/RECORD"):
         _correct(record, made)
-    launch_programs(scripts, runtime)
+    launch_programs(scripts, launch)
 
 
 def _merge(source: Path, target: Path) -> None:
@@ -131,14 +127,12 @@ def _merge(source: Path, target: Path) -> None:
             shutil.move(path, there)
 
 
-def launch_programs(scripts: Path, runtime: Runtime) -> None:
-    """Give every program a launcher of its name, without the ending, so that it can be started from this side."""
-    before, after = runtime.launch
+def launch_programs(scripts: Path, launch: Launch) -> None:
+    """Give every program a launcher of its name, without the suffix, so that it can be started from this host."""
     for program in scripts.glob("*.exe"):
         launcher = program.with_suffix("")
         if not launcher.exists():
-            launcher.write_text(Launch(before=before, after=after).text(program), encoding="utf-8")
-            launcher.chmod(0o755)
+            launch.write(launcher, program)
 
 
 def _entry_points(site: Path) -> Iterator[tuple[str, str]]:

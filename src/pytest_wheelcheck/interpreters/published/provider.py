@@ -12,7 +12,6 @@ installation in the cache, without tkinter:
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
@@ -20,16 +19,16 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_wheelcheck.backends.qemu import emulators
-from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
-from pytest_wheelcheck.interpreters import apt, c_library, debian
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
-from pytest_wheelcheck.interpreters.base import Answer, Offer, Platform, Request, fits, glibc, here
-from pytest_wheelcheck.interpreters.host import HostProvider, runtime_of
+from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
+from pytest_wheelcheck.interpreters import apt, c_library, roots
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
+from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Request, Starter, fits, glibc, here
+from pytest_wheelcheck.interpreters.facts import installation_of
+from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published import console, pinned
 from pytest_wheelcheck.interpreters.published.standard_library import SMOKE_TEST, StandardLibraries, repositories
 from pytest_wheelcheck.interpreters.published.table import DISTRIBUTION, PUBLISHED, VERSION, PublishedInterpreter
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache, process, temporary
 from pytest_wheelcheck.system.progress import step
 
@@ -47,9 +46,10 @@ _MUSL = (1, 2)
 
 
 class PublishedProvider:
-    """Offers the interpreters of published wheels: natively, and through QEMU beside a C library of the host's archive.
+    """Offers the interpreters of published wheels; those of other architectures with a C library of the host's archive.
 
     :param host: asked for a standard library of the same minor version.
+    :param native_python: gives native interpreters, which compile bytecode for those of other architectures.
     :param offline: only what is in the cache already is offered.
     :param index: the package index; ``None`` for the one that pip is configured for.
     :param find_links: further folders or pages of distributions.
@@ -61,6 +61,7 @@ class PublishedProvider:
     def __init__(
         self,
         host: HostProvider,
+        native_python: NativePython,
         *,
         offline: bool = False,
         index: str | None = None,
@@ -68,23 +69,24 @@ class PublishedProvider:
         source: str = "",
     ) -> None:
         self._host = host
+        self._native_python = native_python
         self._offline = offline
         self._index = pinned.PackageIndex(url=index, find_links=tuple(find_links))
         self._source = source
 
-    def costly(self, request: Request) -> bool:  # noqa: ARG002 — others look at it
+    def costly(self, request: Request) -> bool:  # noqa: ARG002 — part of the protocol
         """See :meth:`.base.Provider.costly`."""
         return False
 
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
         at = here()
-        if request.python is not None or at.system != "linux" or host_architecture() is None:
+        if request.python is not None or not at.is_linux or host_architecture() is None:
             return Answer()
         try:
             repositories(self._source)
         except RuntimeUnavailableError as error:
-            return Answer(reason=error.message, fault=True)
+            return Answer.of(reason=error.message, unchecked=True)
         found: list[Offer] = []
         reasons: dict[str, None] = {}
         for published in PUBLISHED:
@@ -94,48 +96,38 @@ class PublishedProvider:
             if reason := self._hindrance(published, at):
                 reasons[reason] = None
             else:
-                found.append(self._offer(published, platform, request.least))
-        # Where something can be given, what cannot is told too: it may be what a wheel needs.
-        fault = self._offline and bool(reasons) and not request.met(found)
-        return Answer(offers=tuple(found), reason="; ".join(reasons), fault=fault)
+                found.append(self._offer(published, platform, request.minimum_libc))
+        # Even if something can be given, report what cannot: a wheel may need it.
+        unchecked = self._offline and bool(reasons) and not request.is_met(found)
+        return Answer.of(found, reason="; ".join(reasons), unchecked=unchecked)
 
-    def get(self, offer: Offer) -> Runtime:
+    def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`.base.Provider.get`."""
         published = next(each for each in PUBLISHED if each.sha256 == offer.key)
         key = _key(published)
-        if _emulated(published):
-            return self._get_emulated(published, offer)
-        folder = cache.provision(key, lambda side: self._make(published, side))
-        python = folder / "bin" / f"python{_stem(published)}"
+        if _foreign(published):
+            root = self._root(published, offer.libc_version)
+            directory = cache.provision(key, lambda side: self._make_foreign(published, offer, starter, root, side))
+            return roots.installation_in(
+                directory,
+                offer,
+                program=f"bin/python{_stem(published)}",
+                library="lib",
+                stem=_stem(published),
+                root=root,
+                extensible=True,
+            )
+        directory = cache.provision(key, lambda side: self._make(published, side))
+        python = directory / "bin" / f"python{_stem(published)}"
         try:
-            return runtime_of(offer, python)
+            return installation_of(offer, python)
         except (ProcessError, RuntimeUnavailableError) as error:
             raise RuntimeUnavailableError(
                 f"{python} does not run",
                 cause="something was removed from the cache, or the host's C library changed",
-                fix=f"remove {folder} and run again",
+                fix=f"remove {directory} and run again",
                 details=str(error),
             ) from error
-
-    def _get_emulated(self, published: PublishedInterpreter, offer: Offer) -> Runtime:
-        architecture = ARCHITECTURES[published.architecture]
-        emulator = emulators.find(architecture, archive=self._named(), offline=self._offline).path
-        stand_in = self.stand_in(published.version[:2], published.free_threaded)
-        root = self._root(published, offer.libc_version)
-        folder = cache.provision(
-            _key(published), lambda side: self._make_emulated(published, architecture, emulator, stand_in, root, side)
-        )
-        return debian.runtime(
-            folder,
-            architecture,
-            offer,
-            emulator,
-            stand_in,
-            program=f"bin/python{_stem(published)}",
-            library="lib",
-            stem=_stem(published),
-            root=root,
-        )
 
     def _root(self, published: PublishedInterpreter, least: tuple[int, int] = (0, 0)) -> Path:
         found = self._c_library(published, least)
@@ -147,45 +139,28 @@ class PublishedProvider:
             )
         return c_library.provide(found)
 
-    def stand_in(self, version: tuple[int, int], free_threaded: bool) -> Path | None:  # noqa: FBT001
-        """Give a native interpreter of a minor version and build: the host's, else that of the table."""
-        if found := debian.of_host(self._host, version, free_threaded=free_threaded):
-            return found
-        for each in PUBLISHED:
-            same = (each.version[:2], each.free_threaded, each.libc) == (version, free_threaded, "glibc")
-            if same and not _emulated(each):
-                platform = Platform(system="linux", architecture=each.architecture, libc="glibc")
-                with contextlib.suppress(WheelcheckError):
-                    if not self._hindrance(each, here()):
-                        return self.get(self._offer(each, platform)).python
-        return None
-
-    def _make_emulated(
-        self,
-        published: PublishedInterpreter,
-        architecture: Architecture,
-        emulator: Path,
-        stand_in: Path | None,
-        root: Path,
-        side: Path,
+    def _make_foreign(
+        self, published: PublishedInterpreter, offer: Offer, starter: Starter, root: Path, side: Path
     ) -> None:
         if self._offline:
             raise RuntimeUnavailableError(
-                f"CPython {_stem(published)} for {architecture.name} is not in the cache, and cannot be fetched here"
+                f"CPython {_stem(published)} for {published.architecture} is not in the cache, and cannot be fetched here"
             )
         final = cache.path(_key(published))
-        named = f"CPython {_stem(published)} for {architecture.name}{' (musl)' if published.libc == 'musl' else ''}"
+        named = (
+            f"CPython {_stem(published)} for {published.architecture}{' (musl)' if published.libc == 'musl' else ''}"
+        )
         with (
             step(f"{named} of {DISTRIBUTION} {VERSION}", side),
             temporary.directory() as work,
         ):
             self._lay(published, side, work, final, loader=None)
-            debian.finish(
+            roots.finish(
                 side,
                 final,
-                architecture,
-                emulator,
-                stand_in,
+                offer,
+                starter,
+                self._native_python(published.version[:2], published.free_threaded),
                 stem=_stem(published),
                 smoke=SMOKE_TEST,
                 program=f"bin/python{_stem(published)}",
@@ -194,10 +169,10 @@ class PublishedProvider:
             )
 
     def _offer(self, published: PublishedInterpreter, platform: Platform, least: tuple[int, int] = (0, 0)) -> Offer:
-        emulated = _emulated(published)
+        foreign = _foreign(published)
         if published.libc == "musl":
             libc_version = _MUSL
-        elif emulated:
+        elif foreign:
             found = self._c_library(published, least)
             libc_version = found.version if found else (2, 17)
         else:
@@ -209,11 +184,9 @@ class PublishedProvider:
             free_threaded=published.free_threaded,
             platform=platform,
             libc_version=libc_version,
-            how=f"inside the published wheel {DISTRIBUTION} {VERSION} ({published.abi}-{published.platform_tag})"
-            + (", emulated by QEMU" if emulated else ""),
+            how=f"inside the published wheel {DISTRIBUTION} {VERSION} ({published.abi}-{published.platform_tag})",
             key=published.sha256,
-            emulated=emulated,
-            rank=1 if emulated else 0,
+            rank=1 if foreign else 0,
         )
 
     def _named(self) -> apt.Repository | None:
@@ -233,7 +206,7 @@ class PublishedProvider:
             return ""
         if self._offline:
             return "not in the cache, and this run is offline"
-        if _emulated(published):
+        if _foreign(published):
             architecture = ARCHITECTURES[published.architecture]
             if not repositories(self._source):
                 return (
@@ -359,7 +332,7 @@ def _with_certificates(library: bytes) -> bytes:
     return re.sub(rb"/opt/_internal/openssl-[0-9.]+/cert\.pem\0", shortened, library)
 
 
-def _emulated(published: PublishedInterpreter) -> bool:
+def _foreign(published: PublishedInterpreter) -> bool:
     return not runs_natively(published.architecture)
 
 

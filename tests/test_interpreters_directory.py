@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,15 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import builders
+import catalogs
 import pytest
 
-from pytest_wheelcheck.backends import launcher
+from pytest_wheelcheck.backends.base import Runtime
+from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters import apt, debian, directory, link_farm
-from pytest_wheelcheck.interpreters.base import Platform, Provider, Request
+from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.published import provider
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
+from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 
 emulates = pytest.mark.skipif(
@@ -33,7 +36,7 @@ ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
 ARM_MUSL = Platform(system="linux", architecture="aarch64", libc="musl")
 
 
-# --- what is named ------------------------------------------------------------------------------------------------------
+# --- values of --wheel-sysroot -----------------------------------------------------------------------------------------
 
 
 @posix
@@ -51,7 +54,7 @@ ARM_MUSL = Platform(system="linux", architecture="aarch64", libc="musl")
         ("aarch64={}/other/usr/bin/python3.11", "is for armv7l, not for aarch64"),
     ],
 )
-def test_what_is_no_root_file_system(text: str, message: str, tmp_path: Path) -> None:
+def test_invalid_root_file_systems(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name in ("text", "other"):
         (tmp_path / name / "usr/bin").mkdir(parents=True)
@@ -106,7 +109,7 @@ def test_a_link_farm(tmp_path: Path) -> None:
     assert sorted(path.relative_to(root) for path in root.rglob("*")) == before
 
 
-# --- real ones ----------------------------------------------------------------------------------------------------------
+# --- real interpreters -------------------------------------------------------------------------------------------------
 
 TESTS = """
 import multiprocessing, os, pathlib, platform, ssl, sqlite3, subprocess, sys, tempfile
@@ -119,7 +122,7 @@ def test_where_we_are(wheel_target):
     assert wheel_target.libc == os.environ["EXPECTED_LIBC"]
     assert pathlib.Path(sys.executable).parent == pathlib.Path(sys.prefix, "bin")
 
-def test_the_folders_of_the_host():
+def test_the_directories_of_the_host():
     with tempfile.NamedTemporaryFile(dir="/tmp") as file:
         assert pathlib.Path(file.name).name in os.listdir("/tmp")
     assert "trap" not in os.listdir("/tmp") + os.listdir("/")
@@ -128,30 +131,30 @@ def test_the_folders_of_the_host():
 def test_processes():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map(square, [7]) == [(49, "aarch64")]
-    told = subprocess.run([sys.executable, "-c", "print(42)"], capture_output=True, text=True, check=True, env={})
-    assert told.stdout == "42\\n"
+    completed = subprocess.run([sys.executable, "-c", "print(42)"], capture_output=True, text=True, check=True, env={})
+    assert completed.stdout == "42\\n"
 """
 
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache that has the emulators and archives of the user's, and no interpreters."""
+    """A cache with the emulators and archives of the user's cache, and without its interpreters."""
     shared = cache.root()
-    folder = tmp_path / "cache"
-    folder.mkdir()
+    directory = tmp_path / "cache"
+    directory.mkdir()
     for name in ("qemu", "archives", "roots", "interpreters", "virtualenv"):
         (shared / name).mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(shared / name)
-    monkeypatch.setenv(cache.VARIABLE, str(folder))
-    return folder
+        (directory / name).symlink_to(shared / name)
+    monkeypatch.setenv(cache.VARIABLE, str(directory))
+    return directory
 
 
-def _some(provider: Provider, where: Platform, minor: int = 0) -> Runtime:
-    answer = provider.offers(Request(platform=where))
+def _get(catalog: Catalog, provider: str, platform: Platform, minor: int = 0) -> Runtime:
+    answer = catalogs.ask(catalog, provider, Request(platform=platform))
     for offer in answer.offers:
         if not offer.free_threaded and minor in {0, offer.version[1]}:
-            return provider.get(offer)
-    pytest.skip(f"not to be had here: {answer.reason}")
+            return catalog.get(offer)
+    pytest.skip(f"not available here: {answer.reason}")
 
 
 def _contents(root: Path) -> dict[Path, tuple[int, int]]:
@@ -160,12 +163,12 @@ def _contents(root: Path) -> dict[Path, tuple[int, int]]:
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image of a board: the root of Debian's interpreter, with the absolute links and folders of a real one."""
-    runtime = _some(debian.DebianProvider(HostProvider()), ARM)
-    source = launcher.root_of(runtime.launch)
+    """An image of a board: the root of Debian's interpreter, with the absolute links and directories of a real one."""
+    installation = _get(catalogs.catalog_of(debian.DebianProvider), "debian", ARM).installation
+    assert installation.root is not None
     root = tmp_path_factory.mktemp("image") / "board"
-    shutil.copytree(source, root, symlinks=True)
-    stem = f"python3.{runtime.version[1]}"
+    shutil.copytree(installation.root, root, symlinks=True)
+    stem = f"python{installation.stem}"
     (root / "lib").unlink()
     (root / "lib").symlink_to("/usr/lib")
     (root / "etc/alternatives").mkdir(parents=True, exist_ok=True)
@@ -221,7 +224,7 @@ def test_a_board(
     result.assert_outcomes(passed=TESTS.count("def test_") + 1 + 3)
     name = f"cp3{one.version[1]}-linux-aarch64"
     result.stdout.fnmatch_lines([f"*::{name}::test_tool.py::test_processes PASSED*"])
-    # Others were not asked to stand beside it.
+    # No other interpreter was made.
     assert [path.name for path in (own_cache / "runtimes").glob("*")] == [Path(one.key("aarch64")).name]
     assert _contents(board) == before
 
@@ -229,22 +232,24 @@ def test_a_board(
 @emulates
 @pytest.mark.network
 @pytest.mark.usefixtures("own_cache")
-def test_an_interpreter_by_its_path_and_one_that_moved_on(board: Path) -> None:
+def test_an_interpreter_by_its_path_and_one_that_changed(board: Path) -> None:
     # An absolute link of the image: seen from the host, it leads nowhere, or to a program of the host.
     (found,) = directory.parse([f"aarch64={board / 'usr/bin/python3'}"])
     assert found.found[0].root == board
-    provider = directory.DirectoryProvider([found], lambda version, _: debian.of_host(HostProvider(), version))
-    runtime = _some(provider, ARM)
-    assert runtime.provider == "directory"
-    assert launcher.program_of(runtime.python) == found.found[0].program
+    catalog = catalogs.catalog_of(lambda native_python: directory.DirectoryProvider([found], native_python))
+    runtime = _get(catalog, "directory", ARM)
+    installation = runtime.installation
+    assert installation.provider == "directory"
+    assert installation.program == found.found[0].program
+    assert shlex.split(runtime.python.read_text(encoding="utf-8").splitlines()[1])[-2] == str(installation.program)
     code = "import sys, ssl, ctypes; print(sys.prefix == sys.base_prefix, sys.flags.dont_write_bytecode)"
-    told = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout == "True 0\n"
+    completed = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout == "True 0\n"
     command = [sys.executable, "-m", "pytest_wheelcheck"]
     named = ["--sysroot", f"aarch64={board}", "aarch64"]
-    words = ["runtime", "path", *named, f"3.{runtime.version[1]}"]
-    said = subprocess.run([*command, *words], capture_output=True, text=True, check=True).stdout
-    assert said.strip() == str(runtime.python)
+    arguments = ["runtime", "path", *named, installation.stem]
+    output = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == str(runtime.python)
     doctor = subprocess.run(
         [*command, "doctor", "--offline", "--json", *named], capture_output=True, text=True, check=True
     )
@@ -260,11 +265,12 @@ def test_an_interpreter_by_its_path_and_one_that_moved_on(board: Path) -> None:
 def alpine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with musl: its loader in ``/lib``, an interpreter built for the musllinux images in ``/usr``."""
     root = tmp_path_factory.mktemp("image") / "alpine"
-    runtime = _some(provider.PublishedProvider(HostProvider()), ARM_MUSL, 12)
-    program = launcher.program_of(runtime.python)
+    catalog = catalogs.catalog_of(lambda native_python: PublishedProvider(HostProvider(), native_python))
+    installation = _get(catalog, "published", ARM_MUSL, 12).installation
+    assert installation.root is not None
     for name in ("bin", "lib"):
-        shutil.copytree(program.parent.parent / name, root / "usr" / name, symlinks=True)
-    shutil.copytree(launcher.root_of(runtime.launch) / "usr/lib", root / "lib", symlinks=True)
+        shutil.copytree(installation.program.parent.parent / name, root / "usr" / name, symlinks=True)
+    shutil.copytree(installation.root / "usr/lib", root / "lib", symlinks=True)
     return root
 
 
@@ -292,7 +298,7 @@ def test_a_root_with_musl(
     marker.write_text("of the host", encoding="utf-8")
     monkeypatch.setenv("MARKER", str(marker))
     before = _contents(root)
-    words = (
+    arguments = (
         "-v",
         "--wheel=dist",
         f"--wheel-sysroot=aarch64={root}",
@@ -300,12 +306,12 @@ def test_a_root_with_musl(
         "--wheel-select=WHL101",
         "test_tool.py",
     )
-    result = run_wheels(*words, timeout=600)
+    result = run_wheels(*arguments, timeout=600)
     result.stdout.fnmatch_lines(["*::cp312-musllinux-aarch64::test_tool.py::test_wheel PASSED*"])
     assert result.ret == 0
     assert _contents(root) == before
-    # A wheel for glibc is another matter, and the reason says why this root was not taken.
-    answer = directory.DirectoryProvider([sysroot], lambda _version, _free: None).offers(Request(platform=ARM))
+    # A wheel for glibc cannot be tested in this root, and the reason says why.
+    answer = directory.DirectoryProvider([sysroot], catalogs.no_python).offers(Request(platform=ARM))
     assert answer.offers == ()
     assert "is for musl" in answer.reason
 

@@ -1,4 +1,4 @@
-"""The interpreters inside published wheels: fetched, made and used for real."""
+"""The interpreters inside published wheels: really fetched, made and used."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import catalogs
 import pytest
 
+from pytest_wheelcheck.backends.base import Runtime
+from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, apt_suites, base, debian
-from pytest_wheelcheck.interpreters.base import Platform, Request
-from pytest_wheelcheck.interpreters.host import Found, HostProvider
+from pytest_wheelcheck.interpreters import apt, apt_suites, base, roots
+from pytest_wheelcheck.interpreters.base import Request
+from pytest_wheelcheck.interpreters.host import HostInterpreter, HostProvider
 from pytest_wheelcheck.interpreters.published import console, pinned, standard_library
 from pytest_wheelcheck.interpreters.published import provider as published
 from pytest_wheelcheck.interpreters.published.table import PUBLISHED, PublishedInterpreter
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache
 
 linux = pytest.mark.skipif(
@@ -29,18 +33,26 @@ GLIBC = Platform(system="linux", architecture="x86_64", libc="glibc")
 MUSL = Platform(system="linux", architecture="x86_64", libc="musl")
 
 
+def _catalog(host: HostProvider | None = None, *, find_links: Sequence[str] = ()) -> Catalog:
+    """Return the catalog of the published interpreters alone: also the native ones are of them."""
+    return catalogs.catalog_of(
+        lambda native_python: published.PublishedProvider(host or HostProvider(), native_python, find_links=find_links),
+        host=False,
+    )
+
+
 @pytest.fixture(scope="session")
-def provider() -> published.PublishedProvider:
-    # The user's own cache: what is there from an earlier run is not fetched again.
-    return published.PublishedProvider(HostProvider())
+def catalog() -> Catalog:
+    # The user's own cache: interpreters of earlier runs are not fetched again.
+    return _catalog()
 
 
-def _get(provider: published.PublishedProvider, where: Platform, name: str) -> Runtime:
-    answer = provider.offers(Request(platform=where))
+def _get(catalog: Catalog, platform: Platform, name: str) -> Runtime:
+    answer = catalogs.ask(catalog, "published", Request(platform=platform))
     for offer in answer.offers:
         if f"3.{offer.version[1]}{'t' if offer.free_threaded else ''}" == name:
-            return provider.get(offer)
-    pytest.skip(f"not to be had here: {answer.reason}")
+            return catalog.get(offer)
+    pytest.skip(f"not available here: {answer.reason}")
 
 
 def test_the_table() -> None:
@@ -53,23 +65,22 @@ def test_the_table() -> None:
 @linux
 def test_offers_cost_nothing_and_promise_tags(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
-    host = HostProvider()
-    offline = published.PublishedProvider(host, offline=True).offers(Request(platform=GLIBC))
+    host, no_python = HostProvider(), catalogs.no_python
+    offline = published.PublishedProvider(host, no_python, offline=True).offers(Request(platform=GLIBC))
     assert offline.offers == ()
     assert "offline" in offline.reason
-    offers = published.PublishedProvider(host).offers(Request(platform=GLIBC)).offers
-    for offer in offers:
+    provider = published.PublishedProvider(host, no_python)
+    for offer in provider.offers(Request(platform=GLIBC)).offers:
         assert offer.platform == GLIBC
         assert offer.libc_version == tuple(map(int, platform.libc_ver()[1].split(".")[:2]))
-    assert published.PublishedProvider(host).offers(
-        Request(platform=Platform(system="win32", architecture="amd64"))
-    ) == (base.Answer())
+    windows = Platform(system="win32", architecture="amd64")
+    assert provider.offers(Request(platform=windows)) == base.Answer()
     assert not list(tmp_path.glob("runtimes/*"))
 
 
 @linux
-def test_a_console_that_is_none() -> None:
-    for data in (b"", b"no program", Path(sys.executable).resolve().read_bytes()[:4096]):
+def test_files_that_are_no_console_program() -> None:
+    for data in (b"", b"not a program", Path(sys.executable).resolve().read_bytes()[:4096]):
         with pytest.raises(RuntimeUnavailableError, match="cannot be used"):
             console.as_python(data)
 
@@ -97,9 +108,9 @@ def test_sources_of_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 FACTS = """
 import json, os, subprocess, sys, sysconfig
-told = subprocess.run([sys.executable, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True)
+child = subprocess.run([sys.executable, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True)
 print(json.dumps({
-    "prefix": sys.prefix, "base": sys.base_prefix, "executable": sys.executable, "child": told.stdout.strip(),
+    "prefix": sys.prefix, "base": sys.base_prefix, "executable": sys.executable, "child": child.stdout.strip(),
     "purelib": sysconfig.get_path("purelib"), "version": list(sys.version_info[:3]),
     "gil": getattr(sys, "_is_gil_enabled", lambda: True)(), "suffix": sysconfig.get_config_var("EXT_SUFFIX"),
     "path": sys.path,
@@ -146,24 +157,24 @@ WHICH = [
 @linux
 @pytest.mark.network
 @pytest.mark.parametrize(("where", "name"), WHICH, ids=lambda value: value if isinstance(value, str) else value.libc)
-def test_a_real_interpreter(provider: published.PublishedProvider, where: Platform, name: str, tmp_path: Path) -> None:
-    runtime = _get(provider, where, name)
-    assert runtime.libc == where.libc
-    assert runtime.free_threaded == name.endswith("t")
-    assert runtime.tags == next(
-        offer.tags for offer in provider.offers(Request(platform=where)).offers if offer.key == _sha(runtime)
-    )
+def test_a_real_interpreter(catalog: Catalog, where: Platform, name: str, tmp_path: Path) -> None:
+    runtime = _get(catalog, where, name)
+    installation = runtime.installation
+    assert installation.platform.libc == where.libc
+    assert installation.free_threaded == name.endswith("t")
+    offers, _ = catalog.ask(Request(platform=where))
+    assert installation.tags == next(offer.tags for offer in offers if offer.key == _sha(installation))
     script = tmp_path / "work.py"
     script.write_text(WORK, encoding="utf-8")
 
-    # Those for musl look into Alpine's folder /etc/ssl/certs when one is needed, and load none ahead.
+    # Those for musl search Alpine's directory /etc/ssl/certs when a certificate is needed, and load none in advance.
     certificates = CERTIFICATES[0] if where == GLIBC else "no such file"
 
-    def told(python: Path) -> dict[str, object]:
-        done = subprocess.run([python, "-c", FACTS], capture_output=True, text=True, check=True)
-        return dict(json.loads(done.stdout))
+    def facts(python: Path) -> dict[str, object]:
+        completed = subprocess.run([python, "-c", FACTS], capture_output=True, text=True, check=True)
+        return dict(json.loads(completed.stdout))
 
-    own = told(runtime.python)
+    own = facts(runtime.python)
     assert own["executable"] == str(runtime.python)
     assert own["prefix"] == own["base"] == own["child"] == str(runtime.python.parent.parent)
     assert own["gil"] == (not name.endswith("t"))
@@ -174,46 +185,44 @@ def test_a_real_interpreter(provider: published.PublishedProvider, where: Platfo
         "uv": [sys.executable, "-m", "uv", "venv", "-q", "-p", runtime.python],
     }
     for kind, argv in environments.items():
-        folder = tmp_path / kind
-        subprocess.run([*argv, folder], check=True, capture_output=True)
-        inside = told(folder / "bin/python")
-        assert inside["prefix"] == inside["child"] == str(folder), kind
+        directory = tmp_path / kind
+        subprocess.run([*argv, directory], check=True, capture_output=True)
+        inside = facts(directory / "bin/python")
+        assert inside["prefix"] == inside["child"] == str(directory), kind
         assert inside["base"] == own["prefix"], kind
-        assert inside["purelib"] == str(folder / f"lib/python{name}/site-packages"), kind
-        done = subprocess.run(
-            [folder / "bin/python", script, certificates], capture_output=True, text=True, check=False
+        assert inside["purelib"] == str(directory / f"lib/python{name}/site-packages"), kind
+        completed = subprocess.run(
+            [directory / "bin/python", script, certificates], capture_output=True, text=True, check=False
         )
-        assert done.stdout == "all well\n", (kind, done.stderr)
+        assert completed.stdout == "all well\n", (kind, completed.stderr)
     for kind in ("with pip", "virtualenv"):
         pip = tmp_path / kind / "bin/pip"
-        done = subprocess.run([pip, "debug", "--verbose"], capture_output=True, text=True, check=True)
-        assert runtime.tags[0] in done.stdout.split(), kind
+        completed = subprocess.run([pip, "debug", "--verbose"], capture_output=True, text=True, check=True)
+        assert installation.tags[0] in completed.stdout.split(), kind
 
 
-def _sha(runtime: Runtime) -> str:
+def _sha(installation: Installation) -> str:
     return next(
         each.sha256
         for each in PUBLISHED
-        if each.version == runtime.version
+        if each.version == installation.version
         and (each.free_threaded, each.architecture, each.libc)
-        == (runtime.free_threaded, runtime.architecture, runtime.libc)
+        == (installation.free_threaded, installation.platform.architecture, installation.platform.libc)
     )
 
 
 @linux
 @pytest.mark.network
 @pytest.mark.parametrize(("where", "name"), [(GLIBC, "3.14t"), (MUSL, "3.12")])
-def test_a_published_extension_loads(
-    provider: published.PublishedProvider, where: Platform, name: str, tmp_path: Path
-) -> None:
-    runtime = _get(provider, where, name)
-    folder = tmp_path / "env"
-    subprocess.run([runtime.python, "-m", "venv", folder], check=True)
-    pip: list[str | Path] = [folder / "bin/python", "-m", "pip", "install", "-q", "--only-binary=:all:", "rpds-py"]
+def test_a_published_extension_loads(catalog: Catalog, where: Platform, name: str, tmp_path: Path) -> None:
+    runtime = _get(catalog, where, name)
+    directory = tmp_path / "env"
+    subprocess.run([runtime.python, "-m", "venv", directory], check=True)
+    pip: list[str | Path] = [directory / "bin/python", "-m", "pip", "install", "-q", "--only-binary=:all:", "rpds-py"]
     subprocess.run(pip, check=True)
     code = "import rpds, sys; print(rpds.HashTrieMap({'a': 1})['a'], getattr(sys, '_is_gil_enabled', lambda: 1)())"
-    done = subprocess.run([folder / "bin/python", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "False" if name.endswith("t") else "1"]
+    completed = subprocess.run([directory / "bin/python", "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.split() == ["1", "False" if name.endswith("t") else "1"]
 
 
 @linux
@@ -224,34 +233,33 @@ def test_a_changed_digest_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         version=(3, 12, 15), free_threaded=False, architecture="x86_64", libc="glibc", sha256="0" * 64
     )
     monkeypatch.setattr(published, "PUBLISHED", (wrong,))
-    provider = published.PublishedProvider(HostProvider())
-    (offer,) = provider.offers(Request(platform=GLIBC)).offers
+    catalog = _catalog()
+    (offer,) = catalogs.ask(catalog, "published", Request(platform=GLIBC)).offers
     with pytest.raises(RuntimeUnavailableError, match="could not be downloaded"):
-        provider.get(offer)
+        catalog.get(offer)
     assert [path.name for path in (tmp_path / "runtimes").iterdir()] == []
 
 
 @linux
-def test_an_index_that_has_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_empty_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     for name in ("PIP_FIND_LINKS", "PIP_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
-    provider = published.PublishedProvider(HostProvider(), find_links=[os.fspath(tmp_path)])
-    offers = provider.offers(Request(platform=GLIBC)).offers
+    catalog = _catalog(find_links=[os.fspath(tmp_path)])
+    offers = catalogs.ask(catalog, "published", Request(platform=GLIBC)).offers
     if not offers:
         pytest.skip("no interpreter is offered on this host")
     with pytest.raises(RuntimeUnavailableError) as caught:
-        provider.get(offers[0])
+        catalog.get(offers[0])
     assert "--wheel-offline" in caught.value.fix
     assert "freeze-core" in caught.value.details
 
 
 class NoPython(HostProvider):
-    """A host that has no interpreter but the running one of no use here."""
+    """A host without interpreters."""
 
-    def found(self) -> tuple[Found, ...]:
-        """Give none."""
+    def found(self) -> tuple[HostInterpreter, ...]:
         return ()
 
 
@@ -270,21 +278,20 @@ def test_where_neither_host_nor_archive_has_a_standard_library(monkeypatch: pyte
     assert not list(library.glob("*wasi*"))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(apt, "host_repository", lambda: None)
-    provider = published.PublishedProvider(NoPython())
-    runtime = _get(provider, GLIBC, "3.12")
-    folder = tmp_path / "env"
-    subprocess.run([runtime.python, "-m", "venv", folder], check=True)
+    runtime = _get(_catalog(NoPython()), GLIBC, "3.12")
+    directory = tmp_path / "env"
+    subprocess.run([runtime.python, "-m", "venv", directory], check=True)
     script = tmp_path / "work.py"
     script.write_text(WORK, encoding="utf-8")
-    argv: list[str | Path] = [folder / "bin/python", script, CERTIFICATES[0]]
+    argv: list[str | Path] = [directory / "bin/python", script, CERTIFICATES[0]]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "all well\n"
 
 
 @linux
 @pytest.mark.network
-def test_a_carried_library_that_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    carried = replace(standard_library.EMBEDDED[3, 12], sha256="0" * 64)
-    monkeypatch.setitem(standard_library.EMBEDDED, (3, 12), carried)
+def test_an_embedded_library_that_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    embedded = replace(standard_library.EMBEDDED[3, 12], sha256="0" * 64)
+    monkeypatch.setitem(standard_library.EMBEDDED, (3, 12), embedded)
     nowhere = standard_library.StandardLibraries(NoPython(), (), pinned.PackageIndex())
     with pytest.raises(RuntimeUnavailableError, match="does not have the expected digest"):
         nowhere.copy((3, 12), tmp_path / "python3.12", tmp_path)
@@ -293,29 +300,30 @@ def test_a_carried_library_that_changed(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 @linux
 @pytest.mark.network
-def test_a_c_library_that_is_new_enough_for_the_wheel(provider: published.PublishedProvider) -> None:
+def test_a_c_library_that_is_new_enough_for_the_wheel(catalog: Catalog) -> None:
     arm = Platform(system="linux", architecture="aarch64", libc="glibc")
 
-    def versions(least: tuple[int, int]) -> set[tuple[int, int]]:
-        return {offer.libc_version for offer in provider.offers(Request(platform=arm, least=least)).offers}
+    def versions(minimum: tuple[int, int]) -> set[tuple[int, int]]:
+        request = Request(platform=arm, minimum_libc=minimum)
+        return {offer.libc_version for offer in catalogs.ask(catalog, "published", request).offers}
 
     if not versions((0, 0)):
         pytest.skip("this host's archive has none for aarch64")
     found = apt.host_repository()
     assert found is not None
     newest = max(
-        debian.apt_version(suite.packages.get("libc6", ""))
-        for batch in debian.batches(found)
+        roots.upstream_version(suite.packages.get("libc6", ""))
+        for batch in apt_suites.batches(found)
         for suite in apt_suites.query(found, "arm64", batch)
     )
     assert min(versions(newest)) >= newest
-    # Where none is, an older one is told of, so that the reason can name it.
+    # If none is new enough, an older one is offered, so that the reason can name it.
     assert versions((2, 999))
 
 
 @linux
 @pytest.mark.network
-def test_an_archive_that_was_named_gives_the_c_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_archive_of_the_user_has_the_c_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arm = Platform(system="linux", architecture="aarch64", libc="glibc")
     found = apt.host_repository()
     if found is None or "BEGIN PGP" in found.signed_by:
@@ -325,9 +333,14 @@ def test_an_archive_that_was_named_gives_the_c_library(monkeypatch: pytest.Monke
     monkeypatch.setattr(apt, "host_repository", lambda: None)
     (tmp_path / "archives").symlink_to(cache.root() / "archives")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
-    without = published.PublishedProvider(HostProvider()).offers(Request(platform=arm))
+
+    def offers(source: str) -> base.Answer:
+        provider = published.PublishedProvider(HostProvider(), catalogs.no_python, source=source)
+        return provider.offers(Request(platform=arm))
+
+    without = offers("")
     assert without.offers == ()
     assert "comes from an archive of Debian or Ubuntu" in without.reason
-    assert published.PublishedProvider(HostProvider(), source=line).offers(Request(platform=arm)).offers
-    wrong = published.PublishedProvider(HostProvider(), source="the one next door").offers(Request(platform=arm))
-    assert (wrong.offers, "not a source of packages" in wrong.reason) == ((), True)
+    assert offers(line).offers
+    wrong = offers("the one next door")
+    assert (wrong.offers, "no source of packages" in wrong.reason) == ((), True)

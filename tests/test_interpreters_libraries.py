@@ -1,4 +1,4 @@
-"""Libraries that the manylinux policies allow: fetched where something installed needs them, and only then."""
+"""Libraries that the manylinux policies allow: fetched if installed files need them, and only then."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import builders
+import catalogs
 import pytest
 
-from pytest_wheelcheck.backends import launcher
+from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt, debian, libraries
-from pytest_wheelcheck.interpreters.base import Platform, Request
-from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.interpreters.base import Request
+from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 
 emulates = pytest.mark.skipif(
@@ -43,7 +43,7 @@ def test_names_of_packages(soname: str, first: str) -> None:
     assert libraries.packages(soname) == (first, f"{first}t64")
 
 
-def test_what_is_no_library() -> None:
+def test_a_loader_has_no_package() -> None:
     assert libraries.packages("ld-linux-aarch64.so.1") == ()
 
 
@@ -51,13 +51,19 @@ def test_what_is_no_library() -> None:
 def arm() -> Runtime:
     found = apt.host_repository()
     assert found is not None
-    provider = debian.DebianProvider(HostProvider())
-    answer = provider.offers(Request(platform=ARM))
+    catalog = catalogs.catalog_of(debian.DebianProvider)
+    answer = catalogs.ask(catalog, "debian", Request(platform=ARM))
     for offer in answer.offers:
-        # Of the host's own release: its index is the only one that is asked.
+        # Of the host's own release: its index is the only one that is queried.
         if f'"{found.codename}"' in offer.key:
-            return provider.get(offer)
-    pytest.skip(f"not to be had here: {answer.reason}")
+            return catalog.get(offer)
+    pytest.skip(f"not available here: {answer.reason}")
+
+
+@pytest.fixture
+def root(arm: Runtime) -> Path:
+    assert arm.installation.root is not None
+    return arm.installation.root
 
 
 TESTS = """
@@ -77,6 +83,7 @@ def test_by_name():
 @pytest.mark.network
 def test_a_wheel_that_needs_libx11(
     arm: Runtime,
+    root: Path,
     pytester: pytest.Pytester,
     run_wheels: Callable[..., pytest.RunResult],
     monkeypatch: pytest.MonkeyPatch,
@@ -99,63 +106,66 @@ def test_a_wheel_that_needs_libx11(
         modes={"tool-1.0.data/scripts/tool-xsel": 0o100755},
     )
     (pytester.path / "test_tool.py").write_text(TESTS, encoding="utf-8")
-    number = ".".join(map(str, arm.version[:2]))
-    words = ("-v", "--wheel", wheel, f"--wheel-python={number}", "--wheel-select=WHL101")
-    offline = run_wheels(*words, "--wheel-offline", "test_tool.py", timeout=600)
+    number = ".".join(map(str, arm.installation.version[:2]))
+    arguments = ("-v", "--wheel", wheel, f"--wheel-python={number}", "--wheel-select=WHL101")
+    offline = run_wheels(*arguments, "--wheel-offline", "test_tool.py", timeout=600)
     offline.stdout.fnmatch_lines(["*::run?tool-xsel? FAILED*"])
     offline.stdout.fnmatch_lines(
-        ["*libX11.so.6 for aarch64 is not in the cache, and this run is offline; what needs it*"]
+        ["*libX11.so.6 for aarch64 is not in the cache, and this run is offline; modules that need it will not load*"]
     )
-    result = run_wheels(*words, "test_tool.py", timeout=600)
+    result = run_wheels(*arguments, "test_tool.py", timeout=600)
     result.assert_outcomes(passed=TESTS.count("def test_") + 1 + 3)
     result.stdout.fnmatch_lines(["*::run?tool-xsel? PASSED*"])
-    run_wheels(*words, "--wheel-offline", timeout=600).assert_outcomes(passed=6)
+    run_wheels(*arguments, "--wheel-offline", timeout=600).assert_outcomes(passed=6)
     (made,) = (own / "roots").iterdir()
     assert {"libX11.so.6", "libxcb.so.1"} <= {path.name for path in (made / "libraries").iterdir()}
-    # The root itself is as it was.
-    root = launcher.root_of(arm.launch)
+    # The root itself did not change.
     assert not list(root.rglob("libX11*"))
 
 
 @emulates
 @pytest.mark.network
-def test_what_is_wanted(arm: Runtime, tmp_path: Path) -> None:
-    root = launcher.root_of(arm.launch)
+def test_libraries_that_installed_files_need(arm: Runtime, root: Path, tmp_path: Path) -> None:
+    installation = arm.installation
     library = next(path for path in root.rglob("libstdc++.so.6") if path.is_file())
     shutil.copyfile(library, tmp_path / "libodd.so")
     (tmp_path / "damaged.so").write_bytes(b"\x7fELF" + bytes(40))
-    assert libraries.wanted([tmp_path], arm) == frozenset()
+    assert libraries.wanted([tmp_path], installation) == frozenset()
     data = library.read_bytes().replace(b"\0libgcc_s.so.1\0", b"\0libSM.so.6\0\0\0\0")
     (tmp_path / "libodd.so").write_bytes(data)
-    assert libraries.wanted([tmp_path], arm) == {"libSM.so.6"}
-    # What the wheel brings itself is not asked for.
+    assert libraries.wanted([tmp_path], installation) == {"libSM.so.6"}
+    # A library that the wheel itself contains is not fetched.
     shutil.copyfile(library, tmp_path / "libSM.so.6")
-    assert libraries.wanted([tmp_path], arm) == frozenset()
-    assert libraries.wanted([tmp_path], replace(arm, launch=())) == frozenset()
+    assert libraries.wanted([tmp_path], installation) == frozenset()
+    (tmp_path / "libSM.so.6").unlink()
+    assert libraries.wanted([tmp_path], installation) == {"libSM.so.6"}
+    # Neither the host's libraries nor a root of the user are extended.
+    assert libraries.wanted([tmp_path], replace(installation, root=None)) == frozenset()
+    assert libraries.wanted([tmp_path], replace(installation, extensible=False)) == frozenset()
 
 
 @emulates
 @pytest.mark.network
 def test_a_library_that_no_suite_has(arm: Runtime) -> None:
     with pytest.raises(RuntimeUnavailableError, match=r"has no package with libnothing\.so\.7") as caught:
-        libraries.equip(arm, frozenset({"libnothing.so.7"}))
+        libraries.extend(arm.installation, frozenset({"libnothing.so.7"}))
     assert "wheel_apt_source" in caught.value.fix
 
 
 @emulates
 @pytest.mark.network
 def test_a_library_of_the_interpreter_is_not_the_wheels(
-    arm: Runtime, pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
+    arm: Runtime, root: Path, pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
 ) -> None:
-    # The root has OpenSSL for the interpreter's sake; no policy lets a wheel lean on it.
-    (module,) = launcher.root_of(arm.launch).glob("usr/lib/python3*/lib-dynload/_hashlib.*.so")
+    # The root has OpenSSL because the interpreter needs it; no policy lets a wheel rely on it.
+    (module,) = root.glob("usr/lib/python3*/lib-dynload/_hashlib.*.so")
     wheel = builders.build_wheel(
         pytester.path / "dist",
         "tool",
         files={"tool/__init__.py": "", f"tool/{module.name}": module.read_bytes()},
-        tags=[f"cp3{arm.version[1]}-cp3{arm.version[1]}-manylinux_2_34_aarch64"],
+        tags=[f"{arm.interpreter}-{arm.interpreter}-manylinux_2_34_aarch64"],
     )
-    number = ".".join(map(str, arm.version[:2]))
+    number = ".".join(map(str, arm.installation.version[:2]))
     result = run_wheels("-v", "--wheel", wheel, f"--wheel-python={number}", "--wheel-select=WHL101", timeout=600)
     result.stdout.fnmatch_lines(
         ["*::import?tool._hashlib? FAILED*", "*libcrypto.so.3*manylinux_2_34_aarch64 does not allow*"]

@@ -18,13 +18,14 @@ import builders
 import pytest
 
 from pytest_wheelcheck.backends import launcher
+from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt, debian, uv_builds
-from pytest_wheelcheck.interpreters.base import Platform, Request, ask
+from pytest_wheelcheck.interpreters.base import Request, ask
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published import provider as published
 from pytest_wheelcheck.interpreters.registry import providers
-from pytest_wheelcheck.model import Runtime
+from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 
 pytestmark = pytest.mark.skipif(

@@ -1,0 +1,149 @@
+"""The catalog of a run: which interpreters are available, from which provider, run by which backend.
+
+It is the only place where providers and backends meet: an offer is paired with the first backend that can run it, and an
+installation is made runnable by the backend of its offer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_wheelcheck.backends.base import HOST_MACHINE, NATIVE, Backend, MachineProfile, Runtime
+from pytest_wheelcheck.backends.registry import backends
+from pytest_wheelcheck.errors import RuntimeUnavailableError, WheelcheckError
+from pytest_wheelcheck.interpreters import base
+from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Provider, Request, Unavailable, here
+from pytest_wheelcheck.interpreters.directory import Sysroot
+from pytest_wheelcheck.interpreters.registry import providers
+from pytest_wheelcheck.model import Platform
+
+
+class Catalog:
+    """Providers and backends of one run.
+
+    :param make_providers: returns the providers, in the order in which they are preferred; they are handed
+        :meth:`native_python`.
+    :param backends: in the order in which they are preferred.
+    """
+
+    def __init__(
+        self, make_providers: Callable[[NativePython], Sequence[Provider]], backends: Sequence[Backend]
+    ) -> None:
+        self.providers = tuple(make_providers(self.native_python))
+        self.backends = tuple(backends)
+
+    def ask(self, request: Request) -> tuple[tuple[Offer, ...], tuple[Unavailable, ...]]:
+        """Ask all providers for interpreters that one of the backends can run.
+
+        :returns: the offers, the preferred ones first; and the reasons for what is missing, each with the name of its
+            provider or backend.
+        """
+        backends, reasons = self._covering(request.platform)
+        if not backends and request.python is None:
+            return (), tuple(reasons)
+        offers, further = base.ask(self.providers, request)
+        return tuple(self._paired(offers, backends)), (*reasons, *further)
+
+    def answers(self, request: Request) -> list[tuple[str, Answer]]:
+        """Ask every provider, also those whose answer is not needed; return the answers with the providers' names."""
+        backends, reasons = self._covering(request.platform)
+        refused = [("", Answer(unavailable=reason)) for reason in reasons]
+        if not backends:
+            return refused
+        answers = [(provider.name, provider.offers(request)) for provider in self.providers]
+        return [
+            *refused,
+            *((name, replace(answer, offers=tuple(self._paired(answer.offers, backends)))) for name, answer in answers),
+        ]
+
+    def _covering(self, platform: Platform) -> tuple[list[Backend], list[Unavailable]]:
+        usable: list[Backend] = []
+        reasons: list[Unavailable] = []
+        for backend in self.backends:
+            if backend.covers(platform):
+                if reason := backend.unavailable(platform):
+                    reasons.append(replace(reason, reason=f"{backend.name}: {reason.reason}"))
+                else:
+                    usable.append(backend)
+        return usable, reasons
+
+    def _paired(self, offers: Sequence[Offer], backends: Sequence[Backend]) -> list[Offer]:
+        found = []
+        for offer in offers:
+            for backend in backends:
+                if (suffix := backend.accepts(offer)) is not None:
+                    found.append(replace(offer, backend=backend.name, how=offer.how + suffix))
+                    break
+        return found
+
+    def backend(self, offer: Offer) -> Backend:
+        """Return the backend that runs an offer of :meth:`ask`."""
+        return next(backend for backend in self.backends if backend.name == offer.backend)
+
+    def get(self, offer: Offer) -> Runtime:
+        """Return the interpreter of an offer of :meth:`ask`, ready to run; it is made if need be.
+
+        :raises WheelcheckError: it is not available, although it was offered, or does not run here.
+        """
+        backend = self.backend(offer)
+        provider = next(provider for provider in self.providers if provider.name == offer.provider)
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-fetch") as pool:
+            # An emulator is fetched while the interpreter is.
+            fetched = pool.submit(backend.fetch, offer.platform)
+            installation = provider.get(offer, backend)
+            fetched.result()
+        return backend.make_ready(installation, self.native_python)
+
+    def native_python(self, version: tuple[int, int], free_threaded: bool) -> Path | None:  # noqa: FBT001
+        """Return a native CPython, made if need be: it installs and compiles on behalf of one that is slow to run.
+
+        :returns: ``None`` if there is none.
+        """
+        platform = replace(here(), libc="glibc") if here().is_linux else here()
+        kind = ("cpython", version, free_threaded)
+        offers, _ = self.ask(Request(platform=platform, wanted=frozenset({kind})))
+        for offer in offers:
+            if offer.kind == kind and offer.backend == NATIVE:
+                with contextlib.suppress(WheelcheckError):
+                    return self.get(offer).python
+        return None
+
+    def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime:
+        """Return a runtime that pretends to be a machine.
+
+        :raises RuntimeUnavailableError: no backend can do that.
+        """
+        if profile.name == HOST_MACHINE:
+            return runtime
+        for backend in self.backends:
+            if found := backend.on_machine(runtime, profile):
+                return found
+        raise RuntimeUnavailableError(f"could not be checked: nothing on this host can be the machine {profile.name}")
+
+
+def make_catalog(
+    *,
+    offline: bool = False,
+    index: str | None = None,
+    find_links: Sequence[str] = (),
+    apt_source: str = "",
+    sysroots: Sequence[Sysroot] = (),
+    without: Sequence[str] = (),
+) -> Catalog:
+    """Return the catalog of all providers and backends. See :func:`providers` and :func:`backends` for the parameters."""
+
+    def make_providers(native_python: NativePython) -> Sequence[Provider]:
+        return providers(
+            native_python,
+            offline=offline,
+            index=index,
+            find_links=find_links,
+            apt_source=apt_source,
+            sysroots=sysroots,
+        )
+
+    return Catalog(make_providers, backends(offline=offline, apt_source=apt_source, without=without))

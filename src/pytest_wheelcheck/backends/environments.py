@@ -1,0 +1,165 @@
+"""Virtual environments on this host's file system: made by virtualenv or by hand, filled by uv.
+
+The environment is what a user of the wheel gets: the wheel and its declared dependencies, nothing else. Nothing in it is
+linked into a cache: code under test may edit its own site-packages.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_wheelcheck.backends.base import Environment, Runtime
+from pytest_wheelcheck.errors import RuntimeUnavailableError
+from pytest_wheelcheck.interpreters import libraries
+from pytest_wheelcheck.model import Installation
+from pytest_wheelcheck.system import cache, process, uv
+from pytest_wheelcheck.system.uv_config import InstallSettings
+
+#: The versions of glibc for which uv 0.13 knows a platform ``ARCHITECTURE-manylinux_2_N``.
+_UV_GLIBC = (17, 28, *range(31, 41))
+
+
+def create_with_virtualenv(runtime: Runtime, directory: Path) -> Environment:
+    """Make a virtual environment with virtualenv, without seeds.
+
+    virtualenv is called in this process: of the 150 ms that its command takes, 145 are Python starting and importing it.
+    What it learns about an interpreter is stored in our cache. Safe to call from several threads.
+
+    :param directory: need not exist; its parents are created.
+    :raises RuntimeUnavailableError: virtualenv cannot make an environment of this interpreter.
+    """
+    from virtualenv import session_via_cli
+
+    # The user's own settings of virtualenv (seeds, system packages, copies) must not apply here.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("VIRTUALENV_")}
+    env["VIRTUALENV_CONFIG_FILE"] = os.devnull
+    # virtualenv 21.15.0 and earlier create their default directory before they read --app-data.
+    env["VIRTUALENV_OVERRIDE_APP_DATA"] = str(cache.root() / "virtualenv")
+    arguments = [
+        *("--quiet", "--python", str(runtime.python), "--app-data", str(cache.root() / "virtualenv")),
+        *("--no-seed", "--no-download", "--no-periodic-update", "--activators", "", "--no-vcs-ignore"),
+        str(directory),
+    ]
+    try:
+        session = session_via_cli(arguments, setup_logging=False, env=env)
+        session.run()
+    except (Exception, SystemExit) as error:  # virtualenv declares no errors of its own
+        raise RuntimeUnavailableError(
+            f"virtualenv cannot make an environment with {runtime.python}",
+            cause=f"{runtime.installation.how}: not a working interpreter, or one that virtualenv does not support",
+            fix=f"try it by hand: {sys.executable} -m virtualenv --no-seed --python {runtime.python} DIRECTORY",
+            details=f"{type(error).__name__}: {error}",
+        ) from error
+    creator = session.creator
+    environment = Environment(
+        root=directory,
+        python=Path(creator.exe),
+        site_packages=Path(creator.purelib),
+        platlib=Path(creator.platlib),
+        scripts=Path(creator.script_dir),
+    )
+    for site in environment.site_directories:
+        # virtualenv's patch of distutils (before 3.10), which every start of the interpreter would import.
+        for name in ("_virtualenv.pth", "_virtualenv.py"):
+            (site / name).unlink(missing_ok=True)
+    return environment
+
+
+def create_by_hand(runtime: Runtime, directory: Path) -> Environment:
+    """Make a virtual environment without running its interpreter, which would take a second under an emulator.
+
+    PEP 405 defines it: a link to the interpreter, a file that names the interpreter's directory, and site-packages where
+    the interpreter's scheme ``venv`` has them (:mod:`sysconfig`).
+
+    :raises RuntimeUnavailableError: the directory cannot be written.
+    """
+    stem = runtime.installation.stem
+    scripts = directory / "bin"
+    site_packages = directory / "lib" / f"python{stem}" / "site-packages"
+    try:
+        scripts.mkdir(parents=True)
+        site_packages.mkdir(parents=True)
+        for alias in ("python3", f"python{stem}"):
+            (scripts / alias).symlink_to("python")
+        point(directory, runtime.python, runtime.installation.version_text)
+    except OSError as error:
+        raise RuntimeUnavailableError(
+            f"cannot make a virtual environment in {directory}: {error.strerror or error}"
+        ) from error
+    return Environment(
+        root=directory,
+        python=scripts / "python",
+        site_packages=site_packages,
+        platlib=site_packages,
+        scripts=scripts,
+    )
+
+
+def point(directory: Path, python: Path, version: str) -> None:
+    """Make *python* the interpreter of an environment that was made by hand."""
+    link = directory / "bin" / "python"
+    side = directory / "bin" / ".python"
+    side.symlink_to(python)
+    side.replace(link)
+    lines = [f"home = {python.parent}", "include-system-site-packages = false", f"version = {version}"]
+    (directory / "pyvenv.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def uv_platform(installation: Installation) -> str | None:
+    """Return uv's name of a Linux platform (``--python-platform``); ``None`` if uv has none.
+
+    uv 0.13 knows none for armv7l and i686, and for musl only x86_64 and aarch64.
+    """
+    platform, libc_version = installation.platform, installation.libc_version
+    if not platform.is_linux or installation.implementation != "cpython":
+        return None
+    architecture = platform.architecture
+    if platform.libc == "musl":
+        # Means musllinux_1_2.
+        known = architecture in {"x86_64", "aarch64"} and libc_version >= (1, 2)
+        return f"{architecture}-unknown-linux-musl" if known else None
+    if architecture == "riscv64":
+        # Means manylinux_2_39.
+        return "riscv64-unknown-linux" if libc_version >= (2, 39) else None
+    if architecture not in {"x86_64", "aarch64", "ppc64le", "s390x"} or libc_version < (2, 17):
+        return None
+    return f"{architecture}-manylinux_2_{max(minor for minor in _UV_GLIBC if minor <= libc_version[1])}"
+
+
+def uv_install(
+    python: Path, arguments: Sequence[str | Path], settings: InstallSettings, *, project: Path | None = None
+) -> process.CompletedProcess:
+    """Run ``uv pip install`` for the environment of *python*. Files are copied, never linked."""
+    return uv.run(["install", "--python", python, "--link-mode", "copy", *arguments], settings, project=project)
+
+
+def extended(
+    runtime: Runtime, environment: Environment, settings: InstallSettings, further: Sequence[Path] = ()
+) -> tuple[Installation | None, str]:
+    """Return the installation with the system libraries that the files of an environment may need.
+
+    :param further: directories outside of it whose modules are loaded in it.
+    :returns: ``None`` if it needs no more; and why libraries are missing, or an empty string.
+    """
+    names = libraries.wanted((*environment.site_directories, environment.scripts, *further), runtime.installation)
+    if not names:
+        return None, ""
+    try:
+        return libraries.extend(runtime.installation, names, offline=settings.offline), ""
+    except RuntimeUnavailableError as error:
+        # Whether it matters shows when the library is loaded.
+        return None, error.message
+
+
+def running_python(installation: Installation) -> Path | None:
+    """Return the running interpreter if its bytecode is that of an installation, else ``None``."""
+    if (
+        installation.implementation == sys.implementation.name == "cpython"
+        and installation.version[:2] == sys.version_info[:2]
+        and not installation.free_threaded
+    ):
+        return Path(sys.executable)
+    return None

@@ -1,0 +1,156 @@
+"""The native backend: the host's kernel and processor run the program, directly or through its root's dynamic loader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_wheelcheck.backends import environments, executables, launcher
+from pytest_wheelcheck.backends.base import (
+    NATIVE,
+    Capabilities,
+    Environment,
+    InstallResult,
+    MachineProfile,
+    Runtime,
+    Session,
+)
+from pytest_wheelcheck.backends.launcher import Launch
+from pytest_wheelcheck.backends.local import LocalSession
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, runs_natively
+from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable, here
+from pytest_wheelcheck.model import Installation, Machine, Platform
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system.uv_config import InstallSettings
+
+#: The first glibc whose loader knows ``--argv0`` (glibc's NEWS for 2.33).
+_ARGV0_SINCE = (2, 33)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NativeBackend:
+    """Runs interpreters of this host's architecture. It fetches nothing, so its parameters have no effect."""
+
+    offline: bool = False
+    apt_source: str = ""
+    name: str = NATIVE
+    emulated: bool = False
+    category: str = "native"
+    note: str = ""
+
+    @property
+    def machine(self) -> Machine:
+        """See :class:`.base.Backend`."""
+        return Machine()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See :class:`.base.Backend`."""
+        windows = here().is_windows
+        # macOS and Windows have no user namespaces to make a sandbox of.
+        return Capabilities(fork=not windows, pty=not windows, signals=not windows, sandbox=here().is_linux)
+
+    def covers(self, platform: Platform) -> bool:
+        """See :class:`.base.Backend`."""
+        if platform.system != here().system:
+            return False
+        return not platform.is_linux or runs_natively(platform.architecture) or platform == here()
+
+    def unavailable(self, platform: Platform) -> Unavailable | None:  # noqa: ARG002 — part of the protocol
+        """See :class:`.base.Backend`."""
+        return None
+
+    def accepts(self, offer: Offer) -> str | None:
+        """See :class:`.base.Backend`."""
+        if offer.fixed_libc and offer.platform.libc == "glibc" and offer.libc_version < _ARGV0_SINCE:
+            # Its own loader cannot pass on the launcher's path.
+            return None
+        return ""
+
+    def fetch(self, platform: Platform) -> None:
+        """See :class:`.base.Backend`."""
+
+    def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:
+        """See :class:`.base.Backend`."""
+        if root is None:
+            return [program]
+        return launcher.loaded(root, ARCHITECTURES[platform.architecture]).argv(name, program)
+
+    def target_path(self, path: Path) -> str:
+        """See :class:`.base.Backend`."""
+        return str(path)
+
+    def minimum_libc(self, platform: Platform) -> tuple[int, int]:
+        """See :class:`.base.Backend`."""
+        return _ARGV0_SINCE if platform.libc == "glibc" else (0, 0)
+
+    def make_ready(self, installation: Installation, native_python: NativePython) -> Runtime:  # noqa: ARG002
+        """See :class:`.base.Backend`."""
+        if installation.root is None:
+            return Runtime(installation=installation, python=installation.program, backend=self)
+        return self._launched(installation, name=f"{installation.name}-{installation.platform.name}")
+
+    def _launched(self, installation: Installation, *, name: str) -> Runtime:
+        assert installation.root is not None  # noqa: S101  seen by the callers
+        launch = launcher.loaded(installation.root, ARCHITECTURES[installation.platform.architecture])
+        python = launcher.provision(launch, installation, name=name)
+        return Runtime(installation=installation, python=python, backend=self, launch=launch)
+
+    def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime | None:  # noqa: ARG002
+        """See :class:`.base.Backend`."""
+        return None
+
+    def create_environment(self, runtime: Runtime, directory: Path) -> Environment:
+        """See :class:`.base.Backend`."""
+        return environments.create_with_virtualenv(runtime, directory)
+
+    def uv_arguments(self, runtime: Runtime) -> list[str | Path]:
+        """See :class:`.base.Backend`."""
+        return ["--python", runtime.python]
+
+    def install(
+        self,
+        runtime: Runtime,
+        environment: Environment,
+        arguments: Sequence[str | Path],
+        settings: InstallSettings,
+        *,
+        project: Path | None = None,
+        compile_bytecode: bool = False,
+    ) -> InstallResult:
+        """See :class:`.base.Backend`."""
+        more = ["--compile-bytecode"] if compile_bytecode else []
+        completed = environments.uv_install(environment.python, [*more, *arguments], settings, project=project)
+        launch, missing = self._add_libraries(runtime, environment, settings, [])
+        if launch is not None:
+            executables.launch_executables(environment, launch, foreign=False)
+        return InstallResult(completed=completed, missing=missing)
+
+    def add_libraries(
+        self, runtime: Runtime, environment: Environment, directory: Path, settings: InstallSettings
+    ) -> str:
+        """See :class:`.base.Backend`."""
+        return self._add_libraries(runtime, environment, settings, [directory])[1]
+
+    def _add_libraries(
+        self, runtime: Runtime, environment: Environment, settings: InstallSettings, further: Sequence[Path]
+    ) -> tuple[Launch | None, str]:
+        launch = runtime.launch
+        if not isinstance(launch, Launch):
+            return None, ""
+        installation, missing = environments.extended(runtime, environment, settings, further)
+        if installation is None:
+            return launch, missing
+        extended = self._launched(installation, name=f"{installation.name}-{installation.platform.name}-with")
+        environments.point(environment.root, extended.python, installation.version_text)
+        return extended.launch, missing
+
+    def bytecode_compiler(self, runtime: Runtime) -> Path | None:
+        """See :class:`.base.Backend`."""
+        return runtime.python
+
+    def open_session(self, runtime: Runtime, machine: Machine, settings: Settings, directory: Path) -> Session:
+        """See :class:`.base.Backend`."""
+        paths = runtime.launch.paths if isinstance(runtime.launch, Launch) else ()
+        return LocalSession(runtime, machine, settings, directory, launch_paths=paths)

@@ -1,0 +1,281 @@
+"""The QEMU backend: Linux programs of other architectures, or of other hardware, behind QEMU's user-mode emulators.
+
+A launcher starts the emulator with the root file system and, through ``-0 "$0"``, its own path as the program's name.
+Environments are made by native tools, and their interpreter is swapped afterwards: under emulation that would take ten
+times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_wheelcheck.backends import environments, executables, launcher
+from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, MachineProfile, Runtime, Session
+from pytest_wheelcheck.backends.launcher import Launch
+from pytest_wheelcheck.backends.local import LocalSession
+from pytest_wheelcheck.backends.qemu import emulators, machines
+from pytest_wheelcheck.backends.qemu.machines import Profile
+from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
+from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
+from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable, here
+from pytest_wheelcheck.model import Installation, Machine, Platform
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system import process
+from pytest_wheelcheck.system.uv_config import InstallSettings
+
+#: The emulator's own options, which follow its path.
+_Flags = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Emulation:
+    """How programs of a runtime are emulated.
+
+    :param launch: the emulator, its options and the root.
+    :param emulator: its path.
+    :param flags: its options for the hardware.
+    """
+
+    launch: Launch
+    emulator: Path
+    flags: _Flags = ()
+
+
+class EmulatedSession(LocalSession):
+    """The session of an emulated target."""
+
+    def explain_illegal_instruction(self, output: str) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        return machines.explain(output, self.runtime.platform.architecture, self.machine)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QemuBackend:
+    """Runs Linux interpreters of the architectures that QEMU emulates.
+
+    :param offline: fetch no emulator.
+    :param apt_source: an archive to fetch emulators from before the host's, as a line of ``sources.list(5)``.
+    """
+
+    offline: bool = False
+    apt_source: str = ""
+    name: str = "qemu"
+    emulated: bool = True
+    category: str = "emulated"
+    note: str = ""
+
+    @property
+    def machine(self) -> Machine:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return Machine()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return Capabilities(native_speed=False)
+
+    def covers(self, platform: Platform) -> bool:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return (
+            here().is_linux
+            and host_architecture() is not None
+            and platform.is_linux
+            and platform.architecture in ARCHITECTURES
+        )
+
+    def unavailable(self, platform: Platform) -> Unavailable | None:  # noqa: ARG002 — part of the protocol
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return None
+
+    def accepts(self, offer: Offer) -> str | None:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        if not runs_natively(offer.platform.architecture):
+            return ", emulated by QEMU"
+        if offer.fixed_libc:
+            version = f"{offer.libc_version[0]}.{offer.libc_version[1]}"
+            return f", emulated by QEMU, since its loader is of glibc {version}"
+        return None
+
+    def fetch(self, platform: Platform) -> None:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        self._emulator(platform)
+
+    def _emulator(self, platform: Platform) -> Path:
+        archive = apt.parse_source(self.apt_source) if self.apt_source else None
+        return emulators.find(ARCHITECTURES[platform.architecture], archive=archive, offline=self.offline).path
+
+    def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return _launch(self._emulator(platform), root).argv(name, program)
+
+    def target_path(self, path: Path) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return str(path)
+
+    def minimum_libc(self, platform: Platform) -> tuple[int, int]:  # noqa: ARG002 — part of the protocol
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return 0, 0
+
+    def make_ready(self, installation: Installation, native_python: NativePython) -> Runtime:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        emulator = self._emulator(installation.platform)
+        python = native_python(installation.version[:2], installation.free_threaded)
+        return self._launched(
+            installation, Emulation(launch=_launch(emulator, installation.root), emulator=emulator), python
+        )
+
+    def _launched(
+        self, installation: Installation, emulation: Emulation, native_python: Path | None, *, suffix: str = ""
+    ) -> Runtime:
+        name = f"{installation.name}-{installation.platform.name}{suffix}"
+        python = launcher.provision(emulation.launch, installation, name=name)
+        return Runtime(installation=installation, python=python, backend=self, native=native_python, launch=emulation)
+
+    def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime | None:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`: another launcher of the same interpreter."""
+        if not isinstance(profile, Profile):
+            return None
+        if profile.impossible:
+            raise RuntimeUnavailableError(
+                f"could not be checked: {profile.name} is not available: {profile.impossible}"
+            )
+        installation = runtime.installation
+        architecture = ARCHITECTURES.get(runtime.platform.architecture)
+        if architecture is None or not runtime.platform.is_linux:
+            raise RuntimeUnavailableError(
+                f"could not be checked: {profile.name} is not available for {runtime.platform.name}"
+            )
+        try:
+            found = emulators.find(architecture, accepts=profile.accepts, what=profile.needs, offline=self.offline)
+        except RuntimeUnavailableError as error:
+            raise RuntimeUnavailableError(
+                f"could not be checked: {profile.name} is not available: {error.message}",
+                cause=error.cause,
+                fix=error.fix,
+                details=error.details,
+            ) from error
+        # The program of a host's interpreter may be a link; QEMU loads the file itself.
+        installation = runtime.installation if installation.root else _resolved(installation)
+        launch = _launch(found.path, installation.root, profile.flags)
+        _try(launch, installation, profile)
+        native_python = runtime.native if runtime.backend.name == self.name else runtime.python
+        emulation = Emulation(launch=launch, emulator=found.path, flags=profile.flags)
+        return self._launched(installation, emulation, native_python, suffix=f"-{profile.name}")
+
+    def create_environment(self, runtime: Runtime, directory: Path) -> Environment:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return environments.create_by_hand(runtime, directory)
+
+    def uv_arguments(self, runtime: Runtime) -> list[str | Path]:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        foreign = _foreign_arguments(runtime)
+        return ["--python", runtime.python] if foreign is None else ["--python", runtime.native or "", *foreign]
+
+    def install(
+        self,
+        runtime: Runtime,
+        environment: Environment,
+        arguments: Sequence[str | Path],
+        settings: InstallSettings,
+        *,
+        project: Path | None = None,
+        compile_bytecode: bool = False,  # noqa: ARG002 — under emulation that would take longer than it saves
+    ) -> InstallResult:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`.
+
+        While uv runs, the environment's interpreter is the native one: uv asks it for its directories, and writes the
+        environment's path into console scripts.
+        """
+        foreign = _foreign_arguments(runtime)
+        if foreign is None:
+            completed = environments.uv_install(environment.python, arguments, settings, project=project)
+        else:
+            version = runtime.installation.version_text
+            environments.point(environment.root, runtime.native or runtime.python, version)
+            try:
+                completed = environments.uv_install(
+                    environment.python, [*foreign, *arguments], settings, project=project
+                )
+            finally:
+                environments.point(environment.root, runtime.python, version)
+            if completed.returncode != 0 and "matching platform" in completed.stderr + completed.stdout:
+                # uv's name for the platform may mean an older C library than the runtime has.
+                completed = environments.uv_install(environment.python, arguments, settings, project=project)
+        launch, missing = self._add_libraries(runtime, environment, settings, [])
+        executables.launch_executables(environment, launch, foreign=True)
+        return InstallResult(completed=completed, missing=missing)
+
+    def add_libraries(
+        self, runtime: Runtime, environment: Environment, directory: Path, settings: InstallSettings
+    ) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return self._add_libraries(runtime, environment, settings, [directory])[1]
+
+    def _add_libraries(
+        self, runtime: Runtime, environment: Environment, settings: InstallSettings, further: Sequence[Path]
+    ) -> tuple[Launch, str]:
+        emulation = runtime.launch
+        assert isinstance(emulation, Emulation)  # noqa: S101  made by this backend
+        installation, missing = environments.extended(runtime, environment, settings, further)
+        if installation is None:
+            return emulation.launch, missing
+        launch = _launch(emulation.emulator, installation.root, emulation.flags)
+        extended = self._launched(
+            installation,
+            Emulation(launch=launch, emulator=emulation.emulator, flags=emulation.flags),
+            runtime.native,
+            suffix="-with",
+        )
+        environments.point(environment.root, extended.python, installation.version_text)
+        return launch, missing
+
+    def bytecode_compiler(self, runtime: Runtime) -> Path | None:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return runtime.native or environments.running_python(runtime.installation)
+
+    def open_session(self, runtime: Runtime, machine: Machine, settings: Settings, directory: Path) -> Session:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        emulation = runtime.launch
+        assert isinstance(emulation, Emulation)  # noqa: S101  made by this backend
+        return EmulatedSession(runtime, machine, settings, directory, launch_paths=emulation.launch.paths)
+
+
+def _launch(emulator: Path, root: Path | None, flags: _Flags = ()) -> Launch:
+    """Return how programs are emulated.
+
+    :param root: where the program's absolute paths are looked up first: its loader, libraries and data. ``None`` for a
+        program of this host.
+    """
+    if root is None:
+        return Launch(before=(str(emulator), *flags, "-0"), paths=(emulator,))
+    return Launch(before=(str(emulator), *flags, "-L", str(root), "-0"), paths=(emulator, root))
+
+
+def _foreign_arguments(runtime: Runtime) -> list[str | Path] | None:
+    """Return uv's arguments for working on behalf of a runtime through its native interpreter, or ``None``."""
+    platform = environments.uv_platform(runtime.installation)
+    if platform is None or runtime.native is None:
+        return None
+    return ["--python-platform", platform, "--python-version", runtime.installation.version_text]
+
+
+def _resolved(installation: Installation) -> Installation:
+    return replace(installation, program=installation.program.resolve())
+
+
+def _try(launch: Launch, installation: Installation, profile: Profile) -> None:
+    """Check whether the interpreter itself runs on the machine. If a launcher exists, it did."""
+    if launcher.present(launch, installation):
+        return
+    program = installation.program
+    try:
+        process.run([*launch.argv(program, program), "-I", "-S", "-c", "import _ctypes"], timeout=120)
+    except ProcessError as error:
+        raise RuntimeUnavailableError(
+            f"could not be checked: python{installation.stem} itself does not run as {profile.name}",
+            cause="the interpreter, or its C library, was built for more than this machine has, or QEMU lacks the model",
+            details=f"{error.message}\n{error.details}".strip(),
+        ) from error

@@ -1,0 +1,45 @@
+"""The list of backends. A new kind of target is one more line here, and one package."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_wheelcheck.backends.base import Backend, MachineProfile
+
+#: The classes of all backends, in the order in which they are preferred. Each takes the keyword arguments ``offline`` and
+#: ``apt_source`` of :func:`backends`.
+BACKENDS = [
+    "pytest_wheelcheck.backends.native:NativeBackend",
+    "pytest_wheelcheck.backends.qemu.backend:QemuBackend",
+    "pytest_wheelcheck.backends.wine.backend:WineBackend",
+]
+
+
+def backends(*, offline: bool = False, apt_source: str = "", without: Iterable[str] = ()) -> tuple[Backend, ...]:
+    """Return all backends.
+
+    :param offline: fetch nothing.
+    :param apt_source: an archive of packages to use before the host's, as a line of ``sources.list(5)``.
+    :param without: names of backends to leave out.
+    """
+    excluded = frozenset(without)
+    made = []
+    for reference in BACKENDS:
+        module, _, name = reference.partition(":")
+        backend: Backend = getattr(importlib.import_module(module), name)(offline=offline, apt_source=apt_source)
+        if backend.name not in excluded:
+            made.append(backend)
+    return tuple(made)
+
+
+def parse_machines(texts: Iterable[str]) -> tuple[MachineProfile, ...]:
+    """Read the values of ``--wheel-machine``.
+
+    :raises UsageError: a machine is not known.
+    """
+    from pytest_wheelcheck.backends.qemu import machines
+
+    return machines.parse(texts)

@@ -1,0 +1,173 @@
+"""The Wine backend: programs for Windows on x86-64 Linux."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_wheelcheck.backends import environments, launcher
+from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, MachineProfile, Runtime, Session
+from pytest_wheelcheck.backends.wine import launch as wine_launch
+from pytest_wheelcheck.backends.wine import paths, system, venv
+from pytest_wheelcheck.backends.wine.launch import WineLaunch
+from pytest_wheelcheck.backends.wine.session import WineSession
+from pytest_wheelcheck.errors import RuntimeUnavailableError
+from pytest_wheelcheck.interpreters.architectures import runs_natively
+from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable, here
+from pytest_wheelcheck.interpreters.windows import folders, pe_writer
+from pytest_wheelcheck.model import Installation, Machine, Platform
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system.uv_config import InstallSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WineBackend:
+    """Runs CPythons for Windows under Wine.
+
+    :param offline: fetch nothing.
+    :param apt_source: has no effect: packages of Wine come from the host's own archive.
+    """
+
+    offline: bool = False
+    apt_source: str = ""
+    name: str = "wine"
+    emulated: bool = False
+    category: str = "emulated"
+    note: str = "a green run under Wine is strong evidence, but not Windows itself: its kernel and C library are Wine's"
+
+    @property
+    def machine(self) -> Machine:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return Machine(name="wine")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return Capabilities(fork=False, pty=False, signals=False)
+
+    def covers(self, platform: Platform) -> bool:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return here().is_linux and platform.is_windows
+
+    def unavailable(self, platform: Platform) -> Unavailable | None:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        if platform.architecture not in pe_writer.BITS:
+            return Unavailable(reason=f"Wine runs programs for x86-64 and x86 only, not for {platform.architecture}")
+        if not runs_natively("x86_64"):
+            return Unavailable(reason="Wine is used on x86-64 only")
+        bits = pe_writer.BITS[platform.architecture]
+        if reason := system.hindrance(offline=False, bits=bits):
+            return Unavailable(reason=reason)
+        if reason := system.hindrance(offline=self.offline, bits=bits):
+            return Unavailable(reason=reason, unchecked=True)
+        return None
+
+    def accepts(self, offer: Offer) -> str | None:  # noqa: ARG002 — part of the protocol
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return ", under Wine"
+
+    def fetch(self, platform: Platform) -> None:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        self._launch(platform)
+
+    def _launch(self, platform: Platform) -> WineLaunch:
+        return wine_launch.provide(offline=self.offline, bits=pe_writer.BITS[platform.architecture])
+
+    def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:  # noqa: ARG002
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return self._launch(platform).launch.argv(name, program)
+
+    def target_path(self, path: Path) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return paths.whole().to_target(path)
+
+    def minimum_libc(self, platform: Platform) -> tuple[int, int]:  # noqa: ARG002 — part of the protocol
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return 0, 0
+
+    def make_ready(self, installation: Installation, native_python: NativePython) -> Runtime:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        launch = self._launch(installation.platform)
+        name = folders.name_of(installation.version, installation.platform.architecture)
+        return Runtime(
+            installation=installation,
+            python=launcher.provision(launch.launch, installation, name=name),
+            backend=self,
+            native=native_python(installation.version[:2], installation.free_threaded),
+            launch=launch,
+        )
+
+    def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime | None:  # noqa: ARG002
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return None
+
+    def create_environment(self, runtime: Runtime, directory: Path) -> Environment:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        try:
+            venv.create(runtime.installation, _launch_of(runtime).launch, directory)
+        except OSError as error:
+            raise RuntimeUnavailableError(
+                f"cannot make a virtual environment in {directory}: {error.strerror or error}"
+            ) from error
+        site_packages = directory / "Lib" / "site-packages"
+        return Environment(
+            root=directory,
+            python=directory / "Scripts" / "python",
+            site_packages=site_packages,
+            platlib=site_packages,
+            scripts=directory / "Scripts",
+        )
+
+    def uv_arguments(self, runtime: Runtime) -> list[str | Path]:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return ["--python", runtime.native or venv.running_python(), *_platform_arguments(runtime)]
+
+    def install(
+        self,
+        runtime: Runtime,
+        environment: Environment,
+        arguments: Sequence[str | Path],
+        settings: InstallSettings,
+        *,
+        project: Path | None = None,
+        compile_bytecode: bool = False,  # noqa: ARG002 — would take longer than it saves
+    ) -> InstallResult:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        completed = venv.install(
+            environment.root,
+            runtime,
+            _launch_of(runtime).launch,
+            lambda python: environments.uv_install(
+                python, [*_platform_arguments(runtime), *arguments], settings, project=project
+            ),
+        )
+        return InstallResult(completed=completed)
+
+    def add_libraries(
+        self,
+        runtime: Runtime,  # noqa: ARG002 — part of the protocol
+        environment: Environment,  # noqa: ARG002
+        directory: Path,  # noqa: ARG002
+        settings: InstallSettings,  # noqa: ARG002
+    ) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return ""
+
+    def bytecode_compiler(self, runtime: Runtime) -> Path | None:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return runtime.native or environments.running_python(runtime.installation)
+
+    def open_session(self, runtime: Runtime, machine: Machine, settings: Settings, directory: Path) -> Session:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return WineSession(runtime, machine, settings, directory, _launch_of(runtime))
+
+
+def _launch_of(runtime: Runtime) -> WineLaunch:
+    assert isinstance(runtime.launch, WineLaunch)  # noqa: S101  made by this backend
+    return runtime.launch
+
+
+def _platform_arguments(runtime: Runtime) -> list[str | Path]:
+    platform = venv.UV_PLATFORMS[runtime.platform.architecture]
+    return ["--python-platform", platform, "--python-version", runtime.installation.version_text]

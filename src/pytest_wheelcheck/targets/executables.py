@@ -1,0 +1,117 @@
+"""Start the executables that a wheel installs."""
+
+from __future__ import annotations
+
+import fnmatch
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pytest_wheelcheck.backends.base import Environment, Session
+from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.model import Outcome, Platform
+from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system import process
+from pytest_wheelcheck.targets.target import Target
+from pytest_wheelcheck.targets.timeouts import scale
+
+#: Suffixes of the files that Windows starts.
+_WINDOWS_PROGRAMS = (".exe", ".com", ".bat", ".cmd")
+
+#: Characters of an executable's output in a report.
+_OUTPUT_TAIL = 20_000
+
+
+def run_executables(
+    target: Target, environment: Environment, settings: Settings, directory: Path, session: Session
+) -> Iterator[StepResult]:
+    """Start each executable in the wheel's ``.data/scripts``, and those that the settings name."""
+    carried = set(target.wheel.scripts)
+    named = {
+        name
+        for name, _ in target.wheel.console_scripts
+        for pattern, _ in settings.executables
+        if pattern != "*" and fnmatch.fnmatchcase(name, pattern)
+    }
+    for name in sorted(carried | named):
+        arguments = next((found for pattern, found in settings.executables if fnmatch.fnmatchcase(name, pattern)), None)
+        if arguments is not None:
+            yield _run(name, arguments, target, environment, settings, directory, session)
+
+
+def _run(
+    name: str,
+    arguments: Sequence[str],
+    target: Target,
+    environment: Environment,
+    settings: Settings,
+    directory: Path,
+    session: Session,
+) -> StepResult:
+    path = next(
+        (found for suffix in ("", ".exe") if (found := environment.scripts / f"{name}{suffix}").exists()),
+        environment.scripts / name,
+    )
+    shown = " ".join((name, *arguments))
+    argv = _argv(path, environment, target.runtime.platform)
+    if not argv:
+        return StepResult(
+            name=f"run[{name}]",
+            outcome=Outcome.SKIPPED,
+            text="Windows starts no such file: it has no suffix such as .exe, and is not a Python script",
+        )
+    empty = directory / "empty"
+    empty.mkdir(exist_ok=True)
+    start = time.monotonic()
+    command = session.command([*argv, *arguments], environment=environment, cwd=empty, variables={}, supervised=False)
+    try:
+        completed = process.run(
+            command.argv,
+            env=command.env,
+            cwd=command.cwd,
+            timeout=settings.entry_timeout * scale(target, settings) or 1e6,
+            check=False,
+        )
+    except ProcessError as error:
+        return StepResult(
+            name=f"run[{name}]",
+            outcome=Outcome.FAILED,
+            seconds=time.monotonic() - start,
+            text=f"`{shown}` did not start\n{error}",
+        )
+    sections = tuple(
+        (f"Captured {title}", text[-_OUTPUT_TAIL:])
+        for title, text in (("stdout", completed.stdout), ("stderr", completed.stderr))
+        if text.strip()
+    )
+    failed = completed.returncode != 0
+    text = (
+        f"`{shown}` ended with {process.describe_status(completed.returncode)}\n"
+        f"Fix: if the program does not know these arguments, name others in the ini key wheel_executables, "
+        f"such as `{name}: --help`, or `{name}: off`"
+        if failed
+        else (completed.stdout.strip().splitlines() or [""])[0]
+    )
+    return StepResult(
+        name=f"run[{name}]",
+        outcome=Outcome.FAILED if failed else Outcome.PASSED,
+        seconds=completed.seconds,
+        text=text,
+        sections=sections,
+    )
+
+
+def _argv(path: Path, environment: Environment, platform: Platform) -> list[Path]:
+    """Return how an executable is started; empty if it is for another system.
+
+    Windows does not read ``#!``: users have the interpreter start a file that is not a program.
+    """
+    # A launcher may be next to each program.
+    is_program = path.suffix.lower() in _WINDOWS_PROGRAMS or path.with_name(f"{path.name}.exe").is_file()
+    if not platform.is_windows or is_program or not path.is_file():
+        return [path]
+    with path.open("rb") as file:
+        # If the interpreter's path is too long for the first line, installers have a shell read it from the second.
+        first = b"".join(file.read(1000).splitlines()[:2])
+    return [environment.python, path] if first.startswith(b"#!") and b"python" in first.lower() else []

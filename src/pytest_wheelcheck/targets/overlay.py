@@ -1,0 +1,241 @@
+"""Overlay: pytest and the test requirements, behind a wheel's environment.
+
+The overlay is a directory that is put *behind* the environment's site-packages on ``sys.path``: it can add modules, never
+replace one, and is not there while the wheel is imported on its own. Environment and overlay are resolved to agree; if
+they cannot, the tools go into a second environment, and the run says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from pytest_wheelcheck.backends.base import Environment, Runtime
+from pytest_wheelcheck.errors import InstallError, ProcessError
+from pytest_wheelcheck.model import Wheel
+from pytest_wheelcheck.system import cache, process, uv, uv_errors
+from pytest_wheelcheck.system.uv_config import InstallSettings
+from pytest_wheelcheck.targets.install import Distribution, InstalledWheel, list_distributions
+from pytest_wheelcheck.targets.requirements import write_constraints, write_requirements
+
+#: Bump to have every cached overlay made again.
+_GENERATION = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overlay:
+    """pytest and the test requirements, for one environment.
+
+    :param environment: where the tests run: the wheel's own environment, or, after a conflict, another one into which
+        the wheel was installed together with the tools.
+    :param path: the directory to put behind site-packages; ``None`` after a conflict, when there is nothing to put.
+    :param distributions: the content of *path*; after a conflict, of *environment*.
+    :param conflict: why the tools conflict with the wheel's environment, in the installer's words; or empty.
+    :param moved: after a conflict, the wheel's dependencies that have another version next to the tools: name, version
+        in the wheel's environment, version next to the tools (empty if it is gone).
+    :param seconds: wall time.
+    :param missing: as in :class:`~pytest_wheelcheck.targets.install.InstalledWheel`, after a conflict.
+    """
+
+    environment: Environment
+    path: Path | None
+    distributions: tuple[Distribution, ...]
+    conflict: str = ""
+    moved: tuple[tuple[str, str, str], ...] = ()
+    seconds: float = 0.0
+    missing: str = ""
+
+
+def make_overlay(
+    runtime: Runtime,
+    environment: Environment,
+    wheel: Wheel,
+    installed: InstalledWheel,
+    directory: Path,
+    *,
+    requirements: Sequence[str],
+    project: Path | None,
+    groups: Sequence[str],
+    settings: InstallSettings,
+) -> Overlay:
+    """Install pytest, pytest-timeout and the test requirements into a directory for behind *environment*.
+
+    The content of the environment is taken as it is: only the rest goes into the directory. Requirements that name the
+    wheel's project are met by the wheel. Resolved tools are cached with bytecode; each call gets a copy.
+
+    :param installed: the content of *environment*.
+    :param directory: is filled; need not exist.
+    :param requirements: requirement strings, local paths, or ``-r FILE`` (relative to the working directory, as in pip).
+    :param project: the directory of the ``pyproject.toml`` that has *groups*.
+    :param groups: names of dependency groups (PEP 735).
+    :raises InstallError: the tools are not available, or cannot be combined with the wheel.
+    """
+    start = time.monotonic()
+    if groups and (project is None or not (project / "pyproject.toml").is_file()):
+        raise InstallError(
+            f"there is no pyproject.toml with the dependency group {groups[0]}",
+            cause=f"looked in {project or 'no directory'}",
+            fix="run from the project's directory, or correct --wheel-group",
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".requirements-") as scratch:
+        files = write_requirements(Path(scratch), wheel, installed, requirements, project)
+        arguments: list[str | Path] = []
+        for group in groups:
+            arguments += ["--group", f"{project}{os.sep}pyproject.toml:{group}"]
+        if groups:
+            # The project's sources may say that its own name is its own directory.
+            arguments += ["--no-sources-package", installed.wheel[0]]
+        present = [name for name, _ in installed.distributions]
+        constraints = write_constraints(Path(scratch), installed)
+        pins = _resolve(runtime, [*files, *arguments, "-c", constraints], present, settings)
+        if not isinstance(pins, process.CompletedProcess):
+            _fill(directory, runtime, pins, settings)
+            return Overlay(
+                environment=environment,
+                path=directory,
+                distributions=list_distributions([directory]),
+                seconds=time.monotonic() - start,
+            )
+        conflict = uv_errors.output(pins)
+        second = runtime.backend.create_environment(runtime, directory)
+        result = runtime.backend.install(
+            runtime,
+            second,
+            [*(argument for path in files for argument in ("-r", path)), *arguments],
+            settings,
+            compile_bytecode=True,
+        )
+        if result.completed.returncode != 0:
+            raise uv_errors.install_error(f"the test requirements conflict with {wheel.shown}", result.completed)
+    distributions = list_distributions(second.site_directories)
+    return Overlay(
+        environment=second,
+        path=None,
+        distributions=distributions,
+        conflict=conflict,
+        moved=_moved(installed.distributions, distributions),
+        seconds=time.monotonic() - start,
+        missing=result.missing,
+    )
+
+
+def _moved(before: Iterable[Distribution], after: Iterable[Distribution]) -> tuple[tuple[str, str, str], ...]:
+    now = {canonicalize_name(name): version for name, version in after}
+    pairs = [(name, version, now.get(canonicalize_name(name), "")) for name, version in before]
+    return tuple(pair for pair in pairs if pair[1] != pair[2])
+
+
+def _resolve(
+    runtime: Runtime, arguments: Sequence[str | Path], present: Iterable[str], settings: InstallSettings
+) -> str | process.CompletedProcess:
+    """Resolve to pins with hashes, without the distributions *present*; or return uv's answer if requirements conflict."""
+    completed = uv.run(
+        [
+            *("compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
+            *runtime.backend.uv_arguments(runtime),
+            *arguments,
+            *(argument for name in present for argument in ("--no-emit-package", name)),
+        ],
+        settings,
+    )
+    if uv_errors.is_conflict(completed):
+        return completed
+    if completed.returncode != 0:
+        raise uv_errors.install_error("pytest and the test requirements cannot be resolved", completed)
+    return completed.stdout
+
+
+def _fill(directory: Path, runtime: Runtime, pins: str, settings: InstallSettings) -> None:
+    """Install *pins* into *directory*: from the cache if they identify their content, else directly."""
+    # An editable project would be reached through a .pth file, which is only obeyed in site-packages.
+    pins = re.sub(r"^-e ", "", pins, flags=re.MULTILINE)
+    if not _identify_content(pins):
+        _install(directory, runtime, pins, settings)
+        return
+    compiler = runtime.backend.bytecode_compiler(runtime)
+    name = f"{runtime.interpreter}-{runtime.platform.name}"
+    bytecode = "plain" if compiler is None else "compiled" if compiler == runtime.python else "unchecked"
+    digest = cache.digest(str(_GENERATION), pins, name, runtime.installation.version_text, uv.version(), bytecode)
+
+    def make(side: Path) -> None:
+        _install(side / "site", runtime, pins, settings)
+        (side / "listing").write_text(_listing(side / "site"), encoding="utf-8")
+
+    key = f"overlays/{name}-{digest}"
+    made = cache.provision(key, make)
+    if not _is_whole(made):
+        # A cleaner of old files, a full disk or a test changed it.
+        cache.remove(key)
+        made = cache.provision(key, make)
+    # copytree keeps the times, by which the interpreter knows that bytecode is fresh.
+    shutil.copytree(made / "site", directory, symlinks=True, dirs_exist_ok=True)
+
+
+def _is_whole(made: Path) -> bool:
+    try:
+        return (made / "listing").read_text(encoding="utf-8") == _listing(made / "site")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _listing(site: Path) -> str:
+    """Return a digest of the names, sizes and times of a tree's files: quickly made, and different after every damage."""
+    found = []
+    for parent, _, names in os.walk(site):
+        for name in names:
+            path = os.path.join(parent, name)  # noqa: PTH118  called for a thousand files
+            status = os.lstat(path)
+            found.append(f"{path[len(os.fspath(site)) :]}\0{status.st_size}\0{status.st_mtime_ns}")
+    return cache.digest(*sorted(found))
+
+
+def _identify_content(pins: str) -> bool:
+    """Return whether every pin identifies its content: by hash, or by the commit of a repository."""
+    joined = pins.replace("\\\n", " ")
+    return all(
+        "--hash=" in line or re.search(r"@ git\+\S+@[0-9a-f]{40}\b", line)
+        for line in joined.splitlines()
+        if line.strip()
+    )
+
+
+def _install(directory: Path, runtime: Runtime, pins: str, settings: InstallSettings) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    if not pins.strip():
+        return
+    backend = runtime.backend
+    compiler = backend.bytecode_compiler(runtime)
+    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
+        listed = Path(scratch, "pins.txt")
+        listed.write_text(pins, encoding="utf-8")
+        completed = uv.run(
+            [
+                *("install", *backend.uv_arguments(runtime), "--target", directory, "--no-deps", "--link-mode", "copy"),
+                *(["--compile-bytecode"] if compiler == runtime.python else []),
+                *("-r", listed),
+            ],
+            settings,
+        )
+    if completed.returncode != 0:
+        raise uv_errors.install_error("pytest and the test requirements cannot be installed", completed)
+    # Scripts in Python would start the runtime's own interpreter, which knows neither wheel nor tools.
+    for scripts in (directory / "bin", directory / "Scripts"):
+        for path in scripts.glob("*"):
+            if path.is_file() and path.read_bytes()[:2] == b"#!":
+                path.unlink()
+    (directory / ".lock").unlink(missing_ok=True)
+    if compiler is not None and compiler != runtime.python:
+        with contextlib.suppress(ProcessError):
+            # Nobody changes the sources; where reading their times is slow, the worker does not read them (PEP 552).
+            options = ("-q", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash")
+            process.run([compiler, "-I", "-m", "compileall", *options, directory], check=False)

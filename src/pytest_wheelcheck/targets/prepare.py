@@ -1,0 +1,190 @@
+"""Prepare one target: environment, import check, executables, test tools. Knows no pytest."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from pytest_wheelcheck.backends.base import Environment, Session
+from pytest_wheelcheck.errors import InstallError, WheelcheckError
+from pytest_wheelcheck.model import Outcome
+from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system.uv_config import InstallSettings
+from pytest_wheelcheck.targets import payload
+from pytest_wheelcheck.targets.executables import run_executables
+from pytest_wheelcheck.targets.import_check import check_imports
+from pytest_wheelcheck.targets.install import InstalledWheel, install_wheel
+from pytest_wheelcheck.targets.overlay import Overlay, make_overlay
+from pytest_wheelcheck.targets.target import Target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """The result of preparing a target. Crosses process borders as JSON, so that several workers can share it.
+
+    :param steps: results of install, imports, entry points, executables.
+    :param environment: where the tests run; ``None`` if they cannot be run.
+    :param overlays: directories with the test tools.
+    :param notes: what the user should know, one line each.
+    """
+
+    steps: tuple[StepResult, ...]
+    environment: Environment | None = None
+    overlays: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Write it as text."""
+        environment = self.environment
+        return json.dumps(
+            {
+                "steps": [step.to_json() for step in self.steps],
+                "environment": environment and {name: str(path) for name, path in asdict(environment).items()},
+                "overlays": [str(path) for path in self.overlays],
+                "notes": self.notes,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Preparation:
+        """Read the text of :meth:`to_json`."""
+        data = json.loads(text)
+        paths = data["environment"]
+        return cls(
+            steps=tuple(StepResult.from_json(step) for step in data["steps"]),
+            environment=Environment(**{field.name: Path(paths[field.name]) for field in fields(Environment)})
+            if paths
+            else None,
+            overlays=tuple(map(Path, data["overlays"])),
+            notes=tuple(data["notes"]),
+        )
+
+
+def prepare(target: Target, settings: Settings, directory: Path, session: Session) -> Preparation:
+    """Prepare a target: environment, import check, executables, test tools.
+
+    :param directory: an empty directory of the target's own.
+    :param session: of the target. It is ended if there are no tests to be run.
+    """
+    steps: list[StepResult] = []
+    session.begin()
+    try:
+        prepared = _prepare(target, settings, directory, session, steps)
+    except (OSError, WheelcheckError) as error:
+        name = "tools" if steps else "install"
+        text = str(error)
+        if isinstance(error, OSError):
+            text = f"{_reason(error)}\nCause: the directory for temporary files, {directory}"
+        text = f"the target cannot be prepared: {text}"
+        prepared = Preparation(steps=(*steps, StepResult(name=name, outcome=Outcome.ERROR, text=text)))
+    if prepared.environment is None:
+        session.end()
+    return prepared
+
+
+def _reason(error: OSError) -> str:
+    """Return the reason in one line; copying a tree collects one for each file."""
+    found = error.args[0] if isinstance(error, shutil.Error) and error.args else None
+    return str(found[-1][-1]) if isinstance(found, list) and found else str(error)
+
+
+def _prepare(
+    target: Target, settings: Settings, directory: Path, session: Session, steps: list[StepResult]
+) -> Preparation:
+    installing = InstallSettings(
+        offline=settings.offline, find_links=settings.find_links, index=settings.index, extra_index=()
+    )
+    runtime = target.runtime
+    start = time.monotonic()
+    try:
+        environment = runtime.backend.create_environment(runtime, directory / "env")
+        installed = install_wheel(runtime, environment, target.wheel, extras=settings.extras, settings=installing)
+        refuse_python(target)
+    except WheelcheckError as error:
+        outcome = Outcome.FAILED if isinstance(error, InstallError) else Outcome.ERROR
+        step = StepResult(name="install", outcome=outcome, seconds=time.monotonic() - start, text=str(error))
+        return Preparation(steps=(step,))
+    steps.append(_install_step(target, installed, time.monotonic() - start))
+    notes: list[str] = []
+    # The test tools are installed while the target imports: they are out of its reach until a worker is told their path.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-tools") as pool:
+        installing_tools = pool.submit(
+            make_overlay,
+            runtime,
+            environment,
+            target.wheel,
+            installed,
+            directory / "tools",
+            requirements=settings.requires,
+            project=settings.root,
+            groups=settings.groups,
+            settings=installing,
+        )
+        steps.extend(check_imports(target, environment, settings, directory, session, notes))
+        steps.extend(run_executables(target, environment, settings, directory, session))
+    try:
+        overlay = installing_tools.result()
+    except WheelcheckError as error:
+        steps.append(StepResult(name="tools", outcome=Outcome.ERROR, text=str(error)))
+        return Preparation(steps=tuple(steps))
+    notes += _overlay_notes(target, overlay, installed, installing)
+    overlays = () if overlay.path is None else (overlay.path,)
+    payload.write_guard(overlay.environment, target, settings, overlays, directory, session.paths)
+    payload.write_worker(directory, runtime)
+    return Preparation(steps=tuple(steps), environment=overlay.environment, overlays=overlays, notes=tuple(notes))
+
+
+def _install_step(target: Target, installed: InstalledWheel, seconds: float) -> StepResult:
+    installation = target.runtime.installation
+    distributions = ", ".join(f"{name} {version}" for name, version in installed.distributions)
+    return StepResult(
+        name="install",
+        outcome=Outcome.PASSED,
+        seconds=seconds,
+        text=f"installed {distributions}",
+        properties=(("interpreter", f"{installation.implementation} {installation.version_text}"),),
+    )
+
+
+def _overlay_notes(target: Target, overlay: Overlay, installed: InstalledWheel, settings: InstallSettings) -> list[str]:
+    notes = []
+    runtime = target.runtime
+    missing = (
+        overlay.missing
+        if overlay.path is None
+        else runtime.backend.add_libraries(runtime, overlay.environment, overlay.path, settings)
+    )
+    if missing := missing or installed.missing:
+        notes.append(f"{target.node_id}: {missing}; modules that need it will not load")
+    if overlay.conflict:
+        moved = ", ".join(f"{name} {before} -> {after}" for name, before, after in overlay.moved) or "nothing"
+        notes.append(
+            f"{target.node_id}: the test tools conflict with the wheel's dependencies, so the tests run in a second "
+            f"environment (versions that differ there: {moved})"
+        )
+    return notes
+
+
+def refuse_python(target: Target) -> None:
+    """Refuse what pip refuses: uv, which installs here, checks only the lower bound of ``Requires-Python``.
+
+    :raises InstallError: the wheel is not for the target's version.
+    """
+    text, version = target.wheel.requires_python, target.runtime.installation.version_text
+    if text is None:
+        return
+    with contextlib.suppress(InvalidSpecifier):  # a check reports it
+        if not SpecifierSet(text).contains(version, prereleases=True):
+            raise InstallError(
+                f"{target.wheel.shown} is not for Python {version}: Requires-Python is {text}",
+                cause="this interpreter was requested by name, and an upper bound excludes it",
+                fix="choose another with --wheel-python, or widen requires-python in pyproject.toml",
+            )

@@ -1,0 +1,407 @@
+"""Run the tests of one target: collect them, run one after the other, replace a worker that died."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from pytest_wheelcheck.backends.base import Session
+from pytest_wheelcheck.backends.sandbox import OUTPUT
+from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WorkerError
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.targets import payload
+from pytest_wheelcheck.targets.channel import WorkerProcess
+from pytest_wheelcheck.targets.item_results import Collected, Crash, ItemResult
+from pytest_wheelcheck.targets.prepare import Preparation
+from pytest_wheelcheck.targets.target import Target
+from pytest_wheelcheck.targets.timeouts import BOOT_TIMEOUT, GRACE, scale
+from pytest_wheelcheck.worker import messages as protocol
+from pytest_wheelcheck.worker.messages import FromWorker
+
+#: Boots in a row that may fail before a target is given up.
+BOOT_TRIES = 3
+
+
+class TargetRun:
+    """The tests of one target: a worker, and a fresh one after each that died.
+
+    :param target: where.
+    :param prepared: what :func:`prepare` made.
+    :param folder: the target's own folder.
+    :param token: a word that keeps the files of several such runs in one folder apart.
+
+    Attribute ``left_running``: number and command lines of processes that its tests left running, one text a worker.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        prepared: Preparation,
+        settings: Settings,
+        directory: Path,
+        session: Session,
+        *,
+        token: str = "0",
+    ) -> None:
+        self.target = target
+        self.prepared = prepared
+        self._settings = settings
+        self._directory = directory
+        self._session = session
+        self._token = token
+        self._worker: WorkerProcess | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._boots = 0
+        self._failed_boots = 0
+        self._no_worker = ""
+        self._skipped_modules: list[str] = []
+        self.left_running: list[str] = []
+        self._timeouts: dict[str, tuple[float, bool]] = {}
+        self._scale = scale(target, settings)
+
+    # -- collection ---------------------------------------------------------------------------------------------------
+
+    def collect(self) -> Collected:
+        """Start the worker and collect. A module that ends the interpreter is told, and the rest is collected."""
+        crashes: list[tuple[str, str]] = []
+        messages: list[FromWorker] = []
+        while True:
+            try:
+                self._boot()
+                found = self._await_collected(messages)
+            except _NoWorkerError as error:
+                crashes.append(("", str(error)))
+                return Collected(crashes=tuple(crashes), messages=tuple(messages))
+            except _CollectCrashError as crash:
+                self.end()
+                explanation = self._session.explain_failure(str(crash))
+                crashes.append((crash.module, f"{explanation}\n{crash}" if explanation else str(crash)))
+                if not crash.module or len(crashes) >= BOOT_TRIES:
+                    if crash.module:
+                        crashes.append(("", f"{len(crashes)} modules ended the interpreter: no other was collected"))
+                    return Collected(crashes=tuple(crashes), messages=tuple(messages))
+                self._skipped_modules.append(crash.module)
+                continue
+            if found["type"] == "finished":
+                text = self._worker.output() if self._worker else ""
+                self.end()
+                text = _usage_text(text, found["status"])
+                if found["conftest_failed"]:
+                    return Collected(crashes=(("", text),), messages=tuple(messages))
+                return Collected(usage=text, messages=tuple(messages))
+            self._failed_boots = 0
+            self._timeouts = {item["id"]: (item["timeout"], item["func_only"]) for item in found["items"]}
+            return Collected(
+                items=tuple(found["items"]),
+                reports=tuple(found["reports"]),
+                crashes=tuple(crashes),
+                header=tuple(found["header"]),
+                messages=tuple(messages),
+                unknown=tuple(found["unknown_options"]),
+                pytest=found["pytest_version"],
+            )
+
+    def _await_collected(self, messages: list[FromWorker]) -> protocol.Collected | protocol.Finished:
+        running = self._worker
+        assert running is not None  # noqa: S101  _boot() made it
+        module = ""
+        usual = (self._settings.test_timeout or 1e9) * self._scale
+        limit = usual + BOOT_TIMEOUT * self._scale
+        try:
+            while True:
+                message = running.receive(limit)
+                if message is None:
+                    running.request_stacks()
+                    where = f"collecting {module}" if module else "loading pytest and the conftest files"
+                    raise _CollectCrashError(module, f"{where} did not end within {limit:g} s\n{running.output()}")
+                if message["type"] == "collecting":
+                    module = message["id"]
+                    limit = usual if module else usual + BOOT_TIMEOUT * self._scale
+                    running.mark(message["log_size"])
+                elif message["type"] == "collected" or message["type"] == "finished":
+                    return message
+                elif message["type"] != "hello":
+                    messages.append(message)
+        except WorkerError as error:
+            where = f"while {module} was collected" if module else "while pytest and the conftest files were loaded"
+            raise _CollectCrashError(module, f"{error.message}, {where}\n{_without_first_line(str(error))}") from error
+
+    def _boot(self) -> None:
+        if self._closed:
+            raise _NoWorkerError("the run was stopped")
+        try:
+            self._start()
+        except (OSError, ProcessError) as error:
+            # The disk is full, or code under test removed its interpreter.
+            text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+            raise _NoWorkerError("no worker can be started in the target", details=text) from error
+
+    def _start(self) -> None:
+        settings, prepared = self._settings, self.prepared
+        self._boots += 1
+        environment = prepared.environment
+        assert environment is not None  # noqa: S101  only targets that can run tests are started
+        temporary = self._directory / f"t{self._token}"
+        (temporary / "tmp").mkdir(parents=True, exist_ok=True)
+        running = WorkerProcess(
+            self._session,
+            [environment.python, self._directory / payload.WORKER],
+            environment=environment,
+            cwd=settings.cwd,
+            log=self._directory / f"worker{self._token}.log",
+            variables={
+                payload.GUARD_VARIABLE: self._session.paths.to_target(self._directory / "guard"),
+                **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
+            },
+            temporary=temporary / "tmp",
+        )
+        with self._lock:
+            if not self._closed:
+                self._worker = running
+        if self._closed:
+            # The run was stopped while it was started.
+            running.end()
+            raise _NoWorkerError("the run was stopped")
+        fixed = [
+            *settings.fixed_args,
+            f"--basetemp={temporary / f'b{self._boots}'}",
+            "-o",
+            f"cache_dir={temporary / 'cache'}",
+        ]
+        running.start(
+            {
+                "type": "tests",
+                "fixed_args": fixed,
+                "occurrences": [{"args": list(args), "from_host": host} for args, host in settings.occurrences],
+                "overlays": list(map(str, prepared.overlays)),
+                "facts": self.facts(),
+                "python_m": settings.python_m,
+                "pretend": settings.pretend,
+                "pty_patterns": list(settings.pty_patterns),
+                "pty_calls": list(settings.pty_calls),
+                "ini_names": list(settings.ini_names),
+                "markers": list(settings.markers),
+                "timeout_scale": self._scale,
+                "width": settings.width,
+                "junit": settings.junit,
+                "skip_modules": self._skipped_modules,
+                # Without signals nobody can ask for stacks: see run().
+                "watchdog": 0 if self._session.capabilities.signals else _before(settings.test_timeout * self._scale),
+                "output": str(self._directory.parent / OUTPUT),
+            }
+        )
+
+    def facts(self) -> protocol.TargetFacts:
+        """Return the facts of the target that only the controller knows."""
+        wheel, installation = self.target.wheel, self.target.runtime.installation
+        platform = installation.platform
+        return {
+            "wheel": wheel.path.name,
+            "name": wheel.name,
+            "version": wheel.version,
+            "architecture": platform.architecture,
+            "libc": platform.libc,
+            "libc_version": ".".join(map(str, installation.libc_version)) if platform.libc else "",
+            "machine": self.target.machine.name,
+            "emulated": self.target.runtime.backend.emulated,
+        }
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self, node_id: str, following: str | None, left: int) -> ItemResult:
+        """Run one test.
+
+        :param node_id: as the target collected it.
+        :param following: the test that comes after it in this target, if any.
+        :param left: failures until the run stops; 0 for any number.
+        """
+        failure = self._ready()
+        if failure:
+            return ItemResult(crash=Crash(when="setup", text=failure, seconds=0.0))
+        running = self._worker
+        assert running is not None  # noqa: S101  _ready() made it
+        own, func_only = self._timeouts.get(node_id, (0.0, False))
+        usual = self._settings.test_timeout * self._scale
+        # Without signals nobody can ask for stacks, so the watchdog writes them just before the end.
+        signals = self._session.capabilities.signals
+        limit = own + GRACE * self._scale if own and not func_only else usual
+        start = time.monotonic()
+        end = start + limit if limit else None
+        running.mark()
+        running.send(
+            {
+                "type": "run",
+                "id": node_id,
+                "next": following,
+                "failures_left": left,
+                "watchdog": (limit + 30.0 if signals else _before(limit)) if limit else 0,
+                "watchdog_exits": signals,
+            }
+        )
+        messages: list[FromWorker] = []
+        expired: protocol.Expired | None = None
+        try:
+            while True:
+                message = running.receive(None if end is None else max(end - time.monotonic(), 0.0))
+                if message is None:
+                    running.request_stacks()
+                    text = _hang(own, limit)
+                    return self._ended(messages, text, running.output(), start)
+                if message["type"] == "phase":
+                    phase = own + GRACE * self._scale if message["when"] == "call" else usual
+                    end = time.monotonic() + phase if phase else None
+                elif message["type"] == "expired":
+                    expired = message
+                elif message["type"] == "done":
+                    if message["restart"]:
+                        self.end()
+                    messages = _diagnosed(messages, running.output(), self._session)
+                    return ItemResult(messages=tuple(messages), stop=message["stop"])
+                elif message["type"] == "finished":
+                    return self._ended(messages, "the target's pytest ended in the middle of this test", "", start)
+                else:
+                    messages.append(message)
+        except WorkerError as error:
+            text = f"{error.message}\nCause: {error.cause}" if error.cause else error.message
+            if expired is not None:
+                text = f"Timeout (>{expired['seconds']:g}s) from pytest-timeout, whose thread ended the interpreter"
+            return self._ended(messages, text, expired["text"] if expired else error.details, start)
+
+    def _ready(self) -> str:
+        """Make sure that there is a worker; return why there cannot be one."""
+        if self._worker is not None:
+            return ""
+        while self._failed_boots < BOOT_TRIES:
+            try:
+                self._boot()
+                found = self._await_collected([])
+            except _CollectCrashError as crash:
+                self.end()
+                self._failed_boots += 1
+                self._no_worker = str(crash)
+                continue
+            except _NoWorkerError as error:
+                self._failed_boots += 1
+                self._no_worker = str(error)
+                continue
+            if found["type"] == "collected":
+                self._failed_boots = 0
+                return ""
+            self._no_worker = self._worker.output() if self._worker else ""
+            self.end()
+            self._failed_boots += 1
+        return f"no fresh worker could be started after a crash ({BOOT_TRIES} tries): this test was not run\n{self._no_worker}"
+
+    def _ended(self, messages: list[FromWorker], text: str, output: str, start: float) -> ItemResult:
+        self.end()
+        phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
+        when = "setup" if "setup" not in phases else "call" if "call" not in phases else "teardown"
+        sections = (("Output of the interpreter", output),) if output.strip() else ()
+        if explanation := self._session.explain_failure(output):
+            # An error and not a failure: nothing is known to be wrong with the wheel.
+            when, text = "setup", explanation
+            messages = [message for message in messages if message["type"] != "report"]
+        if "SIGILL" in text:
+            known = self._session.explain_illegal_instruction(output)
+            text = f"{text.partition(chr(10))[0]}\n{known}" if known else text
+        crash = Crash(when=when, text=text, seconds=time.monotonic() - start, sections=sections)
+        return ItemResult(messages=tuple(messages), crash=crash)
+
+    def finish(self) -> tuple[str, Crash | None]:
+        """End the session in the target.
+
+        :returns: what the user's ``pytest_terminal_summary`` hooks wrote, and a crash if the end itself went wrong.
+        """
+        running = self._worker
+        if running is None:
+            return "", None
+        running.mark()
+        running.send({"type": "finish"})
+        limit = self._settings.test_timeout * self._scale or None
+        try:
+            while True:
+                message = running.receive(limit)
+                if message is None:
+                    running.request_stacks()
+                    text = f"the end of the session in the target did not come within {limit:g} s"
+                    return "", Crash(when="teardown", text=text, seconds=0.0, sections=(("Stacks", running.output()),))
+                if message["type"] == "finished":
+                    return message["summary"], None
+        except WorkerError as error:
+            return "", Crash(when="teardown", text=f"at the end of the session: {error}", seconds=0.0)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """End the worker, if there is one, and what its tests left running."""
+        with self._lock:
+            running, self._worker = self._worker, None
+        if running is not None:
+            running.end()
+            left = running.left_running()
+            if left:
+                self.left_running.append(left)
+
+    def close(self) -> None:
+        """End the worker and start no other."""
+        with self._lock:
+            self._closed = True
+        self.end()
+        self._session.end()
+
+
+class _NoWorkerError(WorkerError):
+    pass
+
+
+class _CollectCrashError(WheelcheckError):
+    def __init__(self, module: str, text: str) -> None:
+        super().__init__(text)
+        self.module = module
+
+
+def _diagnosed(messages: list[FromWorker], output: str, session: Session) -> list[FromWorker]:
+    """Turn a failed test that is not the wheel's fault into an error: pytest counts a failure before the call as one.
+
+    :param messages: of one test.
+    :param output: everything that was written past pytest's capturing while it ran.
+    """
+    for message in messages:
+        if message["type"] != "report" or message["data"].get("outcome") != "failed":
+            continue
+        data = message["data"]
+        texts = (output, *(text for _, text in data.get("sections", ())))
+        explanation = next(filter(None, map(session.explain_failure, texts)), "")
+        if explanation:
+            changed = {**data, "when": "setup", "longrepr": explanation}
+            others = [each for each in messages if each["type"] != "report"]
+            return [*others, {**message, "data": changed}]
+    return messages
+
+
+def _without_first_line(text: str) -> str:
+    return text.partition("\n")[2]
+
+
+def _usage_text(said: str, status: int) -> str:
+    text = said.strip()
+    return text or f"the target's pytest ended with exit status {status} and said nothing"
+
+
+def _before(limit: float) -> float:
+    """Say when stacks are to be written that are to be there at the end of a time, both in seconds."""
+    return max(limit - 0.5, limit * 0.9)
+
+
+def _hang(own: float, limit: float) -> str:
+    if own:
+        return (
+            f"Timeout: the test did not end within its own time-out of {own:g} s and was ended from outside\n"
+            "Cause: native code loops or waits while it holds the GIL, so no time-out inside the interpreter can act"
+        )
+    return (
+        f"Timeout: the test did not end within {limit:g} s (wheel_test_timeout) and was ended from outside\n"
+        "Fix: look at the stacks below; a test that may take longer needs @pytest.mark.timeout(seconds)"
+    )

@@ -1,0 +1,121 @@
+"""Run the tests of several targets side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from pytest_wheelcheck.targets.item_results import ItemResult
+from pytest_wheelcheck.targets.run import TargetRun
+from pytest_wheelcheck.targets.timeouts import GRACE
+
+
+@dataclass(slots=True)
+class Queue:
+    """The tests of one target in the order in which they run.
+
+    :param entries: pairs of a key of the caller's and the node id in the target.
+    """
+
+    run: TargetRun
+    entries: list[tuple[int, str]] = field(default_factory=list)
+
+
+class SideBySide:
+    """Runs the tests of several targets, one in flight in each of a number of targets.
+
+    :param maxfail: failures after which no further test is started; 0 for any number.
+    :param on_summary: takes what a target's plugins say at the end; called from other threads.
+    """
+
+    def __init__(self, queues: Sequence[Queue], maxfail: int, on_summary: Callable[[TargetRun, str], None]) -> None:
+        self._queues = queues
+        self._maxfail = maxfail
+        self._on_summary = on_summary
+        self._results: queue.Queue[tuple[int, ItemResult] | BaseException | None] = queue.Queue()
+        self._stop = threading.Event()
+        self._abandoned = False
+        self._lock = threading.Lock()
+        self._failures = 0
+
+    def results(self, lanes: int) -> Generator[tuple[int, ItemResult], None, None]:
+        """Run everything.
+
+        :param lanes: targets whose tests run at the same time.
+        :returns: results as they come, with the caller's keys; the last of a target carries what its end brought.
+        """
+        with ThreadPoolExecutor(max_workers=max(1, lanes), thread_name_prefix="wheelcheck-target") as pool:
+            try:
+                futures = [pool.submit(self._work, one) for one in self._queues]
+                yield from self._as_they_come()
+            except GeneratorExit:
+                # The caller has seen enough (--stepwise), or Ctrl-C came while it told outcomes.
+                self._stop.set()
+                if not self._abandoned:
+                    wait(futures, GRACE)
+                raise
+            finally:
+                self._stop.set()
+                for one in self._queues:
+                    with contextlib.suppress(OSError):
+                        one.run.close()
+
+    def abandon(self) -> None:
+        """Do not wait for tests that run when the results are closed."""
+        self._abandoned = True
+
+    def _as_they_come(self) -> Iterator[tuple[int, ItemResult]]:
+        running = len(self._queues)
+        while running:
+            # With a timeout, so that Ctrl-C is heard on Windows too.
+            try:
+                found = self._results.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            if found is None:
+                running -= 1
+            elif isinstance(found, BaseException):
+                raise found
+            else:
+                yield found
+
+    def _work(self, one: Queue) -> None:
+        """Run the tests of one target; in a thread of its own."""
+        try:
+            for position, (key, node_id) in enumerate(one.entries):
+                if self._stop.is_set():
+                    # Fixtures that are set up are torn down, as when an ordinary run stops early.
+                    _with_end(one.run, ItemResult(), self._on_summary)
+                    break
+                following = one.entries[position + 1][1] if position + 1 < len(one.entries) else None
+                self._results.put((key, self._run_one(one.run, node_id, following)))
+        except BaseException as error:  # noqa: BLE001  crosses to the caller's thread, where it is raised
+            if not self._stop.is_set():
+                self._results.put(error)
+        finally:
+            one.run.close()
+            self._results.put(None)
+
+    def _run_one(self, run: TargetRun, node_id: str, following: str | None) -> ItemResult:
+        left = max(self._maxfail - self._failures, 1) if self._maxfail else 0
+        result = run.run(node_id, following, left)
+        if following is None or result.stop or (left and result.failed and left == 1):
+            result = _with_end(run, result, self._on_summary)
+        with self._lock:
+            self._failures += result.failed
+            if result.stop or (self._maxfail and self._failures >= self._maxfail):
+                self._stop.set()
+        return result
+
+
+def _with_end(run: TargetRun, result: ItemResult, on_summary: Callable[[TargetRun, str], None]) -> ItemResult:
+    summary, crash = run.finish()
+    if summary.strip():
+        on_summary(run, summary)
+    if crash is None or result.crash is not None:
+        return result
+    return ItemResult(messages=result.messages, crash=crash, stop=result.stop)
