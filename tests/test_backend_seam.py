@@ -1,0 +1,166 @@
+"""A new kind of target is one package and one line of the registry: everything else works against the protocol."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import elsewhere
+import pytest
+from builders import build_wheel
+from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
+from nodes import Seen, seen
+
+TESTS = """
+import importlib.metadata, os, pathlib, subprocess, sys, time
+import pytest
+import moved
+from moved import native
+
+def test_native():
+    assert native.answer() == 42
+
+def test_the_paths_are_those_of_the_target(tmp_path):
+    root = os.environ["ELSEWHERE"]
+    for path in (__file__, moved.__file__, sys.prefix, os.getcwd(), tmp_path):
+        assert str(path).startswith(root), path
+
+def test_subprocess():
+    code = "import moved, sys; print(moved.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == moved.__file__
+
+def test_metadata():
+    assert importlib.metadata.version("moved") == "1.0"
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_parameter(number):
+    assert number
+
+def test_fails():
+    assert moved.VALUE == "other"
+
+def test_crashes():
+    native.crash()
+
+def test_after_the_crash():
+    pass
+
+@pytest.mark.timeout(1)
+def test_hangs():
+    native.hang()
+
+def test_leaves_a_process():
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+"""
+
+_NATIVE = """
+#include <stdlib.h>
+#include <unistd.h>
+static PyObject *crash(PyObject *self, PyObject *none) { abort(); }
+static PyObject *hang(PyObject *self, PyObject *none) { for (;;) pause(); }
+static PyMethodDef more[] = {{"crash", crash, METH_NOARGS, 0}, {"hang", hang, METH_NOARGS, 0}, {0}};
+"""
+
+
+def _can_mount() -> bool:
+    return (
+        sys.platform == "linux"
+        and subprocess.run(["unshare", "--map-root-user", "--mount", "true"], check=False).returncode == 0
+    )
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
+    binary = extension(
+        tmp_path / "c", "native", head=_NATIVE, body="if (PyModule_AddFunctions(module, more)) return -1;"
+    )
+    build_wheel(
+        pytester.path / "dist",
+        "moved",
+        files={
+            "moved/__init__.py": "VALUE = 'this'\n",
+            f"moved/native{SUFFIX}": binary,
+        },
+        tags=[LINUX_TAG],
+        entry_points={"console_scripts": {"moved-run": "moved.native:answer"}},
+    )
+    pytester.makepyfile(test_moved=TESTS)
+    root = tmp_path / "elsewhere"
+    root.mkdir()
+    monkeypatch.setenv("ELSEWHERE", str(root))
+    return seen(
+        pytester.run(
+            sys.executable,
+            elsewhere.__file__,
+            "-v",
+            "-rfEs",
+            "-p",
+            "no:cacheprovider",
+            "--wheel=dist",
+            "--wheel-select=WHL101",
+            f"--wheel-python={sys.executable}",
+            "test_moved.py",
+            timeout=120,
+        )
+    )
+
+
+@needs_compiler
+@pytest.mark.skipif(not _can_mount(), reason="needs user namespaces")
+def test_a_backend_of_its_own(run: Seen, pytester: pytest.Pytester, tmp_path: Path) -> None:
+    assert {name for name, outcome in run.nodes.items() if outcome == "FAILED"} == {
+        "test_moved.py::test_fails",
+        "test_moved.py::test_crashes",
+        "test_moved.py::test_hangs",
+    }, run.text
+    assert set(run.only("PASSED")) == {
+        "install",
+        "import[moved]",
+        "import[moved.native]",
+        "entry[moved-run]",
+        "test_moved.py::test_native",
+        "test_moved.py::test_the_paths_are_those_of_the_target",
+        "test_moved.py::test_subprocess",
+        "test_moved.py::test_metadata",
+        "test_moved.py::test_parameter[1]",
+        "test_moved.py::test_parameter[2]",
+        "test_moved.py::test_after_the_crash",
+        "test_moved.py::test_leaves_a_process",
+    }, run.text
+    assert "+elsewhere::test_moved.py::test_native" in run.text
+    # The crash, the stacks of the hang and the process that was left are reported, with paths of this host.
+    assert "SIGABRT" in run.text
+    assert "native.hang()" in run.text or "in test_hangs" in run.text
+    assert "sleep 600" in run.text
+    assert str(tmp_path / "elsewhere") not in run.text
+    assert f"{pytester.path}/test_moved.py" in run.text
+
+
+#: Words that name a kind of target. Lower case: also parts of names.
+_KINDS = ("qemu", "wine", "emulat")
+
+
+def test_only_backends_name_a_kind_of_target() -> None:
+    """Code outside of the backends is written against the protocol. Texts for users may name what runs a target."""
+    source = Path(__file__).parent.parent / "src" / "pytest_wheelcheck"
+    found = []
+    for path in sorted(source.rglob("*.py")):
+        room = path.relative_to(source).parts[0]
+        if room == "backends":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [
+                *([node.id] if isinstance(node, ast.Name) else []),
+                *([node.attr] if isinstance(node, ast.Attribute) else []),
+                *([node.arg] if isinstance(node, (ast.arg, ast.keyword)) and node.arg else []),
+                *([node.module or ""] if isinstance(node, ast.ImportFrom) else []),
+            ]
+            found += [
+                f"{path.relative_to(source)}:{getattr(node, 'lineno', 0)}: {name}"
+                for name in names
+                if any(kind in name.lower() for kind in _KINDS)
+            ]
+    assert found == []
