@@ -130,7 +130,7 @@ def test_of_the_project(pytester: pytest.Pytester, run_wheels: Run, wheel: Path)
     ]
 
     report = block(text, "test_hang_with_the_gil")
-    assert "Timeout: the test did not end within its own time-out of 1 s and was ended from outside" in report
+    assert "Timeout: the test did not end within its own timeout of 1 s and was ended from outside" in report
     assert "holds the GIL" in report
     # Every thread's stack: the one in native code and the one beside it.
     assert "in hang\n" in report

@@ -177,7 +177,7 @@ class WorkerProcess:
         """Wait until the worker ends by itself.
 
         :param timeout: seconds.
-        :returns: how it ended, in words; empty where it ended well, ``None`` where it still runs.
+        :returns: how it ended; empty if it ended normally, ``None`` if it still runs.
         """
         try:
             # Windows counts milliseconds in 32 bits.
@@ -223,9 +223,9 @@ class WorkerProcess:
         return self._session.paths.text_from_target(found)
 
     def mark(self, at: int = -1) -> None:
-        """Remember a place of the log: what follows belongs to the next test.
+        """Remember an offset of the log: later output belongs to the next test.
 
-        :param at: in bytes, where the worker told it, which may have died since; its end otherwise.
+        :param at: offset in bytes, as the worker reported it (it may have died since); negative for the end.
         """
         self._mark = self._size() if at < 0 else at
 

@@ -111,7 +111,7 @@ def _pyo3_of(path: str) -> str | None:
 
 
 def built_with_pyo3(file: str, context: ImportContext) -> str | None:
-    """Return the version of PyO3 that built an extension module, where the binary tells."""
+    """Return the version of PyO3 that built an extension module, if the binary shows it."""
     if file.endswith((".so", ".pyd")) and is_inside(file, context.sites):
         return _pyo3_of(file)
     return None
@@ -131,19 +131,19 @@ def _describe_death(result: Mapping[str, Any], session: Session) -> str:
 
 def _missing(trace: tuple[RemoteError, ...]) -> str:
     """Name the module that was not found; empty where that is not why an import failed."""
-    # Of several the last one counts: what stands before it may have been a try.
+    # Of several, the last one counts: an earlier one may have been an attempt.
     named = [error.missing for error in trace if error.type == "ModuleNotFoundError" and error.missing]
     return named[-1] if named else ""
 
 
 def _lacks(trace: tuple[RemoteError, ...], target: Target) -> bool:
-    """Say whether an import failed for want of something that other interpreters of this version have."""
+    """Return whether an import failed because the interpreter lacks something that others of its version have."""
     top = _missing(trace).partition(".")[0]
     return top in _OPTIONAL or (not target.runtime.platform.is_windows and top in _OPTIONAL_ON_UNIX)
 
 
 def _explain(trace: tuple[RemoteError, ...], target: Target) -> Iterable[str]:
-    # The error that reached the importer stands last.
+    # The error that reached the importer is the last one.
     last = trace[-1]
     yield f"{last.type}: {last.message}" if last.message else last.type
     wheel, missing = target.wheel, _missing(trace)

@@ -39,7 +39,7 @@ class Overlay:
         the wheel was installed together with the tools.
     :param path: the directory to put behind site-packages; ``None`` after a conflict, when there is nothing to put.
     :param distributions: the content of *path*; after a conflict, of *environment*.
-    :param conflict: why the tools conflict with the wheel's environment, in the installer's words; or empty.
+    :param conflict: why the tools conflict with the wheel's environment, as the installer's output; or empty.
     :param moved: after a conflict, the wheel's dependencies that have another version next to the tools: name, version
         in the wheel's environment, version next to the tools (empty if it is gone).
     :param seconds: wall time.

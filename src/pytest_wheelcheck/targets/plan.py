@@ -1,8 +1,7 @@
 """Which targets a wheel gets, and the exact reason for each target that it does not get.
 
-The compatibility tags decide: an interpreter is a target of a wheel where it accepts one of the wheel's tags. Providers
-are asked first; only what none of them can give is skipped, and what was asked for by name and cannot be given is an
-error.
+The compatibility tags decide: an interpreter is a target of a wheel if it accepts one of the wheel's tags. If no provider
+has such an interpreter, the target is skipped; if the user requested it by name, that is an error.
 """
 
 from __future__ import annotations
@@ -46,21 +45,21 @@ def plan(
     :param wheels: as given; the order of the result.
     :param specs: the values of ``--wheel-python``; none means ``auto``.
     :param catalog: gives interpreters.
-    :param host: what ``any`` and ``linux_*`` stand for; ``None`` for the running interpreter's platform.
-    :param profiles: machines to pretend to be: a target of their architecture becomes one for each.
-    :returns: the targets, by wheel and then by version; and what got none, by wheel.
+    :param host: what ``any`` and ``linux_*`` mean; ``None`` for the running interpreter's platform.
+    :param profiles: machines to pretend to be: a target of their architecture becomes one target for each machine.
+    :returns: the targets, by wheel and then by version; and the wheels and interpreters without a target, by wheel.
     :raises UsageError: a spec cannot be read.
     """
     parsed = parse_specs(specs)
-    asking = _Asking(catalog=catalog, host=host or here())
-    plans = [_Plan(wheel, asking) for wheel in wheels]
+    questions = _Questions(catalog=catalog, host=host or here())
+    plans = [_WheelPlan(wheel, questions) for wheel in wheels]
     for each in plans:
         each.choose(parsed)
-    # Where no wheel at all takes what was asked for, nothing would be tested and nobody told.
-    asked_in_vain = not any(each.chosen or each.problems for each in plans)
+    # If no wheel of the run accepts the requested interpreters, nothing would be tested: an error, not a skip.
+    nothing_to_test = not any(each.chosen or each.problems for each in plans)
     for each in plans:
-        each.conclude(Outcome.ERROR if asked_in_vain else Outcome.SKIPPED)
-    runtimes = asking.make(choice for each in plans for choice in each.chosen)
+        each.conclude(Outcome.ERROR if nothing_to_test else Outcome.SKIPPED)
+    runtimes = questions.make(choice for each in plans for choice in each.chosen)
     targets: list[Target] = []
     without: list[NoTarget] = []
     for each in plans:
@@ -78,7 +77,7 @@ def plan(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Choice:
-    """An interpreter that was chosen, as the offers of it in the order in which they are tried."""
+    """A chosen interpreter: its offers, in the order in which they are tried."""
 
     offers: tuple[Offer, ...]
 
@@ -94,8 +93,8 @@ def _interpreter(offer: Offer) -> Interpreter:
 
 
 @dataclass(kw_only=True, slots=True)
-class _Asking:
-    """Asks the providers, once for each question."""
+class _Questions:
+    """Asks the catalog, once for each request."""
 
     catalog: Catalog
     host: Platform
@@ -124,24 +123,24 @@ class _Asking:
         return problem
 
 
-class _Plan:
-    """What one wheel gets."""
+class _WheelPlan:
+    """The targets of one wheel."""
 
-    def __init__(self, wheel: Wheel, asking: _Asking) -> None:
+    def __init__(self, wheel: Wheel, questions: _Questions) -> None:
         self.wheel = wheel
-        self.asking = asking
-        self.groups = group_tags(wheel, asking.host)
-        self.universe = possible_interpreters(wheel.tags)
+        self.questions = questions
+        self.groups = group_tags(wheel, questions.host)
+        self.possible = possible_interpreters(wheel.tags)
         self.primary = primary_kinds(wheel.tags)
         self.chosen: list[_Choice] = []
         self.problems: list[NoTarget] = []
         self.machines: set[str] = set()
-        self._refused: list[str] = []
-        self._foreign: list[TagGroup] = []
+        self._rejected: list[str] = []
+        self._other_platforms: list[TagGroup] = []
 
     def choose(self, specs: Sequence[Spec]) -> None:
         for group in self.groups:
-            # A path that is given names the interpreter of its version too, so paths come first.
+            # A path also satisfies a request for its version, so paths come first.
             for spec in sorted(specs, key=lambda spec: spec.path is None):
                 if spec.path is not None:
                     self._choose_path(group, spec.path)
@@ -151,19 +150,19 @@ class _Plan:
                     self._choose_range(group, everything=spec.text == "all")
 
     def conclude(self, outcome: Outcome) -> None:
-        """Account for a wheel that takes nothing of what was asked for."""
+        """Report a wheel that accepts none of the requested interpreters."""
         if self.chosen or self.problems:
             return
-        for group in self._foreign:
+        for group in self._other_platforms:
             self._no_platform(group, ())
-        if self._foreign or not self._refused:
+        if self._other_platforms or not self._rejected:
             return
-        asked = _listed(list(dict.fromkeys(self._refused)), "and")
+        requested = _listed(list(dict.fromkeys(self._rejected)), "and")
         admitted = self._describe(self.groups[0], self._admitted(self.groups[0]))
-        self._problem(outcome, f"needs {admitted}, but {asked} was requested")
+        self._problem(outcome, f"needs {admitted}, but {requested} was requested")
 
     def targets(self, runtimes: dict[_Choice, Runtime | WheelcheckError]) -> list[Target]:
-        """Make the targets, in order and with names that differ; what could not be made becomes an error."""
+        """Return the targets, in order and with unique names; an interpreter that could not be made becomes an error."""
         found: dict[Path, Runtime] = {}
         for choice in self.chosen:
             runtime = runtimes[choice]
@@ -182,11 +181,11 @@ class _Plan:
             ),
         )
         return [
-            Target(wheel=self.wheel, runtime=runtime, machine=runtime.backend.machine) for runtime in _labelled(ordered)
+            Target(wheel=self.wheel, runtime=runtime, machine=runtime.backend.machine) for runtime in _labeled(ordered)
         ]
 
     def multiply(self, plain: Sequence[Target], profiles: Sequence[MachineProfile], catalog: Catalog) -> list[Target]:
-        """Make of each target one for every machine of its architecture; one that none fits stays as it is."""
+        """Return one target for each machine of its architecture; a target that no machine fits stays as it is."""
         result: list[Target] = []
         for target in plain:
             fitting = [profile for profile in profiles if profile.fits(target.runtime.platform)]
@@ -205,41 +204,43 @@ class _Plan:
         return result
 
     def _choose_path(self, group: TagGroup, path: Path) -> None:
-        offers, reasons = self.asking.ask(Request(platform=group.platform, python=path))
+        offers, reasons = self.questions.ask(Request(platform=group.platform, python=path))
         if not offers:
             if reasons:
                 self._problem(Outcome.ERROR, f"needs {path}, which was requested: {'; '.join(map(str, reasons))}")
             else:
-                self._foreign.append(group)
+                self._other_platforms.append(group)
         elif group.fits(offers[0]):
             self._add(offers[:1])
         else:
-            self._refused.append(f"{_interpreter(offers[0])} ({path})")
+            self._rejected.append(f"{_interpreter(offers[0])} ({path})")
 
-    def _choose_version(self, group: TagGroup, asked: Interpreter) -> None:
-        if not group.admits(asked):
-            self._refused.append(str(asked))
+    def _choose_version(self, group: TagGroup, requested: Interpreter) -> None:
+        if not group.admits(requested):
+            self._rejected.append(str(requested))
             return
-        if any(choice.interpreter == asked and choice.offers[0].platform == group.platform for choice in self.chosen):
+        if any(
+            choice.interpreter == requested and choice.offers[0].platform == group.platform for choice in self.chosen
+        ):
             return
-        offers, reasons = self.asking.ask(
-            Request(platform=group.platform, wanted=frozenset({asked.whole}), minimum_libc=group.minimum_libc)
+        offers, reasons = self.questions.ask(
+            Request(platform=group.platform, wanted=frozenset({requested.whole}), minimum_libc=group.minimum_libc)
         )
-        same = tuple(offer for offer in offers if _interpreter(offer) == asked)
+        same = tuple(offer for offer in offers if _interpreter(offer) == requested)
         fitting = tuple(filter(group.fits, same))
         if fitting:
             self._add(fitting)
         elif not offers:
             self._no_platform(group, reasons)
         elif same:
-            self._problem(Outcome.SKIPPED, self._too_old_system(group, same), self._name(group, asked))
+            self._problem(Outcome.SKIPPED, self._too_old_system(group, same), self._name(group, requested))
         else:
-            reason = self._with(f"needs {asked}, which was requested; {_found(offers)}", reasons)
-            self._problem(Outcome.ERROR, reason, self._name(group, asked))
+            reason = self._with(f"needs {requested}, which was requested; {_found(offers)}", reasons)
+            self._problem(Outcome.ERROR, reason, self._name(group, requested))
 
     def _choose_range(self, group: TagGroup, *, everything: bool) -> None:
         admitted = self._admitted(group)
-        offers, reasons = self.asking.ask(
+        offers, reasons = self.questions.ask(
             Request(
                 platform=group.platform,
                 wanted=self._enough(admitted, everything=everything),
@@ -251,18 +252,18 @@ class _Plan:
             return
         fitting = tuple(filter(group.fits, offers))
         if len(admitted) > 1:
-            # With one interpreter only, its installation will fail there, and tell.
+            # If only one interpreter is admitted, its installation fails and names Requires-Python.
             fitting = tuple(filter(self._required, fitting))
         by_kind: dict[tuple[str, bool], dict[Interpreter, list[Offer]]] = {}
         for offer in fitting:
             interpreter = _interpreter(offer)
             by_kind.setdefault(interpreter.kind, {}).setdefault(interpreter, []).append(offer)
         for kind in self.primary:
-            if kind not in by_kind and not (kind == ("cpython", False) and self._any_will_do(group) and by_kind):
+            if kind not in by_kind and not (kind == ("cpython", False) and self._accepts_any_python(group) and by_kind):
                 wanted = [interpreter for interpreter in admitted if interpreter.kind == kind]
                 self._no_interpreter(group, wanted, offers, reasons)
         for kind in sorted(by_kind, key=lambda kind: (kind not in self.primary, kind)):
-            # What the user named stands for its architecture.
+            # Interpreters that the user named replace all others of their architecture.
             named = {each: found for each, found in by_kind[kind].items() if found[0].rank < 0}
             versions = named or by_kind[kind]
             if everything:
@@ -275,7 +276,7 @@ class _Plan:
                 self._add(tuple(versions[interpreter]))
 
     def _enough(self, admitted: Sequence[Interpreter], *, everything: bool) -> frozenset[Kind]:
-        """Say what of the admitted interpreters a run would take if all of them could be had."""
+        """Return the admitted interpreters that a run would use if all of them were available."""
         wanted: set[Kind] = set()
         for kind in self.primary:
             of_kind = [each for each in admitted if each.kind == kind and each.version >= OLDEST]
@@ -284,16 +285,16 @@ class _Plan:
         return frozenset(wanted)
 
     def _add(self, offers: tuple[Offer, ...]) -> None:
-        # What the user named has no substitute.
+        # An interpreter that the user named has no substitute.
         choice = _Choice(offers=tuple(offer for offer in offers if offer.rank < 0) or offers)
         if choice not in self.chosen:
             self.chosen.append(choice)
 
     def _admitted(self, group: TagGroup) -> list[Interpreter]:
-        return [interpreter for interpreter in self.universe if group.admits(interpreter)]
+        return [interpreter for interpreter in self.possible if group.admits(interpreter)]
 
-    def _any_will_do(self, group: TagGroup) -> bool:
-        """Whether the wheel is for any Python, and so PyPy or a free-threaded build stands for it as well."""
+    def _accepts_any_python(self, group: TagGroup) -> bool:
+        """Return whether the wheel is for any Python, so that PyPy or a free-threaded build is enough."""
         return all(tag.startswith("py") for tag in group.tags)
 
     def _required(self, offer: Offer) -> bool:
@@ -302,7 +303,7 @@ class _Plan:
         try:
             specifier = SpecifierSet(self.wheel.requires_python)
         except InvalidSpecifier:
-            # A check tells of it.
+            # A static check reports it.
             return True
         return specifier.contains(".".join(map(str, offer.version)), prereleases=True)
 
@@ -319,7 +320,7 @@ class _Plan:
         self.problems.append(NoTarget(wheel=self.wheel, outcome=outcome, reason=reason, name=unique))
 
     def _name(self, group: TagGroup, interpreter: Interpreter | None) -> str:
-        """Give the name that the target would have."""
+        """Return the name that the target would have."""
         if interpreter is None:
             return "no-target"
         name = interpreter_name(
@@ -330,7 +331,7 @@ class _Plan:
     def _no_platform(self, group: TagGroup, reasons: tuple[Unavailable, ...]) -> None:
         admitted = self._admitted(group)
         named = self._name(group, admitted[0] if admitted else None)
-        reason = f"needs {_describe_platform(group.platform, self.asking.host)}"
+        reason = f"needs {_describe_platform(group.platform, self.questions.host)}"
         self._problem(_outcome(reasons), self._with(reason, reasons), named)
 
     def _no_interpreter(
@@ -363,14 +364,14 @@ class _Plan:
         return _listed([str(interpreter) for interpreter in wanted], "or")
 
     def _too_old_system(self, group: TagGroup, offers: tuple[Offer, ...]) -> str:
-        least = ".".join(map(str, group.minimum_libc))
+        minimum = ".".join(map(str, group.minimum_libc))
         if group.platform.libc:
             have = max(offer.libc_version for offer in offers)
-            return f"needs {group.platform.libc} {least} or newer, this host has {'.'.join(map(str, have))}"
+            return f"needs {group.platform.libc} {minimum} or newer, this host has {'.'.join(map(str, have))}"
         versions = [tags.split_platform(tag.rpartition("-")[2])[3] for offer in offers for tag in offer.tags]
         have = max(versions, default=(0, 0))
         system = _SYSTEMS.get(group.platform.system, group.platform.system)
-        return f"needs {system} {least} or newer, this host has {'.'.join(map(str, have))}"
+        return f"needs {system} {minimum} or newer, this host has {'.'.join(map(str, have))}"
 
     @staticmethod
     def _with(reason: str, reasons: tuple[Unavailable, ...]) -> str:
@@ -378,19 +379,19 @@ class _Plan:
 
 
 def _outcome(reasons: tuple[Unavailable, ...]) -> Outcome:
-    """Say what it is that nothing can be had: the host's nature, or that it could not be found out."""
+    """Return ``ERROR`` if it could not be found out whether an interpreter exists, else ``SKIPPED``."""
     return Outcome.ERROR if any(reason.unchecked for reason in reasons) else Outcome.SKIPPED
 
 
-def _describe_platform(asked: Platform, host: Platform) -> str:
-    """Say what of a platform the host is not: ``macOS``, ``aarch64``, ``musl libc``."""
-    if asked.system != host.system:
-        return _SYSTEMS.get(asked.system, f"a platform {asked.system}_{asked.architecture}")
+def _describe_platform(requested: Platform, host: Platform) -> str:
+    """Name the part of a platform in which it differs from the host: ``macOS``, ``aarch64``, ``musl libc``."""
+    if requested.system != host.system:
+        return _SYSTEMS.get(requested.system, f"a platform {requested.system}_{requested.architecture}")
     parts = []
-    if asked.architecture != host.architecture:
-        parts.append(asked.architecture)
-    if asked.libc != host.libc:
-        parts.append("musl libc" if asked.libc == "musl" else asked.libc)
+    if requested.architecture != host.architecture:
+        parts.append(requested.architecture)
+    if requested.libc != host.libc:
+        parts.append("musl libc" if requested.libc == "musl" else requested.libc)
     return " with ".join(parts) or "an interpreter, but none was found"
 
 
@@ -405,8 +406,8 @@ def _listed(words: Sequence[str], last: str) -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def _labelled(runtimes: Sequence[Runtime]) -> list[Runtime]:
-    """Give labels to runtimes of one name: the whole version, and a number where that is not enough."""
+def _labeled(runtimes: Sequence[Runtime]) -> list[Runtime]:
+    """Label runtimes that have the same name: with the full version, and a number if that is not enough."""
     result: list[Runtime] = []
     for runtime in runtimes:
         same = [other for other in runtimes if other.name == runtime.name]

@@ -55,7 +55,7 @@ def write_requirements(
 
 
 class _Own:
-    """Knows the lines by which requirements name the wheel's own project: by a URL, or as a folder."""
+    """Recognizes lines by which requirements name the wheel's own project: by a URL, or as a directory."""
 
     def __init__(self, wheel: Wheel, project: Path | None) -> None:
         self.wheel = wheel
@@ -64,7 +64,7 @@ class _Own:
     def replace(self, line: str) -> str | None:
         """Give the line to write instead, or ``None`` where *line* is not about the project or may stay.
 
-        ``pkg[test]>=1`` stays: with the wheel as a requirement beside it, uv takes the wheel.
+        ``pkg[test]>=1`` stays: the wheel is a requirement too, so uv takes the wheel.
         """
         text = re.sub(r"(^|\s)#.*$", "", line).strip()
         text = re.sub(r"^(-e|--editable)[\s=]*", "", text)
@@ -82,13 +82,13 @@ class _Own:
         return requirement_for(self.wheel, requirement.extras) + marker
 
     def _is_project(self, text: str) -> bool:
-        folder = Path(text.removeprefix("file://").removeprefix("file:"))
+        directory = Path(text.removeprefix("file://").removeprefix("file:"))
         try:
-            if not (folder / "pyproject.toml").is_file():
+            if not (directory / "pyproject.toml").is_file():
                 return False
-            if self.project is not None and folder.samefile(self.project):
+            if self.project is not None and directory.samefile(self.project):
                 return True
-            table: Mapping[str, object] = tomllib.loads((folder / "pyproject.toml").read_text("utf-8")).get(
+            table: Mapping[str, object] = tomllib.loads((directory / "pyproject.toml").read_text("utf-8")).get(
                 "project", {}
             )
         except (OSError, ValueError):
@@ -103,13 +103,13 @@ def _rewritten(path: Path, own: _Own, scratch: Path, above: tuple[Path, ...]) ->
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        return path  # uv says what is wrong with it
+        return path  # uv reports the problem
     changed = False
     lines = []
     for line in _logical_lines(text):
         new = line
         if match := re.match(r"\s*(-r|--requirements?|-c|--constraints?)[\s=]*(\S+)", line):
-            # Files are named relative to the file that names them, local projects relative to the current folder.
+            # Files are named relative to the file that names them, local projects relative to the working directory.
             inner = (path.parent / match[2]) if "://" not in match[2] else None
             if inner is not None:
                 target = (

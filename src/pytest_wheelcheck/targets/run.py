@@ -28,8 +28,9 @@ class TargetRun:
 
     :param target: where.
     :param prepared: what :func:`prepare` made.
-    :param folder: the target's own folder.
-    :param token: a word that keeps the files of several such runs in one folder apart.
+    :param directory: the target's own.
+    :param session: of the target.
+    :param token: distinguishes the files of several such runs in one directory.
 
     Attribute ``left_running``: number and command lines of processes that its tests left running, one text a worker.
     """
@@ -64,7 +65,7 @@ class TargetRun:
     # -- collection ---------------------------------------------------------------------------------------------------
 
     def collect(self) -> Collected:
-        """Start the worker and collect. A module that ends the interpreter is told, and the rest is collected."""
+        """Start the worker and collect. A module that ends the interpreter is reported, and the rest is collected."""
         crashes: list[tuple[str, str]] = []
         messages: list[FromWorker] = []
         while True:
@@ -385,9 +386,9 @@ def _without_first_line(text: str) -> str:
     return text.partition("\n")[2]
 
 
-def _usage_text(said: str, status: int) -> str:
-    text = said.strip()
-    return text or f"the target's pytest ended with exit status {status} and said nothing"
+def _usage_text(output: str, status: int) -> str:
+    text = output.strip()
+    return text or f"the target's pytest ended with exit status {status} without output"
 
 
 def _before(limit: float) -> float:
@@ -398,10 +399,10 @@ def _before(limit: float) -> float:
 def _hang(own: float, limit: float) -> str:
     if own:
         return (
-            f"Timeout: the test did not end within its own time-out of {own:g} s and was ended from outside\n"
-            "Cause: native code loops or waits while it holds the GIL, so no time-out inside the interpreter can act"
+            f"Timeout: the test did not end within its own timeout of {own:g} s and was ended from outside\n"
+            "Cause: native code loops or waits while it holds the GIL, so no timeout inside the interpreter can act"
         )
     return (
         f"Timeout: the test did not end within {limit:g} s (wheel_test_timeout) and was ended from outside\n"
-        "Fix: look at the stacks below; a test that may take longer needs @pytest.mark.timeout(seconds)"
+        "Fix: read the stacks below; a test that may take longer needs @pytest.mark.timeout(seconds)"
     )

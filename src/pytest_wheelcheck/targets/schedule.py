@@ -29,7 +29,7 @@ class SideBySide:
     """Runs the tests of several targets, one in flight in each of a number of targets.
 
     :param maxfail: failures after which no further test is started; 0 for any number.
-    :param on_summary: takes what a target's plugins say at the end; called from other threads.
+    :param on_summary: receives what a target's plugins print at the end; called from other threads.
     """
 
     def __init__(self, queues: Sequence[Queue], maxfail: int, on_summary: Callable[[TargetRun, str], None]) -> None:
@@ -53,7 +53,7 @@ class SideBySide:
                 futures = [pool.submit(self._work, one) for one in self._queues]
                 yield from self._as_they_come()
             except GeneratorExit:
-                # The caller has seen enough (--stepwise), or Ctrl-C came while it told outcomes.
+                # The caller has seen enough (--stepwise), or Ctrl-C came while it reported outcomes.
                 self._stop.set()
                 if not self._abandoned:
                     wait(futures, GRACE)

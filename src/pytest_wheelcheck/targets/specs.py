@@ -68,7 +68,7 @@ def parse_specs(texts: Iterable[str]) -> tuple[Spec, ...]:
     """
     parts: dict[str, Spec] = {}
     for text in texts:
-        for part in filter(None, (word.strip() for word in text.split(","))):
+        for part in filter(None, (part.strip() for part in text.split(","))):
             parts.setdefault(part, _parse_spec(part))
     return tuple(parts.values()) or (Spec(text="auto"),)
 
@@ -92,6 +92,6 @@ def _parse_spec(part: str) -> Spec:
         if part.startswith("~") or any(separator in part for separator in separators) or Path(part).exists():
             return Spec(text=part, path=Path(part).expanduser())
     raise UsageError(
-        f"--wheel-python {part}: no such interpreter can be meant",
+        f"--wheel-python {part}: not an interpreter",
         fix="give auto, all, versions such as 3.11,3.14t,pypy3.11, or the path of an interpreter",
     )
