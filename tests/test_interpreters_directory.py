@@ -22,6 +22,7 @@ from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters import apt, debian, directory, link_farm
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
@@ -288,7 +289,7 @@ def test_a_root_with_musl(
     (sysroot,) = directory.parse([f"aarch64={root}"])
     (one,) = sysroot.found
     assert (one.libc, one.libc_version, one.version[:2]) == ("musl", (1, 2), (3, 12))
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", "dist"]
+    pip = [*pinned.pip_command(), "download", "-q", "--no-deps", "--only-binary=:all:", "-d", "dist"]
     pip += ["--platform=musllinux_1_2_aarch64", "--python-version=3.12", "--abi=cp312", "--implementation=cp"]
     subprocess.run([*pip, "rpds-py"], check=True, cwd=pytester.path)
     more = "import rpds\ndef test_wheel():\n    assert rpds.HashTrieMap({'a': 1}).insert('b', 2)['b'] == 2\n"

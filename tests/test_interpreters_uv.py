@@ -1,4 +1,4 @@
-"""uv's managed interpreters, from a catalogue and archives that are made here of real interpreters; uv installs them."""
+"""uv's managed interpreters; uv installs them from a catalog and archives that are made here of real interpreters."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import archives
 import builders
+import catalogs
 import pytest
 
-from pytest_wheelcheck.backends import launcher
 from pytest_wheelcheck.backends.base import Runtime
+from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, debian, uv_builds
-from pytest_wheelcheck.interpreters.base import Request, ask
+from pytest_wheelcheck.interpreters import apt, uv_builds
+from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.published import provider as published
-from pytest_wheelcheck.interpreters.registry import providers
+from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 
@@ -39,7 +38,7 @@ GLIBC = Platform(system="linux", architecture="x86_64", libc="glibc")
 MUSL = Platform(system="linux", architecture="x86_64", libc="musl")
 ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
 
-#: An entry of a catalogue, whose file is never looked for.
+#: An entry of a catalog, whose file is never opened.
 ENTRY: dict[str, object] = {
     "name": "cpython",
     "arch": {"family": "x86_64", "variant": None},
@@ -56,40 +55,41 @@ ENTRY: dict[str, object] = {
 }
 
 
-def _none(_version: tuple[int, int], _free_threaded: bool) -> None:
-    return None
-
-
-def _installation(where: Platform, minor: int, folder: Path, *, free_threaded: bool = False) -> Path:
-    """Lay an interpreter out as uv's are: with everything but a C library."""
-    provider = published.PublishedProvider(HostProvider())
-    answer = provider.offers(Request(platform=where))
+def _installation(platform: Platform, minor: int, directory: Path, *, free_threaded: bool = False) -> Path:
+    """Copy an interpreter into the layout of uv's: with everything except a C library."""
+    catalog = catalogs.catalog_of(
+        lambda native_python: PublishedProvider(HostProvider(), native_python), host=platform.architecture != "x86_64"
+    )
+    answer = catalogs.ask(catalog, "published", Request(platform=platform))
     kinds = [(offer.version[1], offer.free_threaded) for offer in answer.offers]
     if (minor, free_threaded) not in kinds:
-        pytest.skip(f"not to be had here: {answer.reason}")
-    runtime = provider.get(answer.offers[kinds.index((minor, free_threaded))])
-    program = launcher.program_of(runtime.python) if runtime.launch else runtime.python
-    into = folder / "python"
+        pytest.skip(f"not available here: {answer.reason}")
+    installation = catalog.get(answer.offers[kinds.index((minor, free_threaded))]).installation
+    prefix = installation.program.parent.parent
+    into = directory / "python"
     for name in ("bin", "lib"):
-        shutil.copytree(program.parent.parent / name, into / name, symlinks=True)
-    if runtime.launch:
-        root = Path(runtime.launch[0][runtime.launch[0].index("-L") + 1])
-        shutil.copy2(next(root.glob("usr/lib/*/libz.so.1")), into / "lib/libz.so.1")
+        shutil.copytree(prefix / name, into / name, symlinks=True)
+    if installation.root:
+        shutil.copy2(next(installation.root.glob("usr/lib/*/libz.so.1")), into / "lib/libz.so.1")
     for file in into.glob("lib/python3*/_sysconfigdata*.py"):
-        text = file.read_text(encoding="utf-8").replace(str(program.parent.parent), "/install")
-        # uv looks for this line; earlier versions of the provider did not write it.
+        text = file.read_text(encoding="utf-8").replace(str(prefix), "/install")
+        # uv searches for this line; earlier versions of the provider did not write it.
         head = "# system configuration generated and used by the sysconfig module\n"
         file.write_text(head + text.removeprefix(head), encoding="utf-8")
     return into
 
 
-def _get(provider: uv_builds.UvProvider, where: Platform) -> Runtime:
-    answer = provider.offers(Request(platform=where))
+def _catalog(*, offline: bool = False) -> Catalog:
+    return catalogs.catalog_of(lambda native_python: uv_builds.UvProvider(native_python, offline=offline), host=False)
+
+
+def _get(catalog: Catalog, platform: Platform) -> Runtime:
+    answer = catalogs.ask(catalog, "uv", Request(platform=platform))
     assert answer.offers, answer.reason
-    return provider.get(answer.offers[0])
+    return catalog.get(answer.offers[0])
 
 
-def test_the_catalogue_that_uv_carries() -> None:
+def test_the_catalog_of_uv() -> None:
     found = uv_builds.catalogue()
     kinds = {(each.version[:2], each.free_threaded, each.system, each.architecture, each.libc) for each in found}
     assert len(kinds) == len(found)
@@ -101,7 +101,7 @@ def test_the_catalogue_that_uv_carries() -> None:
     assert min(each.version for each in found) >= (3, 9)
 
 
-def test_of_a_catalogue_the_newest_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_newest_release_of_a_catalog(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     entries = {
         "cpython-3.12.9-linux-x86_64-gnu": ENTRY,
         "cpython-3.12.10-linux-x86_64-gnu": {**ENTRY, "patch": 10},
@@ -116,54 +116,60 @@ def test_of_a_catalogue_the_newest_release(monkeypatch: pytest.MonkeyPatch, tmp_
     ]
 
 
-def test_downloads_out_of_reach_are_told_at_once_and_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unreachable_downloads_are_reported_quickly_and_tried_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        # Connections are taken by the system and never answered.
+        # The system accepts connections, and nothing answers.
         url = f"http://127.0.0.1:{server.getsockname()[1]}/python.tar.gz"
-        catalogue = archives.write_catalogue(
+        url_of_catalog = archives.write_catalogue(
             tmp_path / "catalogue.json", {"cpython-3.12.9-linux-x86_64-gnu": {**ENTRY, "url": url}}
         )
-        monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue)
-        provider = uv_builds.UvProvider(_none)
+        monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", url_of_catalog)
+        provider = uv_builds.UvProvider(catalogs.no_python)
         assert provider.costly(Request(platform=GLIBC))
         start = time.monotonic()
         answer = provider.offers(Request(platform=GLIBC))
         first = time.monotonic() - start
         assert answer.offers == ()
         assert "UV_PYTHON_INSTALL_MIRROR" in answer.reason
-        # It is a fault, where it keeps something from being tested.
-        for minor, fault in ((12, True), (11, False)):
-            wanted = frozenset({("cpython", (3, minor), False)})
-            assert provider.offers(Request(platform=GLIBC, wanted=wanted)).fault is fault
+        # It is an error only if the downloads have something that is wanted.
+        for minor, unchecked in ((12, True), (11, False)):
+            unavailable = provider.offers(
+                Request(platform=GLIBC, wanted=frozenset({("cpython", (3, minor), False)}))
+            ).unavailable
+            assert unavailable is not None
+            assert unavailable.unchecked is unchecked
         assert 4.0 < first < 15.0
         start = time.monotonic()
-        assert uv_builds.UvProvider(_none).offers(Request(platform=GLIBC)) == answer
+        assert uv_builds.UvProvider(catalogs.no_python).offers(Request(platform=GLIBC)) == answer
         assert time.monotonic() - start < 3.0
     assert uv_builds.windows((3, 12), "amd64") is None
 
 
 @pytest.mark.network
-def test_a_native_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_native_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     installation = _installation(GLIBC, 14, tmp_path, free_threaded=True)
     key = "cpython-3.14.9+freethreaded-linux-x86_64-gnu"
     entry = archives.make_download(tmp_path, installation, key=key, arch="x86_64", libc="gnu", threading="freethreaded")
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    runtime = _get(uv_builds.UvProvider(_none), GLIBC)
-    assert (runtime.provider, runtime.free_threaded, runtime.version[:2]) == ("uv", True, (3, 14))
+    runtime = _get(_catalog(), GLIBC)
+    made = runtime.installation
+    assert (made.provider, made.free_threaded, made.version[:2]) == ("uv", True, (3, 14))
     code = "import sys, sysconfig, ssl; print(sys.prefix, sysconfig.get_config_var('prefix'))"
-    told = subprocess.run([runtime.python, "-I", "-c", code], capture_output=True, text=True, check=True)
+    completed = subprocess.run([runtime.python, "-I", "-c", code], capture_output=True, text=True, check=True)
     final = str(cache.path(next((tmp_path / "cache/runtimes").iterdir()).name.join(("runtimes/", ""))) / "python")
-    assert told.stdout.split() == [final, final]
-    # What is in the cache is enough, and stays the choice when the catalogue has something newer.
-    assert _get(uv_builds.UvProvider(_none, offline=True), GLIBC).python == runtime.python
+    assert completed.stdout.split() == [final, final]
+    # The cached interpreter is enough, also when the catalog has a newer one.
+    assert _get(_catalog(offline=True), GLIBC).python == runtime.python
     newer = {key.replace("3.14.9", "3.14.10"): {**entry, "patch": 10}}
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "two.json", newer))
-    assert _get(uv_builds.UvProvider(_none), GLIBC).python == runtime.python
+    assert _get(_catalog(), GLIBC).python == runtime.python
 
 
 @pytest.mark.network
@@ -172,11 +178,10 @@ def test_a_download_that_was_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     key = "cpython-3.12.9-linux-x86_64-gnu"
     entry = archives.make_download(tmp_path, tmp_path / "python", key=key, arch="x86_64", libc="gnu")
     entry["sha256"] = "0" * 64
-    catalogue = archives.write_catalogue(tmp_path / "one.json", {key: entry})
-    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue)
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     with pytest.raises(RuntimeUnavailableError, match="uv could not install") as caught:
-        _get(uv_builds.UvProvider(_none), GLIBC)
+        _get(_catalog(), GLIBC)
     assert "0" * 64 in caught.value.details
     assert list((tmp_path / "cache/runtimes").iterdir()) == []
 
@@ -184,11 +189,11 @@ def test_a_download_that_was_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 @pytest.mark.network
 @pytest.mark.parametrize(("architecture", "arch", "word"), [("amd64", "x86_64", "x86_64"), ("x86", "i686", "x86")])
 def test_for_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, architecture: str, arch: str, word: str) -> None:
-    folder = tmp_path / "python"
-    (folder / "Lib").mkdir(parents=True)
-    (folder / "python.exe").write_bytes(b"MZ")
+    directory = tmp_path / "python"
+    (directory / "Lib").mkdir(parents=True)
+    (directory / "python.exe").write_bytes(b"MZ")
     key = f"cpython-3.12.9-windows-{word}-none"
-    entry = archives.make_download(tmp_path, folder, key=key, arch=arch, libc="none", system="windows")
+    entry = archives.make_download(tmp_path, directory, key=key, arch=arch, libc="none", system="windows")
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     assert uv_builds.windows((3, 12), architecture, offline=True) is None
@@ -221,12 +226,12 @@ def test_processes():
 def test_environment_inside(tmp_path):
     inner = tmp_path / "inner"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", inner], check=True)
-    told = subprocess.run([inner / "bin/python", "-c", "import ssl, sqlite3, sys; print(sys.prefix)"],
-                          capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == str(inner)
+    completed = subprocess.run([inner / "bin/python", "-c", "import ssl, sqlite3, sys; print(sys.prefix)"],
+                               capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == str(inner)
 """
 
-#: Loaded by the run's pytest: the folder where apt's sources are looked for. The target's loads it, too.
+#: Loaded by the run's pytest: the directory of apt's sources. The target's pytest loads it, too.
 UBUNTU = """
 import contextlib, pathlib
 with contextlib.suppress(ImportError):
@@ -237,7 +242,7 @@ with contextlib.suppress(ImportError):
 
 @emulates
 @pytest.mark.network
-def test_a_host_whose_archive_has_its_own_architecture_alone(
+def test_a_host_whose_archive_has_only_its_own_architecture(
     pytester: pytest.Pytester,
     run_wheels: Callable[..., pytest.RunResult],
     monkeypatch: pytest.MonkeyPatch,
@@ -262,26 +267,35 @@ def test_a_host_whose_archive_has_its_own_architecture_alone(
     monkeypatch.setattr(apt, "SOURCES", sources)
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "none.json", {}))
 
-    # Without uv's: each provider says in a second why it has nothing.
+    # Without uv's: each provider reports within seconds why it has nothing.
     start = time.monotonic()
-    offers, reasons = ask(providers(), Request(platform=ARM))
+    offers, unavailable = make_catalog().ask(Request(platform=ARM))
     assert time.monotonic() - start < 20
     assert offers == ()
-    told = dict(reason.split(": ", 1) for reason in reasons)
-    assert "does not carry the architecture arm64" in told["debian"]
-    assert "no C library for arm64" in told["published"]
+    reasons = dict(each.reason.split(": ", 1) for each in unavailable)
+    assert "does not carry the architecture arm64" in reasons["debian"]
+    assert "no C library for arm64" in reasons["published"]
 
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
-    (offer,) = ask(providers(), Request(platform=ARM))[0]
-    assert (offer.provider, offer.version, offer.emulated) == ("uv", (3, 12, 15), True)
+    catalog = make_catalog()
+    (offer,) = catalog.ask(Request(platform=ARM))[0]
+    assert (offer.provider, offer.version, catalog.backend(offer).emulated) == ("uv", (3, 12, 15), True)
     builders.build_wheel(
         pytester.path / "dist", "tool", files={"tool/__init__.py": ""}, tags=["py3-none-manylinux_2_17_aarch64"]
     )
     (pytester.path / "ubuntu_like.py").write_text(UBUNTU.format(sources=str(sources)), encoding="utf-8")
     (pytester.path / "test_tool.py").write_text(TESTS, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(pytester.path))
-    words = ("-p", "ubuntu_like", "-v", "--wheel=dist", "--wheel-python=3.12", "--wheel-select=WHL101", "test_tool.py")
-    result = run_wheels(*words, timeout=600)
+    arguments = (
+        "-p",
+        "ubuntu_like",
+        "-v",
+        "--wheel=dist",
+        "--wheel-python=3.12",
+        "--wheel-select=WHL101",
+        "test_tool.py",
+    )
+    result = run_wheels(*arguments, timeout=600)
     result.assert_outcomes(passed=TESTS.count("def test_") + 3)
     result.stdout.fnmatch_lines(["*::cp312-linux-aarch64::test_tool.py::test_processes PASSED*"])
     (root,) = (own / "roots").iterdir()
@@ -292,10 +306,10 @@ def test_a_host_whose_archive_has_its_own_architecture_alone(
 
 @emulates
 @pytest.mark.network
-def test_a_native_one_with_musl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_native_interpreter_with_musl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     installation = _installation(MUSL, 12, tmp_path)
     program = installation / "bin/python3.12"
-    # It names a loader by our path; uv's names the usual one, which this host lacks just so.
+    # It names a loader by our path; uv's names the usual one, which this host lacks as well.
     key = "cpython-3.12.15-linux-x86_64-musl"
     for file in installation.glob("lib/*.so*"):
         if file.name.startswith(("ld-musl", "libc.musl")):
@@ -307,10 +321,11 @@ def test_a_native_one_with_musl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     own.mkdir()
     (own / "roots").symlink_to(cache.root() / "roots")
     monkeypatch.setenv(cache.VARIABLE, str(own))
-    runtime = _get(uv_builds.UvProvider(lambda version, _: debian.of_host(HostProvider(), version)), MUSL)
-    assert (runtime.libc, runtime.libc_version, runtime.emulated) == ("musl", (1, 2), False)
+    runtime = _get(catalogs.catalog_of(uv_builds.UvProvider), MUSL)
+    made = runtime.installation
+    assert (made.platform.libc, made.libc_version, runtime.backend.emulated) == ("musl", (1, 2), False)
     code = "import ssl, sys; print(sys.executable, 'musllinux_1_2_x86_64' in open('/proc/self/maps').read() or 'musl')"
-    told = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.split() == [str(runtime.python), "musl"]
+    completed = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.split() == [str(runtime.python), "musl"]
     assert json.loads((next((own / "runtimes").iterdir()) / "facts.json").read_text())["libc"] == "musl"
-    assert replace(runtime, how="").platform == "musllinux-x86_64"
+    assert runtime.platform.name == "musllinux-x86_64"
