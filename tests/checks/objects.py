@@ -18,7 +18,8 @@ ELF_MACHINES = {
     "s390x": (22, 64, ">"),
     "riscv64": (243, 64, "<"),
 }
-MACHO_MACHINES = {"x86_64": 0x01000007, "arm64": 0x0100000C, "i386": 7}
+#: cputype and cpusubtype (all models of the processor).
+MACHO_MACHINES = {"x86_64": (0x01000007, 3), "arm64": (0x0100000C, 0), "i386": (7, 3)}
 PE_MACHINES = {"amd64": 0x8664, "x86": 0x14C, "arm64": 0xAA64}
 
 
@@ -209,7 +210,7 @@ def make_macho(
     size = (32 if wide else 28) + sum(map(len, commands)) + 24
     commands.append(struct.pack("<6I", 2, 24, size, len(exports) + len(anywhere), size + len(symbols), len(strings)))
     header = struct.pack(
-        "<7I", 0xFEEDFACF if wide else 0xFEEDFACE, MACHO_MACHINES[machine], 0, kind, len(commands), size, 0x85
+        "<7I", 0xFEEDFACF if wide else 0xFEEDFACE, *MACHO_MACHINES[machine], kind, len(commands), size, 0x85
     )
     header += struct.pack("<I", 0) if wide else b""
     header = header[:20] + struct.pack("<I", sum(map(len, commands))) + header[24:]
@@ -222,7 +223,7 @@ def make_fat(slices: dict[str, bytes]) -> bytes:
     place = 4096
     body = b""
     for machine, data in slices.items():
-        head += struct.pack(">5I", MACHO_MACHINES[machine], 0, place + len(body), len(data), 3)
+        head += struct.pack(">5I", *MACHO_MACHINES[machine], place + len(body), len(data), 3)
         body += data + b"\0" * (-len(data) % 16)
     return head.ljust(place, b"\0") + body
 

@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from packaging.metadata import RawMetadata, parse_email
 
+from pytest_wheelcheck.checks.delocation import DelocatedFile
 from pytest_wheelcheck.checks.parser_client import (
     analyze_policies,
+    analyze_with_delocate,
+    can_run_delocate,
     may_be_native,
     read_binaries,
     render_description,
@@ -71,15 +74,23 @@ class Contents:
         is checked.
     :param release: all wheels of the same invocation, including this one.
     :param max_size: maximum size of the file in bytes, above which a check warns.
+    :param use_delocate: whether delocate resolves the dependencies of Mach-O files; ``None`` for hosts that can run it.
     """
 
     def __init__(
-        self, path: Path, wheel: Wheel | None = None, release: Sequence[Wheel] = (), *, max_size: int = MAX_SIZE
+        self,
+        path: Path,
+        wheel: Wheel | None = None,
+        release: Sequence[Wheel] = (),
+        *,
+        max_size: int = MAX_SIZE,
+        use_delocate: bool | None = None,
     ) -> None:
         self.path = path
         self._wheel = wheel
         self.release = tuple(release)
         self.max_size = max_size
+        self._use_delocate = use_delocate
         self._parsers_started = False
 
     @property
@@ -224,6 +235,8 @@ class Contents:
         _ = self._binaries
         if any(libc_and_architecture(platform) for platform in self.wheel.platforms):
             _ = self._policy_analyses
+        if "macos" in self.systems:
+            _ = self._delocated
         with contextlib.suppress(WheelError):  # the check that reads METADATA reports it
             if self.has_rst_description:
                 _ = self._rendering_error
@@ -267,6 +280,22 @@ class Contents:
     @functools.cached_property
     def _policy_analyses(self) -> Future[tuple[PolicyAnalysis, ...]]:
         return _start_thread(analyze_policies, self.path, self.wheel)
+
+    @property
+    def delocated(self) -> Mapping[str, DelocatedFile]:
+        """Delocate's analysis of Mach-O files, by their names; empty if this host cannot run delocate.
+
+        :raises WheelcheckError: delocate raised, died or exceeded its deadline.
+        """
+        return self._delocated.result()
+
+    @functools.cached_property
+    def _delocated(self) -> Future[Mapping[str, DelocatedFile]]:
+        def analyze() -> Mapping[str, DelocatedFile]:
+            is_used = can_run_delocate() if self._use_delocate is None else self._use_delocate
+            return analyze_with_delocate(self.path) if is_used else {}
+
+        return _start_thread(analyze)
 
     @property
     def rendering_error(self) -> str:

@@ -1,4 +1,4 @@
-"""WHL4xx: macOS tags, checked from the load commands on any host.
+"""WHL4xx: macOS tags, checked from the load commands on any host, and with delocate on macOS.
 
 The rules are those of delocate (``delocating.py``) and of Apple's loader (``dyld(1)``, "Mach-O Programming Topics").
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.wheels.binary import Binary
@@ -46,32 +46,45 @@ def minimum_version(contents: Contents) -> Iterator[str]:
     """Find slices that need a newer macOS than the tag promises."""
     for platform, tag_version, architecture in _macos_tags(contents):
         for binary in contents.readable_binaries("Mach-O"):
-            promised = max(tag_version, _FIRST_ARM64) if binary.machine == "arm64" else tag_version
-            if not binary.minimum_os or binary.machine not in _SLICES.get(architecture, {binary.machine}):
+            minimum = _minimum_os(contents, binary)
+            if not minimum or binary.machine not in _SLICES.get(architecture, {binary.machine}):
                 continue
-            needed = _parse_version(binary.minimum_os)
+            needed = _parse_version(minimum)
+            promised = max(tag_version, _FIRST_ARM64) if binary.machine == "arm64" else tag_version
             # Since macOS 11, the minor version in a tag is always 0 (packaging.tags), so no other can be promised.
             if needed > promised and not needed[0] == promised[0] >= 11:
-                yield f"{binary.path} ({binary.machine}) needs macOS {binary.minimum_os}, but the tag is {platform}"
+                yield f"{binary.path} ({binary.machine}) needs macOS {minimum}, but the tag is {platform}"
+
+
+def _minimum_os(contents: Contents, binary: Binary) -> str:
+    file = contents.delocated.get(binary.path)
+    return binary.minimum_os if file is None else file.minimum_versions.get(binary.machine, binary.minimum_os)
 
 
 def slices(contents: Contents) -> Iterator[str]:
     """Find files without a slice that the tag promises."""
-    slices_by_path: dict[str, set[str]] = {}
+    architectures: dict[str, set[str]] = {}
     for binary in contents.readable_binaries("Mach-O"):
         if binary.kind != "other":
-            slices_by_path.setdefault(binary.path, set()).add(binary.machine)
+            architectures.setdefault(binary.path, set()).add(binary.machine)
+    for path in architectures.keys() & contents.delocated.keys():
+        # Empty if lipo failed.
+        architectures[path] = set(contents.delocated[path].architectures) or architectures[path]
     for platform, _, architecture in _macos_tags(contents):
-        for path, machines in slices_by_path.items():
-            if missing := _SLICES.get(architecture, {architecture}) - machines:
-                present, absent = ", ".join(sorted(machines)), ", ".join(sorted(missing))
-                yield f"{path} is only for {present}, but {platform} also promises {absent}"
+        for path, present in architectures.items():
+            if missing := _SLICES.get(architecture, {architecture}) - present:
+                yield f"{path} is only for {_join(present)}, but {platform} also promises {_join(missing)}"
+
+
+def _join(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def dependencies(contents: Contents) -> Iterator[str]:
     """Find libraries that are neither part of macOS nor in the wheel."""
     # Relative paths are resolved as the files are installed.
     installed = set(contents.installed)
+    file_names = {posixpath.basename(path) for path in installed}
     for binary in contents.readable_binaries("Mach-O"):
         path = contents.installed_paths.get(binary.path)
         if binary.kind == "other" or path is None:
@@ -79,7 +92,18 @@ def dependencies(contents: Contents) -> Iterator[str]:
         for library in binary.needed:
             if library in binary.weak or library == binary.name or library.startswith(_SYSTEM_DIRECTORIES):
                 continue
-            if reason := _unresolved(binary, library, posixpath.dirname(path), installed):
+            file = contents.delocated.get(binary.path)
+            if file is not None and library not in file.unresolved:
+                continue
+            if file is not None and (location := file.unresolved[library]):
+                reason = f"which is outside of the wheel ({location})"
+            else:
+                # delocate does not find libraries that are only in the shared cache of macOS, so its failure to find one
+                # does not count.
+                reason = _unresolved(binary, library, posixpath.dirname(path), installed)
+            # The loader also tries the search paths of the file that loaded this one, which may be anywhere in the wheel.
+            is_possible = library.startswith("@rpath/") and posixpath.basename(library) in file_names
+            if reason and not is_possible:
                 yield f"{binary.path} ({binary.machine}) needs {library}, {reason}"
 
 
@@ -91,7 +115,7 @@ def _unresolved(binary: Binary, library: str, directory: str, installed: set[str
     :param installed: all paths below site-packages.
     """
     if library.startswith("@loader_path"):
-        path = posixpath.normpath(directory + library.removeprefix("@loader_path"))
+        path = posixpath.normpath(posixpath.join(directory, library.removeprefix("@loader_path").lstrip("/")))
         return "" if path in installed else "which is not in the wheel"
     if library.startswith("@executable_path"):
         return "" if binary.kind == "executable" else "whose location depends on the interpreter"
@@ -102,9 +126,6 @@ def _unresolved(binary: Binary, library: str, directory: str, installed: set[str
         base = search_path.replace("@loader_path", directory or ".", 1)
         if base.startswith(_SYSTEM_DIRECTORIES) or posixpath.normpath(posixpath.join(base, rest)) in installed:
             return ""
-    # The loader also tries the search paths of the file that loaded this one, which may be anywhere in the wheel.
-    if posixpath.basename(rest) in {posixpath.basename(path) for path in installed}:
-        return ""
     return f"which no search path leads to (search paths: {', '.join(binary.search_paths) or 'none'})"
 
 

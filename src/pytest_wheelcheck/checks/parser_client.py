@@ -11,11 +11,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from pytest_wheelcheck.checks.delocation import DelocatedFile
 from pytest_wheelcheck.checks.policies import Policy, PolicyAnalysis, libc_and_architecture
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError
 from pytest_wheelcheck.model import Wheel
@@ -68,6 +70,34 @@ def analyze_policies(path: Path, wheel: Wheel) -> tuple[PolicyAnalysis, ...]:
     parts = filter(None, map(libc_and_architecture, wheel.platforms))
     arguments = [f"{libc}:{architecture}" for libc, architecture in dict.fromkeys(parts)]
     return tuple(_policy_analysis(item) for item in _run_parser("policies", path, *arguments))
+
+
+def can_run_delocate() -> bool:
+    """Whether this host has the tools that delocate runs: otool and lipo, from Xcode's command line tools."""
+    if sys.platform != "darwin":
+        return False
+    otool, lipo = shutil.which("otool"), shutil.which("lipo")
+    if otool is None or lipo is None:
+        return False
+    # Without the command line tools, /usr/bin/otool is a stub that asks the user to install them.
+    is_stub = Path(otool).parent == Path("/usr/bin")
+    return not is_stub or process.run(["xcode-select", "--print-path"], check=False).returncode == 0
+
+
+def analyze_with_delocate(path: Path) -> dict[str, DelocatedFile]:
+    """Run delocate on the Mach-O files of a wheel in a parser process.
+
+    :returns: one value for each Mach-O file that delocate can read, by its name in the container.
+    :raises ProcessError: delocate raised, died, or exceeded its deadline.
+    """
+    return {
+        name: DelocatedFile(
+            architectures=frozenset(item["architectures"]),
+            minimum_versions=item["minimum_versions"],
+            unresolved=item["unresolved"],
+        )
+        for name, item in _run_parser("delocate", path)
+    }
 
 
 def render_description(path: Path) -> str:

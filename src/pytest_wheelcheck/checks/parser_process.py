@@ -1,6 +1,7 @@
 """The program that :mod:`~pytest_wheelcheck.checks.parser_client` runs: the parsers of other projects.
 
 ``python -m pytest_wheelcheck.checks.parser_process binaries WHEEL ANSWER``
+``python -m pytest_wheelcheck.checks.parser_process delocate WHEEL ANSWER``
 ``python -m pytest_wheelcheck.checks.parser_process rendering WHEEL ANSWER``
 ``python -m pytest_wheelcheck.checks.parser_process policies WHEEL ANSWER LIBC:ARCHITECTURE…``
 """
@@ -11,6 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,8 +22,9 @@ from pytest_wheelcheck.checks.parser_client import NOT_INSTALLED, may_be_native
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.wheels.binary import Binary, exports, format_of, glibc_symbols, read
 from pytest_wheelcheck.wheels.container import Container, Member
-from pytest_wheelcheck.wheels.dist_info import read_metadata
+from pytest_wheelcheck.wheels.dist_info import find_dist_info, read_metadata
 from pytest_wheelcheck.wheels.inspection import inspect
+from pytest_wheelcheck.wheels.reader import installed_files
 
 #: Bytes of memory that the parsers may use for any wheel, and for each unpacked byte of it in addition.
 MEMORY, MEMORY_PER_BYTE = 2 << 30, 3
@@ -46,6 +49,8 @@ def run_task(task: str, wheel: str, answer_file: str, *arguments: str) -> int:
         digests: dict[str, str] = {}
         binaries = drop_resolved_symbols(container, list(find_binaries(container, digests)))
         answer: list[Any] = [[dataclasses.asdict(binary) for binary in binaries], digests]
+    elif task == "delocate":
+        answer = list(_analyze_with_delocate(container, Path.cwd().resolve()))
     elif task == "rendering":
         answer = [_render_description(container)]
     else:
@@ -129,6 +134,54 @@ def _read_binary(container: Container, member: Member, file_format: str, digests
     except Exception as error:  # noqa: BLE001 - the libraries raise anything on malformed files; it becomes a finding
         reason = f"{type(error).__name__}: {error}"
     return (Binary(path=member.name, format=file_format, error=" ".join(reason.split())[:500] or "unreadable"),)
+
+
+def _analyze_with_delocate(container: Container, directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Unpack all Mach-O files as they are installed, and run delocate on each.
+
+    :param directory: an empty directory, absolute and without links.
+    """
+    for variable in [name for name in os.environ if name.startswith("DYLD_")]:
+        del os.environ[variable]  # delocate would search these directories of this host
+    dist_info = find_dist_info(container, shown=container.path.name)
+    installed = installed_files(container, dist_info.removesuffix(".dist-info") + ".data")
+    paths = {member.name: Path("site-packages", path) for path, member in installed.items()}
+    unpacked: dict[str, Path] = {}
+    for binary in find_binaries(container, {}):
+        if binary.format == "Mach-O" and not binary.error and binary.path not in unpacked:
+            path = directory / paths.get(binary.path, Path("other", binary.path))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            member = container.find(binary.path)
+            path.write_bytes(container.read(member, limit=_MAX_BINARY) if member else b"")
+            unpacked[binary.path] = path
+    for name, path in unpacked.items():
+        if (answer := _delocated_file(path, directory)) is not None:
+            yield name, answer
+
+
+def _delocated_file(path: Path, root: Path) -> dict[str, Any] | None:
+    from delocate import delocating
+    from delocate.libsana import get_dependencies
+    from delocate.tools import get_archs
+
+    # delocate has no public function for minimum versions. If this one disappears, our reader's values are used.
+    read_versions = getattr(delocating, "_get_macos_min_version", lambda _: ())
+    unresolved = {}
+    try:
+        for dependency, install_name in get_dependencies(path, executable_path=path.parent):
+            is_resolved = dependency is not None and (
+                not delocating.filter_system_libs(dependency) or Path(dependency).is_relative_to(root)
+            )
+            if not is_resolved:
+                unresolved[install_name] = dependency or ""
+        return {
+            "architectures": sorted(get_archs(os.fspath(path))),
+            "minimum_versions": {machine.lower(): str(version) for machine, version in read_versions(path)},
+            "unresolved": unresolved,
+        }
+    except Exception as error:  # noqa: BLE001 - otool refuses some files that our reader reads; then its values are used
+        sys.stderr.write(f"delocate cannot read {path}: {error}\n")
+        return None
 
 
 def _analyze_policies(wheel: Path, libc: str, architecture: str) -> dict[str, Any]:
