@@ -6,7 +6,7 @@ import base64
 import contextlib
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -528,6 +528,15 @@ def test_init_functions_of_packages_and_of_the_newer_protocol(tmp_path: Path) ->
         f"pkg/new{LINUX_SUFFIX}": make_elf(exports=("PyModExport_new",)),
     }
     assert messages(linux(tmp_path / "dist", files), tmp_path, "WHL604") == []
+
+
+@pytest.mark.parametrize("make", [make_elf, make_macho])
+def test_init_functions_of_cffi_modules_for_pypy(tmp_path: Path, make: Callable[..., bytes]) -> None:
+    system = "x86_64-linux-gnu" if make is make_elf else "darwin"
+    platform = "manylinux_2_17_x86_64" if make is make_elf else "macosx_11_0_arm64"
+    module = make(exports=("_cffi_pypyinit__native",))
+    path = native(tmp_path / "dist", module, f".pypy311-pp73-{system}.so", f"pp311-pypy311_pp73-{platform}")
+    assert messages(path, tmp_path, "WHL604") == []
 
 
 # Metadata -------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from importlib import resources
 INIT_PREFIXES = ("PyInit_", "PyInitU_", "PyModExport_", "_cffi_pypyinit_")
 #: Prefixes of the interpreter's own symbols.
 PYTHON_PREFIXES = ("Py", "_Py")
+#: Symbols of the interpreter and of its modules.
+PYTHON_OR_INIT = (*PYTHON_PREFIXES, *INIT_PREFIXES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
-from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_PREFIXES, Binary
+from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_OR_INIT, PYTHON_PREFIXES, Binary
 
 #: e_machine and class (bits) to the name in platform tags.
 _MACHINES = {
@@ -29,8 +29,6 @@ _MACHINES = {
 #: Machines on which glibc takes a missing PT_GNU_STACK as a request (``sysdeps/*/stackinfo.h``,
 #: DEFAULT_STACK_PERMS).
 _EXECUTABLE_STACK_BY_DEFAULT = frozenset({"x86_64", "i686", "armv7l", "s390x", "ppc64le"})
-#: Symbols of the interpreter and of its modules.
-_PYTHON_OR_INIT = (*PYTHON_PREFIXES, *INIT_PREFIXES)
 #: Maximum number of entries in a dynamic section. Most have about 40, those of large projects 300.
 _MAX_TAGS = 10_000
 #: Maximum number of bytes in the name of a symbol, library or version.
@@ -56,7 +54,7 @@ def read_elf(path: str, data: bytes) -> Binary:
     alignments = [segment["p_align"] for segment in segments if segment["p_type"] == "PT_LOAD"]
     machine = _machine(elf)
     symbols = set(_symbols(elf, tags, data))
-    python = sorted((name, defined) for name, defined in symbols if name.startswith(_PYTHON_OR_INIT))
+    python = sorted((name, defined) for name, defined in symbols if name.startswith(PYTHON_OR_INIT))
     return Binary(
         path=path,
         format="ELF",
@@ -68,7 +66,7 @@ def read_elf(path: str, data: bytes) -> Binary:
         versions=tuple(_needed_versions(elf, tags, data)),
         init_functions=tuple(name for name, defined in python if defined and name.startswith(INIT_PREFIXES)),
         python_symbols=tuple(name for name, defined in python if not defined and name.startswith(PYTHON_PREFIXES)),
-        undefined=tuple(sorted(name for name, _ in symbols if not name.startswith(_PYTHON_OR_INIT))),
+        undefined=tuple(sorted(name for name, _ in symbols if not name.startswith(PYTHON_OR_INIT))),
         alignment=min(alignments, default=0),
         executable_stack=bool(stacks[0]["p_flags"] & 1 if stacks else machine in _EXECUTABLE_STACK_BY_DEFAULT),
         text_relocations=any(tag["d_tag"] == "DT_TEXTREL" for tag in tags) or bool(flags & _DF_TEXTREL),
@@ -193,7 +191,7 @@ def _symbols(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, bool
     Of the defined symbols only those of the interpreter and init functions; of the needed ones also those without a
     version. Weak symbols that are not defined may be missing, and are left out.
     """
-    related = tuple(name.encode() for name in _PYTHON_OR_INIT)
+    related = tuple(name.encode() for name in PYTHON_OR_INIT)
     versions = _file_offset(elf, tags, "DT_VERSYM")
     order = _byte_order(elf)
     for number, (name, info, section) in enumerate(_symbol_entries(elf, tags, data)):

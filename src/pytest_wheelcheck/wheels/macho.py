@@ -14,7 +14,7 @@ from typing import Any
 from macholib import mach_o
 from macholib.MachO import MachO
 
-from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_PREFIXES, Binary
+from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_OR_INIT, PYTHON_PREFIXES, Binary
 
 _MACHINES = {7: "i386", 7 | 0x01000000: "x86_64", 12 | 0x01000000: "arm64", 18: "ppc", 18 | 0x01000000: "ppc64"}
 _LIBRARIES = frozenset({mach_o.MH_DYLIB, mach_o.MH_BUNDLE})
@@ -76,9 +76,9 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
             signed = True
         elif kind == mach_o.LC_SYMTAB:
             symbols = set(_symbols(command, header, data))
-            python = sorted((symbol, defined) for symbol, defined in symbols if symbol.startswith(PYTHON_PREFIXES))
+            python = sorted((symbol, defined) for symbol, defined in symbols if symbol.startswith(PYTHON_OR_INIT))
             undefined = sorted(
-                symbol for symbol, defined in symbols if not defined and not symbol.startswith(PYTHON_PREFIXES)
+                symbol for symbol, defined in symbols if not defined and not symbol.startswith(PYTHON_OR_INIT)
             )
         elif kind in {mach_o.LC_SEGMENT, mach_o.LC_SEGMENT_64}:
             debug = debug or bytes(command.segname).rstrip(b"\0") == b"__DWARF"
@@ -93,7 +93,9 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         name=name,
         search_paths=tuple(search_paths),
         init_functions=tuple(symbol for symbol, defined in python if defined and symbol.startswith(INIT_PREFIXES)),
-        python_symbols=tuple(symbol for symbol, defined in python if not defined),
+        python_symbols=tuple(
+            symbol for symbol, defined in python if not defined and symbol.startswith(PYTHON_PREFIXES)
+        ),
         undefined=tuple(undefined),
         minimum_os=minimum,
         signed=signed,
@@ -127,7 +129,7 @@ def _symbols(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, bool
     for name, kind, flags in _symbol_entries(command, header, data):
         defined = bool(kind & _N_TYPE)
         anywhere = bool(two_levels) and not defined and flags >> 8 & 0xFF == _DYNAMIC_LOOKUP
-        if (anywhere or name.startswith(PYTHON_PREFIXES)) and (defined or not flags & _N_WEAK_REF):
+        if (anywhere or name.startswith(PYTHON_OR_INIT)) and (defined or not flags & _N_WEAK_REF):
             yield name, defined
 
 
