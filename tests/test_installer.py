@@ -14,10 +14,10 @@ from pytest_wheelcheck.system.uv_config import InstallSettings
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The variables of a user who has configured nothing, in an empty folder."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+    """The environment variables of a user without any configuration, in an empty directory."""
+    directory = tmp_path / "work"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
     return {
         "HOME": str(tmp_path / "home"),
         "XDG_CONFIG_DIRS": str(tmp_path / "xdg"),
@@ -51,7 +51,7 @@ def test_precedence_of_pips_files(home: dict[str, str], tmp_path: Path) -> None:
     write(tmp_path / "home/.config/pip/pip.conf", "[global]\nindex_url = c\ntimeout = c\n[download]\ncert = c\n")
     write(tmp_path / "venv/pip.conf", "[global]\n--timeout = 50%\n")
     found = pip_config.read(home, system="linux")
-    # [install] of the weakest file beats [global] of the stronger; the machine's own /etc/pip.conf may add more.
+    # [install] of the weakest file overrides [global] of the others. The host's own /etc/pip.conf may add more.
     assert {key: found[key] for key in ("index-url", "timeout", "retries", "proxy", "pre")} == {
         "index-url": "c",
         "timeout": "50%",
@@ -74,7 +74,7 @@ def test_chosen_file(home: dict[str, str], tmp_path: Path) -> None:
     assert "index-url" not in silent
 
 
-def test_places_on_other_systems(home: dict[str, str], tmp_path: Path) -> None:
+def test_files_on_other_systems(home: dict[str, str], tmp_path: Path) -> None:
     mac = [path.as_posix() for path in pip_config.files(home, system="darwin")]
     assert mac[0] == "/Library/Application Support/pip/pip.conf"
     assert mac[2].endswith("home/.config/pip/pip.conf")
@@ -91,7 +91,7 @@ def test_file_that_cannot_be_read(home: dict[str, str], tmp_path: Path) -> None:
     assert "no section" in caught.value.details
 
 
-# --- what uv is told -------------------------------------------------------------------------------------------------
+# --- uv's configuration ----------------------------------------------------------------------------------------------
 
 
 def test_nothing_configured(home: dict[str, str]) -> None:
@@ -140,7 +140,7 @@ def test_pips_settings_become_uvs(home: dict[str, str], tmp_path: Path) -> None:
     }
 
 
-def test_uvs_variables_beat_pips(home: dict[str, str]) -> None:
+def test_uvs_variables_override_pips(home: dict[str, str]) -> None:
     config = {"index-url": "https://pip/simple", "find-links": ".", "trusted-host": "pip", "no-index": "1", "cert": "p"}
     own = {
         "UV_INDEX_URL": "https://uv/simple",
@@ -159,7 +159,7 @@ def test_uvs_variables_beat_pips(home: dict[str, str]) -> None:
         *("work/uv.toml", "chosen.toml"),
     ],
 )
-def test_uvs_files_beat_pips(where: str, home: dict[str, str], tmp_path: Path) -> None:
+def test_uvs_files_override_pips(where: str, home: dict[str, str], tmp_path: Path) -> None:
     home["APPDATA"] = str(tmp_path / "roaming")
     path = write(tmp_path / where, "[pip]\nindex-url = 'https://uv/simple'\n")
     if path.stem == "chosen":
@@ -167,10 +167,10 @@ def test_uvs_files_beat_pips(where: str, home: dict[str, str], tmp_path: Path) -
     assert arguments(home, {"index-url": "https://pip/simple", "find-links": "."}) == ["--find-links", "."]
 
 
-def test_command_line_beats_all(home: dict[str, str]) -> None:
+def test_command_line_overrides_all(home: dict[str, str]) -> None:
     config = {"index-url": "https://pip/simple", "no-index": "1", "find-links": "."}
     environ = {**home, "UV_INDEX": "https://uv/extra"}
-    told = arguments(
+    found = arguments(
         environ,
         config,
         offline=True,
@@ -178,7 +178,7 @@ def test_command_line_beats_all(home: dict[str, str]) -> None:
         extra_index=("https://line/extra",),
         find_links=("here",),
     )
-    assert told == [
+    assert found == [
         *("--offline", "--default-index", "https://line/simple"),
         *("--index", "https://line/extra", "--index", "https://uv/extra"),
         *("--find-links", "here", "--find-links", "."),
@@ -189,7 +189,7 @@ def test_command_line_beats_all(home: dict[str, str]) -> None:
     ]
 
 
-def test_project_says_where_from_but_not_what(home: dict[str, str], tmp_path: Path) -> None:
+def test_project_configures_sources_but_not_requirements(home: dict[str, str], tmp_path: Path) -> None:
     write(
         tmp_path / "work/pyproject.toml",
         "[tool.uv]\noverride-dependencies = ['a==1']\nfind-links = ['links', 'https://links']\n"
@@ -216,11 +216,11 @@ def test_project_says_where_from_but_not_what(home: dict[str, str], tmp_path: Pa
     ]
     user = {**home, "UV_INDEX": "https://user", "UV_FIND_LINKS": "/user"}
     assert uv_config.arguments(settings, user, {}, project=tmp_path) == empty
-    # Without it, uv reads the file itself.
+    # Without a hidden project, uv reads the file itself.
     assert uv_config.arguments(settings, home, {}) == []
 
 
-def test_uv_takes_every_argument(home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uv_accepts_every_argument(home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     links = tmp_path / "links"
     links.mkdir()
     constraint = write(tmp_path / "constraints.txt", "")
@@ -252,7 +252,7 @@ def test_uv_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "conflict"),
+    ("stderr", "conflict"),
     [
         ("error: No solution found when resolving dependencies\n  cause: Because you require a>=2 and a==1.0", True),
         ("error: Requirements contain conflicting URLs for package `a`", True),
@@ -261,14 +261,14 @@ def test_uv_is_found() -> None:
         ("error: Request failed after 3 retries", False),
     ],
 )
-def test_conflicts_are_told_from_failures(words: str, conflict: bool) -> None:
-    assert uv_errors.is_conflict(completed(words)) is conflict
-    assert not uv_errors.is_conflict(completed(words, 0))
+def test_conflicts_are_not_other_failures(stderr: str, conflict: bool) -> None:
+    assert uv_errors.is_conflict(completed(stderr)) is conflict
+    assert not uv_errors.is_conflict(completed(stderr, 0))
 
 
-def test_words_without_meaning() -> None:
-    error = uv_errors.install_error("it failed", completed("Using Python 3.12.1 environment at: e\nerror: a riddle", 3))
+def test_error_without_explanation() -> None:
+    error = uv_errors.install_error("it failed", completed("Using Python 3.12.1 environment at: e\nerror: unknown", 3))
     assert error.message == "it failed"
     assert "exit status 3" in error.cause
-    assert error.details == "error: a riddle"
+    assert error.details == "error: unknown"
     assert uv_errors.install_error("it failed", completed("", 3)).details == "uv printed nothing"

@@ -1,4 +1,4 @@
-"""The tags that an interpreter accepts, compared with its own answer."""
+"""The tags that an interpreter accepts, compared with those that it computes itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_wheelcheck.interpreters import tags
 SYS_TAGS = "import sys; sys.path.append(sys.argv[1]); from packaging import tags; print(*tags.sys_tags(), sep='\\n')"
 
 
-def _own_answer(python: Path) -> list[str]:
+def _sys_tags(python: Path) -> list[str]:
     return subprocess.run(
         [python, "-I", "-c", SYS_TAGS, Path(packaging.__file__).parent.parent],
         capture_output=True,
@@ -26,7 +26,7 @@ def _own_answer(python: Path) -> list[str]:
 def test_the_running_interpreter() -> None:
     from pytest_wheelcheck.interpreters import facts
 
-    assert list(facts.query(Path(sys.executable)).tags) == list(dict.fromkeys(_own_answer(Path(sys.executable))))
+    assert list(facts.query(Path(sys.executable)).tags) == list(dict.fromkeys(_sys_tags(Path(sys.executable))))
 
 
 def _accepted(**changes: object) -> tuple[str, ...]:
@@ -79,9 +79,9 @@ def test_free_threaded_refuses_abi3() -> None:
     assert "py3-none-any" in found
 
 
-def test_abi3t_where_packaging_knows_it() -> None:
+def test_abi3t_if_packaging_supports_it() -> None:
     if int(packaging.__version__.split(".")[0]) < 26:
-        pytest.skip("this packaging does not know PEP 803")
+        pytest.skip("this version of packaging does not support PEP 803")
     found = _accepted(version=(3, 15, 0), free_threaded=True)
     assert "cp315-abi3t-manylinux_2_17_x86_64" in found
     assert "cp315-abi3t-manylinux_2_17_x86_64" not in _accepted(version=(3, 15, 0))

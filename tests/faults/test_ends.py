@@ -1,4 +1,4 @@
-"""Whatever ends, hangs or blocks the interpreter is one failure with a name, and the neighbours have their results."""
+"""A test that ends or blocks the interpreter is one failure, and all other tests have their results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_teardown(late): pass
 def test_last(): pass
 """
 
-#: What the report on each misbehaviour of the witness says.
+#: The message in the report on each misbehavior of the witness.
 ENDS = {
     "segfault": "killed by SIGSEGV",
     "abort": "killed by SIGABRT",
@@ -64,12 +64,12 @@ ENDS = {
     "hang-detached": "Timeout: the test did not end within 2 s",
 }
 
-#: These leave a test its outcome; what they prepare for the interpreter's end must not matter.
+#: These do not change a test's outcome. Their effects at the interpreter's exit must not matter.
 HARMLESS = ("print", "atexit-hang", "atexit-abort")
 
-#: What is left to each import where a test that ends the process costs seconds: a fresh worker under the emulator.
-#: WHEELCHECK_EVERY_FAULT takes them, too.
-DEAR = (
+#: Under an emulator, each of these needs a new worker, which takes seconds. They are tested there at import only, unless
+#: WHEELCHECK_EVERY_FAULT is set.
+EXPENSIVE = (
     {"abort", "illegal", "bus", "fpe", "exit5", "kill", "hang"}
     if not os.environ.get("WHEELCHECK_EVERY_FAULT")
     else set()
@@ -83,7 +83,7 @@ def test_after_{name}(): pass
 
 def test_in_tests(either: Ground) -> None:
     either.ini("wheel_test_timeout = 2", "wheel_timeout_scale = 1")
-    ends = {kind: text for kind, text in ENDS.items() if not either.emulated or kind in set(either.kinds) - DEAR}
+    ends = {kind: text for kind, text in ENDS.items() if not either.emulated or kind in set(either.kinds) - EXPENSIVE}
     kinds = (*ends, *HARMLESS)
     tests = "".join(ONE.format(name=kind.replace("-", "_"), kind=kind) for kind in kinds)
     crash = "import wheelcheck_witness as witness\nwitness.misbehave('segfault')\n"
@@ -95,11 +95,13 @@ def test_in_tests(either: Ground) -> None:
     assert {name for name, outcome in names.items() if outcome == "FAILED"} == failed
     assert {name for name, outcome in names.items() if outcome == "ERROR"} == {"setup", "teardown"}
     assert len(names) == 2 * len(kinds) + 11
-    told = {part.partition(" __")[0].rpartition("::test_")[2]: f"{part}\n" for part in found.text.split("\n______")[1:]}
+    reports = {
+        part.partition(" __")[0].rpartition("::test_")[2]: f"{part}\n" for part in found.text.split("\n______")[1:]
+    }
     for kind, text in ends.items():
-        assert text in told[kind.replace("-", "_")], kind
+        assert text in reports[kind.replace("-", "_")], kind
     for kind in {"segfault", "abort", "illegal", "bus", "fpe", "hang", "hang-detached"} & set(ends):
-        assert f"in test_{kind.replace('-', '_')}\n" in told[kind.replace("-", "_")], kind
+        assert f"in test_{kind.replace('-', '_')}\n" in reports[kind.replace("-", "_")], kind
     assert found.nodes["tests/test_collection.py"] == "FAILED"
     assert "killed by SIGSEGV, while tests/test_collection.py was collected" in found.text
     assert "ERROR at setup of" in found.text
@@ -110,7 +112,7 @@ def test_in_tests(either: Ground) -> None:
 
 @pytest.mark.parametrize("kind", ["segfault", "exit0"])
 def test_at_the_import(ground: Ground, kind: str) -> None:
-    """The witness misbehaves wherever it is imported: in the check of imports and in the module of tests."""
+    """The witness misbehaves wherever it is imported: in the import check and in the test module."""
     ground.ini("wheel_test_timeout = 2")
     ground.write(test_one="import wheelcheck_witness\ndef test_one(): pass\n", test_two="def test_two(): pass\n")
     found = ground.run(env={"WHEELCHECK_WITNESS_IMPORT": kind}, bound=40)
@@ -153,7 +155,7 @@ MODULES = {
 
 
 def test_many_imports(either: Ground) -> None:
-    """Modules of one wheel that end the process in every way; the others import well."""
+    """Modules of one wheel that end the process in every way. The other modules are imported without errors."""
     either.ini("wheel_test_timeout = 2", "wheel_timeout_scale = 2")
     kinds = [kind for kind in (*ENDS, *HARMLESS) if kind in either.kinds]
     files = {f"good_{number}.py": "" for number in range(len(kinds) + len(MODULES))}
@@ -177,7 +179,7 @@ def test_many_imports(either: Ground) -> None:
     assert " sleep 61" in found.text
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="limits memory as Unix does")
+@pytest.mark.skipif(sys.platform == "win32", reason="limits memory with a Unix call")
 def test_out_of_memory(demo: Ground) -> None:
     demo.write(
         test_memory="""
@@ -186,7 +188,7 @@ def test_out_of_memory(demo: Ground) -> None:
         def test_limited():
             pages = int(open("/proc/self/statm").read().split()[0])
             resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20),) * 2)
-            kept = [bytearray(1 << 20) for _ in range(1000)]
+            blocks = [bytearray(1 << 20) for _ in range(1000)]
 
         def test_after_limited(): pass
         def test_as_the_kernel_ends_it(): os.kill(os.getpid(), 9)
@@ -202,8 +204,8 @@ def test_out_of_memory(demo: Ground) -> None:
     assert "killed by SIGKILL\nCause: the kernel was out of memory" in found.text
 
 
-def test_worker_that_does_not_come_back(demo: Ground) -> None:
-    """After three crashes in a row at its start the target is given up, and each test that was not run says why."""
+def test_worker_that_cannot_be_restarted(demo: Ground) -> None:
+    """After three crashes at start, the target is given up, and each test that did not run has the reason."""
     demo.write(
         conftest="""
         import os, pathlib
@@ -230,8 +232,8 @@ def test_worker_that_does_not_come_back(demo: Ground) -> None:
     assert found.text.count(f"{died}, while pytest and the conftest files were loaded") == 2
 
 
-def test_interpreter_that_does_not_end(demo: Ground) -> None:
-    """Results are told before the interpreter ends; a deadlock there costs nothing."""
+def test_interpreter_that_does_not_exit(demo: Ground) -> None:
+    """Results are reported before the interpreter exits, so a deadlock at exit costs nothing."""
     demo.write(
         conftest="""
         import atexit, threading

@@ -1,4 +1,4 @@
-"""Memory and disk that a run takes."""
+"""Memory and disk space that a run uses."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def test_prints(number):
 
 
 def peak(ground: Ground, blocks: int) -> tuple[int, int]:
-    """Run tests that print so many blocks of 20 kB each, half of them failing.
+    """Run tests that print *blocks* blocks of 20 kB each, half of them failing.
 
-    :returns: KiB that the run itself had in memory at most, and bytes that it said.
+    :returns: peak memory of the controller in KiB, and length of the output.
     """
     ground.write(test_prints=TESTS.format(blocks=blocks))
     highest = 0
@@ -46,27 +46,27 @@ def peak(ground: Ground, blocks: int) -> tuple[int, int]:
     return highest, len(ground.said())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_output(demo: Ground) -> None:
-    """Of 200 MB as of 10 MB: what a report has no room for stays in the target and in files."""
-    little, said = peak(demo, 25)
-    much, more = peak(demo, 500)
-    print(f"{little} KiB, {much} KiB; {said} and {more} bytes said")
-    assert much - little < 40 << 10
-    assert more < 1.5 * said
+    """With 200 MB as with 10 MB: output that a report has no room for stays in the target and in files."""
+    small_peak, small_output = peak(demo, 25)
+    large_peak, large_output = peak(demo, 500)
+    print(f"{small_peak} KiB, {large_peak} KiB; {small_output} and {large_output} bytes of output")
+    assert large_peak - small_peak < 40 << 10
+    assert large_output < 1.5 * small_output
 
 
-def test_what_is_kept(demo: Ground) -> None:
-    """Nothing, unless it is asked for; then the run says where."""
+def test_kept_environments(demo: Ground) -> None:
+    """None without an option. With one, the run prints their directory."""
     build_wheel(demo.path / "dist", "other", files={"other/__init__.py": ""})
     demo.write(test_one="def test_one(): import other\n")
-    for word, kept in (("-v", []), ("--wheel-keep-failed", ["0"]), ("--wheel-keep", ["0", "1"])):
-        with demo.started("--wheel=dist", word) as process:
+    for option, kept in (("-v", []), ("--wheel-keep-failed", ["0"]), ("--wheel-keep", ["0", "1"])):
+        with demo.started("--wheel=dist", option) as process:
             assert process.wait(60) == pytest.ExitCode.TESTS_FAILED
-        folders = list(demo.temp.glob("wheelcheck-*"))
-        assert sorted(path.name for folder in folders for path in folder.iterdir()) == kept
-        for folder in folders:
-            assert f"environments are kept in {folder}: 0/ (dist/demo-1.0-py3-none-any.whl::" in demo.said()
-            python = next((folder / "0" / "env").glob("*/python.exe" if sys.platform == "win32" else "*/python"))
+        directories = list(demo.temp.glob("wheelcheck-*"))
+        assert sorted(path.name for directory in directories for path in directory.iterdir()) == kept
+        for directory in directories:
+            assert f"environments are kept in {directory}: 0/ (dist/demo-1.0-py3-none-any.whl::" in demo.said()
+            python = next((directory / "0" / "env").glob("*/python.exe" if sys.platform == "win32" else "*/python"))
             assert subprocess.run([python, "-c", "import demo"], check=False).returncode == 0
-            shutil.rmtree(folder)
+            shutil.rmtree(directory)
