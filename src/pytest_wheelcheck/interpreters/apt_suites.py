@@ -21,8 +21,8 @@ from pytest_wheelcheck.interpreters import apt
 from pytest_wheelcheck.interpreters.apt import Repository
 from pytest_wheelcheck.system import cache, process, temporary
 
-#: Seconds for which an answer is cached. A package that cannot be downloaded meanwhile makes the caller ask again.
-FRESH = 7 * 24 * 3600.0
+#: Seconds for which an answer is cached. Downloads use a fresh index.
+_FRESH = 7 * 24 * 3600.0
 
 #: Seconds for which a failed query is cached.
 _FAILED = 300.0
@@ -69,7 +69,6 @@ def query(
     names: Sequence[str],
     *,
     offline: bool = False,
-    refresh: bool = False,
 ) -> tuple[Suite, ...]:
     """Query suites of a repository for an architecture, all at once.
 
@@ -78,11 +77,10 @@ def query(
     :param architecture: Debian's name of it.
     :param names: of the suites.
     :param offline: use cached answers only, however old.
-    :param refresh: ignore cached answers.
     """
 
     def query_one(name: str) -> Suite:
-        return _query_cached(repository, architecture, name, offline=offline, refresh=refresh)
+        return _query_cached(repository, architecture, name, offline=offline)
 
     if len(names) < 2:
         return tuple(map(query_one, names))
@@ -90,10 +88,10 @@ def query(
         return tuple(process.map_concurrently(pool, query_one, names))
 
 
-def _query_cached(repository: Repository, architecture: str, name: str, *, offline: bool, refresh: bool) -> Suite:
+def _query_cached(repository: Repository, architecture: str, name: str, *, offline: bool) -> Suite:
     file = _cache_file(repository, architecture, name)
     cached = _read_cached(file)
-    if cached is not None and not refresh and (offline or time.time() < cached[0]):
+    if cached is not None and (offline or time.time() < cached[0]):
         return cached[1]
     if offline:
         problem = "this run is offline, and the host's package repository was never queried"
@@ -102,9 +100,9 @@ def _query_cached(repository: Repository, architecture: str, name: str, *, offli
         with cache.locked(f"archives/{file.stem}"):
             # Another run may have asked while this one waited for the lock.
             cached = _read_cached(file)
-            if cached is None or time.time() >= cached[0] or refresh:
+            if cached is None or time.time() >= cached[0]:
                 suite = _query_repository(repository, architecture, name)
-                cached = time.time() + (_FAILED if suite.problem else FRESH), suite
+                cached = time.time() + (_FAILED if suite.problem else _FRESH), suite
                 text = json.dumps({"until": cached[0], "suite": asdict(suite)})
                 # A suite has several names, and the answer holds for all of them.
                 for other in {name} if suite.problem else {name, suite.codename, suite.alias}:

@@ -58,7 +58,7 @@ def run(
 ) -> process.CompletedProcess:
     """Run ``uv pip ARGUMENTS`` with the user's package settings, in the current directory.
 
-    :param arguments: the command and its own arguments, such as ``install --python …``.
+    :param arguments: the command and its own arguments, such as ``install --python PATH``.
     :param settings: the command line's.
     :param project: as for :func:`.uv_config.arguments`.
     :param environ: the user's variables; ``None`` for those of this process.

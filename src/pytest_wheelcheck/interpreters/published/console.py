@@ -6,8 +6,8 @@ ordinary interpreter with its whole command line (https://docs.python.org/3/c-ap
 machines other than x86-64, ``main`` itself becomes a jump to it. So neither a compiler nor a preloaded library is
 needed, and ``sys.executable`` is a real program.
 
-pyelftools only reads ELF files. LIEF also writes them, but it is a compiled extension of 12 MB, and would still have to
-be told the machine code.
+pyelftools only reads ELF files. LIEF also writes them, but is a compiled extension of 12 MB, and does not write
+the machine code.
 """
 
 from __future__ import annotations
