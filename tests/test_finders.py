@@ -28,14 +28,14 @@ def quick(tmp_path: Path) -> Iterator[Path]:
     """A folder on the path while the quick finders are at work."""
     before, loaded = list(sys.path_hooks), set(sys.modules)
     sys.path.insert(0, str(tmp_path))
-    finders.begin()
+    finders.install()
     yield tmp_path
-    finders.end()
+    finders.uninstall()
     sys.path.remove(str(tmp_path))
     for name in set(sys.modules) - loaded:
         del sys.modules[name]
     assert sys.path_hooks == before
-    assert not any(isinstance(finder, finders.Listing) for finder in sys.path_importer_cache.values())
+    assert not any(isinstance(finder, finders.DirectoryFinder) for finder in sys.path_importer_cache.values())
 
 
 def about(spec: ModuleSpec | None) -> Any:
@@ -52,7 +52,7 @@ def about(spec: ModuleSpec | None) -> Any:
 
 def ordinary(folder: Path) -> FileFinder:
     for hook in sys.path_hooks:
-        if hook is not finders.Listing:
+        if hook is not finders.DirectoryFinder:
             try:
                 found = hook(str(folder))
             except ImportError:
@@ -74,16 +74,16 @@ def test_finds_what_the_ordinary_finder_finds(quick: Path) -> None:
     (quick / "folder.py").mkdir()
     names = ["plain", "both", "namespace", "package", "old", "native", "folder", "missing", "Plain", "above.plain"]
     expected = [about(ordinary(quick).find_spec(name)) for name in names]
-    assert [about(finders.Listing(str(quick)).find_spec(name)) for name in names] == expected
+    assert [about(finders.DirectoryFinder(str(quick)).find_spec(name)) for name in names] == expected
     assert sum(found is None for found in expected) == 3
     with pytest.raises(ImportError):
-        finders.Listing(str(quick / "plain.py"))
+        finders.DirectoryFinder(str(quick / "plain.py"))
 
 
 def test_the_standard_library_is_found_alike(quick: Path) -> None:
     folder = Path(os.__file__).parent
     names = sorted({path.name.partition(".")[0] for path in folder.iterdir()} - {"__pycache__"})
-    quick_one, usual = finders.Listing(str(folder)), ordinary(folder)
+    quick_one, usual = finders.DirectoryFinder(str(folder)), ordinary(folder)
     different = [name for name in names if about(quick_one.find_spec(name)) != about(usual.find_spec(name))]
     assert different == []
     assert len(names) > 100
@@ -125,7 +125,7 @@ def test_check_that_the_interpreter_was_told_to_make_is_made(tmp_path: Path, mon
     py_compile.compile(str(path), invalidation_mode=UNCHECKED)
     path.write_text("value = 2")
     code = (
-        "import sys; from pytest_wheelcheck.worker import finders; finders.begin();"
+        "import sys; from pytest_wheelcheck.worker import finders; finders.install();"
         f"sys.path.insert(0, {str(tmp_path)!r}); import subject; print(subject.value)"
     )
     values = [

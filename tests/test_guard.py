@@ -78,7 +78,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
 def standing(places: tuple[Path, Path, Path], *names: str) -> Guard:
     site, source, tools = places
     found = Guard(names, [str(site)], [str(source)], "gw-pkg", [str(tools)])
-    found.first()
+    found.move_to_front()
     return found
 
 
@@ -123,8 +123,8 @@ def test_it_stays_first(places: tuple[Path, Path, Path]) -> None:
 
     sys.meta_path.insert(0, Other())
     assert sys.meta_path[0] is not guard
-    guard.first()
-    guard.first()
+    guard.move_to_front()
+    guard.move_to_front()
     assert sys.meta_path[0] is guard
     assert sys.meta_path.count(guard) == 1
 
@@ -225,7 +225,7 @@ def test_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setenv("WHEELCHECK_GUARD", str(tmp_path / "absent"))
     assert guard_module.install() is None
     assert sys.meta_path == before
-    assert "cannot be read" in capsys.readouterr().err
+    assert "cannot read the settings of the import guard" in capsys.readouterr().err
 
 
 def test_its_start_is_cheap() -> None:

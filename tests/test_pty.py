@@ -210,7 +210,7 @@ def test_calls_that_open_one(pytester: pytest.Pytester, tell: Tell, monkeypatch:
             re.MULTILINE | re.DOTALL,
         )
     )
-    told = {name for name, text in blocks.items() if "which opens a pseudo-terminal, at" in text}
+    told = {name for name, text in blocks.items() if " opens a pseudo-terminal (" in text}
     precise = sys.version_info >= (3, 11)
     assert told == {
         *(
@@ -225,9 +225,11 @@ def test_calls_that_open_one(pytester: pytest.Pytester, tell: Tell, monkeypatch:
         *(["test_attribute"] if precise else []),
     }
     assert blocks.keys() - told == {"test_returned", "test_elsewhere", "test_another", *({"test_attribute"} - told)}
-    assert "it failed in pty_of_ours.open_terminal, which" in blocks["test_named"]
+    assert "pty_of_ours.open_terminal opens a pseudo-terminal (tests/test_opens.py:" in blocks["test_named"]
     assert "mark the test with @pytest.mark.pty" in blocks["test_console"]
-    assert re.search(r"in CreatePseudoConsole, .* at tests.test_opens\.py:9; cp", blocks["test_console"])
+    assert re.search(
+        r"CreatePseudoConsole opens a pseudo-terminal \(tests/test_opens\.py:9\), but cp", blocks["test_console"]
+    )
 
 
 @needs_ptys

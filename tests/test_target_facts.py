@@ -145,8 +145,8 @@ def test_fixture_and_marker(
         assert int(told["page_size"]) % 4096 == 0
         assert told["pty"] == "True"
     # The reasons name what was wanted and what is here, or are the author's own.
-    assert re.search(rf"needs a target with system='plan9', has system='{sys.platform}'", ran.text)
-    assert f"not for a target with system='{sys.platform}'" in ran.text
+    assert re.search(rf"needs a target with system='plan9'; has system='{sys.platform}'", ran.text)
+    assert f"not for targets with system='{sys.platform}'" in ran.text
     assert "only on boards" in ran.text
 
 

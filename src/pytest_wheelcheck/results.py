@@ -38,7 +38,7 @@ class RemoteError:
 
     @classmethod
     def chain(cls, data: list[Mapping[str, Any]]) -> tuple[RemoteError, ...]:
-        """Read what ``describe_error`` of the worker wrote."""
+        """Read what ``describe_exception`` of the worker wrote."""
         return tuple(
             cls(
                 type=entry["type"],

@@ -185,11 +185,11 @@ def test_results_arrive(either: Ground) -> None:
     }
     assert found.code == pytest.ExitCode.TESTS_FAILED
     assert (ground.path / "tests" / "once").read_text() == "x"
-    # Too long for a report: its ends are shown, and all of it is in a file.
+    # Too long for a report: both ends are shown, and the full output is in a file.
     assert len(found.text) < 1_000_000
     (kept,) = ground.temp.glob("wheelcheck-*")
     (folder,) = kept.iterdir()
     assert f"long output of failed tests is kept in {folder}" in found.text
     files = list(folder.iterdir())
-    assert all(f"all of it is in {path}]" in found.text for path in files)
+    assert all(f"the full output is in {path}]" in found.text for path in files)
     assert sorted(path.stat().st_size for path in files) == [10_000_000]

@@ -23,7 +23,9 @@ from typing import IO, cast
 from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.system import process
-from pytest_wheelcheck.worker import CHANNEL_GONE, LEAVE, LEFT_BEHIND, codec, messages
+from pytest_wheelcheck.worker import codec, messages
+from pytest_wheelcheck.worker.channel import CHANNEL_CLOSED
+from pytest_wheelcheck.worker.supervisor import EXIT_GRACE, LEFT_BEHIND
 
 #: Seconds between two looks at whether a silent worker is still alive.
 POLL = 0.1
@@ -197,7 +199,7 @@ class WorkerProcess:
             with contextlib.suppress(OSError):
                 stream.close()
         if sys.platform == "win32":
-            grace = max(grace, LEAVE)
+            grace = max(grace, EXIT_GRACE)
         if grace > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
@@ -265,7 +267,7 @@ class WorkerProcess:
         if self._invalid:
             what = f"the worker sent an invalid message: {self._invalid}"
             cause = "code under test wrote to the worker's file descriptors"
-        elif alive or self._process.returncode == CHANNEL_GONE:
+        elif alive or self._process.returncode == CHANNEL_CLOSED:
             what, cause = "the worker in the target closed its channel", "code under test closed all file descriptors"
         else:
             code = self._session.exit_status(self._process.returncode)

@@ -1,10 +1,10 @@
-"""Starts the worker: an interpreter is told to run the folder of this package, under whatever name it lies there."""
+"""Starts the worker. An interpreter runs the directory of this package, whatever its name is in the target."""
 
 import os
 import sys
 
 here = os.path.dirname(os.path.abspath(__file__))
-# An interpreter that runs a folder looks for modules there. The package is what is wanted, and nothing else from there.
+# The interpreter put this directory on sys.path. Only the package is needed, and nothing else from its parent directory.
 sys.path[0] = os.path.dirname(here)
 start = __import__(os.path.basename(here) + ".main", fromlist=["main"]).main
 del sys.path[0]

@@ -1,4 +1,4 @@
-"""The channel: framed messages over descriptors that nothing else uses."""
+"""The channel to the controller: messages over file descriptors that nothing else uses."""
 
 from __future__ import annotations
 
@@ -18,22 +18,33 @@ if TYPE_CHECKING:
     from . import messages
 
 
+#: Exit status of a worker whose channel was closed, by the controller or by code under test.
+CHANNEL_CLOSED = 71
+
+#: Exit status of a forked child of the worker that returned from the test that forked it.
+STRAY_CHILD = 70
+
+
 class ChannelClosedError(Exception):
     """The controller is gone."""
 
 
-class ChildDoneError(BaseException):
-    """A process that was there for one import has done its work, and leaves the interpreter the ordinary way."""
+class ImportDoneError(BaseException):
+    """The process of one import has sent its result, and exits like any other program."""
 
 
 class Channel:
-    """Messages over two descriptors of our own."""
+    """Sends and receives messages.
+
+    :param read_fd: descriptor to read from.
+    :param write_fd: descriptor to write to.
+    """
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._in = read_fd
         self._out = write_fd
         self._pid = getpid()
-        # pytest-timeout's thread sends, too, while the main thread may.
+        # The thread of pytest-timeout sends at the same time as the main thread.
         self._sending = _thread.allocate_lock()
         self.nonce = ""
 
@@ -60,7 +71,7 @@ class Channel:
         :raises InvalidMessageError: it is no :class:`~.messages.Start` of this protocol.
         """
         message = self._decode()
-        # First of all: without the nonce the controller would ignore the error message, too.
+        # Before the check: without the nonce the controller would ignore the error message as well.
         self.nonce = str(message.get("nonce", ""))
         if _checked(message)["type"] != "start":
             raise codec.InvalidMessageError("the controller sent %s before start" % message["type"])
@@ -72,15 +83,15 @@ class Channel:
         :raises InvalidMessageError: it does not follow the protocol.
         """
         if getpid() != self._pid:
-            # A child that a test forked fell out of the test: it must not take the worker's messages.
-            os._exit(70)
+            # A test forked, and the child returned from the test: it must not take the worker's messages.
+            os._exit(STRAY_CHILD)
         return _checked(self._decode())
 
     def _decode(self) -> dict[str, Any]:
         return codec.decode(self._exactly(codec.body_length(self._exactly(codec.HEADER))))
 
     def close(self) -> None:
-        """Put the channel out of the reach of what runs in a forked child."""
+        """Close the descriptors, so that the code that runs in a forked child cannot use them."""
         os.close(self._in)
         os.close(self._out)
 
@@ -107,7 +118,7 @@ def _checked(message: Any) -> Any:
 
 
 def open_channel() -> Channel:
-    """Move the channel away from the standard descriptors, before anything else can print there."""
+    """Move the channel away from the standard descriptors, before other code can print there."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -126,7 +137,7 @@ def open_channel() -> Channel:
 
 
 def dup_high(fd: int) -> int:
-    """Duplicate a descriptor to a high number, which code under test does not meet by accident."""
+    """Duplicate a descriptor to a high number, which code under test does not use by accident."""
     try:
         import fcntl
     except ImportError:

@@ -1,4 +1,4 @@
-"""What the running interpreter is, and the value of the fixture ``wheel_target``."""
+"""Facts of the running interpreter, and the value of the fixture ``wheel_target``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def can_open_pty() -> bool:
-    """Say whether a pseudo-terminal can be opened here."""
+    """Return whether a pseudo-terminal can be opened."""
     if not hasattr(os, "openpty"):
         return False
     try:
@@ -24,7 +24,7 @@ def can_open_pty() -> bool:
 
 
 def page_size() -> int:
-    """Return the size of a memory page in bytes; 0 where the interpreter does not tell."""
+    """Return the size of a memory page in bytes; 0 where it is not known."""
     try:
         return os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -32,7 +32,7 @@ def page_size() -> int:
 
 
 def local_facts() -> dict[str, Any]:
-    """Return the facts of the running interpreter, as the fixture ``wheel_target`` shows them."""
+    """Return the facts of the running interpreter; see :class:`WheelTarget`."""
     version = sys.version_info
     free_threaded = False
     if version >= (3, 13):
@@ -64,7 +64,7 @@ def _architecture() -> str:
     if sys.platform == "win32":
         import sysconfig
 
-        # There, platform.machine() asks a service of the system, which may have to be started.
+        # On Windows, platform.machine() queries a system service, which may have to start first.
         return {"win32": "x86"}.get(sysconfig.get_platform(), sysconfig.get_platform().replace("win-", ""))
     return os.uname().machine.lower()
 
@@ -99,7 +99,7 @@ class WheelTarget:
             return self._facts[name]
         except KeyError:
             raise AttributeError(
-                "wheel_target has no fact %r; it has %s" % (name, ", ".join(sorted(self._facts)))
+                "wheel_target has no fact %r; its facts are %s" % (name, ", ".join(sorted(self._facts)))
             ) from None
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -1,8 +1,8 @@
-"""Finds modules by the listing of their folders, while the test tools are loaded.
+"""Finds modules by listing each directory once, while the test tools are loaded.
 
-An ordinary finder asks for the time of a folder at every import, and of every file thrice. On Windows, and under Wine
-above all, each of these questions costs about a millisecond, and pytest has two hundred modules. Until the first
-conftest is loaded nobody changes these folders, so one look at each is enough.
+The standard finder calls ``stat`` on the directory at each import, and on each file three times. On Windows, in particular
+under Wine, each call takes about a millisecond, and pytest has two hundred modules. Nothing changes these directories until
+the first conftest is loaded, so one listing of each is enough.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
-#: The flags of byte-code that is taken whatever its source is now (PEP 552), as the test tools have it.
+#: Flags of bytecode that is valid without a check of its source (PEP 552). The test tools are compiled this way.
 _UNCHECKED = b"\1\0\0\0"
 
 
 class _Loader(SourceFileLoader):
-    """Takes unchecked byte-code without a look at the source."""
+    """Loads unchecked bytecode without a call of ``stat`` on the source."""
 
     def get_code(self, fullname: str) -> CodeType | None:
         """See :meth:`importlib.abc.InspectLoader.get_code`."""
@@ -47,15 +47,15 @@ class _Loader(SourceFileLoader):
         try:
             code: CodeType = marshal.loads(memoryview(data)[16:])  # noqa: S302  what any import does
         except (EOFError, ValueError, TypeError):
-            # Cut off by a full disk.
+            # Truncated by a full disk.
             return self.source_to_code(self.get_data(self.path), self.path)
-        # It was compiled elsewhere, and tracebacks show the file.
+        # It was compiled under another path, and tracebacks show the path.
         _imp._fix_co_filename(code, self.path)
         return code
 
 
 def _read(path: str) -> bytes:
-    """Read a file without asking anything of it."""
+    """Read a file without a call of ``stat``."""
     fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         parts = []
@@ -66,36 +66,36 @@ def _read(path: str) -> bytes:
         os.close(fd)
 
 
-_KINDS: list[tuple[str, Any]] = [
+_LOADERS: list[tuple[str, Any]] = [
     *((suffix, ExtensionFileLoader) for suffix in EXTENSION_SUFFIXES),
     *((suffix, _Loader) for suffix in SOURCE_SUFFIXES),
     *((suffix, SourcelessFileLoader) for suffix in BYTECODE_SUFFIXES),
 ]
 
 
-class Listing:
-    """Finds in one folder, in the order of :class:`importlib.machinery.FileFinder`."""
+class DirectoryFinder:
+    """Finds modules in one directory, in the order of :class:`importlib.machinery.FileFinder`."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            self._look()
+            self._scan()
         except OSError as error:
-            raise ImportError("%s is no folder" % path) from error
+            raise ImportError("%s is not a directory" % path) from error
 
-    def _look(self) -> None:
-        self._folders: set[str] = set()
+    def _scan(self) -> None:
+        self._directories: set[str] = set()
         self._files: set[str] = set()
         with os.scandir(self._path) as entries:
             for entry in entries:
-                (self._folders if entry.is_dir() else self._files).add(entry.name)
+                (self._directories if entry.is_dir() else self._files).add(entry.name)
 
     def invalidate_caches(self) -> None:
-        """See :func:`importlib.invalidate_caches`: somebody has written a module."""
+        """See :func:`importlib.invalidate_caches`: a module may have been written."""
         try:
-            self._look()
+            self._scan()
         except OSError:
-            self._folders = self._files = set()
+            self._directories = self._files = set()
 
     def iter_modules(self, prefix: str = "") -> Iterable[tuple[str, bool]]:
         """List modules for :func:`pkgutil.iter_modules`."""
@@ -107,49 +107,49 @@ class Listing:
     def find_spec(self, fullname: str, target: object = None) -> ModuleSpec | None:
         """See :meth:`importlib.abc.PathEntryFinder.find_spec`."""
         tail = fullname.rpartition(".")[2]
-        folder = os.path.join(self._path, tail)
-        if tail in self._folders:
-            found = _listing(folder)
-            for suffix, loader in _KINDS:
-                if found is not None and "__init__" + suffix in found._files:
-                    return _spec(fullname, loader, os.path.join(folder, "__init__" + suffix), folder)
-        for suffix, loader in _KINDS:
+        path = os.path.join(self._path, tail)
+        if tail in self._directories:
+            package = _cached_finder(path)
+            for suffix, loader in _LOADERS:
+                if package is not None and "__init__" + suffix in package._files:
+                    return _spec(fullname, loader, os.path.join(path, "__init__" + suffix), path)
+        for suffix, loader in _LOADERS:
             if tail + suffix in self._files:
-                return _spec(fullname, loader, folder + suffix, None)
-        if tail in self._folders:
+                return _spec(fullname, loader, path + suffix, None)
+        if tail in self._directories:
             spec = ModuleSpec(fullname, None)
-            spec.submodule_search_locations = [folder]
+            spec.submodule_search_locations = [path]
             return spec
         return None
 
 
-def _listing(folder: str) -> Listing | None:
-    """Give the listing of a folder, made once."""
-    if folder not in sys.path_importer_cache:
+def _cached_finder(path: str) -> DirectoryFinder | None:
+    """Return the finder of a directory, which is created once."""
+    if path not in sys.path_importer_cache:
         try:
-            sys.path_importer_cache[folder] = Listing(folder)  # type: ignore[assignment]
+            sys.path_importer_cache[path] = DirectoryFinder(path)  # type: ignore[assignment]
         except ImportError:
             return None
-    found = sys.path_importer_cache[folder]
-    return found if isinstance(found, Listing) else None
+    finder = sys.path_importer_cache[path]
+    return finder if isinstance(finder, DirectoryFinder) else None
 
 
-def _spec(fullname: str, loader: Any, path: str, folder: str | None) -> ModuleSpec:
+def _spec(fullname: str, loader: Any, path: str, package: str | None) -> ModuleSpec:
     spec = ModuleSpec(fullname, loader(fullname, path), origin=path)
     spec.has_location = True
-    if folder is not None:
-        spec.submodule_search_locations = [folder]
+    if package is not None:
+        spec.submodule_search_locations = [package]
     return spec
 
 
-def begin() -> None:
-    """Find by listings from now on."""
-    sys.path_hooks.insert(0, Listing)  # type: ignore[arg-type]
+def install() -> None:
+    """Find modules with :class:`DirectoryFinder` from now on."""
+    sys.path_hooks.insert(0, DirectoryFinder)  # type: ignore[arg-type]
     sys.path_importer_cache.clear()
 
 
-def end() -> None:
-    """Find as ever again."""
-    if Listing in sys.path_hooks:
-        sys.path_hooks.remove(Listing)  # type: ignore[arg-type]
+def uninstall() -> None:
+    """Find modules with the standard finders again."""
+    if DirectoryFinder in sys.path_hooks:
+        sys.path_hooks.remove(DirectoryFinder)  # type: ignore[arg-type]
         sys.path_importer_cache.clear()

@@ -1,4 +1,4 @@
-"""The plugin that turns pytest's hooks into messages, and the fixtures."""
+"""The pytest plugins of the worker: hooks that send messages to the controller, and the fixtures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import finders
-from .standins import Buffer, JUnit, quiet_reporter
+from .replacements import JUnitForwarder, TerminalBuffer, silent_reporter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 
 def make_plugin(worker: WorkerSession) -> object:
-    """Make the plugin that turns pytest's hooks into messages."""
+    """Return the plugin that turns calls of hooks into messages."""
     pytest = worker.pytest
     channel = worker.channel
-    tools = tuple(os.path.join(folder, "") for folder in worker.settings["overlays"])
+    tools = tuple(os.path.join(directory, "") for directory in worker.task["overlays"])
 
     class WorkerPlugin:
         @pytest.hookimpl(tryfirst=True)
         def pytest_addoption(self, parser: Any, pluginmanager: Any) -> None:
-            for name in worker.settings["ini_names"]:
-                parser.addini(name, "of pytest-wheelcheck, meant for the host")
+            for name in worker.task["ini_names"]:
+                parser.addini(name, "a setting of pytest-wheelcheck for the host")
             if pluginmanager.is_blocked("cacheprovider"):
-                # The controller names the cache's folder in any case; strict_config would refuse the unknown key.
-                parser.addini("cache_dir", "nothing to be cached")
+                # The controller always sets the cache directory; strict_config would refuse the unknown key.
+                parser.addini("cache_dir", "not used: the plugin cacheprovider is disabled")
 
         @pytest.hookimpl(hookwrapper=True, tryfirst=True)
         def pytest_load_initial_conftests(
             self, early_config: Any, parser: Any, args: list[str]
         ) -> Generator[None, Any, None]:
-            finders.end()
+            finders.uninstall()
             worker.provenance.patch_import_path()
-            worker.provenance.watch_loaders()
-            worker.provenance.guard.first()
+            worker.provenance.patch_module_from_spec()
+            worker.provenance.guard.move_to_front()
             outcome: Any = yield
             error = outcome.exception
             worker.conftest_failed = error is not None and not isinstance(error, pytest.UsageError)
@@ -46,24 +46,24 @@ def make_plugin(worker: WorkerSession) -> object:
 
         @pytest.hookimpl(trylast=True)
         def pytest_configure(self, config: Any) -> None:
-            worker.provenance.guard.first()
-            for line in worker.settings["markers"]:
+            worker.provenance.guard.move_to_front()
+            for line in worker.task["markers"]:
                 config.addinivalue_line("markers", line)
             reporter = config.pluginmanager.getplugin("terminalreporter")
             if reporter is not None:
                 from _pytest._io import TerminalWriter
 
-                worker.terminal = Buffer()
+                worker.terminal = TerminalBuffer()
                 config.pluginmanager.unregister(reporter)
                 reporter._tw = TerminalWriter(file=worker.terminal)  # type: ignore[arg-type]
-                reporter._tw.fullwidth = worker.settings["width"]
-                reporter.__class__ = quiet_reporter(type(reporter))
+                reporter._tw.fullwidth = worker.task["width"]
+                reporter.__class__ = silent_reporter(type(reporter))
                 config.pluginmanager.register(reporter, "terminalreporter")
-            worker.watch_timeouts(config)
-            if worker.settings["junit"] and config.pluginmanager.hasplugin("junitxml"):
+            worker.forward_timeouts(config)
+            if worker.task["junit"] and config.pluginmanager.hasplugin("junitxml"):
                 from _pytest.junitxml import xml_key
 
-                config.stash[xml_key] = JUnit(channel, config.getini("junit_family"))
+                config.stash[xml_key] = JUnitForwarder(channel, config.getini("junit_family"))
 
         def pytest_collectreport(self, report: Any) -> None:
             if report.failed or report.skipped:
@@ -72,35 +72,35 @@ def make_plugin(worker: WorkerSession) -> object:
                 worker.collect_reports.append(data)
 
         def pytest_ignore_collect(self, collection_path: Any, config: Any) -> bool | None:
-            # Where the folder for temporary files is one of the project's: the test tools have tests of their own.
+            # The directory for temporary files may be inside the project, and the test tools have tests of their own.
             if (str(collection_path) + os.sep).startswith(tools):
                 return True
-            # Modules whose collection ended the interpreter before; the controller has told of them.
-            return True if _relative(collection_path, config) in worker.settings["skip_modules"] else None
+            # Modules whose collection ended the interpreter before; the controller reports them.
+            return True if _relative(collection_path, config) in worker.task["skip_modules"] else None
 
         @pytest.hookimpl(hookwrapper=True)
         def pytest_make_collect_report(self, collector: Any) -> Generator[None, Any, None]:
-            worker.provenance.guard.first()
+            worker.provenance.guard.move_to_front()
             if isinstance(collector, pytest.File):
-                channel.send({"type": "collecting", "id": collector.nodeid, "log_size": worker.logged()})
-                worker.watch()
+                channel.send({"type": "collecting", "id": collector.nodeid, "log_size": worker.log_size()})
+                worker.set_watchdog()
             outcome: Any = yield
             if isinstance(outcome.exception, (KeyboardInterrupt, SystemExit)):
-                # Nobody is at a keyboard here: the module raised it. The others are collected as ever.
+                # There is no keyboard: the module raised it. Collection continues with the other modules.
                 text = collector.repr_failure(pytest.ExceptionInfo.from_exception(outcome.exception))
                 outcome.force_result(pytest.CollectReport(collector.nodeid, "failed", str(text), []))
             report = outcome.get_result()
             if worker.provenance.skipped_import:
                 if report.skipped:
-                    # The reader looks for the test module, not for where the skip was raised.
+                    # The location of the skip is the test module, not the line of pytest that raised it.
                     report.longrepr = (str(collector.path), None, "Skipped: " + worker.provenance.skipped_import)
                 worker.provenance.skipped_import = ""
-            wrong = worker.provenance.foreign()
-            if wrong and report.failed:
-                report.sections.append(("What is more", wrong))
-            elif wrong:
+            foreign = worker.provenance.report_foreign()
+            if foreign and report.failed:
+                report.sections.append(("Modules that are not the wheel's", foreign))
+            elif foreign:
                 report.outcome = "failed"
-                report.longrepr = wrong
+                report.longrepr = foreign
                 report.result = []
 
         @pytest.hookimpl(tryfirst=True)
@@ -108,12 +108,12 @@ def make_plugin(worker: WorkerSession) -> object:
             worker.config = session.config
 
         def pytest_collection_finish(self) -> None:
-            channel.send({"type": "collecting", "id": "", "log_size": worker.logged()})
-            worker.watch(on=False)
+            channel.send({"type": "collecting", "id": "", "log_size": worker.log_size()})
+            worker.set_watchdog(on=False)
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtestloop(self, session: Any) -> bool:
-            # Modules that could not be collected are nodes of their own at the controller; the others run.
+            # The controller shows modules that could not be collected as nodes of their own, and runs the other tests.
             session.testsfailed = 0
             worker.send_collected(session)
             worker.collected = True
@@ -125,9 +125,9 @@ def make_plugin(worker: WorkerSession) -> object:
             outcome: Any = yield
             if call.excinfo is not None and not worker.rules.facts["pty"]:
                 report = outcome.get_result()
-                told = worker.opened_pty(call.excinfo.value) if report.failed else ""
-                if told:
-                    report.sections.append(("No pseudo-terminal here", told))
+                explanation = worker.explain_pty_failure(call.excinfo.value) if report.failed else ""
+                if explanation:
+                    report.sections.append(("No pseudo-terminal available", explanation))
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_logreport(self, report: Any) -> None:
@@ -164,8 +164,8 @@ def make_plugin(worker: WorkerSession) -> object:
 
         @pytest.hookimpl(tryfirst=True, optionalhook=True)
         def pytest_timeout_set_timer(self, item: Any, settings: Any) -> Any:
-            scale = worker.settings["timeout_scale"]
-            if scale == 1 or getattr(settings, "_wheelcheck", False):
+            scale = worker.task["timeout_scale"]
+            if scale == 1:
                 return None
             plugin = item.config.pluginmanager.getplugin("timeout")
             return plugin.pytest_timeout_set_timer(item, settings._replace(timeout=settings.timeout * scale))
@@ -176,12 +176,12 @@ def make_plugin(worker: WorkerSession) -> object:
             if reporter is None or not worker.collected:
                 return
             worker.flush_terminal()
-            caller = worker.foreign_caller(session.config, "pytest_terminal_summary")
+            caller = worker.user_hook(session.config, "pytest_terminal_summary")
             caller(terminalreporter=reporter, exitstatus=exitstatus, config=session.config)
             worker.summary = worker.terminal.take() if worker.terminal is not None else ""
 
         def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
-            # Nobody is at a keyboard here. The terminal reporter, which would tell of it, is quiet.
+            # There is no keyboard: a conftest or plugin raised it. The terminal reporter, which prints it, is silent.
             if not worker.collected and not isinstance(excinfo.value, pytest.exit.Exception):
                 sys.stderr.write("%s\n%s\n" % (excinfo.getrepr(style="short"), excinfo.exconly()))
 
@@ -196,7 +196,7 @@ def make_plugin(worker: WorkerSession) -> object:
 
 
 def make_fixtures(target: Any) -> object:
-    """Make the plugin that offers fixtures: a module, since pytest 9 wants no fixtures of instances."""
+    """Return the plugin with the fixtures: a module, since pytest 9.1 deprecates session-scoped fixtures as methods."""
     import types
 
     import pytest

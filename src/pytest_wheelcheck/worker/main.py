@@ -1,16 +1,15 @@
-"""Serves one controller, in the mode that it asks for."""
+"""Serves one controller: does the task that it asks for."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from . import CHANNEL_GONE
-from .channel import ChannelClosedError, ChildDoneError, open_channel
+from .channel import CHANNEL_CLOSED, ChannelClosedError, ImportDoneError, open_channel
 from .codec import InvalidMessageError
-from .keeper import keep
+from .errors import format_exception
 from .messages import PROTOCOL
-from .telling import render
+from .supervisor import start_supervisor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,50 +20,47 @@ def main() -> NoReturn:
     """Serve one controller, and end this process."""
     try:
         code = serve()
-    except ChildDoneError:
+    except ImportDoneError:
         sys.exit(0)
     sys.stdout.flush()
     sys.stderr.flush()
-    # After the end record nothing of the code under test is waited for: threads and atexit handlers may hang.
+    # At once: threads and atexit handlers of the code under test may hang.
     os._exit(code)
 
 
 def serve() -> int:
     """Serve one controller; return the exit status."""
-    keeper = keep()
+    supervisor = start_supervisor()
     channel = open_channel()
     try:
         channel.accept()
-        if keeper >= 0:
-            os.write(keeper, channel.nonce.encode("ascii"))
-            os.close(keeper)
+        if supervisor >= 0:
+            os.write(supervisor, channel.nonce.encode("ascii"))
+            os.close(supervisor)
         channel.send({"type": "hello", "protocol": PROTOCOL})
         task = channel.receive()
         if task["type"] == "imports":
             from . import importer
 
-            if not task["fork"]:
-                importer.import_alone(channel, task)
-                raise ChildDoneError
-            importer.Importer(channel, task).run()
+            importer.run_imports(channel, task)
         elif task["type"] == "tests":
-            from .session import run_tests
+            from .pytest_main import run_tests
 
             run_tests(channel, task)
         else:
             raise InvalidMessageError("the controller sent %s before imports or tests" % task["type"])
     except ChannelClosedError:
-        return CHANNEL_GONE
-    except ChildDoneError:
+        return CHANNEL_CLOSED
+    except ImportDoneError:
         raise
     except BaseException as error:
-        text = render(error)
+        text = format_exception(error)
         if not channel.nonce:
             # The controller ignores a message without it, but reads the log.
             sys.stderr.write(text)
         try:
             channel.send({"type": "fatal", "text": text})
         except ChannelClosedError:
-            return CHANNEL_GONE
+            return CHANNEL_CLOSED
         return 2
     return 0

@@ -1,7 +1,7 @@
-"""Which call a failure happened in: one that opens a pseudo-terminal, on a target that has none, is told apart.
+"""Finds out whether a failure happened in a call that opens a pseudo-terminal, on a target that has none.
 
-A native function leaves no frame behind. What was called is then read from the source of the innermost frames, where the
-failing instruction stands: exactly from CPython 3.11 on (PEP 657), before that by the line.
+A native function leaves no frame in the traceback. Its name is read from the source of the innermost frames, at the failing
+instruction: exactly from CPython 3.11 on (PEP 657), by the line before that.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-#: Calls that open one, or would: of the standard library, of Windows (ConPTY), and of the usual libraries on it.
-KNOWN = (
+#: Calls that open a pseudo-terminal: of the standard library, of Windows (ConPTY), and of the common libraries for them.
+KNOWN_CALLS = (
     "os.openpty",
     "os.forkpty",
     "pty.fork",
@@ -30,65 +30,67 @@ KNOWN = (
     "winpty.PtyProcess.spawn",
 )
 
-#: The one of them that raises nothing, but returns a number (HRESULT).
-_NUMBERED = "CreatePseudoConsole"
+#: The one of them that does not raise, but returns an error code (HRESULT).
+_RETURNS_ERROR_CODE = "CreatePseudoConsole"
 
-#: Frames that are looked at, from the innermost.
+#: Number of innermost frames that are checked.
 _DEPTH = 8
 
+_trees: dict[str, ast.Module] = {}
 
-def opened(error: BaseException, names: Iterable[str]) -> tuple[str, str]:
-    """Tell the call that opens a pseudo-terminal in which a test failed, and where it stands: ``file:line``.
 
-    :param names: calls of the project's own, beside :data:`KNOWN`; dotted as far as it takes.
-    :returns: empty strings where it failed elsewhere.
+def find_call(error: BaseException, names: Iterable[str]) -> tuple[str, str, int] | None:
+    """Return the call that opens a pseudo-terminal and in which a test failed: its name, file and line.
+
+    :param names: the project's own calls, in addition to :data:`KNOWN_CALLS`; as many parts of the dotted name as are known.
+    :returns: ``None`` where the test failed elsewhere.
     """
-    known = [tuple(name.split(".")) for name in KNOWN]
+    known = [tuple(name.split(".")) for name in KNOWN_CALLS]
     own = [tuple(name.split(".")) for name in names if name]
-    for traceback, path in _calls(error):
-        place = "%s:%d" % (traceback.tb_frame.f_code.co_filename, traceback.tb_lineno)
-        # An alias, and the common words among the usual names: what the first part stands for is looked up.
-        paths = (path, _resolved(path, traceback))
+    for traceback, written in _failing_calls(error):
+        location = traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
+        # The name as written, and with its first part resolved: that may be an alias, or a common word.
+        spellings = (written, _resolve(written, traceback))
         for name in own:
-            for each in paths:
-                size = min(len(name), len(each))
-                if name[-size:] == each[-size:]:
-                    return ".".join(name), place
+            for spelling in spellings:
+                size = min(len(name), len(spelling))
+                if name[-size:] == spelling[-size:]:
+                    return (".".join(name), *location)
         for name in known:
-            if any(each[-len(name) :] == name for each in paths):
-                return ".".join(name), place
-    return "", ""
+            if any(spelling[-len(name) :] == name for spelling in spellings):
+                return (".".join(name), *location)
+    return None
 
 
-def _resolved(path: tuple[str, ...], traceback: TracebackType) -> tuple[str, ...]:
-    """Put the place where it was defined before a name that stands for a module, class or function."""
+def _resolve(written: tuple[str, ...], traceback: TracebackType) -> tuple[str, ...]:
+    """Replace the first part of a name with the dotted name of the module, class or function that it refers to."""
     frame = traceback.tb_frame
-    found = frame.f_locals.get(path[0], frame.f_globals.get(path[0]))
-    if isinstance(found, type(sys)):
-        return (*found.__name__.split("."), *path[1:])
-    module, name = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
+    value = frame.f_locals.get(written[0], frame.f_globals.get(written[0]))
+    if isinstance(value, type(sys)):
+        return (*value.__name__.split("."), *written[1:])
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(module, str) and isinstance(name, str):
-        return (*module.split("."), *name.split("."), *path[1:])
-    return path
+        return (*module.split("."), *name.split("."), *written[1:])
+    return written
 
 
-def _calls(error: BaseException) -> Iterator[tuple[TracebackType, tuple[str, ...]]]:
-    """Yield the calls in which an exception arose, the innermost first, each with the frame that made it."""
-    frames = []
+def _failing_calls(error: BaseException) -> Iterator[tuple[TracebackType, tuple[str, ...]]]:
+    """Yield the calls in which an exception was raised, the innermost first: traceback entry, and the parts of the name."""
+    entries = []
     traceback: TracebackType | None = error.__traceback__
     while traceback is not None:
-        frames.append(traceback)
+        entries.append(traceback)
         traceback = traceback.tb_next
-    for one in frames[: -_DEPTH - 1 : -1]:
-        file = one.tb_frame.f_code.co_filename
-        for node in _nodes(file, one, asserted=isinstance(error, AssertionError)):
-            path = _path(node)
-            if path:
-                yield one, path
+    for entry in entries[: -_DEPTH - 1 : -1]:
+        file = entry.tb_frame.f_code.co_filename
+        for node in _failing_names(file, entry, asserted=isinstance(error, AssertionError)):
+            parts = _name_parts(node)
+            if parts:
+                yield entry, parts
 
 
-def _nodes(file: str, traceback: TracebackType, *, asserted: bool) -> Iterator[ast.AST]:
-    """Yield the names of calls, and the attributes that are not there, at which a frame stands."""
+def _failing_names(file: str, traceback: TracebackType, *, asserted: bool) -> Iterator[ast.AST]:
+    """Yield the names of called functions, and missing attributes, at the failing instruction of a frame."""
     import ast
     import linecache
 
@@ -99,7 +101,7 @@ def _nodes(file: str, traceback: TracebackType, *, asserted: bool) -> Iterator[a
         except (SyntaxError, ValueError):
             tree = ast.Module(body=[], type_ignores=[])
         _trees[file] = tree
-    place = _place(traceback)
+    position = _position(traceback)
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Call, ast.Attribute)):
             continue
@@ -107,18 +109,15 @@ def _nodes(file: str, traceback: TracebackType, *, asserted: bool) -> Iterator[a
         end = node.end_lineno or node.lineno
         on_line = node.lineno <= traceback.tb_lineno <= end and isinstance(node, ast.Call)
         if asserted:
-            # Other calls in an assertion have returned; this one tells by a number that it failed.
-            if on_line and _path(name)[-1:] == (_NUMBERED,):
+            # Other calls in a failed assertion have succeeded; this one may have returned an error code.
+            if on_line and _name_parts(name)[-1:] == (_RETURNS_ERROR_CODE,):
                 yield name
-        elif on_line if place is None else (node.lineno, end, node.col_offset, node.end_col_offset) == place:
+        elif on_line if position is None else (node.lineno, end, node.col_offset, node.end_col_offset) == position:
             yield name
 
 
-_trees: dict[str, ast.Module] = {}
-
-
-def _place(traceback: TracebackType) -> tuple[int | None, ...] | None:
-    """Tell first and last line and column of the failing instruction; ``None`` where the interpreter does not know."""
+def _position(traceback: TracebackType) -> tuple[int | None, ...] | None:
+    """Return first line, last line and columns of the failing instruction; ``None`` where the interpreter lacks them."""
     if sys.version_info < (3, 11):
         return None
     positions = list(traceback.tb_frame.f_code.co_positions())
@@ -128,8 +127,8 @@ def _place(traceback: TracebackType) -> tuple[int | None, ...] | None:
     return positions[index]
 
 
-def _path(node: ast.AST) -> tuple[str, ...]:
-    """Say a dotted name as its parts; nothing where it is no plain name. What a call returned counts for nothing."""
+def _name_parts(node: ast.AST) -> tuple[str, ...]:
+    """Return the parts of a dotted name, without the result of a call or another expression before it."""
     import ast
 
     parts: list[str] = []
@@ -141,21 +140,22 @@ def _path(node: ast.AST) -> tuple[str, ...]:
     return tuple(reversed(parts))
 
 
-def advice(call: str, place: str, where: str, root: str) -> str:
-    """Say what such a failure means, and how to mark the test.
+def explain(call: tuple[str, str, int], target: str, root: str) -> str:
+    """Explain such a failure, and how to mark the test.
 
-    :param where: the target, in words.
-    :param root: the folder from which paths are shown.
+    :param call: as :func:`find_call` returns it.
+    :param target: name of the target.
+    :param root: directory; files below it are shown relative to it.
     """
-    file, _, line = place.rpartition(":")
+    name, file, line = call
     try:
         shown = os.path.relpath(file, root)
     except ValueError:  # on another drive
         shown = file
     if shown.startswith(".."):
         shown = file
-    shown = shown.replace(os.sep, "/")
     return (
-        "it failed in %s, which opens a pseudo-terminal, at %s:%s; %s has none\n"
-        "Fix: mark the test with @pytest.mark.pty, and it is skipped there" % (call, shown, line, where)
+        "%s opens a pseudo-terminal (%s:%d), but %s does not have pseudo-terminals\n"
+        "Fix: mark the test with @pytest.mark.pty, so that it is skipped there"
+        % (name, shown.replace(os.sep, "/"), line, target)
     )

@@ -1,10 +1,9 @@
-"""Which tests a target's facts rule out: the markers ``pty`` and ``wheel_target``."""
+"""Skips tests that cannot run on a target: the markers ``pty`` and ``wheel_target``."""
 
 from __future__ import annotations
 
 import os
 
-from . import UNIX_MODULES
 from .facts import WheelTarget
 
 TYPE_CHECKING = False
@@ -13,12 +12,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class TargetRules:
-    """Which tests a target's facts rule out. A pytest plugin, for the worker and for an ordinary run alike.
+#: Modules of platforms that have pseudo-terminals. A test module that cannot be imported without one of them is skipped.
+UNIX_MODULES = ("pty", "tty", "termios", "fcntl", "resource")
 
-    :param facts: as :func:`local_facts` returns them.
-    :param patterns: names that mark a test as one that needs a pseudo-terminal; ``pty`` matches as a whole word of a
-        ``snake_case`` or ``CamelCase`` name, never as a part of ``empty``.
+
+class TargetRules:
+    """The pytest plugin that skips such tests, in the worker and in an ordinary run.
+
+    :param facts: as :func:`~.facts.local_facts` returns them.
+    :param patterns: words in the name of a test that needs a pseudo-terminal; ``pty`` matches a whole word of a
+        ``snake_case`` or ``CamelCase`` name, never a part of ``empty``.
     """
 
     def __init__(self, facts: dict[str, Any], patterns: Iterable[str]) -> None:
@@ -28,10 +31,10 @@ class TargetRules:
         self.facts = facts
         self.target = WheelTarget(facts)
         self.patterns = tuple(pattern.lower() for pattern in patterns if pattern)
-        self._words: dict[str, bool] = {}
+        self._matches: dict[str, bool] = {}
 
-    def where(self) -> str:
-        """Name the target in a reason."""
+    def target_name(self) -> str:
+        """Return the name of the target for messages."""
         return "%s on %s" % (self.facts["interpreter"], self.facts["system"])
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
@@ -39,7 +42,7 @@ class TargetRules:
             self._apply_facts(item)
             if not self.facts["pty"] and self._needs_pty(item):
                 item.add_marker(
-                    self.pytest.mark.skip(reason="needs a pseudo-terminal, which %s does not have" % self.where())
+                    self.pytest.mark.skip(reason="needs a pseudo-terminal, which %s does not have" % self.target_name())
                 )
 
     def _needs_pty(self, item: Any) -> bool:
@@ -53,68 +56,65 @@ class TargetRules:
             if isinstance(node, self.pytest.Session) or is_directory(self.pytest, node):
                 continue
             names.append(os.path.basename(node.name) if isinstance(node, self.pytest.Module) else node.name)
-        return any(self._names_pty(name) for name in names)
+        return any(self._matches_pattern(name) for name in names)
 
-    def _names_pty(self, name: str) -> bool:
+    def _matches_pattern(self, name: str) -> bool:
         bare = name.partition("[")[0]
-        found = self._words.get(bare)
-        if found is None:
+        matches = self._matches.get(bare)
+        if matches is None:
             words = split_words(bare)
-            found = self._words[bare] = any(
+            matches = self._matches[bare] = any(
                 "_".join(words[start : start + size]) == pattern
                 for pattern in self.patterns
                 for size in [pattern.count("_") + 1]
                 for start in range(len(words) - size + 1)
             )
-        return found
+        return matches
 
     def _apply_facts(self, item: Any) -> None:
         for mark in item.iter_markers("wheel_target"):
-            wanted = dict(mark.kwargs)
-            skip = bool(wanted.pop("skip", False))
-            why = wanted.pop("reason", "")
-            unknown = sorted(set(wanted) - set(self.facts))
-            if unknown or mark.args or not wanted:
+            required = dict(mark.kwargs)
+            skip = bool(required.pop("skip", False))
+            own_reason = required.pop("reason", "")
+            unknown = sorted(set(required) - set(self.facts))
+            if unknown or mark.args or not required:
                 raise self.pytest.UsageError(
                     "%s: @pytest.mark.wheel_target(...) takes facts by keyword (%s), and skip= and reason=; got %s"
                     % (item.nodeid, ", ".join(sorted(self.facts)), ", ".join(unknown) or repr(mark.args))
                 )
-            holds = all(self._holds(name, value) for name, value in wanted.items())
+            holds = all(self._holds(name, value) for name, value in required.items())
             if holds is skip:
-                text = ", ".join("%s=%r" % pair for pair in sorted(wanted.items()))
-                have = ", ".join("%s=%r" % (name, self.facts[name]) for name in sorted(wanted))
-                reason = (
-                    ("not for a target with %s" % text) if skip else "needs a target with %s, has %s" % (text, have)
-                )
-                item.add_marker(self.pytest.mark.skip(reason=why or reason))
+                text = ", ".join("%s=%r" % pair for pair in sorted(required.items()))
+                actual = ", ".join("%s=%r" % (name, self.facts[name]) for name in sorted(required))
+                reason = "not for targets with %s" % text if skip else "needs a target with %s; has %s" % (text, actual)
+                item.add_marker(self.pytest.mark.skip(reason=own_reason or reason))
 
     def _holds(self, name: str, value: Any) -> bool:
         values = value if isinstance(value, (tuple, list, set, frozenset)) else (value,)
         return self.facts[name] in values
 
     def skips_import(self, error: ImportError, is_wheel_file: Callable[[str], bool]) -> str:
-        """Say whether an import error of a test module means that the target lacks pseudo-terminals.
+        """Return the reason to skip a test module whose import fails since the target lacks pseudo-terminals.
 
-        :param error: the :class:`ImportError`.
-        :param is_wheel_file: tells whether a file belongs to the wheel; its own failing import is a failure.
-        :returns: the reason to skip, or an empty string.
+        :param is_wheel_file: returns whether a file belongs to the wheel; its own failing import is a failure.
+        :returns: an empty string for any other import error.
         """
         if self.facts["pty"]:
             return ""
         name = (error.name or "").partition(".")[0]
         if name not in UNIX_MODULES:
             return ""
-        frame = error.__traceback__
-        last = ""
-        while frame is not None:
-            file = frame.tb_frame.f_code.co_filename
-            # On Windows ``import pty`` finds the module, which fails inside: whoever asked for it counts.
-            if not file.startswith("<frozen") and frame.tb_frame.f_globals.get("__name__") not in UNIX_MODULES:
-                last = file
-            frame = frame.tb_next
-        if is_wheel_file(last):
+        entry = error.__traceback__
+        importing_file = ""
+        while entry is not None:
+            file = entry.tb_frame.f_code.co_filename
+            # On Windows ``import pty`` finds the module, and an import inside it fails: the file that imports pty counts.
+            if not file.startswith("<frozen") and entry.tb_frame.f_globals.get("__name__") not in UNIX_MODULES:
+                importing_file = file
+            entry = entry.tb_next
+        if is_wheel_file(importing_file):
             return ""
-        return "needs the module %r, which %s does not have" % (name, self.where())
+        return "needs the module %r, which %s does not have" % (name, self.target_name())
 
 
 def split_words(name: str) -> list[str]:
@@ -140,6 +140,6 @@ def split_words(name: str) -> list[str]:
 
 
 def is_directory(pytest: Any, node: Any) -> bool:
-    """Say whether a node stands for a folder (pytest 8 and later)."""
-    kind = getattr(pytest, "Directory", None)
-    return kind is not None and isinstance(node, kind)
+    """Return whether a node is a directory (pytest 8 and later)."""
+    cls = getattr(pytest, "Directory", None)
+    return cls is not None and isinstance(node, cls)

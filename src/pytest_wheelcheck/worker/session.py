@@ -1,19 +1,14 @@
-"""The mode ``tests``: one session of the target's pytest, served item by item."""
+"""One session of the target's pytest: describes the collected tests to the controller, and runs those that it asks for."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 
-from . import OUTPUT_LIMIT, UNIX_MODULES, finders
-from .channel import dup_high
 from .codec import InvalidMessageError
-from .facts import local_facts
-from .hooks import make_fixtures, make_plugin
+from .errors import format_exception
 from .provenance import Provenance
 from .rules import TargetRules, is_directory
-from .telling import render, tell_illegal_instructions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,89 +16,51 @@ if TYPE_CHECKING:
 
     from . import messages
     from .channel import Channel
-    from .standins import Buffer
+    from .replacements import TerminalBuffer
 
-
-def run_tests(channel: Channel, settings: messages.Tests) -> None:
-    """Load pytest, collect, serve ``run`` messages, and send the end record."""
-    import faulthandler
-
-    # A descriptor of its own: while a test runs, pytest's capture has put a temporary file in the place of the log.
-    log = dup_high(2)
-    faulthandler.enable(file=log)
-    try:
-        import signal
-
-        faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
-    except (ImportError, AttributeError):
-        pass  # Windows: the watchdog of each test writes the stacks.
-    if settings["facts"]["machine"] != "host" and sys.platform != "win32":
-        tell_illegal_instructions(log)
-    for folder in settings["overlays"]:
-        if folder not in sys.path:
-            sys.path.append(folder)
-    if settings["python_m"]:
-        sys.path.insert(0, os.getcwd())
-    sys.dont_write_bytecode = True
-    guard = sys.modules["_wheelcheck_guard"].install() if "_wheelcheck_guard" in sys.modules else None
-    if guard is None:
-        raise RuntimeError("the guard of the environment did not start: is its .pth file disabled (-S, or -I -S)?")
-    if sys.platform == "win32":
-        finders.begin()
-    import pytest
-
-    facts = dict(local_facts(), **settings["facts"])
-    if settings["pretend"] == "win32":
-        facts.update(system="win32", pty=False)
-        for name in UNIX_MODULES:
-            sys.modules[name] = None  # type: ignore[assignment]
-    session = WorkerSession(pytest, channel, settings, guard, facts, log)
-    args = [*settings["fixed_args"], *(arg for each in settings["occurrences"] for arg in each["args"])]
-    status = pytest.main(args, plugins=session.plugins())
-    channel.send(
-        {
-            "type": "finished",
-            "status": int(status),
-            "summary": session.summary,
-            "conftest_failed": session.conftest_failed,
-        }
-    )
+#: Characters of captured output that a report carries; longer output loses its middle.
+OUTPUT_LIMIT = 100_000
 
 
 class WorkerSession:
-    """The worker's half of a pytest run."""
+    """The worker's part of a pytest session.
+
+    :param pytest: the target's pytest.
+    :param guard: the environment's :class:`~.guard.Guard`.
+    :param facts: of the target, see :class:`~.facts.WheelTarget`.
+    :param log: descriptor of the log.
+
+    Attributes that :mod:`.hooks` sets: ``config``; ``terminal``, the text that plugins write; ``collect_reports`` of
+    modules that failed or were skipped; ``collected``, whether the collection has ended; ``conftest_failed``; ``summary``.
+    """
 
     def __init__(
-        self, pytest: Any, channel: Channel, settings: messages.Tests, guard: Any, facts: dict[str, Any], log: Any
+        self, pytest: Any, channel: Channel, task: messages.Tests, guard: Any, facts: dict[str, Any], log: int
     ) -> None:
         self.pytest = pytest
         self.log = log
         self.channel = channel
-        self.settings = settings
+        self.task = task
         self.facts = facts
-        self.rules = TargetRules(facts, settings["pty_patterns"])
+        self.rules = TargetRules(facts, task["pty_patterns"])
         self.provenance = Provenance(pytest, guard, self.rules)
-        self.summary = ""
-        self.collect_reports: list[dict[str, Any]] = []
-        self.unknown: list[str] = []
-        self.terminal: Buffer | None = None
+        self.unknown_options: list[str] = []
         self.config: Any = None
+        self.terminal: TerminalBuffer | None = None
+        self.collect_reports: list[dict[str, Any]] = []
         self.collected = False
         self.conftest_failed = False
+        self.summary = ""
 
-    def plugins(self) -> list[object]:
-        """Return the plugins to hand to :func:`pytest.main`."""
-        return [make_plugin(self), make_fixtures(self.rules.target), self.rules]
-
-    def opened_pty(self, error: BaseException) -> str:
-        """Say of a failure on a target without pseudo-terminals that it happened in a call which opens one."""
+    def explain_pty_failure(self, error: BaseException) -> str:
+        """Explain a failure in a call that opens a pseudo-terminal; return an empty string for any other failure."""
         from . import ptys
 
-        call, place = ptys.opened(error, self.settings["pty_calls"])
-        return ptys.advice(call, place, self.rules.where(), str(self.config.rootpath)) if call else ""
+        found = ptys.find_call(error, self.task["pty_calls"])
+        return ptys.explain(found, self.rules.target_name(), str(self.config.rootpath)) if found else ""
 
-    def logged(self) -> int:
-        """Return the length of the log in bytes; -1 where it cannot be told."""
+    def log_size(self) -> int:
+        """Return the size of the log in bytes; -1 where it is not known."""
         try:
             return os.fstat(self.log).st_size
         except OSError:
@@ -112,22 +69,22 @@ class WorkerSession:
     # -- options ------------------------------------------------------------------------------------------------
 
     def select_args(self, args: list[str], parser: Any) -> None:
-        """Drop, in place, the host's options that this target does not know; what the user gave it alone stays."""
+        """Drop, in place, the host's options that this target's pytest does not know. Options for the target alone stay."""
         known = _known_options(parser)
-        kept = []
-        for occurrence in self.settings["occurrences"]:
+        selected = []
+        for occurrence in self.task["occurrences"]:
             first = occurrence["args"][0]
             option = first.partition("=")[0] if first.startswith("--") else first[:2]
             if occurrence["from_host"] and first.startswith("-") and option not in known:
-                self.unknown.append(option)
+                self.unknown_options.append(option)
                 continue
-            kept.extend(occurrence["args"])
-        args[:] = [*self.settings["fixed_args"], *kept]
+            selected.extend(occurrence["args"])
+        args[:] = [*self.task["fixed_args"], *selected]
 
     # -- collection ---------------------------------------------------------------------------------------------
 
     def describe_item(self, item: Any) -> messages.Item:
-        """Tell the controller what it needs to make an item that behaves like this one."""
+        """Describe an item, so that the controller can make one that behaves alike."""
         chain = item.listchain()
         names = []
         for index, node in enumerate(chain):
@@ -142,10 +99,10 @@ class WorkerSession:
         marks: list[messages.Mark] = []
         for mark in item.iter_markers():
             names.append(mark.name)
-            # The values of a parametrised test may be many and large, and nobody asks for them.
+            # The values of a parametrized test may be many and large, and -m does not use them.
             args = () if mark.name == "parametrize" else mark.args
-            kwargs = {key: _plain(value) for key, value in mark.kwargs.items()}
-            marks.append({"name": mark.name, "args": [_plain(arg) for arg in args], "kwargs": kwargs})
+            kwargs = {key: _simple(value) for key, value in mark.kwargs.items()}
+            marks.append({"name": mark.name, "args": [_simple(arg) for arg in args], "kwargs": kwargs})
         doc = getattr(getattr(item, "obj", None), "__doc__", None)
         timeout, func_only = self.timeout_of(item)
         return {
@@ -159,8 +116,8 @@ class WorkerSession:
             "func_only": func_only,
         }
 
-    def watch_timeouts(self, config: Any) -> None:
-        """Let pytest-timeout's thread tell the controller what it would print before it ends the process."""
+    def forward_timeouts(self, config: Any) -> None:
+        """Have the thread of pytest-timeout send the controller the text that it prints before it ends the process."""
         plugin = config.pluginmanager.getplugin("timeout")
         original = getattr(plugin, "timeout_timer", None)
         if original is None or self.terminal is None:
@@ -168,17 +125,17 @@ class WorkerSession:
         terminal = self.terminal
 
         def timeout_timer(item: Any, settings: Any) -> None:
-            def tell() -> None:
+            def flush() -> None:
                 self.channel.send({"type": "expired", "seconds": settings.timeout, "text": terminal.take()})
 
-            terminal.__dict__["flush"] = tell
+            terminal.__dict__["flush"] = flush
             original(item, settings)
-            del terminal.__dict__["flush"]  # A debugger is at work.
+            del terminal.__dict__["flush"]  # It returned: a debugger is active.
 
         plugin.timeout_timer = timeout_timer
 
     def timeout_of(self, item: Any) -> tuple[float, bool]:
-        """Return the test's own time-out in seconds, scaled, or 0, and whether it counts the function only."""
+        """Return the test's own timeout in seconds, scaled, or 0, and whether it counts the test function only."""
         plugin = item.config.pluginmanager.getplugin("timeout")
         find = getattr(plugin, "_get_item_settings", None)
         if find is None:
@@ -187,10 +144,10 @@ class WorkerSession:
             found = find(item)
         except Exception:
             return 0, False
-        return (found.timeout or 0) * self.settings["timeout_scale"], bool(found.func_only)
+        return (found.timeout or 0) * self.task["timeout_scale"], bool(found.func_only)
 
     def send_collected(self, session: Any) -> None:
-        """Send everything that collection found."""
+        """Send the result of the collection."""
         self.flush_terminal()
         self.channel.send(
             {
@@ -198,22 +155,22 @@ class WorkerSession:
                 "items": [self.describe_item(item) for item in session.items],
                 "reports": self.collect_reports,
                 "header": self.header(session.config),
-                "unknown_options": self.unknown,
+                "unknown_options": self.unknown_options,
                 "pytest_version": self.pytest.__version__,
             }
         )
 
     def header(self, config: Any) -> list[str]:
         """Return the lines that the user's conftest and plugins add to the header."""
-        caller = self.foreign_caller(config, "pytest_report_header")
+        caller = self.user_hook(config, "pytest_report_header")
         lines: list[Any] = []
         for found in reversed(caller(config=config, start_path=config.invocation_params.dir, startdir=None)):
             lines.extend([found] if isinstance(found, str) else list(found))
         return [str(line) for line in lines]
 
     @staticmethod
-    def foreign_caller(config: Any, hook: str) -> Any:
-        """Return what calls a hook in the user's conftests and plugins only."""
+    def user_hook(config: Any, hook: str) -> Any:
+        """Return a caller of a hook in the user's conftests and plugins only."""
         ours = []
         for implementation in getattr(config.pluginmanager.hook, hook).get_hookimpls():
             module = getattr(implementation.function, "__module__", "") or ""
@@ -224,44 +181,44 @@ class WorkerSession:
     # -- running ------------------------------------------------------------------------------------------------
 
     def serve(self, session: Any) -> None:
-        """Run what the controller names, until it says ``finish``."""
+        """Run the tests that the controller asks for, until it sends ``finish``."""
         items: dict[str, list[Any]] = {}
         for item in session.items:
             items.setdefault(item.nodeid, []).append(item)
         while True:
             message = self.channel.receive()
             if message["type"] == "finish":
-                self.watch()
+                self.set_watchdog()
                 return
             if message["type"] != "run":
                 raise InvalidMessageError("the controller sent %s to a running session" % message["type"])
-            # Ids may repeat (--keep-duplicates): each run takes the next of that name.
+            # Node ids may repeat (--keep-duplicates): each run takes the next one.
             same = items.get(message["id"])
             if not same:
-                self.channel.send({"type": "fatal", "text": "the target did not collect %s" % message["id"]})
+                self.channel.send({"type": "fatal", "text": "%s is not among the collected tests" % message["id"]})
                 return
             item = same.pop(0) if len(same) > 1 else same[0]
             following = items.get(message["next"]) if message["next"] else None
             nextitem = following[0] if following else None
             self.run_one(session, item, nextitem, message)
 
-    def watch(self, *, on: bool = True) -> None:
-        """On Windows, have the stacks written shortly before the time for what is done now is over."""
+    def set_watchdog(self, *, on: bool = True) -> None:
+        """On Windows, have the stacks written shortly before the timeout of collection, or of the end of the session."""
         import faulthandler
 
-        if self.settings["watchdog"]:
+        if self.task["watchdog"]:
             faulthandler.cancel_dump_traceback_later()
             if on:
-                faulthandler.dump_traceback_later(self.settings["watchdog"], file=self.log)
+                faulthandler.dump_traceback_later(self.task["watchdog"], file=self.log)
 
     def run_one(self, session: Any, item: Any, nextitem: Any, message: messages.Run) -> None:
-        """Run one item with its fixtures, up to the common part with the next one."""
+        """Run one item and its fixtures, except the teardown of those that the next item uses as well."""
         import faulthandler
 
-        self.provenance.guard.first()
+        self.provenance.guard.move_to_front()
         if message["watchdog"]:
             faulthandler.dump_traceback_later(message["watchdog"], exit=message["watchdog_exits"], file=self.log)
-        # pytest stops in the middle of an item (subtests) where the run is to stop at this failure.
+        # With -x, pytest stops in the middle of an item that has subtests.
         if message["failures_left"]:
             session.config.option.maxfail = session.testsfailed + message["failures_left"]
         stop = ""
@@ -271,16 +228,16 @@ class WorkerSession:
         except self.pytest.exit.Exception as leave:
             stop = "%s: %s" % (item.nodeid, leave.msg)
         except KeyboardInterrupt as interrupt:
-            # Nobody is at a keyboard here: the code under test raised it. Its fixtures are still set up, so the rest
-            # runs in a fresh worker.
+            # There is no keyboard: the code under test raised it. Its fixtures are still set up, so the other tests run
+            # in a fresh worker.
             restart = True
             self.send_failure(item, "call", "the test raised KeyboardInterrupt\n" + self.show_failure(item, interrupt))
         finally:
             if message["watchdog"]:
                 faulthandler.cancel_dump_traceback_later()
-        wrong = self.provenance.foreign()
-        if wrong:
-            self.send_failure(item, "teardown", wrong)
+        foreign = self.provenance.report_foreign()
+        if foreign:
+            self.send_failure(item, "teardown", foreign)
         if not stop and session.shouldstop:
             stop = str(session.shouldstop)
         if not stop and session.shouldfail and not message["failures_left"]:
@@ -289,14 +246,14 @@ class WorkerSession:
         self.channel.send({"type": "done", "stop": stop, "restart": restart})
 
     def show_failure(self, item: Any, error: BaseException) -> str:
-        """Show an exception as the item itself shows its failures."""
+        """Return the text of an exception as the item itself shows its failures."""
         try:
             return str(item.repr_failure(self.pytest.ExceptionInfo.from_exception(error)))
         except Exception:
-            return render(error)
+            return format_exception(error)
 
     def send_failure(self, item: Any, when: str, text: Any) -> None:
-        """Send a failed report that pytest itself did not make."""
+        """Send a failed report in addition to those of pytest."""
         now = time.time()
         report = self.pytest.TestReport(
             item.nodeid, item.location, {}, "failed", text, when, duration=0, start=now, stop=now
@@ -304,60 +261,59 @@ class WorkerSession:
         self.send_report(report, item.config)
 
     def send_report(self, report: Any, config: Any) -> None:
-        """Send a report as pytest serialises it."""
-        # Some outcomes are settled only here (a test with failed subtests).
+        """Send a report as pytest serializes it."""
+        # This hook decides some outcomes (a test with failed subtests).
         config.hook.pytest_report_teststatus(report=report, config=config)
-        # What was written before the report (--setup-show) stands before it.
+        # The terminal shows the text that was written before the report (--setup-show) before it.
         self.flush_terminal()
         data = config.hook.pytest_report_to_serializable(config=config, report=report)
         if any(len(content) > OUTPUT_LIMIT for _, content in data.get("sections") or ()):
             data["sections"] = [
-                (name, self.cut(content, report.failed, report.nodeid)) for name, content in data["sections"]
+                (name, self.shorten(content, report.failed, report.nodeid)) for name, content in data["sections"]
             ]
         self.channel.send({"type": "report", "data": data})
 
-    def cut(self, content: str, failed: bool, nodeid: str) -> str:
-        """Cut captured output that is too long to be shown; for a failure all of it goes into a file."""
-        left_out = len(content) - OUTPUT_LIMIT
-        if left_out <= 0:
+    def shorten(self, content: str, failed: bool, nodeid: str) -> str:
+        """Omit the middle of captured output that is too long for a report; write all output of a failed test to a file."""
+        omitted = len(content) - OUTPUT_LIMIT
+        if omitted <= 0:
             return content
-        where = "only a failed test's is kept"
+        full = "the full output is available for failed tests only"
         if failed:
-            folder = self.settings["output"]
+            directory = self.task["output"]
             try:
-                os.makedirs(folder, exist_ok=True)
+                os.makedirs(directory, exist_ok=True)
                 stem = "".join(char if char.isalnum() else "-" for char in nodeid[-60:])
-                path = os.path.join(folder, "%s-%s-%d.txt" % (self.facts["interpreter"], stem, time.time_ns()))
+                path = os.path.join(directory, "%s-%s-%d.txt" % (self.facts["interpreter"], stem, time.time_ns()))
                 with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(content)
-                where = "all of it is in %s" % path
+                full = "the full output is in %s" % path
             except OSError as error:
-                where = "it could not be kept: %s" % error
+                full = "the full output could not be written: %s" % error
         half = OUTPUT_LIMIT // 2
-        note = "[%d characters are left out here; %s]" % (left_out, where)
-        return "%s\n%s\n%s" % (content[:half], note, content[-half:])
+        return "%s\n[%d characters omitted; %s]\n%s" % (content[:half], omitted, full, content[-half:])
 
     def flush_terminal(self) -> None:
-        """Send what plugins wrote to the terminal since the last time."""
+        """Send the text that plugins wrote to the terminal since the last call."""
         if self.terminal is not None:
             text = self.terminal.take()
             if text.strip():
                 self.channel.send({"type": "text", "text": text})
 
 
-def _plain(value: object) -> object:
-    """Keep what ``-m "device(serial=1)"`` can compare with; describe the rest."""
+def _simple(value: object) -> object:
+    """Return a value that ``-m "device(serial=1)"`` can compare with as it is, and the ``repr`` of another one."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     try:
         return repr(value)
     except BaseException:
-        # It is the user's, and may raise anything.
+        # It is the user's code, and may raise anything.
         return object.__repr__(value)
 
 
 def _known_options(parser: Any) -> set[str]:
-    """Return every option string that a pytest parser knows."""
+    """Return the option strings that a pytest parser knows."""
     found = {"-" + letter for letter in "ckmorxqvlsphVhW"}
     groups = [parser._anonymous, *parser._groups]
     for group in groups:

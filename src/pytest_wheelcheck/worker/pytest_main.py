@@ -1,0 +1,81 @@
+"""The task ``tests``: load the target's pytest, and run one session of it for the controller."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import finders
+from .channel import dup_high
+from .facts import local_facts
+from .hooks import make_fixtures, make_plugin
+from .rules import UNIX_MODULES
+from .session import WorkerSession
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from . import messages
+    from .channel import Channel
+
+
+def run_tests(channel: Channel, task: messages.Tests) -> None:
+    """Load pytest, collect, serve ``run`` messages, and send the end record.
+
+    :raises RuntimeError: the guard of the environment did not start.
+    """
+    log = open_log()
+    if task["facts"]["machine"] != "host" and sys.platform != "win32":
+        from .illegal_instructions import log_illegal_instructions
+
+        log_illegal_instructions(log)
+    for directory in task["overlays"]:
+        if directory not in sys.path:
+            sys.path.append(directory)
+    if task["python_m"]:
+        sys.path.insert(0, os.getcwd())
+    sys.dont_write_bytecode = True
+    guard = sys.modules["_wheelcheck_guard"].install() if "_wheelcheck_guard" in sys.modules else None
+    if guard is None:
+        raise RuntimeError("the guard of the environment did not start: is its .pth file disabled (-S, or -I -S)?")
+    if sys.platform == "win32":
+        finders.install()
+    import pytest
+
+    session = WorkerSession(pytest, channel, task, guard, _facts(task), log)
+    plugins = [make_plugin(session), make_fixtures(session.rules.target), session.rules]
+    args = [*task["fixed_args"], *(arg for occurrence in task["occurrences"] for arg in occurrence["args"])]
+    status = pytest.main(args, plugins=plugins)
+    channel.send(
+        {
+            "type": "finished",
+            "status": int(status),
+            "summary": session.summary,
+            "conftest_failed": session.conftest_failed,
+        }
+    )
+
+
+def open_log() -> int:
+    """Have faulthandler write to the log; return a descriptor of the log that pytest's capturing does not redirect."""
+    import faulthandler
+
+    log = dup_high(2)
+    faulthandler.enable(file=log)
+    try:
+        import signal
+
+        faulthandler.register(signal.SIGUSR1, file=log, all_threads=True)
+    except (ImportError, AttributeError):
+        pass  # Windows: the watchdog of each test writes the stacks.
+    return log
+
+
+def _facts(task: messages.Tests) -> dict[str, Any]:
+    facts = dict(local_facts(), **task["facts"])
+    if task["pretend"] == "win32":
+        facts.update(system="win32", pty=False)
+        for name in UNIX_MODULES:
+            sys.modules[name] = None  # type: ignore[assignment]
+    return facts

@@ -1,0 +1,247 @@
+"""The supervisor (Linux): the worker's parent process, which outlives whatever happens in the worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from .channel import dup_high
+from .errors import format_exception
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+#: Start of the log line that names the processes which tests left behind; the run's nonce follows.
+LEFT_BEHIND = "wheelcheck left-behind "
+
+#: Seconds that the worker has to exit by itself once the controller is gone.
+EXIT_GRACE = 0.5
+
+#: Seconds that processes have to exit by themselves once the worker has ended.
+ORPHAN_GRACE = 0.2
+
+#: Seconds after which the supervisor gives up on processes that cannot be killed.
+KILL_TIMEOUT = 3.0
+
+
+def start_supervisor() -> int:
+    """Fork (Linux): the child continues as the worker, the parent becomes its supervisor and never returns.
+
+    Code under test may hold the GIL forever, ignore every signal that can be ignored, leave its session and fork twice.
+    The supervisor is not affected, since it is another process. It kills the worker when the controller asks for it
+    (SIGTERM) or is gone (its end of the channel is closed). It adopts the processes that the worker leaves behind (a
+    subreaper, prctl(2)), kills and logs them, and ends the way the worker ended. Since it runs in the target's own
+    interpreter, the same code works under an emulator and behind ``ssh``.
+
+    :returns: in the worker, a descriptor on which the supervisor waits for the run's nonce; -1 where there is no supervisor.
+    """
+    if sys.platform != "linux":
+        return -1
+    import _signal  # type: ignore[import-not-found]
+
+    stop_requests: list[int] = []
+    # Installed before there is a child to end.
+    _signal.signal(_signal.SIGTERM, lambda number, _: stop_requests.append(number))
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(write_fd)
+        _supervise(pid, read_fd, stop_requests)
+    _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
+    # A session of its own: signals that code under test sends to its process group do not reach the supervisor.
+    os.setsid()
+    os.close(read_fd)
+    moved = dup_high(write_fd)
+    os.close(write_fd)
+    return moved
+
+
+def _supervise(pid: int, nonce_fd: int, stop_requests: list[int]) -> NoReturn:
+    status = 1 << 8
+    try:
+        status = Supervisor(pid, stop_requests).wait()
+        _end_left_behind(pid, nonce_fd)
+    except BaseException as error:
+        os.write(2, format_exception(error).encode("utf-8", "backslashreplace"))
+        os.kill(pid, 9)
+    _exit_like(status)
+
+
+class Supervisor:
+    """Waits until the worker ends, and kills it where it has to end.
+
+    :param pid: the worker.
+    :param stop_requests: not empty once SIGTERM has arrived.
+    """
+
+    def __init__(self, pid: int, stop_requests: list[int]) -> None:
+        import _signal
+        import select
+
+        self.pid = pid
+        self.stop_requests = stop_requests
+        _become_subreaper()
+        # Only the worker holds the channel open, so that the controller notices when code under test closes it.
+        os.close(1)
+        self.wakeup_fd, write_fd = os.pipe()
+        for fd in (self.wakeup_fd, write_fd):
+            os.set_blocking(fd, False)
+        _signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda *_: None)
+        _signal.signal(_signal.SIGUSR1, lambda number, _: self.send_signal(number))
+        self.poll = select.poll()
+        self.poll.register(self.wakeup_fd, select.POLLIN)
+        self.poll.register(0, getattr(select, "POLLRDHUP", 0))
+
+    def send_signal(self, number: int) -> None:
+        """Send the worker a signal."""
+        try:
+            os.kill(self.pid, number)
+        except OSError:
+            pass
+
+    def wait(self) -> int:
+        """Wait until the worker ends; return its wait status."""
+        deadline = None
+        while True:
+            status = self.reap()
+            if status is not None:
+                return status
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if self.stop_requests or left == 0.0:
+                self.send_signal(9)
+                self.stop_requests.clear()
+                deadline = left = None
+            for fd, _ in self.poll.poll(None if left is None else int(left * 1000) + 1):
+                if fd == self.wakeup_fd:
+                    os.read(fd, 4096)
+                else:
+                    self.poll.unregister(fd)
+                    deadline = time.monotonic() + EXIT_GRACE
+
+    def reap(self) -> int | None:
+        """Reap ended children; return the worker's wait status if it is one of them."""
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == self.pid:
+                return status
+            if pid == 0:
+                return None
+
+
+def _become_subreaper() -> None:
+    """Make orphaned descendants of this process its children."""
+    try:
+        # The core of ctypes: the package takes a while to load.
+        import _ctypes
+
+        integer = type("integer", (_ctypes._SimpleCData,), {"_type_": "i"})
+        namespace: dict[str, Any] = {"_flags_": 1, "_restype_": integer}
+        function = type("function", (_ctypes.CFuncPtr,), namespace)
+        handle: Any = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+        prctl: Any = function(_ctypes.dlsym(handle, "prctl"))
+        prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    except Exception as error:
+        # Orphans in sessions of their own will not be ended.
+        os.write(2, ("wheelcheck: no subreaper: %r\n" % error).encode("utf-8", "backslashreplace"))
+
+
+def _end_left_behind(worker: int, nonce_fd: int) -> None:
+    """Kill the processes that the worker left behind, and log their number and command lines."""
+    end = time.monotonic() + ORPHAN_GRACE
+    while _reap_all() and time.monotonic() < end:
+        # The helpers of multiprocessing exit by themselves when they notice.
+        time.sleep(0.01)
+    if not _reap_all():
+        return
+    logged = False
+    end = time.monotonic() + KILL_TIMEOUT
+    while _reap_all() and time.monotonic() < end:
+        found = _descendants()
+        if found and not logged:
+            logged = True
+            shown = "; ".join("%d %s" % pair for pair in sorted(found.items())[:5])
+            more = " and %d more" % (len(found) - 5) if len(found) > 5 else ""
+            nonce = os.read(nonce_fd, 64).decode("ascii", "replace")
+            line = "\n%s%s %d: %s%s\n" % (LEFT_BEHIND, nonce, len(found), shown, more)
+            os.write(2, line.encode("utf-8", "backslashreplace"))
+        for pid in found:
+            try:
+                os.kill(pid, 9)
+            except OSError:
+                pass
+        try:
+            os.killpg(worker, 9)
+        except OSError:
+            pass
+        time.sleep(0.01)
+
+
+def _reap_all() -> bool:
+    """Reap ended children; return whether there are others."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _descendants() -> dict[int, str]:
+    """Return the living descendants of this process and their command lines."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name, "rb") as file:
+                    state, parent = file.read().rpartition(b")")[2].split()[:2]
+            except (OSError, ValueError):
+                continue
+            if state not in (b"Z", b"X"):
+                parents[int(name)] = int(parent)
+    found: dict[int, str] = {}
+    level = {os.getpid()}
+    while level:
+        level = {pid for pid, parent in parents.items() if parent in level and pid not in found}
+        found.update((pid, _command_line(pid)) for pid in level)
+    return found
+
+
+def _command_line(pid: int) -> str:
+    """Return a command line in one line of at most 200 characters; empty where it cannot be read."""
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            argv = file.read(4000).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "backslashreplace")
+    except OSError:
+        return ""
+    shown = " ".join(argv.split())
+    # An emulator's own arguments come first, the program's last.
+    return shown if len(shown) < 200 else "%s ... %s" % (shown[:60], shown[-140:])
+
+
+def _exit_like(status: int) -> NoReturn:
+    """End this process the way another one ended.
+
+    :param status: wait status of the other one.
+    """
+    if os.WIFSIGNALED(status):
+        import _signal
+
+        number = os.WTERMSIG(status)
+        try:
+            import resource
+
+            # One core dump and one message of an emulator are enough.
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            if number != 9:
+                _signal.signal(number, _signal.SIG_DFL)
+            # The first process of a sandbox cannot be killed by its own signal; an emulator would wait forever.
+            if os.getpid() != 1:
+                os.kill(os.getpid(), number)
+        except (ImportError, OSError, ValueError):
+            pass
+        os._exit(128 + number)
+    os._exit(os.WEXITSTATUS(status))
