@@ -1,4 +1,4 @@
-"""The worker's quick finders: they find what the ordinary ones find, and take byte-code as PEP 552 says."""
+"""The worker's fast finders find the same modules as the standard ones, and load bytecode as PEP 552 specifies."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ UNCHECKED, CHECKED = PycInvalidationMode.UNCHECKED_HASH, PycInvalidationMode.CHE
 
 
 @pytest.fixture
-def quick(tmp_path: Path) -> Iterator[Path]:
-    """A folder on the path while the quick finders are at work."""
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory on ``sys.path`` while the fast finders are installed."""
     before, loaded = list(sys.path_hooks), set(sys.modules)
     sys.path.insert(0, str(tmp_path))
     finders.install()
@@ -38,7 +38,7 @@ def quick(tmp_path: Path) -> Iterator[Path]:
     assert not any(isinstance(finder, finders.DirectoryFinder) for finder in sys.path_importer_cache.values())
 
 
-def about(spec: ModuleSpec | None) -> Any:
+def summary(spec: ModuleSpec | None) -> Any:
     if spec is None:
         return None
     ours = finders._Loader if spec.origin and spec.origin.endswith(".py") else None
@@ -50,41 +50,41 @@ def about(spec: ModuleSpec | None) -> Any:
     return spec.name, spec.origin, spec.cached, spec.has_location, kind, None if locations is None else list(locations)
 
 
-def ordinary(folder: Path) -> FileFinder:
+def standard_finder(directory: Path) -> FileFinder:
     for hook in sys.path_hooks:
         if hook is not finders.DirectoryFinder:
             try:
-                found = hook(str(folder))
+                found = hook(str(directory))
             except ImportError:
                 continue
             assert isinstance(found, FileFinder)
             return found
-    raise AssertionError("no ordinary finder")
+    raise AssertionError("no standard finder")
 
 
-def test_finds_what_the_ordinary_finder_finds(quick: Path) -> None:
+def test_finds_the_same_modules(directory: Path) -> None:
     for name in ("plain.py", "both.py", "both/__init__.py", "namespace/inner.py", "package/__init__.pyc", "old.pyc"):
-        path = quick / name
+        path = directory / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
     for suffix in EXTENSION_SUFFIXES:
-        (quick / f"native{suffix}").write_bytes(b"")
-    (quick / f"native{EXTENSION_SUFFIXES[-1]}").with_suffix(".py").write_bytes(b"")
-    (quick / "plain").write_bytes(b"")
-    (quick / "folder.py").mkdir()
+        (directory / f"native{suffix}").write_bytes(b"")
+    (directory / f"native{EXTENSION_SUFFIXES[-1]}").with_suffix(".py").write_bytes(b"")
+    (directory / "plain").write_bytes(b"")
+    (directory / "folder.py").mkdir()
     names = ["plain", "both", "namespace", "package", "old", "native", "folder", "missing", "Plain", "above.plain"]
-    expected = [about(ordinary(quick).find_spec(name)) for name in names]
-    assert [about(finders.DirectoryFinder(str(quick)).find_spec(name)) for name in names] == expected
+    expected = [summary(standard_finder(directory).find_spec(name)) for name in names]
+    assert [summary(finders.DirectoryFinder(str(directory)).find_spec(name)) for name in names] == expected
     assert sum(found is None for found in expected) == 3
     with pytest.raises(ImportError):
-        finders.DirectoryFinder(str(quick / "plain.py"))
+        finders.DirectoryFinder(str(directory / "plain.py"))
 
 
-def test_the_standard_library_is_found_alike(quick: Path) -> None:
-    folder = Path(os.__file__).parent
-    names = sorted({path.name.partition(".")[0] for path in folder.iterdir()} - {"__pycache__"})
-    quick_one, usual = finders.DirectoryFinder(str(folder)), ordinary(folder)
-    different = [name for name in names if about(quick_one.find_spec(name)) != about(usual.find_spec(name))]
+def test_finds_the_standard_library(directory: Path) -> None:
+    stdlib = Path(os.__file__).parent
+    names = sorted({path.name.partition(".")[0] for path in stdlib.iterdir()} - {"__pycache__"})
+    fast, standard = finders.DirectoryFinder(str(stdlib)), standard_finder(stdlib)
+    different = [name for name in names if summary(fast.find_spec(name)) != summary(standard.find_spec(name))]
     assert different == []
     assert len(names) > 100
 
@@ -92,10 +92,10 @@ def test_the_standard_library_is_found_alike(quick: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "value"), [(UNCHECKED, 1), (CHECKED, 2), (PycInvalidationMode.TIMESTAMP, 2), (None, 2)]
 )
-def test_only_unchecked_byte_code_is_taken_without_a_look_at_the_source(
-    quick: Path, mode: PycInvalidationMode | None, value: int
+def test_only_unchecked_bytecode_is_loaded_without_a_check_of_the_source(
+    directory: Path, mode: PycInvalidationMode | None, value: int
 ) -> None:
-    path = quick / "subject_of_finders.py"
+    path = directory / "subject_of_finders.py"
     path.write_text("value = 1\ndef where(): return where.__code__.co_filename\n")
     if mode is not None:
         # As if it had been compiled somewhere else.
@@ -109,15 +109,15 @@ def test_only_unchecked_byte_code_is_taken_without_a_look_at_the_source(
 
 
 @pytest.mark.parametrize("size", [0, 5, 16, 40])
-def test_byte_code_that_was_cut_off_is_left_aside(quick: Path, size: int) -> None:
-    path = quick / "subject_of_finders.py"
+def test_truncated_bytecode_is_ignored(directory: Path, size: int) -> None:
+    path = directory / "subject_of_finders.py"
     path.write_text("value = 1\ndef function(): return [value] * 1000\n")
     compiled = Path(str(py_compile.compile(str(path), invalidation_mode=UNCHECKED)))
     compiled.write_bytes(compiled.read_bytes()[:size])
     assert importlib.import_module("subject_of_finders").value == 1
 
 
-def test_check_that_the_interpreter_was_told_to_make_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_option_check_hash_based_pycs_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
     monkeypatch.setattr(sys, "pycache_prefix", None)
     path = tmp_path / "subject.py"
@@ -137,27 +137,27 @@ def test_check_that_the_interpreter_was_told_to_make_is_made(tmp_path: Path, mon
     assert values == ["1", "2"]
 
 
-def test_modules_that_are_written_and_listed_meanwhile(quick: Path) -> None:
+def test_modules_written_later_are_found_and_listed(directory: Path) -> None:
     with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("written_meanwhile")
-    package = quick / "written_meanwhile"
+        importlib.import_module("written_later")
+    package = directory / "written_later"
     package.mkdir()
     for name in ("__init__.py", "one.py", "two.py", "no-module.txt"):
         (package / name).write_text("")
     importlib.invalidate_caches()
-    module = importlib.import_module("written_meanwhile")
+    module = importlib.import_module("written_later")
     assert [found.name for found in pkgutil.iter_modules(module.__path__, "x.")] == ["x.one", "x.two"]
     shutil.rmtree(package)
     importlib.invalidate_caches()
     with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("written_meanwhile.one")
+        importlib.import_module("written_later.one")
 
 
-def test_packages_with_parts_in_two_folders(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_namespace_packages_in_two_directories(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
-    for folder, name in ((quick, "one"), (other, "two")):
-        (folder / "shared_space").mkdir()
-        (folder / "shared_space" / f"{name}.py").write_text(f"value = {name!r}")
+    for parent, name in ((directory, "one"), (other, "two")):
+        (parent / "shared_space").mkdir()
+        (parent / "shared_space" / f"{name}.py").write_text(f"value = {name!r}")
     sys.path.append(str(other))
     try:
         values = [importlib.import_module(f"shared_space.{name}").value for name in ("one", "two")]

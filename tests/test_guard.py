@@ -1,4 +1,4 @@
-"""The guard by itself: names of the wheel resolve from its environment only."""
+"""Unit tests of the guard: the names of the wheel resolve from its environment only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pytest_wheelcheck.worker.guard import Guard, is_test_name
         ("api_test", True),
         ("conftest", True),
         ("Tests", True),
-        # Public parts of packages whose names only sound like it.
+        # Public modules of packages with similar names.
         ("testing", False),
         ("tester", False),
         ("latest", False),
@@ -60,11 +60,11 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path, Path]]:
-    """A site-packages folder, a source tree that comes first on the path, and a folder of tools behind."""
+def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path, Path]]:
+    """Site-packages, a source tree that comes first on ``sys.path``, and an overlay of test tools that comes last."""
     site, source, tools = tmp_path / "site", tmp_path / "source", tmp_path / "tools"
-    for folder in (site, source, tools):
-        folder.mkdir()
+    for directory in (site, source, tools):
+        directory.mkdir()
     before = set(sys.modules)
     monkeypatch.setattr(sys, "path", [str(source), str(site), *sys.path, str(tools)])
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
@@ -75,15 +75,15 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
         del sys.modules[name]
 
 
-def standing(places: tuple[Path, Path, Path], *names: str) -> Guard:
-    site, source, tools = places
-    found = Guard(names, [str(site)], [str(source)], "gw-pkg", [str(tools)])
-    found.move_to_front()
-    return found
+def install_guard(directories: tuple[Path, Path, Path], *names: str) -> Guard:
+    site, source, tools = directories
+    guard = Guard(names, [str(site)], [str(source)], "gw-pkg", [str(tools)])
+    guard.move_to_front()
+    return guard
 
 
-def test_the_environment_alone(places: tuple[Path, Path, Path]) -> None:
-    site, source, _ = places
+def test_modules_come_from_the_environment(directories: tuple[Path, Path, Path]) -> None:
+    site, source, _ = directories
     write(site, {"gw_pkg/__init__.py": "W = 'wheel'", "gw_pkg/mod.py": "W = 'wheel'"})
     write(
         source,
@@ -98,7 +98,7 @@ def test_the_environment_alone(places: tuple[Path, Path, Path]) -> None:
             "gw_free.py": "W = 'free'",
         },
     )
-    guard = standing(places, "gw_pkg", "gw_gone")
+    guard = install_guard(directories, "gw_pkg", "gw_gone")
     assert importlib.import_module("gw_pkg.mod").W == "wheel"
     with pytest.raises(ModuleNotFoundError) as missing:
         importlib.import_module("gw_pkg.forgotten")
@@ -106,7 +106,7 @@ def test_the_environment_alone(places: tuple[Path, Path, Path]) -> None:
     with pytest.raises(ModuleNotFoundError, match="the source tree is not searched") as gone:
         importlib.import_module("gw_gone")
     assert gone.value.name == "gw_gone"
-    # What tests the package is grafted, with what lies beside it; other names are none of the guard's business.
+    # Tests of the package come from the source tree, with the modules next to them. Other names are not changed.
     assert importlib.import_module("gw_pkg.tests").W == "wheel"
     assert importlib.import_module("gw_pkg.tests.helper").W == "helper"
     assert importlib.import_module("gw_pkg.conftest").__file__ == str(source / "gw_pkg/conftest.py")
@@ -114,8 +114,8 @@ def test_the_environment_alone(places: tuple[Path, Path, Path]) -> None:
     assert guard.foreign() == []
 
 
-def test_it_stays_first(places: tuple[Path, Path, Path]) -> None:
-    guard = standing(places, "gw_pkg")
+def test_it_stays_first(directories: tuple[Path, Path, Path]) -> None:
+    guard = install_guard(directories, "gw_pkg")
 
     class Other:
         def find_spec(self, *_: Any) -> ModuleSpec | None:
@@ -129,43 +129,43 @@ def test_it_stays_first(places: tuple[Path, Path, Path]) -> None:
     assert sys.meta_path.count(guard) == 1
 
 
-def test_namespace_packages(places: tuple[Path, Path, Path]) -> None:
-    site, source, tools = places
+def test_namespace_packages(directories: tuple[Path, Path, Path]) -> None:
+    site, source, tools = directories
     write(site, {"gw_ns/one.py": "W = 'wheel'"})
     write(source, {"gw_ns/two.py": "W = 'source'"})
     write(tools, {"gw_ns/three.py": "W = 'tool'", "gw_own/__init__.py": "W = 'tool'"})
     write(site, {"gw_own/part.py": "W = 'wheel'"})
-    guard = standing(places, "gw_ns", "gw_own")
+    guard = install_guard(directories, "gw_ns", "gw_own")
     assert importlib.import_module("gw_ns.one").W == "wheel"
     assert importlib.import_module("gw_ns.three").W == "tool"
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("gw_ns.two")
-    # A regular package among the tools does not take the place of the wheel's namespace package.
+    # A regular package among the test tools does not replace the wheel's namespace package.
     assert importlib.import_module("gw_own.part").W == "wheel"
     assert not hasattr(sys.modules["gw_own"], "W")
     assert guard.foreign() == []
 
 
-def test_other_copies(places: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    site, source, tools = places
-    for place in (site, source):
-        write(place, {"gw_pkg/__init__.py": "", "gw_pkg/mod.py": "", "gw_pkg/tests/test_a.py": "", "gw_one.py": ""})
+def test_other_copies(directories: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    site, source, tools = directories
+    for directory in (site, source):
+        write(directory, {"gw_pkg/__init__.py": "", "gw_pkg/mod.py": "", "gw_pkg/tests/test_a.py": "", "gw_one.py": ""})
     write(source, {"gw_pkg/only.py": "", "setup.py": ""})
     write(tools, {"gw_pkg/tool.py": "", "gw_pkg/mod.py": ""})
-    guard = standing(places, "gw_pkg", "gw_one")
+    guard = install_guard(directories, "gw_pkg", "gw_one")
     cases = {
         ("gw_pkg", site / "gw_pkg/__init__.py"): False,
         ("gw_pkg", source / "gw_pkg/__init__.py"): True,
         ("gw_pkg.mod", tmp_path / "anywhere/mod.py"): True,
         ("gw_pkg.tests.test_a", source / "gw_pkg/tests/test_a.py"): False,
-        # Under other names, a file counts where the wheel has the same one.
+        # A file loaded under another name is foreign if the wheel contains the same file.
         ("src.gw_pkg.mod", source / "gw_pkg/mod.py"): True,
         ("gw_one_again", source / "gw_one.py"): True,
         ("src.gw_pkg.only", source / "gw_pkg/only.py"): False,
         ("test_a", source / "gw_pkg/tests/test_a.py"): False,
         ("setup", source / "setup.py"): False,
         ("json", Path(types.__file__)): False,
-        # Tools may share a namespace, and nothing else.
+        # Test tools may share a namespace package with the wheel, but not a module.
         ("gw_pkg.tool", tools / "gw_pkg/tool.py"): False,
         ("gw_pkg.mod", tools / "gw_pkg/mod.py"): True,
     }
@@ -177,23 +177,23 @@ def test_other_copies(places: tuple[Path, Path, Path], monkeypatch: pytest.Monke
     assert guard.foreign() == [("gw_pkg.mod", str(source / "gw_pkg/mod.py"))]
 
 
-def test_a_lazy_module_stays_lazy(places: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lazy_module_stays_lazy(directories: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     class Lazy(types.ModuleType):
         def __getattribute__(self, name: str) -> Any:
-            raise AssertionError("it was woken")
+            raise AssertionError("it was loaded")
 
     monkeypatch.setitem(sys.modules, "gw_pkg.lazy", Lazy("gw_pkg.lazy"))
     monkeypatch.setitem(sys.modules, "gw_pkg.none", None)
-    assert standing(places, "gw_pkg").foreign() == []
+    assert install_guard(directories, "gw_pkg").foreign() == []
 
 
-def test_metadata(places: tuple[Path, Path, Path]) -> None:
-    site, source, _ = places
+def test_metadata(directories: tuple[Path, Path, Path]) -> None:
+    site, source, _ = directories
     write(site, {"GW_pkg-2.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: GW.pkg\nVersion: 2.0\n"})
     write(source, {"gw_pkg.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: gw-pkg\nVersion: 0.1\n"})
     write(source, {"gw_other.egg-info/PKG-INFO": "Metadata-Version: 2.1\nName: gw-other\nVersion: 0.2\n"})
     assert importlib.metadata.version("gw-pkg") == "0.1"
-    standing(places, "gw_pkg")
+    install_guard(directories, "gw_pkg")
     for spelling in ("gw-pkg", "gw_pkg", "GW.Pkg"):
         assert importlib.metadata.version(spelling) == "2.0"
     assert importlib.metadata.version("gw-other") == "0.2"
@@ -201,7 +201,7 @@ def test_metadata(places: tuple[Path, Path, Path]) -> None:
     assert first.version == "2.0"
 
 
-def test_the_file_that_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     monkeypatch.setattr(sys, "path", list(sys.path))
     file = tmp_path / "guard"
@@ -210,7 +210,7 @@ def test_the_file_that_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WHEELCHECK_GUARD", str(file))
     guard = guard_module.install()
     assert guard is not None
-    # A name of the standard library is found there first, with a wheel of that name as without it.
+    # The standard library comes first, so the guard does not handle its names.
     assert guard.names == {"one", "zwei_ü"}
     assert (guard.sites, guard.roots, guard.overlays, guard.dist) == (["/s=1"], ["/r\n2"], ["/o"], "the-dist")
     assert sys.path[-1] == "/o"
@@ -218,7 +218,9 @@ def test_the_file_that_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sys.path.count("/o") == 1
 
 
-def test_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("WHEELCHECK_GUARD", raising=False)
     before = list(sys.meta_path)
     assert guard_module.install() is None
@@ -228,8 +230,8 @@ def test_without_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert "cannot read the settings of the import guard" in capsys.readouterr().err
 
 
-def test_its_start_is_cheap() -> None:
-    # It is imported at every start of an interpreter of the environment.
+def test_it_imports_nothing() -> None:
+    # Each interpreter that starts in the environment imports it.
     code = f"""
 import sys
 before = set(sys.modules)

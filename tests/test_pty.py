@@ -1,4 +1,4 @@
-"""Tests that need a pseudo-terminal, on targets that have none: skipped with a reason, not failed, not dropped."""
+"""Tests that need a pseudo-terminal are skipped with a reason on targets that have none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nodes import Seen, Tell
 from pytest_wheelcheck.worker.facts import local_facts
 from pytest_wheelcheck.worker.rules import TargetRules, split_words
 
-needs_ptys = pytest.mark.skipif(sys.platform == "win32", reason="of a host that has pseudo-terminals")
+needs_ptys = pytest.mark.skipif(sys.platform == "win32", reason="needs a host that has pseudo-terminals")
 
 
 @pytest.mark.parametrize(
@@ -35,18 +35,18 @@ needs_ptys = pytest.mark.skipif(sys.platform == "win32", reason="of a host that 
         ("", []),
     ],
 )
-def test_words_of_a_name(name: str, words: list[str]) -> None:
+def test_split_words(name: str, words: list[str]) -> None:
     assert split_words(name) == words
 
 
 @given(st.lists(st.from_regex(r"[a-z][a-z0-9]{1,5}", fullmatch=True), min_size=1, max_size=5))
-def test_words_come_back(words: list[str]) -> None:
+def test_joined_words_are_split_again(words: list[str]) -> None:
     assert split_words("_".join(words)) == words
     assert split_words("".join(word.capitalize() for word in words)) == words
 
 
 @given(st.text(max_size=30))
-def test_every_name_has_words(name: str) -> None:
+def test_split_words_loses_no_character(name: str) -> None:
     assert "".join(split_words(name)) == "".join(char for char in name if char.isalnum()).lower() or any(
         len(char.lower()) != 1 or not char.lower().isalnum() for char in name
     )
@@ -130,13 +130,15 @@ def outcome_of(ran: Seen, outcome: str) -> set[str]:
 
 
 @needs_ptys
-def test_a_target_without(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_target_without_pseudo_terminals(
+    pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project(pytester)
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
     ran = tell("tests")
     assert outcome_of(ran, "SKIPPED") == SKIPPED
     assert outcome_of(ran, "PASSED") == {*RUN, "test_there"}
-    # The wheel itself asks for what the target lacks: that is its fault. So is a module that exists nowhere.
+    # An import that fails inside the wheel is a failure of the wheel; a module that exists nowhere is one of the tests.
     assert outcome_of(ran, "FAILED") == {"tests/test_module_c.py", "tests/test_module_d.py"}
     assert "needs a pseudo-terminal, which cp" in ran.text
     assert " on win32 does not have" in ran.text
@@ -190,9 +192,11 @@ def terminal():
 """
 
 
-def test_calls_that_open_one(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_in_calls_that_open_one(
+    pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
-    # As a native function, what stands for one leaves no frame behind.
+    # These methods leave no frame in the traceback, like native functions.
     native = "open_terminal, closes = ({0: 0}).__getitem__, ({0: 0}).__getitem__\n"
     files = {
         "pty_of_ours/__init__.py": "from ._native import open_terminal\nimport os\nos.__dict__.pop('openpty', None)\n",
@@ -210,9 +214,9 @@ def test_calls_that_open_one(pytester: pytest.Pytester, tell: Tell, monkeypatch:
             re.MULTILINE | re.DOTALL,
         )
     )
-    told = {name for name, text in blocks.items() if " opens a pseudo-terminal (" in text}
+    explained = {name for name, text in blocks.items() if " opens a pseudo-terminal (" in text}
     precise = sys.version_info >= (3, 11)
-    assert told == {
+    assert explained == {
         *(
             "test_named",
             "test_dotted",
@@ -224,7 +228,12 @@ def test_calls_that_open_one(pytester: pytest.Pytester, tell: Tell, monkeypatch:
         ),
         *(["test_attribute"] if precise else []),
     }
-    assert blocks.keys() - told == {"test_returned", "test_elsewhere", "test_another", *({"test_attribute"} - told)}
+    assert blocks.keys() - explained == {
+        "test_returned",
+        "test_elsewhere",
+        "test_another",
+        *({"test_attribute"} - explained),
+    }
     assert "pty_of_ours.open_terminal opens a pseudo-terminal (tests/test_opens.py:" in blocks["test_named"]
     assert "mark the test with @pytest.mark.pty" in blocks["test_console"]
     assert re.search(
@@ -233,7 +242,7 @@ def test_calls_that_open_one(pytester: pytest.Pytester, tell: Tell, monkeypatch:
 
 
 @needs_ptys
-def test_a_target_with(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_target_with_pseudo_terminals(pytester: pytest.Pytester, tell: Tell) -> None:
     project(pytester)
     ran = tell("tests", "--deselect=tests/test_module_d.py", "--ignore=tests/test_module_d.py")
     assert (outcome_of(ran, "SKIPPED"), ran.only("FAILED")) == ({"test_there"}, [])
@@ -241,7 +250,7 @@ def test_a_target_with(pytester: pytest.Pytester, tell: Tell) -> None:
 
 
 @needs_ptys
-def test_patterns_of_the_ini_file(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_in_the_ini_file(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
     project(pytester)
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
     pytester.makeini("[pytest]\nwheel_pty_patterns = cryptyc two_words\n")
@@ -252,7 +261,7 @@ def test_patterns_of_the_ini_file(pytester: pytest.Pytester, tell: Tell, monkeyp
     ran = tell("tests/test_marks.py")
     assert outcome_of(ran, "SKIPPED") == {"test_cryptyc", "test_x", "test_marked"}
     assert outcome_of(ran, "PASSED") == {"test_pty_resize", "test_words_two"}
-    # An empty value switches the patterns off; the marker stays.
+    # An empty value disables the patterns, but not the marker.
     pytester.makeini("[pytest]\nwheel_pty_patterns =\n")
     assert outcome_of(tell("tests/test_marks.py"), "SKIPPED") == {"test_marked"}
 
@@ -268,7 +277,7 @@ def test_a_conftest_is_not_skipped(pytester: pytest.Pytester, tell: Tell, monkey
     assert "needs the module" not in ran.text
 
 
-#: Makes an ordinary run look like one on Windows.
+#: Makes an ordinary run act like one on Windows.
 LIKE_WINDOWS = """
 import os, sys
 os.__dict__.pop("openpty", None)
@@ -294,7 +303,7 @@ def test_an_ordinary_run_without_pseudo_terminals(pytester: pytest.Pytester, mon
     ignored = [f"--ignore=tests/{name}.py" for name in ("test_module_c", "test_module_d", "test_lazy")]
     args = ("-p", "like_windows", "tests", *ignored)
     ran = ordinary(pytester, *args)
-    # The marker acts, and so do failing imports; the names do only where the ini file says so.
+    # The marker and failing imports skip tests; the names only do with the ini key.
     there = set[str]() if sys.platform == "win32" else {"test_there"}
     assert set(ran.only("SKIPPED")) == {"test_marked", "test_in_it", "test_some[1]", *there}
     assert "needs the module 'fcntl'" in ran.text
@@ -307,7 +316,7 @@ def test_an_ordinary_run_without_pseudo_terminals(pytester: pytest.Pytester, mon
     assert set(ran.only("SKIPPED")) == {*names, *there}
     assert ran.code == 0
     assert ordinary(pytester, "-p", "like_windows", "tests/test_pty_file.py").nodes == {"test_whole_file": "SKIPPED"}
-    # A module that is missing for other reasons stays an error.
+    # Another missing module is an error.
     assert ordinary(pytester, "-p", "like_windows", "tests/test_module_d.py").code == 2
 
 
@@ -319,15 +328,15 @@ def test_an_ordinary_run_with_pseudo_terminals(pytester: pytest.Pytester) -> Non
     assert (ran.code, ran.only("SKIPPED")) == (0, ["test_there"])
 
 
-def failing_import(source: str, file: str, name: str = "asker") -> ImportError:
+def failing_import(source: str, file: str, name: str = "importing") -> ImportError:
     try:
         exec(compile(source, file, "exec"), {"__name__": name})
     except ImportError as error:
         return error
-    raise AssertionError("it could be imported")
+    raise AssertionError("the import succeeded")
 
 
-def test_whose_import_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_file_that_imports_decides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rules = TargetRules(dict(local_facts(), pty=False, system="win32", interpreter="cp311"), ("pty",))
 
     def in_wheel(file: str) -> bool:
@@ -335,7 +344,7 @@ def test_whose_import_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
     monkeypatch.setitem(sys.modules, "termios", None)
     monkeypatch.delitem(sys.modules, "tty", raising=False)
-    # On Windows, ``tty`` is there and fails inside: whoever asked for it counts, not the standard library.
+    # On Windows, ``tty`` exists, and an import inside it fails: the file that imports ``tty`` counts.
     through_tty = failing_import("import tty", "/site/pkg/__init__.py")
     assert through_tty.name == "termios"
     assert rules.skips_import(through_tty, in_wheel) == ""
@@ -346,7 +355,7 @@ def test_whose_import_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert has.skips_import(by_test, in_wheel) == ""
 
 
-def test_the_facts_decide() -> None:
+def test_local_facts() -> None:
     if not hasattr(os, "openpty"):
         pytest.skip("needs a system with pseudo-terminals")
     assert local_facts()["pty"] is True

@@ -96,7 +96,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, run_wheels: Run, request: pytest.FixtureRequest) -> Callable[..., Seen]:
-    """Run in a target, or an ordinary run: the same must come of both."""
+    """Run in a target, or an ordinary run: both have the same result."""
     build_wheel(pytester.path / "dist", "some-pkg", "1.5", files={"pkg.py": ""})
 
     def run(*args: str) -> Seen:
@@ -126,25 +126,25 @@ def test_fixture_and_marker(
     tests = {name.rpartition("::")[2]: outcome for name, outcome in ran.nodes.items() if name.startswith("test_t")}
     assert tests == OUTCOMES
     assert ran.code == 0
-    told = dict(line.split(" ", 2)[1:] for line in ran.text.splitlines() if line.startswith("FACT "))
-    assert set(told) == FACTS
+    facts = dict(line.split(" ", 2)[1:] for line in ran.text.splitlines() if line.startswith("FACT "))
+    assert set(facts) == FACTS
     target = "[target]" in request.node.name
-    assert told["wheel"] == ("'some_pkg-1.5-py3-none-any.whl'" if target else "''")
-    assert told["name"] == ("'some_pkg'" if target else "''")
-    assert told["version"] == ("'1.5'" if target else "''")
-    assert told["interpreter"] == f"'cp{sys.version_info[0]}{sys.version_info[1]}'"
-    assert told["implementation"] == "'cpython'"
-    assert told["python"] == f"'{platform.python_version()}'"
-    assert told["system"] == f"'{sys.platform}'"
-    assert told["architecture"] == f"'{platform.machine().lower()}'"
-    assert told["machine"] == "'host'"
-    assert (told["emulated"], told["free_threaded"]) == ("False", "False")
+    assert facts["wheel"] == ("'some_pkg-1.5-py3-none-any.whl'" if target else "''")
+    assert facts["name"] == ("'some_pkg'" if target else "''")
+    assert facts["version"] == ("'1.5'" if target else "''")
+    assert facts["interpreter"] == f"'cp{sys.version_info[0]}{sys.version_info[1]}'"
+    assert facts["implementation"] == "'cpython'"
+    assert facts["python"] == f"'{platform.python_version()}'"
+    assert facts["system"] == f"'{sys.platform}'"
+    assert facts["architecture"] == f"'{platform.machine().lower()}'"
+    assert facts["machine"] == "'host'"
+    assert (facts["emulated"], facts["free_threaded"]) == ("False", "False")
     if sys.platform == "linux":
         name, version = platform.libc_ver()
-        assert (told["libc"], told["libc_version"]) == (f"'{name}'", f"'{version}'")
-        assert int(told["page_size"]) % 4096 == 0
-        assert told["pty"] == "True"
-    # The reasons name what was wanted and what is here, or are the author's own.
+        assert (facts["libc"], facts["libc_version"]) == (f"'{name}'", f"'{version}'")
+        assert int(facts["page_size"]) % 4096 == 0
+        assert facts["pty"] == "True"
+    # The reasons name required and actual facts; the author's own reason replaces them.
     assert re.search(rf"needs a target with system='plan9'; has system='{sys.platform}'", ran.text)
     assert f"not for targets with system='{sys.platform}'" in ran.text
     assert "only on boards" in ran.text
@@ -161,7 +161,7 @@ def test_fixture_and_marker(
     ],
     indirect=["run"],
 )
-def test_a_marker_that_makes_no_sense(run: Callable[..., Seen], pytester: pytest.Pytester, mark: str) -> None:
+def test_invalid_markers(run: Callable[..., Seen], pytester: pytest.Pytester, mark: str) -> None:
     pytester.makepyfile(test_t=f"import pytest\n@pytest.mark.wheel_target({mark})\ndef test_a(): pass\n")
     ran = run("test_t.py")
     assert ran.code == 4
@@ -170,7 +170,7 @@ def test_a_marker_that_makes_no_sense(run: Callable[..., Seen], pytester: pytest
     assert ("got colour" in ran.text) == ("colour" in mark)
 
 
-def test_the_value_itself() -> None:
+def test_wheel_target_value() -> None:
     facts = local_facts()
     assert set(facts) == FACTS
     target = WheelTarget(facts)

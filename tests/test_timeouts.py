@@ -1,4 +1,4 @@
-"""Time-outs: the project's own act in the target, and what they cannot end is ended from outside."""
+"""Timeouts: the project's own ones work in the target; a test that they cannot end is ended from outside."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nodes import Run, seen
 
 WINDOWS = sys.platform == "win32"
 
-#: What pytest-timeout's own method there says: a thread, which ends the process, where there is no SIGALRM.
+#: Message of pytest-timeout's default method: without SIGALRM that is a thread, which ends the process.
 TIMEOUT = "Timeout" if WINDOWS else "Failed: Timeout"
 
-#: A deadlock in C that holds the GIL: no signal handler and no thread of the interpreter runs any more.
+#: A deadlock in C that holds the GIL: no signal handler and no other thread of the interpreter can run.
 HANG = """
 import ctypes, os
 
@@ -41,13 +41,13 @@ def write(name: str, text: str) -> None:
 
 
 def block(text: str, title: str) -> str:
-    """The part of a report on one failure."""
+    """Return the report of one failure."""
     _, found, rest = text.partition(f"{title} __")
     assert found, title
     return rest.partition("\n___")[0] + "\n"
 
 
-def test_of_the_project(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
+def test_timeouts_of_the_project(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
     write(
         "pytest.ini",
         """
@@ -65,7 +65,7 @@ def test_of_the_project(pytester: pytest.Pytester, run_wheels: Run, wheel: Path)
 
         METHOD = "signal" if os.name == "posix" else "thread"
 
-        def beside(event=threading.Event()):
+        def other_thread(event=threading.Event()):
             event.wait()
 
         @pytest.fixture(scope="module")
@@ -76,16 +76,16 @@ def test_of_the_project(pytester: pytest.Pytester, run_wheels: Run, wheel: Path)
             shared.append(1)
 
         def test_hang_with_the_gil(shared):
-            threading.Thread(target=beside, daemon=True).start()
-            print("said before")
+            threading.Thread(target=other_thread, daemon=True).start()
+            print("printed before")
             demo.hang()
 
         def test_after(shared):
             assert shared == []
 
         def test_thread_method():
-            threading.Thread(target=beside, daemon=True).start()
-            print("said before")
+            threading.Thread(target=other_thread, daemon=True).start()
+            print("printed before")
             time.sleep(30)
 
         @pytest.mark.timeout(0.3, method=METHOD)
@@ -132,16 +132,16 @@ def test_of_the_project(pytester: pytest.Pytester, run_wheels: Run, wheel: Path)
     report = block(text, "test_hang_with_the_gil")
     assert "Timeout: the test did not end within its own timeout of 1 s and was ended from outside" in report
     assert "holds the GIL" in report
-    # Every thread's stack: the one in native code and the one beside it.
+    # The stacks of all threads: the one in native code and the other one.
     assert "in hang\n" in report
     assert "in test_hang_with_the_gil\n" in report
-    assert "in beside\n" in report
+    assert "in other_thread\n" in report
 
     report = block(text, "test_thread_method")
     assert "Timeout (>1s) from pytest-timeout" in report
     assert "in test_thread_method\n" in report
-    assert "in beside\n" in report
-    assert "said before" in report
+    assert "in other_thread\n" in report
+    assert "printed before" in report
 
     assert f"{TIMEOUT} (>0.3s) from pytest-timeout{',' if WINDOWS else '.'}" in block(text, "test_marker")
 
@@ -150,7 +150,7 @@ def test_of_the_project(pytester: pytest.Pytester, run_wheels: Run, wheel: Path)
     assert "in hang\n" in report
 
 
-def test_of_the_command_line(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
+def test_timeout_on_the_command_line(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
     write(
         "tests/test_times.py",
         """
@@ -173,8 +173,8 @@ def test_of_the_command_line(pytester: pytest.Pytester, run_wheels: Run, wheel: 
     result.stdout.fnmatch_lines([f"{begin}{TIMEOUT} (>0.3s) from pytest-timeout{end}"])
 
 
-def test_where_no_test_is_to_blame(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
-    """A module that hangs while it is collected, a session that does not end: told, and the run ends."""
+def test_timeouts_outside_of_tests(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
+    """A module that hangs during collection and a session that does not end are reported, and the run ends."""
     write("pytest.ini", "[pytest]\nwheel_test_timeout = 2\n")
     write("tests/test_hangs.py", "import demo\ndemo.hang()\n")
     write("tests/test_good.py", "def test_good(): pass\n")

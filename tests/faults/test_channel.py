@@ -1,4 +1,4 @@
-"""Whatever tests do to descriptors, streams, folder, locale, variables, signals, threads and children: results arrive."""
+"""Results arrive whatever tests do to descriptors, streams, directories, locale, variables, signals, threads, children."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_dup2():
     os.close(null)
 
 def test_dup2_over_all(tmp_path):
-    # Everything that is open becomes a file: the channel, too.
+    # Every open descriptor becomes a file, including the channel.
     fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
     for other in range(256):
         if other != fd:
@@ -47,7 +47,7 @@ def test_dup2_over_all(tmp_path):
 def test_after_dup2(): print("captured")
 
 def test_forged():
-    # A message in the format of the channel, on every descriptor that there is, the channel's own included.
+    # A message in the format of the channel, on every descriptor, including the channel.
     data = json.dumps({"type": "done", "stop": "forged", "restart": False, "nonce": "0", "pid": os.getpid()})
     frame = struct.pack(">I", len(data)) + data.encode()
     for fd in range(3, 256):
@@ -66,14 +66,14 @@ def test_garbage():
 
 def test_after_garbage(): pass
 
-def test_folder_changed():
+def test_directory_changed():
     os.chdir("/")
 
-def test_folder_deleted():
+def test_directory_deleted():
     os.chdir(tempfile.mkdtemp())
     os.rmdir(os.getcwd())
 
-def test_after_folder(): assert not os.path.exists("/proc/self/cwd/x")
+def test_after_directory(): assert not os.path.exists("/proc/self/cwd/x")
 
 def test_temporary_deleted():
     shutil.rmtree(tempfile.gettempdir())
@@ -107,7 +107,7 @@ def test_streams():
 
 @pytest.fixture
 def functions_replaced(monkeypatch):
-    # The reports of setup and call are sent while they are.
+    # The reports of setup and call are sent while the functions are replaced.
     for module, names in ((json, "dumps loads"), (struct, "pack unpack"), (os, "read write"), (time, "monotonic time")):
         for name in names.split():
             monkeypatch.setattr(module, name, None)
@@ -177,7 +177,7 @@ def test_results_arrive(either: Ground) -> None:
     outcomes = {name.partition("::")[2]: outcome for name, outcome in found.nodes.items() if "::" in name}
     assert {name.partition("[")[0] for name in outcomes} == set(names)
     print({name: outcome for name, outcome in outcomes.items() if outcome != "PASSED"})
-    # These broke what they were run with; the test that did it is the one that failed.
+    # These broke the worker. The test that did it failed, and no other.
     assert {name for name, outcome in outcomes.items() if outcome != "PASSED"} == {
         "test_megabytes[True]",
         "test_dup2_over_all",

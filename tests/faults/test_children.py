@@ -76,8 +76,8 @@ def _look(ground: Ground, end: str, act: str) -> None:
     assert "multiprocessing" not in line
 
 
-def test_the_keeper_killed(ground: Ground) -> None:
-    """Code under test can kill the keeper; the worker and its group are ended all the same."""
+def test_supervisor_killed(ground: Ground) -> None:
+    """Code under test can kill the supervisor; the worker and its group are ended all the same."""
     ground.write(
         test_children="""
         import os, subprocess, time

@@ -16,7 +16,7 @@ from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, 
 from pytest_wheelcheck.model import Machine
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process as processes
-from pytest_wheelcheck.worker import LEFT_BEHIND
+from pytest_wheelcheck.worker.supervisor import LEFT_BEHIND
 
 #: Seconds that the supervisor of a worker has to end it and everything that it left running.
 SUPERVISOR_GRACE = 5.0

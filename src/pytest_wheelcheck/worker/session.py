@@ -108,7 +108,7 @@ class WorkerSession:
         return {
             "id": item.nodeid,
             "location": list(item.location),
-            "chain": [[type(node).__name__, node.name] for node in chain[1:]],
+            "chain": [[type(node).__name__, str(node.name)] for node in chain[1:]],
             "names": sorted(set(map(str, names))),
             "marks": marks,
             "doc": doc if isinstance(doc, str) else "",
