@@ -1,4 +1,4 @@
-"""The messages between controller and worker: what one side sends the other one reads, and nothing else passes."""
+"""The messages between controller and worker: round trips, and errors for everything that is not declared."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def body(frame: bytes) -> bytes:
 
 
 def refusal(message: Any, known: Known) -> str:
-    """The error of a message, which is the same for who sends and who receives it."""
+    """Return the error of a message, which is the same for the sender and for the receiver."""
     with pytest.raises(InvalidMessageError) as sent:
         codec.encode(message, known)
     with pytest.raises(InvalidMessageError) as received:
@@ -273,7 +273,7 @@ def test_another_version_is_named_whatever_its_fields_are(message: dict[str, Any
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b"3", b'"text"', b"null", b"[" * 100_000])
-def test_what_is_no_object(data: bytes) -> None:
+def test_bytes_that_are_no_json_object(data: bytes) -> None:
     with pytest.raises(InvalidMessageError, match="no JSON"):
         codec.decode(data)
 
@@ -286,7 +286,7 @@ def test_frames_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         codec.encode({"type": "text", "text": "x" * 100}, FROM_WORKER)
 
 
-def test_what_cannot_be_said_in_json_is_described() -> None:
+def test_values_without_json_are_described() -> None:
     data = json.loads(body(codec.encode({"type": "report", "data": {"x": {1j}}}, FROM_WORKER)))
     assert data["data"] == {"x": "{1j}"}
 
@@ -319,7 +319,7 @@ def framed(data: bytes) -> bytes:
 
 
 def answers(*sent: object) -> tuple[list[dict[str, Any]], str]:
-    """Send a real worker messages, or bytes as they are; return what it answers, and its log."""
+    """Send messages, or raw bytes, to a real worker; return its answers and its log."""
     data = b"".join(each if isinstance(each, bytes) else framed(json.dumps(each).encode()) for each in sent)
     done = subprocess.run(WORKER_ARGV, input=data, capture_output=True, check=False, timeout=60)
     found, rest = [], done.stdout
@@ -391,7 +391,7 @@ def test_the_worker_sends_nothing_invalid(tmp_path: Path) -> None:
 
 # --- the controller's side ---------------------------------------------------------------------------------------------
 
-#: Stands for a worker: answers the first message with what it is told to.
+#: A fake worker: answers the first message with the messages of its argument.
 FAKE = """
 import json, os, struct, sys
 length, = struct.unpack(">I", sys.stdin.buffer.read(4))
@@ -456,8 +456,8 @@ def test_the_controller_refuses(started: Callable[..., WorkerProcess], answer: o
     assert refused.value.message.startswith(f"the worker sent an invalid message: {problem}")
 
 
-def test_what_others_send_is_ignored(started: Callable[..., WorkerProcess]) -> None:
-    """A child that a test forked has another process id, and who forges a message does not know the nonce."""
+def test_messages_of_other_processes_are_ignored(started: Callable[..., WorkerProcess]) -> None:
+    """A child that a test forked has another process id, and a forged message lacks the nonce."""
     others = [{"type": "done", "nonce": "forged"}, {"type": "done", "pid": 1}, {"type": "done", "pid": None}]
     text = {"type": "text", "text": "last"}
     worker = started(sys.executable, "-c", FAKE, json.dumps([HELLO, *others, '{"type": "done"}', text]))
@@ -472,7 +472,7 @@ def test_the_controller_sends_nothing_invalid(started: Callable[..., WorkerProce
 
 
 def test_in_a_run(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """The test during which it arrives fails, with the reason; a fresh worker runs the others."""
+    """The test during which an invalid message arrives fails with the reason; a fresh worker runs the other tests."""
     build_wheel(pytester.path / "dist", "demo", files={"demo.py": ""})
     pytester.makepyfile(
         test_channel="""

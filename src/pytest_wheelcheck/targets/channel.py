@@ -156,8 +156,8 @@ class WorkerProcess:
     def _checked(self, message: messages.FromWorker) -> messages.FromWorker:
         if message["type"] == "fatal":
             raise WorkerFatalError(
-                "the worker in the target could not go on",
-                cause="a plugin or conftest that does not work on this target, or a fault of ours",
+                "the worker in the target stopped with an error",
+                cause="a plugin or conftest that does not work on this target, or a bug in pytest-wheelcheck",
                 details=message["text"],
             )
         return message

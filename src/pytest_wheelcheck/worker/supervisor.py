@@ -1,4 +1,4 @@
-"""The supervisor (Linux): the worker's parent process, which outlives whatever happens in the worker."""
+"""The supervisor (Linux): the parent process of the worker, which survives whatever code under test does to the worker."""
 
 from __future__ import annotations
 
