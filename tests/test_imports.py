@@ -238,7 +238,7 @@ def test_what_the_import_leaves_running_is_ended(pytester: pytest.Pytester, tell
     assert ran.nodes["import[pkg]"] == "PASSED"
     assert time.monotonic() - start < 60
     if WINDOWS:
-        assert "importing it started processes that stayed and were ended" in ran.text
+        assert "importing it left processes running, which were ended" in ran.text
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path)]
     assert not [words for words in running if mark.encode() in words]
 

@@ -175,7 +175,7 @@ def test_many_imports(either: Ground) -> None:
     outcomes = {name[7:-1]: outcome for name, outcome in found.nodes.items() if name.startswith("import[")}
     assert outcomes == expected
     assert found.nodes["tests/test_one.py::test_one"] == "PASSED"
-    assert "importing it started processes that stayed and were ended, 1: " in found.text
+    assert "importing it left processes running, which were ended: 1: " in found.text
     assert " sleep 61" in found.text
 
 
