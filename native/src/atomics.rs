@@ -1,4 +1,4 @@
-//! Atomic instructions, and instructions that not every CPU has.
+//! Atomic instructions, and instructions that some CPUs lack.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -17,12 +17,12 @@ pub fn add(times: usize, threads: NonZeroUsize) -> io::Result<usize> {
     Ok(counter.into_inner())
 }
 
-/// `left + right` by one LSE instruction (Armv8.1). A CPU without LSE raises SIGILL.
+/// `left + right` with one LSE instruction (Armv8.1). A CPU without LSE raises SIGILL.
 #[cfg(target_arch = "aarch64")]
 pub fn lse_add(left: u64, right: u64) -> u64 {
     #[target_feature(enable = "lse")]
     unsafe fn add(sum: &mut u64, right: u64) {
-        // SAFETY: the instruction changes only what `sum` borrows.
+        // SAFETY: the instruction changes only the value that `sum` borrows.
         unsafe {
             core::arch::asm!(
                 "ldadd {right}, {before}, [{sum}]",
@@ -34,7 +34,7 @@ pub fn lse_add(left: u64, right: u64) -> u64 {
         }
     }
     let mut sum = left;
-    // SAFETY: without LSE the process dies here, which is what the caller wants to see.
+    // SAFETY: without LSE the process dies here, as documented.
     unsafe { add(&mut sum, right) };
     sum
 }
@@ -45,7 +45,7 @@ pub fn avx2_add(left: u32, right: u32) -> u32 {
     #[target_feature(enable = "avx2")]
     unsafe fn add(left: u32, right: u32) -> u32 {
         let sum: u32;
-        // SAFETY: nothing is touched but the registers named here.
+        // SAFETY: only the registers named here change.
         unsafe {
             core::arch::asm!(
                 "vmovd {x:x}, {left:e}",
@@ -65,6 +65,6 @@ pub fn avx2_add(left: u32, right: u32) -> u32 {
         }
         sum
     }
-    // SAFETY: without AVX2 the process dies here, which is what the caller wants to see.
+    // SAFETY: without AVX2 the process dies here, as documented.
     unsafe { add(left, right) }
 }

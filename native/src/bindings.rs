@@ -1,4 +1,4 @@
-//! The edge to Python: every function here converts, releases the interpreter and hands on.
+//! The Python API: each function converts its arguments, releases the interpreter and calls Rust.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -10,16 +10,16 @@ use crate::facts::Facts;
 use crate::misbehave::Kind;
 use crate::{atomics, threads};
 
-/// Python's error for a failed call of the system: `OSError` with its number where there is one.
+/// Convert a failed system call to a Python exception: `OSError`, with `errno` if the error has a number.
 fn from_io(error: io::Error) -> PyErr {
     let text = error.to_string();
     match (error.raw_os_error(), error.kind()) {
         (Some(number), _) => {
-            // Python shows the number itself.
+            // Python appends the number itself.
             let suffix = format!(" (os error {number})");
             let text = text.strip_suffix(&suffix).unwrap_or(&text).to_owned();
-            // The constructor picks the subclass by the number: FileNotFoundError, TimeoutError …
-            // On Windows it is the fourth argument, from which Python makes `errno`.
+            // The constructor selects the subclass by the number: FileNotFoundError, TimeoutError, ...
+            // On Windows it is the fourth argument, from which Python derives `errno`.
             if cfg!(windows) {
                 PyOSError::new_err((0, text, None::<String>, number))
             } else {
@@ -36,13 +36,13 @@ fn at_least_one(threads: usize) -> PyResult<NonZeroUsize> {
     NonZeroUsize::new(threads).ok_or_else(|| PyValueError::new_err("threads must be 1 or more"))
 }
 
-/// What the machine under this interpreter is.
+/// Return the properties of the machine that runs this interpreter.
 #[pyfunction]
 pub fn facts() -> Facts {
     Facts::gather()
 }
 
-/// Sum the numbers from 0 to n - 1 on threads of its own while the interpreter is released.
+/// Sum the numbers from 0 to n - 1 on native threads while the interpreter is released.
 #[pyfunction]
 #[pyo3(signature = (n, threads = 2))]
 pub fn parallel_sum(py: Python<'_>, n: u64, threads: usize) -> PyResult<u128> {
@@ -51,7 +51,7 @@ pub fn parallel_sum(py: Python<'_>, n: u64, threads: usize) -> PyResult<u128> {
         .map_err(from_io)
 }
 
-/// Call `callback(number)` once on each of several native threads, and return what the calls returned.
+/// Call `callback(number)` once on each of several native threads, and return the results.
 #[pyfunction]
 #[pyo3(signature = (callback, threads = 1))]
 pub fn call_from_threads(
@@ -63,7 +63,7 @@ pub fn call_from_threads(
     let call = |number: usize| {
         Python::try_attach(|py| callback.call1(py, (number,))).unwrap_or_else(|| {
             Err(PyRuntimeError::new_err(
-                "the interpreter admits no thread any more",
+                "the interpreter accepts no more threads",
             ))
         })
     };
@@ -81,7 +81,7 @@ pub fn atomic_add(py: Python<'_>, times: usize, threads: usize) -> PyResult<usiz
     py.detach(|| atomics::add(times, threads)).map_err(from_io)
 }
 
-/// Add with one LSE instruction, whether or not the CPU has it: without it, SIGILL.
+/// Add with one LSE instruction. A CPU without LSE raises SIGILL.
 #[cfg(target_arch = "aarch64")]
 #[pyfunction]
 #[pyo3(signature = (left = 40, right = 2))]
@@ -89,7 +89,7 @@ pub fn lse_add(left: u64, right: u64) -> u64 {
     atomics::lse_add(left, right)
 }
 
-/// Add with AVX2 instructions, whether or not the CPU has them: without them, SIGILL.
+/// Add with AVX2 instructions. A CPU without AVX2 raises SIGILL.
 #[cfg(target_arch = "x86_64")]
 #[pyfunction]
 #[pyo3(signature = (left = 40, right = 2))]
@@ -97,14 +97,14 @@ pub fn avx2_add(left: u32, right: u32) -> u32 {
     atomics::avx2_add(left, right)
 }
 
-/// Protect memory in pieces of `page_size_assumed` bytes: `OSError` where the real page is bigger.
+/// Protect memory in pieces of `page_size_assumed` bytes: `OSError` if the real page is larger.
 #[cfg(unix)]
 #[pyfunction]
 pub fn page_aligned(page_size_assumed: usize) -> PyResult<()> {
     crate::memory::page_aligned(page_size_assumed).map_err(from_io)
 }
 
-/// Send `text` through a pseudo-terminal in raw mode, and return what arrived.
+/// Send `text` through a pseudo-terminal in raw mode, and return the received text.
 #[cfg(unix)]
 #[pyfunction]
 pub fn pty_round_trip(py: Python<'_>, text: String) -> PyResult<String> {
@@ -114,14 +114,14 @@ pub fn pty_round_trip(py: Python<'_>, text: String) -> PyResult<String> {
     Ok(String::from_utf8(arrived)?)
 }
 
-/// Set the window size at one end of a pseudo-terminal, and return what the other end says.
+/// Set the window size at one end of a pseudo-terminal, and return the size at the other end.
 #[cfg(unix)]
 #[pyfunction]
 pub fn pty_size(rows: u16, cols: u16) -> PyResult<(u16, u16)> {
     crate::pty::size(rows, cols).map_err(from_io)
 }
 
-/// Run a program on a pseudo-terminal of its own, and return what it wrote there.
+/// Run a program on a new pseudo-terminal, and return its output.
 #[cfg(unix)]
 #[pyfunction]
 #[pyo3(signature = (argv, timeout = 60.0))]
@@ -134,7 +134,7 @@ pub fn pty_spawn(py: Python<'_>, argv: Vec<std::ffi::OsString>, timeout: f64) ->
     Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
-/// Do something that no extension module should do; `KINDS` lists what.
+/// Do something that no extension module should do: one of `KINDS`.
 #[pyfunction]
 #[pyo3(signature = (kind, size = None))]
 pub fn misbehave(py: Python<'_>, kind: &str, size: Option<usize>) -> PyResult<()> {

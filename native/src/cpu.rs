@@ -1,6 +1,6 @@
-//! What the CPU can do, as it says itself (CPUID) or as the kernel says for it (HWCAP).
+//! CPU features, from the CPU itself (CPUID) or from the kernel (HWCAP).
 
-/// The features that this CPU has, by Rust's names and in the order below; empty where nobody can be asked.
+/// The features of this CPU, with Rust's names, in the order below; empty if they cannot be detected.
 pub fn features() -> Vec<&'static str> {
     detected()
         .into_iter()
@@ -9,7 +9,7 @@ pub fn features() -> Vec<&'static str> {
 }
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! ask {
+macro_rules! detect {
     ($detect:ident: $($name:tt)*) => {
         vec![$(($name, std::arch::$detect!($name))),*]
     };
@@ -17,7 +17,7 @@ macro_rules! ask {
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fn detected() -> Vec<(&'static str, bool)> {
-    let mut found = ask!(is_x86_feature_detected:
+    let mut found = detect!(is_x86_feature_detected:
         "sse2" "sse3" "ssse3" "sse4.1" "sse4.2" "popcnt" "aes" "pclmulqdq" "sha" "rdrand" "rdseed"
         "movbe" "lzcnt" "bmi1" "bmi2" "f16c" "fma" "avx" "avx2"
     );
@@ -25,11 +25,11 @@ fn detected() -> Vec<(&'static str, bool)> {
     found
 }
 
-/// By CPUID, as Rust's own detection knows them from 1.89 on only.
+/// From CPUID. Rust's own detection has them since 1.89 only.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 #[allow(
     unused_unsafe,
-    reason = "asking the CPU is safe in newer versions of Rust"
+    reason = "these functions are safe in newer versions of Rust"
 )]
 fn avx512() -> [(&'static str, bool); 7] {
     #[cfg(target_arch = "x86")]
@@ -37,20 +37,20 @@ fn avx512() -> [(&'static str, bool); 7] {
     #[cfg(target_arch = "x86_64")]
     use std::arch::x86_64 as cpu;
 
-    /// The parts of XCR0 that the system sets when it saves all of a 512-bit register.
+    /// The bits of XCR0 that the system sets if it saves complete 512-bit registers.
     const SAVED: u64 = 0b1110_0110;
 
     #[target_feature(enable = "xsave")]
     unsafe fn saved() -> u64 {
-        // SAFETY: the instruction belongs to the feature that is enabled here.
+        // SAFETY: the instruction is part of the enabled feature.
         unsafe { cpu::_xgetbv(0) }
     }
 
-    // SAFETY: every CPU that has AVX has CPUID, and XGETBV switched on by the system.
+    // SAFETY: every CPU with AVX has CPUID, and the system has enabled XGETBV.
     let usable = std::arch::is_x86_feature_detected!("avx")
         && unsafe { cpu::__cpuid(0).eax >= 7 && saved() & SAVED == SAVED };
     let (ebx, ecx) = if usable {
-        // SAFETY: this leaf was seen to be there.
+        // SAFETY: leaf 0 showed that this leaf exists.
         let leaf = unsafe { cpu::__cpuid_count(7, 0) };
         (leaf.ebx, leaf.ecx)
     } else {
@@ -70,14 +70,14 @@ fn avx512() -> [(&'static str, bool); 7] {
 
 #[cfg(target_arch = "aarch64")]
 fn detected() -> Vec<(&'static str, bool)> {
-    ask!(is_aarch64_feature_detected:
+    detect!(is_aarch64_feature_detected:
         "neon" "aes" "sha2" "sha3" "crc" "lse" "lse2" "rdm" "dotprod" "fp16" "fhm" "fcma" "jsconv"
         "rcpc" "rcpc2" "dpb" "dpb2" "i8mm" "bf16" "paca" "pacg" "bti" "dit" "sb" "ssbs" "flagm"
         "frintts" "rand" "mte" "sve" "sve2" "f32mm" "f64mm"
     )
 }
 
-/// By HWCAP, where bit 0 is the extension A, bit 2 is C, and so on.
+/// From HWCAP: bit 0 is the extension A, bit 2 is C, and so on.
 #[cfg(all(target_arch = "riscv64", target_os = "linux"))]
 fn detected() -> Vec<(&'static str, bool)> {
     // SAFETY: takes a number and returns one.

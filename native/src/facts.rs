@@ -1,4 +1,4 @@
-//! What the machine under the interpreter is.
+//! The properties of the machine that runs the interpreter.
 
 use pyo3::IntoPyObject;
 
@@ -7,20 +7,20 @@ use crate::{cpu, os};
 /// A `dict` in Python, with these keys.
 #[derive(IntoPyObject)]
 pub struct Facts {
-    /// What the module was compiled for, in Rust's words: `aarch64`, `x86_64`, `arm`, `x86` …
+    /// The architecture that the module was compiled for, with Rust's name: `aarch64`, `x86_64`, `arm`, `x86`, ...
     architecture: &'static str,
-    /// What the system says it runs on, as `uname -m` has it.
+    /// The machine as `uname -m` prints it.
     machine: String,
     page_size: usize,
     cpu_features: Vec<&'static str>,
-    /// `glibc`, `musl`, `msvcrt`, `ucrt`, or empty for the system's own (macOS).
+    /// `glibc`, `musl`, `msvcrt`, `ucrt`, or empty for the system's own library (macOS).
     libc: &'static str,
-    /// Empty where the C library does not say.
+    /// Empty if the C library does not provide it.
     libc_version: String,
     pointer_width: u32,
     endianness: &'static str,
     pid: u32,
-    /// The PyO3 that the module was built with.
+    /// The version of PyO3 that the module was built with.
     pyo3: &'static str,
 }
 
@@ -46,7 +46,7 @@ impl Facts {
     }
 }
 
-/// The version of a dependency in `Cargo.lock`, which is what Cargo built; empty if it is not there.
+/// The version of a dependency in `Cargo.lock`, which Cargo built; empty if it is not listed.
 fn locked_version(name: &str) -> &'static str {
     let mut lines = include_str!("../Cargo.lock").lines();
     let wanted = format!("name = \"{name}\"");

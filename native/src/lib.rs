@@ -1,6 +1,6 @@
-//! The witness: says what the machine under a Python interpreter really is, and misbehaves on request.
+//! The witness reports the properties of the machine that runs a Python interpreter, and misbehaves on request.
 //!
-//! One file a topic. Only [`bindings`] and the types of [`facts`] know Python.
+//! There is one file for each topic. Only [`bindings`] and the types of [`facts`] depend on Python.
 
 mod atomics;
 mod bindings;
@@ -13,7 +13,7 @@ mod os;
 mod pty;
 mod threads;
 
-/// What the Python package re-exports. Functions that a platform lacks are missing there.
+/// The names that the Python package exports. Functions that a platform does not support are missing there.
 #[pyo3::pymodule(gil_used = false)]
 mod _native {
     use pyo3::prelude::*;
@@ -31,7 +31,7 @@ mod _native {
     #[pymodule_export]
     use crate::bindings::{page_aligned, pty_round_trip, pty_size, pty_spawn};
 
-    /// Environment variable that names a kind of misbehaviour to be performed by `import`.
+    /// Environment variable: the kind of misbehavior that `import` performs.
     const AT_IMPORT: &str = "WHEELCHECK_WITNESS_IMPORT";
 
     #[pymodule_init]

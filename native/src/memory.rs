@@ -1,10 +1,10 @@
-//! Memory in pieces of an assumed page size, and more memory than there is.
+//! Memory in pieces of an assumed page size, and more memory than is available.
 
 use std::io;
 
-/// Map two pages of the assumed size and protect the second, as an allocator's guard page is made.
+/// Map two pages of the assumed size and protect the second, as an allocator does for a guard page.
 ///
-/// The system refuses (`EINVAL`) where the second does not begin on a real page: where that is bigger.
+/// The system refuses (`EINVAL`) if the second does not begin on a real page, because real pages are larger.
 #[cfg(unix)]
 pub fn page_aligned(assumed: usize) -> io::Result<()> {
     use std::ptr;
@@ -18,7 +18,7 @@ pub fn page_aligned(assumed: usize) -> io::Result<()> {
                 "a page size is a power of two below half of the address space",
             )
         })?;
-    // SAFETY: a new anonymous mapping; no memory of anybody else is touched.
+    // SAFETY: a new anonymous mapping; no other memory changes.
     let start = unsafe {
         libc::mmap(
             ptr::null_mut(),
@@ -32,10 +32,10 @@ pub fn page_aligned(assumed: usize) -> io::Result<()> {
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the second half of the mapping made above, which nobody uses.
+    // SAFETY: the second half of the mapping made above, which nothing uses.
     let refused = unsafe { libc::mprotect(start.byte_add(assumed), assumed, libc::PROT_NONE) };
     let outcome = match refused {
-        // An emulator may keep to smaller pages than those that it tells of.
+        // An emulator may use smaller pages than it reports.
         0 if assumed < crate::os::page_size() => Err(io::Error::from_raw_os_error(libc::EINVAL)),
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -45,9 +45,9 @@ pub fn page_aligned(assumed: usize) -> io::Result<()> {
     outcome
 }
 
-/// Ask for `size` bytes at once; without a size, for more than any address space has.
+/// Allocate `size` bytes at once; without a size, more than any address space has.
 pub fn exhaust(size: Option<usize>) -> io::Result<()> {
-    // One half of a 32-bit address space may be free, both never are.
+    // One half of a 32-bit address space may be free, but never both.
     const HALF: usize = isize::MAX as usize;
     let sizes = match size {
         Some(size) => vec![size],
@@ -59,7 +59,7 @@ pub fn exhaust(size: Option<usize>) -> io::Result<()> {
         piece
             .try_reserve_exact(size)
             .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error.to_string()))?;
-        // Opaque to the optimiser, which may leave out an allocation that nobody looks at.
+        // Opaque to the optimizer, which may remove an unused allocation.
         held.push(std::hint::black_box(piece));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What no extension module should do, on request.
+//! Misbehavior on request: things that no extension module should do.
 
 use std::hint::black_box;
 use std::io;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::memory;
 
-/// One enum, its names and the list of all from one table.
+/// Generate the enum, its names and the list of all kinds from one table.
 macro_rules! kinds {
     ($($(#[$meta:meta])* $kind:ident = $name:literal,)*) => {
         #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,14 +54,14 @@ impl Kind {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// Whether other Python threads shall go on meanwhile.
+    /// Whether other Python threads run meanwhile.
     pub fn releases_the_interpreter(self) -> bool {
         self == Self::HangDetached
     }
 
-    /// Do it. Returns only where the kind leaves the process alive.
+    /// Misbehave. Returns only if the kind leaves the process alive.
     ///
-    /// `size` is what [`Kind::Memory`] asks for, in bytes; the others do not look at it.
+    /// `size` is the number of bytes that [`Kind::Memory`] allocates; the others ignore it.
     pub fn perform(self, size: Option<usize>) -> io::Result<()> {
         match self {
             Self::Panic => panic!("the witness was asked to panic"),
@@ -76,11 +76,11 @@ impl Kind {
             Self::Hang => loop {
                 std::hint::spin_loop();
             },
-            Self::HangDetached => sleep_for_ever(),
+            Self::HangDetached => sleep_forever(),
             Self::Exit0 => exit(0),
             Self::Exit5 => exit(5),
             #[cfg(unix)]
-            // SAFETY: our own process, and a signal that it cannot catch.
+            // SAFETY: the own process, and a signal that it cannot catch.
             Self::Kill => drop(unsafe { libc::kill(libc::getpid(), libc::SIGKILL) }),
             Self::Memory => return memory::exhaust(size),
             Self::Print => return print(),
@@ -93,12 +93,12 @@ impl Kind {
 }
 
 fn segfault() {
-    // SAFETY: none, on purpose. Through C, since Rust may assume that its own pointers are sound.
+    // SAFETY: none, on purpose. Through C, because Rust may assume that its own pointers are valid.
     unsafe { libc::memset(black_box(std::ptr::null_mut()), 1, 1) };
 }
 
 fn illegal() {
-    // SAFETY: an instruction that every CPU of the architecture must refuse.
+    // SAFETY: an instruction that every CPU of the architecture must reject.
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     unsafe {
         core::arch::asm!("ud2");
@@ -113,22 +113,22 @@ fn illegal() {
     unsafe {
         core::arch::asm!("unimp");
     }
-    // Where inline assembly is not at hand.
+    // On architectures without one of the instructions above.
     // SAFETY: `raise` takes any number.
     unsafe { libc::raise(libc::SIGILL) };
 }
 
-/// Read a page of a mapping that lies beyond the end of its file.
+/// Read a page of a mapping beyond the end of its file.
 #[cfg(unix)]
 fn bus() -> io::Result<()> {
     let page = crate::os::page_size();
-    // SAFETY: a file of our own is mapped, and the mapping is read.
+    // SAFETY: a new file is mapped, and the mapping is read.
     unsafe {
         let file = libc::tmpfile();
         if file.is_null() {
             return Err(io::Error::last_os_error());
         }
-        // Not empty, since some emulators refuse to map that.
+        // Not empty, because some emulators refuse to map an empty file.
         if libc::ftruncate(libc::fileno(file), 1) < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -144,31 +144,31 @@ fn bus() -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
         black_box(start.cast::<u8>().byte_add(page).read_volatile());
-        // Should an emulator let the read pass.
+        // In case an emulator permits the read.
         libc::raise(libc::SIGBUS);
     }
     Ok(())
 }
 
-/// Call itself until the stack is used up.
-#[expect(unconditional_recursion, reason = "that is what is asked for")]
+/// Recurse until the stack overflows.
+#[expect(unconditional_recursion, reason = "the overflow is the purpose")]
 fn overflow(depth: usize) -> usize {
     let frame = black_box([depth; 256]);
     overflow(depth + 1) + black_box(frame)[0]
 }
 
-fn sleep_for_ever() -> ! {
+fn sleep_forever() -> ! {
     loop {
         std::thread::sleep(Duration::from_secs(3600));
     }
 }
 
 fn exit(status: libc::c_int) -> ! {
-    // SAFETY: takes any number. Nothing is flushed and no handler runs, which is the point.
+    // SAFETY: takes any number. Nothing is flushed and no handler runs, on purpose.
     unsafe { libc::_exit(status) }
 }
 
-/// Write past Python's own streams, with bytes that are no UTF-8.
+/// Write directly to the descriptors, not to Python's streams, with bytes that are not UTF-8.
 fn print() -> io::Result<()> {
     for (number, text) in [
         (1, b"the witness prints on 1 \xff\0\n"),
@@ -184,13 +184,13 @@ fn print() -> io::Result<()> {
 
 fn close_fds() {
     for number in 0..3 {
-        // SAFETY: that others still use the descriptor is the point.
+        // SAFETY: other code still uses the descriptors, on purpose.
         unsafe { libc::close(number) };
     }
 }
 
 fn at_exit(handler: extern "C" fn()) -> io::Result<()> {
-    // SAFETY: the handler lives as long as this module, which Python never unloads.
+    // SAFETY: the handler is valid as long as this module, which Python never unloads.
     match unsafe { libc::atexit(handler) } {
         0 => Ok(()),
         _ => Err(io::ErrorKind::OutOfMemory.into()),
@@ -198,7 +198,7 @@ fn at_exit(handler: extern "C" fn()) -> io::Result<()> {
 }
 
 extern "C" fn hang_at_exit() {
-    sleep_for_ever()
+    sleep_forever()
 }
 
 extern "C" fn abort_at_exit() {

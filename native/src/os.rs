@@ -1,4 +1,4 @@
-//! What the system says of itself.
+//! Information from the operating system.
 
 pub use imp::{libc, machine, page_size};
 
@@ -7,7 +7,7 @@ mod imp {
     use std::ffi::CStr;
     use std::mem::MaybeUninit;
 
-    /// The machine as `uname -m` has it; empty if the system does not say.
+    /// The machine as `uname -m` prints it; empty if the system does not provide it.
     pub fn machine() -> String {
         let mut names = MaybeUninit::<libc::utsname>::zeroed();
         // SAFETY: `uname` fills a struct of this type. Zeroed, it is valid already.
@@ -20,7 +20,7 @@ mod imp {
         machine.to_string_lossy().into_owned()
     }
 
-    /// Bytes of a page of memory; 0 if the system does not say.
+    /// Size of a memory page in bytes; 0 if the system does not provide it.
     pub fn page_size() -> usize {
         // SAFETY: `sysconf` takes a number and returns one.
         usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or_default()
@@ -28,7 +28,7 @@ mod imp {
 
     /// Name and version of the C library in this process.
     ///
-    /// Looked up at run time: a module that named the function could not be linked against musl.
+    /// The function is looked up at run time, because a module that links to it could not be linked against musl.
     pub fn libc() -> (&'static str, String) {
         // SAFETY: the name ends with a NUL.
         let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"gnu_get_libc_version".as_ptr()) };
@@ -42,11 +42,11 @@ mod imp {
         }
         // SAFETY: glibc declares `const char *gnu_get_libc_version(void)` and returns a constant.
         let version = unsafe {
-            let ask = std::mem::transmute::<
+            let version = std::mem::transmute::<
                 *mut libc::c_void,
                 extern "C" fn() -> *const libc::c_char,
             >(symbol);
-            CStr::from_ptr(ask())
+            CStr::from_ptr(version())
         };
         ("glibc", version.to_string_lossy().into_owned())
     }
@@ -86,9 +86,9 @@ mod imp {
         }
     }
 
-    /// The machine as `platform.machine()` has it; empty for one without a name here.
+    /// The machine as `platform.machine()` returns it; empty if it is not in this list.
     pub fn machine() -> String {
-        // The numbers are winnt.h's PROCESSOR_ARCHITECTURE_….
+        // The numbers are PROCESSOR_ARCHITECTURE_* of winnt.h.
         match system_info().processor_architecture {
             0 => "x86",
             5 => "ARM",
@@ -99,12 +99,12 @@ mod imp {
         .to_owned()
     }
 
-    /// Bytes of a page of memory.
+    /// Size of a memory page in bytes.
     pub fn page_size() -> usize {
         system_info().page_size as usize
     }
 
-    /// The C library that this module was linked with; it does not tell its version.
+    /// The C library that this module was linked with; it provides no version.
     pub fn libc() -> (&'static str, String) {
         let name = if cfg!(all(target_env = "gnu", not(target_abi = "llvm"))) {
             "msvcrt"

@@ -10,14 +10,14 @@ use std::process::{Child, Command};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much is under way at once; every kernel's queue holds this much.
+/// Bytes that are sent at once. The queue of every kernel is at least this large.
 const CHUNK: usize = 512;
-/// How long bytes may be under way inside the kernel. Generous, for emulated and busy machines.
+/// Timeout for bytes to pass through the kernel. Generous, for emulated and busy machines.
 const ARRIVAL: Duration = Duration::from_secs(10);
-/// How often a program that says nothing is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+/// Interval between two checks of a program that writes nothing.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Turn -1 into the error that it stands for.
+/// Convert -1 to the error in `errno`.
 fn check(outcome: libc::c_int) -> io::Result<libc::c_int> {
     match outcome {
         -1 => Err(io::Error::last_os_error()),
@@ -25,7 +25,7 @@ fn check(outcome: libc::c_int) -> io::Result<libc::c_int> {
     }
 }
 
-/// Both ends: what a terminal emulator holds, and what a program takes for its terminal.
+/// Both ends: the terminal emulator's and the program's.
 struct Pty {
     controller: File,
     terminal: File,
@@ -33,29 +33,29 @@ struct Pty {
 
 impl Pty {
     fn open() -> io::Result<Self> {
-        /// `ptsname` answers in a buffer that all threads share; macOS had nothing else for long.
+        /// `ptsname` returns a buffer that all threads share; older macOS has no alternative.
         static NAME: Mutex<()> = Mutex::new(());
         const FLAGS: libc::c_int = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
 
-        // SAFETY: takes flags and returns a descriptor, which nobody else owns.
+        // SAFETY: takes flags and returns a new descriptor, which nothing else owns.
         let controller = unsafe { File::from_raw_fd(check(libc::posix_openpt(FLAGS))?) };
         let number = controller.as_raw_fd();
-        // SAFETY: a descriptor that is open.
+        // SAFETY: an open descriptor.
         unsafe {
             check(libc::grantpt(number))?;
             check(libc::unlockpt(number))?;
         }
         let name = {
-            let _alone = NAME.lock().unwrap_or_else(PoisonError::into_inner);
-            // SAFETY: a descriptor that is open, and no other call of ours meanwhile.
+            let _guard = NAME.lock().unwrap_or_else(PoisonError::into_inner);
+            // SAFETY: an open descriptor, and the lock prevents concurrent calls.
             let name = unsafe { libc::ptsname(number) };
             if name.is_null() {
                 return Err(io::Error::last_os_error());
             }
-            // SAFETY: not NULL, so a string that ends with a NUL.
+            // SAFETY: not NULL, therefore a string that ends with a NUL.
             CString::from(unsafe { CStr::from_ptr(name) })
         };
-        // SAFETY: the name ends with a NUL; the descriptor that comes back is nobody else's.
+        // SAFETY: the name ends with a NUL; nothing else owns the returned descriptor.
         let terminal = unsafe { File::from_raw_fd(check(libc::open(name.as_ptr(), FLAGS))?) };
         Ok(Self {
             controller,
@@ -63,11 +63,11 @@ impl Pty {
         })
     }
 
-    /// No echo, no line editing, no translation of line ends.
+    /// Disable echo, line editing and the translation of line endings.
     fn make_raw(&self) -> io::Result<()> {
         let number = self.terminal.as_raw_fd();
         let mut modes = MaybeUninit::<libc::termios>::zeroed();
-        // SAFETY: a descriptor that is open and a struct of the right type, filled before it is read.
+        // SAFETY: an open descriptor and a struct of the right type, filled before it is read.
         unsafe {
             check(libc::tcgetattr(number, modes.as_mut_ptr()))?;
             libc::cfmakeraw(modes.as_mut_ptr());
@@ -77,19 +77,19 @@ impl Pty {
     }
 }
 
-/// Wait until `number` can be read. False when the time is over.
+/// Wait until `number` can be read. Returns false after the timeout.
 fn readable(number: RawFd, timeout: Duration) -> io::Result<bool> {
     let deadline = Instant::now() + timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        // Rounded up, or the last millisecond is spent spinning.
+        // Rounded up: otherwise the last millisecond is a busy loop.
         let milliseconds = left.as_micros().div_ceil(1000);
         let mut asked = libc::pollfd {
             fd: number,
             events: libc::POLLIN,
             revents: 0,
         };
-        // SAFETY: one struct, and the length says one.
+        // SAFETY: one struct, and the length is one.
         let ready = unsafe {
             libc::poll(
                 &raw mut asked,
@@ -111,7 +111,7 @@ fn timed_out() -> io::Error {
     io::Error::from_raw_os_error(libc::ETIMEDOUT)
 }
 
-/// Write to the controller, read at the terminal. In small pieces, since neither end has a reader of its own.
+/// Write to the controller and read at the terminal, in small pieces, because no other thread reads.
 pub fn round_trip(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut pty = Pty::open()?;
     pty.make_raw()?;
@@ -144,7 +144,7 @@ pub fn size(rows: u16, cols: u16) -> io::Result<(u16, u16)> {
         ws_ypixel: 0,
     };
     let mut found = MaybeUninit::<libc::winsize>::zeroed();
-    // SAFETY: descriptors that are open, and the struct that both requests work on.
+    // SAFETY: open descriptors, and the struct type of both requests.
     let found = unsafe {
         check(libc::ioctl(
             pty.controller.as_raw_fd(),
@@ -161,15 +161,15 @@ pub fn size(rows: u16, cols: u16) -> io::Result<(u16, u16)> {
     Ok((found.ws_row, found.ws_col))
 }
 
-/// Run a program on a terminal of its own, and return what it wrote there.
+/// Run a program on a new terminal, and return its output.
 ///
-/// `ETIMEDOUT` when it is not done in time; it is killed then, with all of its process group.
+/// `ETIMEDOUT` after the timeout; the program and its process group are then killed.
 pub fn spawn(argv: &[OsString], timeout: Duration) -> io::Result<Vec<u8>> {
     let deadline = Instant::now().checked_add(timeout);
     let [program, arguments @ ..] = argv else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "argv needs a program at least",
+            "argv is empty; it needs at least a program",
         ));
     };
     let Pty {
@@ -179,9 +179,9 @@ pub fn spawn(argv: &[OsString], timeout: Duration) -> io::Result<Vec<u8>> {
     let mut child = start(program, arguments, terminal.into())?;
     let outcome = listen(&mut controller, &mut child, deadline);
     if outcome.is_err() {
-        // It leads a session, hence a group of its own number.
+        // It leads a session, so its process group has the same number.
         if let Ok(group) = libc::pid_t::try_from(child.id()) {
-            // SAFETY: not waited for yet, so the number is still this child's.
+            // SAFETY: not waited for yet, so the number still belongs to this child.
             unsafe { libc::kill(-group, libc::SIGKILL) };
         }
         child.wait()?;
@@ -197,21 +197,21 @@ fn start(program: &OsString, arguments: &[OsString], terminal: OwnedFd) -> io::R
         .stdout(terminal.try_clone()?)
         .stderr(terminal);
     let lead = || {
-        // SAFETY: both are plain system calls; 0 is the terminal by now.
+        // SAFETY: both are plain system calls; descriptor 0 is already the terminal.
         unsafe {
             check(libc::setsid())?;
-            // The request's type differs between C libraries and systems.
+            // The type of the request differs between C libraries and systems.
             check(libc::ioctl(0, libc::TIOCSCTTY as _, 0))?;
         }
         Ok(())
     };
     // SAFETY: between fork and exec, `lead` makes system calls and nothing else.
     unsafe { command.pre_exec(lead) };
-    // Our copies of the terminal's descriptor end with `command`, so that the reader sees the end.
+    // Dropping `command` closes our copies of the terminal's descriptor, so that the reader sees the end.
     command.spawn()
 }
 
-/// Read until the child is gone and all it wrote has been read.
+/// Read until the child has ended and all of its output has been read.
 fn listen(
     controller: &mut File,
     child: &mut Child,
@@ -221,16 +221,16 @@ fn listen(
     let mut piece = [0; CHUNK];
     let mut open = true;
     loop {
-        // Asked before reading: what it wrote before its end is in the queue by then.
+        // Checked before reading: the output of an ended child is already in the queue.
         let gone = child.try_wait()?.is_some();
-        let patience = if gone { Duration::ZERO } else { LOOK };
+        let wait = if gone { Duration::ZERO } else { POLL_INTERVAL };
         if !open {
-            std::thread::sleep(patience);
-        } else if readable(controller.as_raw_fd(), patience)? {
+            std::thread::sleep(wait);
+        } else if readable(controller.as_raw_fd(), wait)? {
             match controller.read(&mut piece) {
                 Ok(0) => open = false,
                 Ok(count) => output.extend_from_slice(&piece[..count]),
-                // Linux says so when no process holds the terminal any more.
+                // Linux reports this if no process has the terminal open.
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => open = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

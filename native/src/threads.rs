@@ -5,7 +5,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::thread::{Builder, scope};
 
-/// Run `work(number)` once on each of `count` threads; the results in the order of the numbers.
+/// Run `work(number)` once on each of `count` threads. The results are in the order of the numbers.
 pub fn on_each<T: Send>(
     count: NonZeroUsize,
     work: impl Fn(usize) -> T + Sync,
@@ -26,12 +26,12 @@ pub fn on_each<T: Send>(
     })
 }
 
-/// The sum of the numbers below `n`, every thread taking one number in `count`.
+/// The sum of the numbers below `n`. Each thread adds every `count`-th number.
 pub fn parallel_sum(n: u64, count: NonZeroUsize) -> io::Result<u128> {
     let partial = |number: usize| {
         (number as u64..n)
             .step_by(count.get())
-            // Opaque to the optimiser, which would replace the loop by a formula.
+            // Opaque to the optimizer, which would replace the loop with a formula.
             .map(|value| u128::from(black_box(value)))
             .sum::<u128>()
     };

@@ -1,4 +1,4 @@
-"""Fixtures: the facts of this machine, and programs that run in an interpreter of their own."""
+"""Fixtures: the facts of this machine, and programs that run in a new interpreter."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ import time
 import pytest
 import wheelcheck_witness
 
-#: Seconds for a program to start and end. Starting Python takes seconds on an emulated machine.
-PATIENCE = 120
-#: A panic needs no backtrace here, and looking up its symbols crashes where an emulator makes big pages of small ones.
-QUIET = {"RUST_BACKTRACE": "0"}
+#: Timeout in seconds for a program to start and end. Starting Python takes seconds on an emulated machine.
+TIMEOUT = 120
+#: A panic needs no backtrace here, and its symbol lookup crashes if an emulator builds large pages from small ones.
+NO_BACKTRACE = {"RUST_BACKTRACE": "0"}
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quiet():
-    """Rust looks at the environment when it panics first, and never again."""
+def _no_backtrace():
+    """Rust reads the environment at the first panic only."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUIET.items():
+        for name, value in NO_BACKTRACE.items():
             patch.setenv(name, value)
         yield
 
 
 @pytest.fixture(scope="session")
 def facts():
-    """What the machine says of itself."""
+    """Facts of this machine."""
     return wheelcheck_witness.facts()
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start Python code in a process of its own; whatever still runs at the end of the test is killed.
+    """Start Python code in a new process, which is killed at the end of the test if it still runs.
 
-    The working directory is a temporary one, since that is where a crash leaves its core.
+    The working directory is a temporary one, because a crash may write its core file there.
     """
     started = []
 
@@ -57,13 +57,13 @@ def start(tmp_path):
     yield start
     for process in started:
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
         for stream in filter(None, (process.stdout, process.stderr)):
             stream.close()
 
 
 class Listener:
-    """Reads a process's lines as they come, so that silence can be noticed."""
+    """Reads the output of a process line by line, so that silence is noticed."""
 
     def __init__(self, process):
         self.process = process
@@ -76,7 +76,7 @@ class Listener:
             self._lines.put(line.strip())
 
     def wait_for(self, line):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while self._lines.get(timeout=max(0, deadline - time.monotonic())) != line:
             pass
 
@@ -89,12 +89,12 @@ class Listener:
 
     def end(self):
         self.process.kill()
-        self._thread.join(PATIENCE)
+        self._thread.join(TIMEOUT)
 
 
 @pytest.fixture
 def listen(start):
-    """Start Python code in a process of its own, and listen to it while it runs."""
+    """Start Python code in a new process, and read its output while it runs."""
     listeners = []
 
     def listen(code):
@@ -108,11 +108,11 @@ def listen(start):
 
 @pytest.fixture
 def run(start):
-    """Run Python code to its end in a process of its own: exit status, output and errors as bytes."""
+    """Run Python code in a new process until it ends: exit status, output and errors as bytes."""
 
     def run(code, **environ):
         process = start(code, **environ)
-        output, errors = process.communicate(timeout=PATIENCE)
+        output, errors = process.communicate(timeout=TIMEOUT)
         return process.returncode, output, errors
 
     return run
@@ -120,15 +120,15 @@ def run(start):
 
 @pytest.fixture
 def died():
-    """Whether a process, as `run` returned it, was ended by the signal of that name."""
+    """Whether a process, as `run` returned it, was ended by the signal with that name."""
 
     def died(ended, name):
         status = ended[0]
         if sys.platform == "win32":
-            # No signals there, and the status depends on the C library: an NTSTATUS, or 3.
+            # Windows has no signals, and the status depends on the C library: an NTSTATUS, or 3.
             return status not in {0, 1, 2}
         number = getattr(signal, name)
-        # A launcher that is a shell script may stand between us and the interpreter.
+        # A launcher that is a shell script may be between this process and the interpreter.
         return status in {-number, 128 + number}
 
     return died

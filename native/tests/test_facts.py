@@ -1,4 +1,4 @@
-"""The facts agree with what Python knows about the same machine."""
+"""The facts agree with Python's information about the same machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 import wheelcheck_witness
 from wheelcheck_witness import __main__, _native
 
-#: What `uname` calls the architectures that Rust calls otherwise.
+#: The names of `uname` for architectures with another name in Rust.
 MACHINES = {
     "x86_64": {"x86_64", "amd64"},
     "x86": {"i386", "i586", "i686", "x86", "x86_64", "amd64"},
@@ -31,7 +31,7 @@ def test_architecture_is_the_machines(facts):
     assert facts["machine"].lower() in expected
 
 
-def test_machine_is_what_python_says(facts):
+def test_machine_is_pythons(facts):
     assert facts["machine"] == platform.machine()
 
 
@@ -62,16 +62,16 @@ def test_libc_fits_the_system(facts):
     assert facts["libc"] in expected
 
 
-def test_libc_version_is_what_python_was_told(facts):
+def test_libc_version_is_pythons(facts):
     if facts["libc"] != "glibc":
-        pytest.skip("only glibc tells its version")
+        pytest.skip("only glibc provides its version")
     assert f"glibc {facts['libc_version']}" == os.confstr("CS_GNU_LIBC_VERSION")
 
 
 @pytest.mark.parametrize(
     ("architecture", "feature"), [("x86_64", "sse2"), ("aarch64", "neon")], ids=["x86_64", "aarch64"]
 )
-def test_baseline_feature_is_there(facts, architecture, feature):
+def test_baseline_feature_is_present(facts, architecture, feature):
     if facts["architecture"] != architecture:
         pytest.skip(f"not {architecture}")
     assert feature in facts["cpu_features"]
@@ -97,7 +97,7 @@ def test_stub_names_every_export():
     assert set(_native.__all__) <= named
 
 
-def test_package_exports_what_the_module_has():
+def test_package_exports_the_names_of_the_module():
     assert sorted(wheelcheck_witness.__all__) == sorted(_native.__all__)
 
 
@@ -109,12 +109,12 @@ def test_command_prints_the_facts(capsys, facts):
 def test_console_script_is_installed(facts):
     name = "wheelcheck-witness.exe" if sys.platform == "win32" else "wheelcheck-witness"
     script = Path(sys.prefix, "Scripts" if sys.platform == "win32" else "bin", name)
-    said = json.loads(subprocess.run([str(script)], check=True, stdout=subprocess.PIPE, timeout=120).stdout)
-    assert said.pop("pid") > 0
-    assert said == {key: value for key, value in facts.items() if key != "pid"}
+    printed = json.loads(subprocess.run([str(script)], check=True, stdout=subprocess.PIPE, timeout=120).stdout)
+    assert printed.pop("pid") > 0
+    assert printed == {key: value for key, value in facts.items() if key != "pid"}
 
 
-def test_command_says_its_version(capsys):
+def test_command_prints_its_version(capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         __main__.main(["--version"])
     assert capsys.readouterr().out == f"wheelcheck-witness {wheelcheck_witness.__version__}\n"

@@ -1,4 +1,4 @@
-"""What differs between machines of one architecture: page size and instructions."""
+"""Differences between machines of one architecture: page size and instructions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import pytest
 import wheelcheck_witness
 
-unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows rounds to its pages by itself")
+unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows rounds to its page size")
 
 
 @unix

@@ -1,4 +1,4 @@
-"""Every kind of misbehaviour does what it says, and nothing else."""
+"""Every kind of misbehavior has its documented effect, and no other."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ HARMLESS = ["print", "close-fds"]
 
 
 def misbehave(kind, *, then=""):
-    """Code that says that it starts, misbehaves, and goes on if it can."""
+    """Code that prints a line, misbehaves, and continues if it can."""
     return f"{IMPORT} as w, os; os.write(1, b'ready\\n'); w.misbehave({kind!r}); {then}"
 
 
 def known(*kinds):
-    """Turn the kinds that this platform has into parameters."""
+    """Parametrize with those kinds that this platform has."""
     return pytest.mark.parametrize("kind", [kind for kind in kinds if kind in wheelcheck_witness.KINDS])
 
 
@@ -62,7 +62,7 @@ def test_memory_is_an_exception():
         wheelcheck_witness.misbehave("memory")
 
 
-def test_memory_that_is_there_is_given():
+def test_available_memory_is_allocated():
     assert wheelcheck_witness.misbehave("memory", 1 << 20) is None
 
 
@@ -71,7 +71,7 @@ def test_memory_that_is_there_is_given():
 def test_crash(run, died, kind):
     ended = run(misbehave(kind))
     assert ended[1].split() == [b"ready"]
-    # QEMU 7.2 maps nothing beyond the end of a file when it makes big pages of small ones.
+    # QEMU 7.2 maps nothing beyond the end of a file if it builds large pages from small ones.
     bus = kind == "bus" and died(ended, "SIGSEGV")
     # Wine (ntdll, virtual_setup_exception) ends a process whose stack overflows with status 1.
     stack = kind == "stack" and WINE and ended[0] == 1
@@ -85,14 +85,14 @@ def test_exit(run, kind):
     assert (status, output.split()) == (STATUSES[kind], [b"ready"])
 
 
-def test_print_goes_past_pythons_streams(run):
+def test_print_bypasses_pythons_streams(run):
     status, output, errors = run(misbehave("print"))
     assert status == 0
     assert b"the witness prints on 1 \xff\0" in output
     assert b"the witness prints on 2 \xff\0" in errors
 
 
-@pytest.mark.skipif(WINDOWS, reason="several C libraries with descriptors of their own")
+@pytest.mark.skipif(WINDOWS, reason="each C library has its own descriptors")
 def test_close_fds_closes_the_first_three(run):
     check = """
 import errno, os
@@ -108,31 +108,31 @@ os._exit(40 + closed)
     assert (status, output) == (43, b"ready\n")
 
 
-#: A Python thread that speaks ten times a second for as long as it is let. Whole lines at once: `print` writes the end
-#: of a line by itself, and another thread's line may come between.
-SPEAKER = """
+#: A Python thread that writes a line ten times a second while it can run. It writes complete lines: `print` writes the
+#: end of a line separately, and another thread's line may come between.
+WRITER = """
 import os, threading, time
-def speak():
+def write():
     while True:
         os.write(1, b"alive\\n")
         time.sleep(0.1)
-threading.Thread(target=speak, daemon=True).start()
+threading.Thread(target=write, daemon=True).start()
 """
 
 
 @pytest.mark.hang
-@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="no GIL to be kept")
+@pytest.mark.skipif(not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="no GIL to hold")
 def test_hang_keeps_every_other_thread_from_running(listen):
-    listener = listen(SPEAKER + misbehave("hang"))
+    listener = listen(WRITER + misbehave("hang"))
     listener.wait_for(b"ready")
-    # A word or two may still be under way.
+    # A line or two may still be in the pipe.
     assert any(listener.is_silent(0.4) for _ in range(20))
     assert listener.process.poll() is None
 
 
 @pytest.mark.hang
 def test_hang_detached_lets_other_threads_run(listen):
-    listener = listen(SPEAKER + misbehave("hang-detached"))
+    listener = listen(WRITER + misbehave("hang-detached"))
     listener.wait_for(b"ready")
     for _ in range(3):
         listener.wait_for(b"alive")

@@ -1,4 +1,4 @@
-"""Pseudo-terminals that Rust opened."""
+"""Pseudo-terminals that Rust opens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_pty_size_out_of_range(size):
 
 def test_pty_spawn_gives_the_program_a_terminal():
     code = "import os; print([os.isatty(fd) for fd in range(3)], os.getsid(0) == os.tcgetpgrp(0))"
-    # An emulator may have warned before.
+    # An emulator may have printed a warning before.
     assert wheelcheck_witness.pty_spawn([sys.executable, "-c", code]).endswith("[True, True, True] True\r\n")
 
 
@@ -45,7 +45,7 @@ def test_pty_spawn_returns_all_output():
     assert wheelcheck_witness.pty_spawn([sys.executable, "-c", code]).endswith("x" * 100_000 + "\r\n")
 
 
-def test_pty_spawn_ends_a_program_that_is_late():
+def test_pty_spawn_ends_a_program_at_the_timeout():
     with pytest.raises(TimeoutError) as caught:
         wheelcheck_witness.pty_spawn([sys.executable, "-c", "import time; time.sleep(600)"], timeout=0.2)
     assert caught.value.errno == errno.ETIMEDOUT

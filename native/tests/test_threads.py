@@ -24,11 +24,11 @@ def test_parallel_sum_from_many_python_threads():
     assert sums == [499_500] * 8
 
 
-def test_callbacks_run_on_threads_of_their_own():
+def test_callbacks_run_on_separate_threads():
     barrier = threading.Barrier(3)
 
     def callback(number):
-        # Nobody passes unless all three are here at once.
+        # All three must wait here at the same time.
         barrier.wait(60)
         return number, threading.get_ident()
 
@@ -39,7 +39,7 @@ def test_callbacks_run_on_threads_of_their_own():
     assert threading.get_ident() not in idents
 
 
-def test_an_exception_of_a_callback_arrives():
+def test_an_exception_of_a_callback_is_raised():
     def callback(number):
         raise KeyError(number)
 

@@ -1,7 +1,7 @@
-"""Says what the machine under a Python interpreter really is, and misbehaves on request.
+"""Reports the properties of the machine that runs a Python interpreter, and misbehaves on request.
 
-Functions that a platform lacks are missing there: those of pseudo-terminals and pages on Windows, ``avx2_add``
-everywhere but on x86-64, ``lse_add`` everywhere but on aarch64.
+Functions that a platform does not support are missing there. Windows has no functions for pseudo-terminals and pages.
+Only x86-64 has ``avx2_add``, and only aarch64 has ``lse_add``.
 """
 
 from ._native import *  # noqa: F403

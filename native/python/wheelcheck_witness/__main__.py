@@ -1,4 +1,4 @@
-"""The command ``wheelcheck-witness``: print the facts as JSON."""
+"""The command ``wheelcheck-witness`` prints the facts as JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wheelcheck_witness import __version__, facts
 def main(argv: list[str] | None = None) -> int:
     """Run the command.
 
-    :param argv: the arguments; by default those of the process.
+    :param argv: the arguments; ``None`` for those of the process.
     :returns: the exit status.
     """
     parser = argparse.ArgumentParser(
-        prog="wheelcheck-witness", description="Print what the machine under this Python interpreter is, as JSON."
+        prog="wheelcheck-witness", description="Print the properties of this interpreter's machine as JSON."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.parse_args(argv)
