@@ -1,13 +1,13 @@
-"""What preparing an aarch64 target costs beyond preparing the native one of the same wheel.
+"""Measure the preparation of an aarch64 target and of the native target of the same project.
 
     python benchmarks/preparation.py [PAIRS] [--profile]
 
-Prepares both in turns, with everything in the caches, from nothing to the worker's first word: environment, wheel, import
-check, test tools, worker; what follows is the target's own pytest, which is the floor. Prints the medians of each step and
-of the differences of the pairs, by the clock and in processor time, which other programs disturb less. Steps overlap.
-Ends with 1 where the median difference by the clock is above the limit.
+Prepares both in turns, with full caches, up to the worker's first message: environment, wheel, import check, test tools,
+worker. What follows is the target's own pytest. Prints the medians of each step, and of the differences of the pairs, in
+wall-clock time and in CPU time, which other programs disturb less. Steps overlap. Exits with 1 if the median difference in
+wall-clock time is above the limit.
 
-The wheels are those of rpds-py for CPython 3.11, as published: pip fetches them by their digests.
+The wheels are the published ones of rpds-py for CPython 3.11. pip downloads them by digest.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.interpreters.registry import providers
+from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.targets import pipeline, plan
+from pytest_wheelcheck.targets import prepare
+from pytest_wheelcheck.targets.plan import plan
+from pytest_wheelcheck.targets.run import TargetRun
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.reader import open_wheel
 
-#: Seconds that an emulated target may cost beyond the native one.
+#: Maximum seconds that an emulated target may cost more than the native one.
 LIMIT = 1.5
 
 WHEELS = {
@@ -38,108 +40,132 @@ WHEELS = {
     "aarch64": ("manylinux_2_17_aarch64", "e01b3c878c8641913e688edd1b3f08658c6783d29cf6b826bd3c0d1ae7a1ffaa"),
 }
 
-#: What is timed within the whole: function of the pipeline → how it is called here.
+#: The measured functions, and their names in the output.
 STEPS = {
-    "create": "environment",
-    "install": "wheel",
+    "create_environment": "environment",
+    "install_wheel": "wheel",
     "check_imports": "import check",
-    "overlay": "test tools",
+    "make_overlay": "test tools",
     "boot": "worker",
 }
 
 
-def fetch(folder: Path, platform: str, digest: str) -> Path:
-    wanted = folder / "wanted.txt"
-    wanted.write_text(f"rpds-py==2026.9.1 --hash=sha256:{digest}\n", encoding="utf-8")
-    words = ["download", "-q", "--no-deps", "--require-hashes", "--only-binary=:all:", "--python-version=3.11"]
-    more = ["--abi=cp311", f"--platform={platform}", "-d", str(folder), "-r", str(wanted)]
-    subprocess.run([sys.executable, "-m", "pip", *words, *more], check=True, stdin=subprocess.DEVNULL)
-    (wheel,) = folder.glob(f"*{platform}*.whl")
+def download(directory: Path, platform: str, digest: str) -> Path:
+    """Download the wheel for a platform tag, and verify its sha256."""
+    requirements = directory / "requirements.txt"
+    requirements.write_text(f"rpds-py==2026.9.1 --hash=sha256:{digest}\n", encoding="utf-8")
+    options = ["-q", "--no-deps", "--require-hashes", "--only-binary=:all:", "--python-version=3.11", "--abi=cp311"]
+    argv = [sys.executable, "-m", "pip", "download", *options, f"--platform={platform}", "-r", str(requirements)]
+    subprocess.run([*argv, "-d", str(directory)], check=True, stdin=subprocess.DEVNULL)
+    (wheel,) = directory.glob(f"*{platform}*.whl")
     return wheel
 
 
-class Steps:
-    """Seconds of the pipeline's steps: its functions are timed in place."""
+def plan_targets(directory: Path) -> tuple[dict[str, Path], dict[str, Target]]:
+    """Download the wheels, and return their paths and their targets on CPython 3.11."""
+    files = {kind: download(directory, *source) for kind, source in WHEELS.items()}
+    wheels = [open_wheel(path, shown=path.name, store=directory / "store") for path in files.values()]
+    targets, without = plan(wheels, ["3.11"], make_catalog())
+    if without:
+        sys.exit(f"no target: {without}")
+    return files, dict(zip(WHEELS, targets, strict=True))
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of the child processes that it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+class Stopwatch:
+    """Measures the seconds of functions that it replaces."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        for name in ("create", "install", "overlay", "check_imports"):
-            setattr(pipeline, name, self.timed(name, getattr(pipeline, name)))
 
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*words: Any, **more: Any) -> Any:
+    def replace(self, owner: Any, name: str) -> None:
+        """Replace the function *name* of a module or class by one that is measured."""
+        function: Callable[..., Any] = getattr(owner, name)
+
+        def measured(*args: Any, **kwargs: Any) -> Any:
             start = time.perf_counter()
-            found = function(*words, **more)
+            result = function(*args, **kwargs)
             if name == "check_imports":  # a generator
-                found = list(found)
+                result = list(result)
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-            return found
+            return result
 
-        return call
-
-
-def processor() -> float:
-    """Seconds of processor time of this process and of those that it waited for."""
-    found = os.times()
-    return found.user + found.system + found.children_user + found.children_system
+        setattr(owner, name, measured)
 
 
-def prepare(target: Target, settings: Settings, folder: Path, steps: Steps) -> dict[str, float]:
-    """Prepare once, start the worker, wait for its first word; return the seconds of each step."""
-    steps.seconds = {}
-    folder.mkdir()
-    spent, start = processor(), time.perf_counter()
-    prepared = pipeline.prepare(target, settings, folder)
-    bad = [record for record in prepared.records if record.outcome.value not in {"passed", "skipped"}]
-    if bad:
-        sys.exit(f"not prepared: {bad}")
-    running = pipeline.TargetRun(target, prepared, settings, folder)
+class BootedRun(TargetRun):
+    """A run that stops after the first message of its worker."""
+
+    def boot(self) -> None:
+        """Start the worker, and wait for its first message."""
+        self._boot()
+        assert self._worker is not None
+        message = self._worker.receive(60)
+        assert message is not None
+        assert message["type"] == "hello"
+
+
+def measure(target: Target, settings: Settings, directory: Path, stopwatch: Stopwatch) -> dict[str, float]:
+    """Prepare a target once, and return the seconds of each step."""
+    stopwatch.seconds = {}
+    directory.mkdir()
+    cpu, start = cpu_seconds(), time.perf_counter()
+    session = target.runtime.backend.open_session(target.runtime, target.machine, settings, directory)
+    prepared = prepare.prepare(target, settings, directory, session)
+    failed = [step for step in prepared.steps if step.outcome.value not in {"passed", "skipped"}]
+    if failed:
+        sys.exit(f"not prepared: {failed}")
+    run = BootedRun(target, prepared, settings, directory, session)
     before = time.perf_counter()
-    running._boot()  # noqa: SLF001  up to here it is preparation; what follows is the target's pytest
-    worker = running._worker  # noqa: SLF001
-    assert worker is not None
-    message = worker.receive(60)
-    assert message is not None
-    assert message["type"] == "hello"
+    run.boot()
     end = time.perf_counter()
-    running.close()
-    return {**steps.seconds, "boot": end - before, "whole": end - start, "processor": processor() - spent}
+    run.close()
+    session.end()
+    return {**stopwatch.seconds, "boot": end - before, "whole": end - start, "CPU": cpu_seconds() - cpu}
 
 
 def main() -> int:
-    words = [word for word in sys.argv[1:] if word != "--profile"]
-    pairs = int(words[0]) if words else 15
+    """Print the figures, and compare the difference with the limit."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--profile"]
+    pairs = int(arguments[0]) if arguments else 15
     with tempfile.TemporaryDirectory(prefix="preparation-") as name:
-        folder = Path(name)
-        (folder / "project").mkdir()
-        settings = Settings(cwd=folder / "project", root=folder / "project", wheels=())
-        files = {kind: fetch(folder, *what) for kind, what in WHEELS.items()}
-        opened = [open_wheel(path, shown=path.name, store=folder / "store") for path in files.values()]
-        found, without = plan.plan(opened, ["3.11"], providers())
-        if without:
-            sys.exit(f"no target: {without}")
-        both = dict(zip(WHEELS, found, strict=True))
-        print(*(f"{kind}: {target.runtime.how}" for kind, target in both.items()), sep="\n")
-        steps = Steps()
-        taken: dict[str, list[dict[str, float]]] = {kind: [] for kind in both}
+        directory = Path(name)
+        project = directory / "project"
+        project.mkdir()
+        settings = Settings(cwd=project, root=project, wheels=())
+        _, targets = plan_targets(directory)
+        for kind, target in targets.items():
+            print(f"{kind}: {target.runtime.installation.how}")
+        stopwatch = Stopwatch()
+        for function in ("install_wheel", "check_imports", "make_overlay"):
+            stopwatch.replace(prepare, function)
+        for backend in {type(target.runtime.backend) for target in targets.values()}:
+            stopwatch.replace(backend, "create_environment")
+        samples: dict[str, list[dict[str, float]]] = {kind: [] for kind in targets}
         for number in range(pairs + 1):
-            for kind in both if number % 2 else reversed(both):
-                told = prepare(both[kind], settings, folder / f"{kind}{number}", steps)
-                if number:  # the first fills the caches
-                    taken[kind].append(told)
-        if len(words) < len(sys.argv) - 1:
+            for kind in targets if number % 2 else reversed(targets):
+                seconds = measure(targets[kind], settings, directory / f"{kind}{number}", stopwatch)
+                if number:  # the first pair fills the caches
+                    samples[kind].append(seconds)
+        if "--profile" in sys.argv:
             with cProfile.Profile() as profile:
-                prepare(both["aarch64"], settings, folder / "profile", steps)
+                measure(targets["aarch64"], settings, directory / "profile", stopwatch)
             pstats.Stats(profile).sort_stats("cumulative").print_stats(40)
-    for step in (*STEPS, "processor", "whole"):
-        figures = {kind: statistics.median(told.get(step, 0.0) for told in several) for kind, several in taken.items()}
-        cost = [a.get(step, 0.0) - n.get(step, 0.0) for n, a in zip(taken["native"], taken["aarch64"], strict=True)]
-        shown = "   ".join(f"{kind} {seconds:6.3f} s" for kind, seconds in figures.items())
-        print(
-            f"{STEPS.get(step, step):14} {shown}   beyond {statistics.median(cost):6.3f} s   least {min(cost):6.3f} s"
-        )
+    differences = [0.0]
+    for step in (*STEPS, "CPU", "whole"):
+        medians = {kind: statistics.median(sample.get(step, 0.0) for sample in samples[kind]) for kind in samples}
+        pairs_of_samples = zip(samples["native"], samples["aarch64"], strict=True)
+        differences = [aarch64.get(step, 0.0) - native.get(step, 0.0) for native, aarch64 in pairs_of_samples]
+        figures = "   ".join(f"{kind} {seconds:6.3f} s" for kind, seconds in medians.items())
+        difference = f"difference {statistics.median(differences):6.3f} s   min {min(differences):6.3f} s"
+        print(f"{STEPS.get(step, step):14} {figures}   {difference}")
     print(f"limit {LIMIT:g} s, {pairs} pairs")
-    return int(statistics.median(cost) > LIMIT)
+    return int(statistics.median(differences) > LIMIT)
 
 
 if __name__ == "__main__":

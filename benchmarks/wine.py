@@ -1,7 +1,9 @@
-"""What a warm Windows target costs, beside the bare ``wine64 python.exe -m pytest`` in a prepared environment.
+"""Measure a warm Windows target, and a bare ``wine64 python.exe -m pytest`` in a prepared environment.
 
-One wheel, a hundred small tests. Both sides run in turn, several pairs; the ratio of the medians is what counts. The bare
-side has what nobody has by hand: a prefix of its own that is there already, a server that is not.
+    python benchmarks/wine.py [--pairs N] [--tag win_amd64|win32]
+
+One wheel and 100 small tests. Both sides run in turns, several pairs; the ratio of the pairs counts. The bare side has its
+own prefix, which exists before the measurement; its Wine server does not.
 """
 
 from __future__ import annotations
@@ -11,8 +13,6 @@ import contextlib
 import importlib.metadata
 import json
 import os
-import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,13 +21,18 @@ import time
 import zipfile
 from pathlib import Path
 
+from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.backends.wine import paths, runner
+from pytest_wheelcheck.backends.wine.launch import WineLaunch
 from pytest_wheelcheck.interpreters.base import Request
-from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.windows import published
+from pytest_wheelcheck.interpreters.windows.published import PLATFORMS
 from pytest_wheelcheck.system.uv_config import InstallSettings
-from pytest_wheelcheck.targets import environment
+from pytest_wheelcheck.targets.install import install_wheel
 from pytest_wheelcheck.wheels.reader import open_wheel
+
+assert sys.platform != "win32"  # the resource module is for Unix only
+
+import resource
 
 TESTS = """
 import demo, pytest
@@ -40,8 +45,9 @@ METADATA = "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
 WHEEL = "Wheel-Version: 1.0\nGenerator: benchmark\nRoot-Is-Purelib: false\nTag: cp313-cp313-"
 
 
-def build(folder: Path, tag: str) -> Path:
-    path = folder / f"demo-1.0-cp313-cp313-{tag}.whl"
+def build(directory: Path, tag: str) -> Path:
+    """Build a wheel with one Python module for a platform tag."""
+    path = directory / f"demo-1.0-cp313-cp313-{tag}.whl"
     files = {
         "demo/__init__.py": "def double(number):\n    return 2 * number\n",
         "demo-1.0.dist-info/METADATA": METADATA,
@@ -54,40 +60,43 @@ def build(folder: Path, tag: str) -> Path:
     return path
 
 
-def prepare(folder: Path, wheel: Path, tag: str) -> tuple[list[str], dict[str, str]]:
-    """Make an environment with the wheel and pytest by hand; give the bare command and its variables."""
-    provider = published.WineProvider(HostProvider())
-    request = Request(platform=published.PLATFORMS[tag])
-    (offer,) = (offer for offer in provider.offers(request).offers if offer.version[:2] == (3, 13))
-    runtime = provider.get(offer)
-    made = environment.create(runtime, folder / "env")
+def prepare_bare(directory: Path, wheel: Path, tag: str) -> tuple[list[str], dict[str, str]]:
+    """Make an environment with the wheel and pytest, and return the bare argv and its environment variables."""
+    catalog = make_catalog()
+    offers, _ = catalog.ask(Request(platform=PLATFORMS[tag]))
+    runtime = catalog.get(next(offer for offer in offers if offer.version[:2] == (3, 13)))
+    environment = runtime.backend.create_environment(runtime, directory / "env")
     settings = InstallSettings(offline=False, find_links=(), index=None, extra_index=())
-    opened = open_wheel(wheel, shown=wheel.name, store=folder)
-    environment.install(made, opened, extras=(), settings=settings)
+    opened = open_wheel(wheel, shown=wheel.name, store=directory)
+    install_wheel(runtime, environment, opened, extras=(), settings=settings)
     tools = [f"{name}=={importlib.metadata.version(name)}" for name in ("pytest", "pytest-timeout")]
-    environment._install_into(made, tools, settings)  # noqa: SLF001  as the overlay is made
-    with open(runtime.launch[0][-2], encoding="utf-8") as file:  # noqa: PTH123
-        about = json.load(file)
-    prefix = folder / "prefix"
+    installed = runtime.backend.install(runtime, environment, tools, settings)
+    if installed.completed.returncode:
+        sys.exit(installed.completed.stderr)
+    assert isinstance(runtime.launch, WineLaunch)
+    wine = json.loads(runtime.launch.description.read_text(encoding="utf-8"))
+    prefix = directory / "prefix"
     prefix.mkdir()
-    runner.copy_prefix(about["prefix"], str(prefix), "", paths.whole().words())
-    program = made.scripts / "python.exe"
-    env = runner.variables(about, str(prefix), str(program))
-    return [about["wine"], paths.whole().to_windows(program), "-m", "pytest", "-q", "tests"], env
+    runner.copy_prefix(wine["prefix"], str(prefix), "", paths.whole().arguments())
+    program = environment.scripts / "python.exe"
+    variables = runner.variables(wine, str(prefix), str(program))
+    return [wine["wine"], paths.whole().to_target(program), "-m", "pytest", "-q", "tests"], variables
 
 
-def timed(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[float, float]:
-    """Run once; return the seconds of the clock and, with all that Wine starts beside, of the CPU."""
+def measure(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[float, float]:
+    """Run a program once, and return the seconds of wall-clock time and of CPU time, including Wine's services."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     with tempfile.TemporaryFile() as log:
-        done = subprocess.run(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+        completed = subprocess.run(
+            argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+        )
         seconds = time.monotonic() - start
         log.seek(0)
-        said = log.read().decode("utf-8", "replace")
-    if done.returncode or " passed" not in said:
-        sys.exit(said)
-    # Wine's server and services stay for some seconds; the next one is to begin anew.
+        output = log.read().decode("utf-8", "replace")
+    if completed.returncode or " passed" not in output:
+        sys.exit(output)
+    # Wine's server and services run on for some seconds; the next sample must start its own.
     with contextlib.suppress(ChildProcessError):
         while os.wait():
             pass
@@ -96,45 +105,37 @@ def timed(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[float, float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--tag", choices=published.PLATFORMS, default="win_amd64")
-    given = parser.parse_args()
-    pairs = given.pairs
+    parser.add_argument("--tag", choices=PLATFORMS, default="win_amd64")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
-        folder = Path(name)
-        wheel = build(folder, given.tag)
-        (folder / "tests").mkdir()
-        (folder / "tests/test_small.py").write_text(TESTS, encoding="utf-8")
-        (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n", encoding="utf-8")
-        bare, variables = prepare(folder, wheel, given.tag)
-        ours = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "--wheel",
-            str(wheel),
-            "--wheel-select=WHL101",
-            "--wheel-python=3.13",
-        ]
+        directory = Path(name)
+        wheel = build(directory, options.tag)
+        (directory / "tests").mkdir()
+        (directory / "tests/test_small.py").write_text(TESTS, encoding="utf-8")
+        (directory / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n", encoding="utf-8")
+        ours = [sys.executable, "-m", "pytest", "-q", "--wheel-select=WHL101", "--wheel-python=3.13"]
+        programs = {
+            "bare": prepare_bare(directory, wheel, options.tag),
+            "ours": ([*ours, f"--wheel={wheel}", "tests"], dict(os.environ)),
+        }
         runner.become_subreaper()
-        times: dict[str, list[tuple[float, float]]] = {"bare": [], "ours": []}
-        for number in range(pairs + 1):
-            for kind in ("bare", "ours") if number % 2 else ("ours", "bare"):
-                words = (bare, variables) if kind == "bare" else ([*ours, "tests"], dict(os.environ))
-                taken = timed(*words, folder)
-                if number:  # the first fills caches
-                    times[kind].append(taken)
+        times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in programs}
+        for number in range(options.pairs + 1):
+            for kind in programs if number % 2 else reversed(programs):
+                sample = measure(*programs[kind], directory)
+                if number:  # the first pair fills the caches
+                    times[kind].append(sample)
             if number:
-                print("  ".join(f"{kind} {clock[-1][0]:.2f} s" for kind, clock in times.items()), flush=True)
+                print("  ".join(f"{kind} {samples[-1][0]:.2f} s" for kind, samples in times.items()), flush=True)
         for index, unit in enumerate(("clock", "CPU")):
-            figures = {kind: [taken[index] for taken in several] for kind, several in times.items()}
+            figures = {kind: [sample[index] for sample in samples] for kind, samples in times.items()}
             ratio = statistics.median(ours / bare for bare, ours in zip(*figures.values(), strict=True))
-            medians = "  ".join(f"{kind} {statistics.median(several):.2f} s" for kind, several in figures.items())
-            least = "  ".join(f"{kind} {min(several):.2f} s" for kind, several in figures.items())
-            print(f"{unit:5} median {medians}; least {least}; median ratio of the pairs {ratio:.2f}")
-        shutil.rmtree(folder / "prefix", ignore_errors=True)
+            medians = "  ".join(f"{kind} {statistics.median(samples):.2f} s" for kind, samples in figures.items())
+            minimums = "  ".join(f"{kind} {min(samples):.2f} s" for kind, samples in figures.items())
+            print(f"{unit:5} median {medians}; min {minimums}; median ratio of the pairs {ratio:.2f}")
 
 
 if __name__ == "__main__":
