@@ -17,11 +17,15 @@ import pytest
 import standin
 from nodes import Seen, read
 
+#: Seconds for everything that must end soon. Without the code under test it would take minutes; how soon it ends depends on
+#: how busy this machine is.
+BOUND = 30.0
+
 #: In the environment of every process of a run; a child that lives on is found by it.
 MARKER = "WHEELCHECK_FAULTS"
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -106,7 +110,7 @@ class Ground:
     def said(self) -> str:
         return (self.path / "said").read_text(encoding="utf-8", errors="replace")
 
-    def run(self, *words: str, bound: float = 60.0, env: Mapping[str, str] = {}, kept: bool = False) -> Seen:
+    def run(self, *words: str, bound: float = 180.0, env: Mapping[str, str] = {}, kept: bool = False) -> Seen:
         """Run to the end, within *bound* seconds, and look that nothing is left.
 
         :param kept: whether the run says that it keeps something.
@@ -137,7 +141,7 @@ class Ground:
                         found[int(folder.name)] = words.replace(b"\0", b" ").decode(errors="replace")
         return found
 
-    def nothing_left(self, *, files: bool = True, seconds: float = 3.0) -> None:
+    def nothing_left(self, *, files: bool = True, seconds: float = 10.0) -> None:
         """Look that no process lives, at once or after a moment, and that no temporary folder is left."""
         end = time.monotonic() + seconds
         while self.processes() and time.monotonic() < end:

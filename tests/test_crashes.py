@@ -251,7 +251,7 @@ def test_interrupted_by_hand(pytester: pytest.Pytester) -> None:
             start = time.monotonic()
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=30) == pytest.ExitCode.INTERRUPTED
-            assert time.monotonic() - start < 10
+            assert time.monotonic() - start < 60
         finally:
             process.kill()
     for pid in Path("pids").read_text().split():
