@@ -393,7 +393,7 @@ def test_groups(prepared: Prepared, tmp_path: Path) -> None:
 
 
 def test_requirements_file_that_is_not_there(prepared: Prepared) -> None:
-    with pytest.raises(InstallError, match="is not there"):
+    with pytest.raises(InstallError, match="does not exist"):
         prepared.overlay("-r nowhere.txt")
 
 

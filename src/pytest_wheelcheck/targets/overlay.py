@@ -25,7 +25,7 @@ from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.system import cache, process, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.install import Distribution, InstalledWheel, list_distributions
-from pytest_wheelcheck.targets.requirements import write_constraints, write_requirements
+from pytest_wheelcheck.targets.requirements import OwnProject, write_constraints, write_requirements
 
 #: Bump to have every cached overlay made again.
 _GENERATION = 3
@@ -88,7 +88,8 @@ def make_overlay(
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".requirements-") as scratch:
-        files = write_requirements(Path(scratch), wheel, installed, requirements, project)
+        own = OwnProject(wheel=wheel, directory=project)
+        listed = write_requirements(Path(scratch), own, installed, requirements)
         arguments: list[str | Path] = []
         for group in groups:
             arguments += ["--group", f"{project}{os.sep}pyproject.toml:{group}"]
@@ -97,7 +98,7 @@ def make_overlay(
             arguments += ["--no-sources-package", installed.wheel[0]]
         present = [name for name, _ in installed.distributions]
         constraints = write_constraints(Path(scratch), installed)
-        pins = _resolve(runtime, [*files, *arguments, "-c", constraints], present, settings)
+        pins = _resolve(runtime, [listed, *arguments, "-c", constraints], present, settings)
         if not isinstance(pins, process.CompletedProcess):
             _fill(directory, runtime, pins, settings)
             return Overlay(
@@ -111,7 +112,7 @@ def make_overlay(
         result = runtime.backend.install(
             runtime,
             second,
-            [*(argument for path in files for argument in ("-r", path)), *arguments],
+            ["-r", listed, *arguments],
             settings,
             compile_bytecode=True,
         )

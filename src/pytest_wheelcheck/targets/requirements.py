@@ -1,11 +1,26 @@
-"""The requirements of the tests: what the user asked for, with the wheel in place of its own project."""
+"""Requirements of the tests, in which the wheel replaces its own project.
+
+Test requirements often name the project that the wheel was built from: ``-e .``, ``.[test]``, ``pkg @ file:...``. uv
+would build and install that project. So such lines are replaced by the wheel, also in requirements files and in the
+files that these include.
+
+The files are parsed here because uv reads them, and no library has uv's grammar. pip-requirements-parser (pip's parser
+of 2022) loses the markers of editables, ends an unquoted path at a space, does not know ``name @ path``, and decodes
+files in the encoding of the locale; requirements-parser skips options and relative paths. packaging parses single requirements.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -21,6 +36,59 @@ else:  # pytest depends on it there
 #: What the worker itself needs. 8.4 is the newest pytest for Python 3.9; its reports load in 9.
 TOOLS = ("pytest>=8.4", "pytest-timeout")
 
+#: Options that name another file or a directory. Their value is the rest of the line.
+_OPTION = re.compile(r"(-r|--requirements?|-c|--constraints?|-f|--find-links)[\s=]*(.*)")
+
+#: A path with extras and a marker.
+_PATH = re.compile(r"(?P<path>[^\[\];]+?)(?:\[(?P<extras>[^\]]*)\])?(?:\s*;\s*(?P<marker>.*))?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnProject:
+    """The project that a wheel was built from.
+
+    :param wheel: the wheel that replaces the project.
+    :param directory: the project's directory, if it is known. Every other directory whose ``pyproject.toml`` has the
+        name of the wheel's distribution is the project as well.
+    """
+
+    wheel: Wheel
+    directory: Path | None = None
+
+    def replace(self, line: str) -> str | None:
+        """Return the line to write instead of a requirement; ``None`` if it does not name the project by URL or path.
+
+        ``pkg[test]>=1`` is not replaced: uv uses the wheel for it, which is among the requirements.
+
+        :param line: without comments and continuations.
+        """
+        text = re.sub(r"^(-e|--editable)[\s=]*", "", line)
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            match = _PATH.fullmatch(text)
+            if match is None or text.startswith("-") or not self._is_at(match["path"]):
+                return None
+            extras = [extra.strip() for extra in (match["extras"] or "").split(",") if extra.strip()]
+            return self._requirement(extras, match["marker"] or "")
+        if requirement.url is None or not is_same_name(requirement.name, self.wheel.name):
+            return None
+        return self._requirement(requirement.extras, str(requirement.marker or ""))
+
+    def _requirement(self, extras: Iterable[str], marker: str) -> str:
+        return requirement_for(self.wheel, extras) + (f" ; {marker}" if marker else "")
+
+    def _is_at(self, path: str) -> bool:
+        directory = Path(url2pathname(urlsplit(path).path) if path.startswith("file:") else path)
+        try:
+            text = (directory / "pyproject.toml").read_text(encoding="utf-8")
+            if self.directory is not None and directory.samefile(self.directory):
+                return True
+            table: dict[str, Any] = tomllib.loads(text).get("project", {})
+        except (OSError, ValueError):
+            return False
+        return is_same_name(str(table.get("name", "")), self.wheel.name)
+
 
 def write_constraints(scratch: Path, installed: InstalledWheel) -> Path:
     """Write a constraints file that pins everything in the environment except the wheel."""
@@ -31,101 +99,90 @@ def write_constraints(scratch: Path, installed: InstalledWheel) -> Path:
 
 
 def write_requirements(
-    scratch: Path, wheel: Wheel, installed: InstalledWheel, requirements: Sequence[str], project: Path | None
-) -> list[Path]:
-    """Write what is asked for into files, the wheel too, so that nothing else can bear its name."""
-    own = _Own(wheel, project)
-    lines = [*TOOLS, installed.requirement]
-    files = []
+    directory: Path, project: OwnProject, installed: InstalledWheel, requirements: Sequence[str]
+) -> Path:
+    """Write a requirements file with the wheel, the test tools and the test requirements.
+
+    :param directory: an existing directory for the file, and for changed copies of the files that it includes.
+    :param project: is replaced by the wheel.
+    :param requirements: requirements, local paths, ``-r FILE`` or ``-c FILE``, relative to the current directory.
+    :return: the requirements file.
+    :raises InstallError: a file in *requirements* does not exist.
+    """
+    here = Path.cwd()
     for entry in requirements:
-        if match := re.fullmatch(r"\s*(?:-r|--requirements?)[\s=]*(\S.*?)\s*", entry):
-            path = Path(match[1]).absolute()
-            if not path.is_file():
-                raise InstallError(
-                    f"the requirements file {match[1]} is not there",
-                    cause=f"it is looked for in {Path.cwd()}",
-                    fix="correct --wheel-requires",
-                )
-            files.append(_rewritten(path, own, scratch, ()))
-        else:
-            lines.append(own.replace(entry) or entry)
-    listed = scratch / "requirements.in"
-    listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return [listed, *files]
-
-
-class _Own:
-    """Recognizes lines by which requirements name the wheel's own project: by a URL, or as a directory."""
-
-    def __init__(self, wheel: Wheel, project: Path | None) -> None:
-        self.wheel = wheel
-        self.project = project
-
-    def replace(self, line: str) -> str | None:
-        """Give the line to write instead, or ``None`` where *line* is not about the project or may stay.
-
-        ``pkg[test]>=1`` stays: the wheel is a requirement too, so uv takes the wheel.
-        """
-        text = re.sub(r"(^|\s)#.*$", "", line).strip()
-        text = re.sub(r"^(-e|--editable)[\s=]*", "", text)
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            match = re.fullmatch(r"(?P<path>[^\[\];]+?)(?:\[(?P<extras>[^\]]*)\])?(?P<marker>\s*;.*)?", text)
-            if match is None or text.startswith("-") or not self._is_project(match["path"]):
-                return None
-            extras = [extra.strip() for extra in (match["extras"] or "").split(",") if extra.strip()]
-            return requirement_for(self.wheel, extras) + (f" {match['marker'].strip()}" if match["marker"] else "")
-        if requirement.url is None or not is_same_name(requirement.name, self.wheel.name):
-            return None
-        marker = f" ; {requirement.marker}" if requirement.marker else ""
-        return requirement_for(self.wheel, requirement.extras) + marker
-
-    def _is_project(self, text: str) -> bool:
-        directory = Path(text.removeprefix("file://").removeprefix("file:"))
-        try:
-            if not (directory / "pyproject.toml").is_file():
-                return False
-            if self.project is not None and directory.samefile(self.project):
-                return True
-            table: Mapping[str, object] = tomllib.loads((directory / "pyproject.toml").read_text("utf-8")).get(
-                "project", {}
+        match = _OPTION.fullmatch(entry.strip())
+        if match and "://" not in match[2] and not _path(match[2], here).exists():
+            raise InstallError(
+                f"{match[2]} does not exist",
+                cause=f"--wheel-requires names it, and the current directory is {here}",
+                fix="correct --wheel-requires",
             )
-        except (OSError, ValueError):
-            return False
-        return is_same_name(str(table.get("name", "")), self.wheel.name)
+    lines, _ = _rewrite("\n".join(requirements), here, project, directory, ())
+    file = directory / "requirements.in"
+    file.write_text("".join(f"{line}\n" for line in (*TOOLS, installed.requirement, *lines)), encoding="utf-8")
+    return file
 
 
-def _rewritten(path: Path, own: _Own, scratch: Path, above: tuple[Path, ...]) -> Path:
-    """Give *path*, or a copy of it in *scratch* where it, or a file that it includes, names the wheel's project."""
-    if path in above:
-        return path
+def _rewrite(
+    text: str, base: Path, project: OwnProject, copies: Path, parents: tuple[Path, ...]
+) -> tuple[list[str], bool]:
+    """Rewrite the lines of a requirements file, so that they can be written to another directory.
+
+    :param base: the directory that included files and find-links are relative to. Paths of projects are relative to the
+        current directory, as in pip.
+    :param copies: the directory for changed copies of included files.
+    :param parents: the files that include this one, without links.
+    :return: the lines, and whether the project was replaced, here or in an included file.
+    """
+    lines = []
+    changed = False
+    for line in _logical_lines(text):
+        match = _OPTION.fullmatch(line)
+        if match is None:
+            replacement = project.replace(line)
+            changed |= replacement is not None
+            lines.append(line if replacement is None else replacement)
+        elif "://" in match[2]:
+            lines.append(line)
+        else:
+            path = _path(match[2], base)
+            copy = _rewrite_file(path, project, copies, parents) if match[1].startswith(("-r", "--r")) else path
+            changed |= copy != path
+            lines.append(f"{match[1]} {copy.as_posix()}")
+    return lines, changed
+
+
+def _rewrite_file(path: Path, project: OwnProject, copies: Path, parents: tuple[Path, ...]) -> Path:
+    """Return a changed copy of a requirements file; *path* itself if nothing changes, so that uv's errors name it."""
+    resolved = path.resolve()
+    if resolved in parents:
+        return path  # a file that includes itself
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        return path  # uv reports the problem
-    changed = False
-    lines = []
-    for line in _logical_lines(text):
-        new = line
-        if match := re.match(r"\s*(-r|--requirements?|-c|--constraints?)[\s=]*(\S+)", line):
-            # Files are named relative to the file that names them, local projects relative to the working directory.
-            inner = (path.parent / match[2]) if "://" not in match[2] else None
-            if inner is not None:
-                target = (
-                    inner if match[1].startswith(("-c", "--c")) else _rewritten(inner, own, scratch, (*above, path))
-                )
-                changed |= target != inner
-                new = f"{match[1]} {target.as_posix()}"
-        elif (replaced := own.replace(line)) is not None:
-            changed, new = True, replaced
-        lines.append(new)
+        return path  # uv reports the error
+    lines, changed = _rewrite(text, path.parent, project, copies, (*parents, resolved))
     if not changed:
         return path
-    copy = scratch / f"{len(list(scratch.iterdir()))}-{path.stem}.txt"
-    copy.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    copy = copies / f"{len(list(copies.iterdir()))}-{path.stem}.txt"
+    copy.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return copy
 
 
 def _logical_lines(text: str) -> Iterator[str]:
-    return iter(re.sub(r"\\\r?\n", " ", text).splitlines())
+    """Yield the lines of a requirements file without comments and continuations."""
+    text = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\\\r?\n", " ", text)
+    for line in text.splitlines():
+        if content := re.sub(r"\s#.*$", "", line).strip():
+            yield content
+
+
+def _path(value: str, base: Path) -> Path:
+    """Return the path that an option's value names: as it is, or in quotes or with escapes as in a shell."""
+    path = base / value
+    if not path.exists():
+        with contextlib.suppress(ValueError):  # an open quote
+            path = base / " ".join(shlex.split(value))
+    return path
