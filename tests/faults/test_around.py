@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGKILL, of the run itself: it ends soon, tells what is known, and leaves nobody behind."""
+"""Ctrl-C, SIGTERM and SIGKILL of the run itself: it ends soon, reports its results, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ground import BOUND, Ground, wait_for
 from pytest_wheelcheck.system import temporary
 
 if sys.platform == "win32":
-    pytest.skip("signals of Unix", allow_module_level=True)
+    pytest.skip("needs Unix signals", allow_module_level=True)
 
 BUSY = """
 import os, pathlib, signal, subprocess
@@ -46,18 +46,18 @@ def test_interrupted(ground: Ground, signals: list[signal.Signals]) -> None:
         code = process.wait(60)
         taken = time.monotonic() - start
     ground.nothing_left(files=len(signals) == 1)
-    said = ground.said()
-    print(said)
+    output = ground.said()
+    print(output)
     assert code == pytest.ExitCode.INTERRUPTED
     assert taken < BOUND
     if len(signals) == 1:
-        assert "known already" in said
-        assert "1 failed" in said.splitlines()[-1]
-        assert "Traceback" not in said
+        assert "known already" in output
+        assert "1 failed" in output.splitlines()[-1]
+        assert "Traceback" not in output
 
 
 def test_killed(ground: Ground) -> None:
-    """`kill -9` of the run: the worker, which listens to nothing, and what it started, end by the keeper's hand."""
+    """`kill -9` of the run: the supervisor ends the worker, which ignores signals, and its children."""
     ground.write(test_busy=BUSY)
     with ground.started() as process:
         wait_for((ground.path / "pid").exists)
@@ -65,7 +65,7 @@ def test_killed(ground: Ground) -> None:
         start = time.monotonic()
         wait_for(lambda: not ground.processes())
         assert time.monotonic() - start < BOUND
-    # The folder is left; the next run removes it.
+    # The next run removes the directory.
     assert len(list(ground.temp.glob("wheelcheck-*"))) == 1
     ground.write(test_busy="def test_quick(): pass\n")
     assert ground.run().code == 0
@@ -73,20 +73,20 @@ def test_killed(ground: Ground) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_while_preparing(ground: Ground, number: signal.Signals) -> None:
-    """An index that accepts connections and never answers: the installer waits, the run does not."""
+    """A package index that accepts connections and never answers: the installer waits, the run does not."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/simple"
         ground.write(test_one="def test_one(): pass\n")
-        words = (f"--wheel-index={url}", "--wheel-requires=no-such-distribution-anywhere")
-        with ground.started(*words) as process:
-            wait_for(lambda: any("pip compile" in words for words in ground.processes().values()))
+        options = (f"--wheel-index={url}", "--wheel-requires=no-such-distribution-anywhere")
+        with ground.started(*options) as process:
+            wait_for(lambda: any("pip compile" in command for command in ground.processes().values()))
             start = time.monotonic()
             process.send_signal(number)
             code = process.wait(60)
             assert time.monotonic() - start < BOUND
-            # The installer of a run that was killed has its own moment, while the index still keeps silent.
+            # The index still does not answer, and the installer of a killed run needs a moment to end.
             ground.nothing_left(files=number != signal.SIGKILL)
     if number != signal.SIGKILL:
         assert code == pytest.ExitCode.INTERRUPTED
@@ -124,17 +124,17 @@ def test_worker_of_xdist_killed(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "everybody"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGKILL, False)],
+    ("number", "whole_group", "bound"),
+    [(signal.SIGINT, True, 6), (signal.SIGTERM, False, 15), (signal.SIGKILL, False, 15)],
     ids=["ctrl-c", "terminated", "killed"],
 )
-def test_xdist_ended(ground: Ground, number: signal.Signals, *, everybody: bool) -> None:
-    """Its workers, and theirs, end with it. execnet gives them five seconds, where no terminal tells them, too."""
+def test_xdist_ended(ground: Ground, number: signal.Signals, *, whole_group: bool, bound: float) -> None:
+    """Its workers, and their workers, end with it. Without a terminal that signals them, execnet waits five seconds."""
     ground.write(test_busy=BUSY)
     with ground.started("-n2") as process:
         wait_for((ground.path / "pid").exists)
         start = time.monotonic()
-        if everybody:
+        if whole_group:
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
@@ -145,8 +145,8 @@ def test_xdist_ended(ground: Ground, number: signal.Signals, *, everybody: bool)
     ground.nothing_left(files=number != signal.SIGKILL)
 
 
-def test_nothing_of_a_run_is_in_the_way_of_the_next(ground: Ground) -> None:
-    """Folders of runs that live, or that are to be kept, stay; those of runs that were killed go."""
+def test_directories_of_killed_runs_are_removed(ground: Ground) -> None:
+    """Directories of running runs, and those that the user keeps, stay."""
     ground.write(test_one="def test_one(): pass\n")
     found = ground.run("--wheel-keep", kept=True)
     (kept,) = ground.temp.glob("wheelcheck-*")
@@ -162,18 +162,18 @@ def test_nothing_of_a_run_is_in_the_way_of_the_next(ground: Ground) -> None:
     assert Path(os.fspath(kept), "0").is_dir()
 
 
-def test_interrupted_while_outcomes_are_told(ground: Ground) -> None:
-    """The interrupt meets the run in a hook, not in its wait for the next outcome."""
+def test_interrupted_while_outcomes_are_reported(ground: Ground) -> None:
+    """The interrupt arrives while the run is in a hook, not while it waits for the next outcome."""
     ground.write(test_busy=BUSY)
-    (ground.path / "slow_telling.py").write_text(
+    (ground.path / "slow_reporting.py").write_text(
         "import os, pathlib, time\n"
         "def pytest_runtest_logfinish(nodeid):\n"
         "    if nodeid.endswith('test_fails') and 'WHEELCHECK_GUARD' not in os.environ:\n"
-        "        pathlib.Path('telling').touch()\n"
+        "        pathlib.Path('reporting').touch()\n"
         "        time.sleep(60)\n"
     )
-    with ground.started("-p", "slow_telling") as process:
-        wait_for((ground.path / "telling").exists)
+    with ground.started("-p", "slow_reporting") as process:
+        wait_for((ground.path / "reporting").exists)
         wait_for((ground.path / "pid").exists)
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
@@ -184,8 +184,8 @@ def test_interrupted_while_outcomes_are_told(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
-def test_stopped_when_all_is_done(ground: Ground, number: signal.Signals) -> None:
-    """The signal comes while the run puts its folder away, which takes a while."""
+def test_stopped_while_cleaning_up(ground: Ground, number: signal.Signals) -> None:
+    """The signal arrives while the run removes its directory, which takes a while."""
     ground.write(
         test_many="""
         import pathlib, tempfile
@@ -201,11 +201,11 @@ def test_stopped_when_all_is_done(ground: Ground, number: signal.Signals) -> Non
         return 0
 
     with ground.started() as process:
-        # What it says may reach its file at its very end only; the files grow in number until they are put away.
-        most = 0
-        while most < 20_000 or files() >= most:
+        # The output may reach its file at the very end only. The number of files grows until they are removed.
+        highest = 0
+        while highest < 20_000 or files() >= highest:
             assert process.poll() is None
-            most = max(most, files())
+            highest = max(highest, files())
             time.sleep(0.01)
         process.send_signal(number)
         assert process.wait(30) == 0
@@ -215,7 +215,7 @@ def test_stopped_when_all_is_done(ground: Ground, number: signal.Signals) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
 def test_while_planning(ground: Ground, number: signal.Signals) -> None:
-    """An interpreter that says nothing, when it is asked what it is."""
+    """An interpreter that does not answer the query for its facts."""
     slow = ground.path / "python3"
     slow.write_text("#!/bin/sh\ntouch asked\nexec sleep 60\n")
     slow.chmod(0o755)
@@ -230,13 +230,13 @@ def test_while_planning(ground: Ground, number: signal.Signals) -> None:
     assert "Traceback" not in ground.said()
 
 
-def test_folders_that_were_never_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of runs that were killed in the moment in which they made theirs; of one that is in it just now, nothing goes."""
+def test_directories_without_their_final_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old one belongs to a killed run and is removed; a new one may belong to a starting run and stays."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     old, new = tmp_path / ".wheelcheck-old", tmp_path / ".wheelcheck-new"
-    for folder in (old, new):
-        folder.mkdir()
-        (folder / "in-use").touch()
+    for directory in (old, new):
+        directory.mkdir()
+        (directory / "in-use").touch()
     os.utime(old, (1e9, 1e9))
     made = temporary.make()
     assert sorted(tmp_path.iterdir()) == [new, made.path]
