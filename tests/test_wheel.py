@@ -1,3 +1,5 @@
+"""Opening wheels: names, copies, containers and modules."""
+
 from __future__ import annotations
 
 import hashlib
@@ -109,7 +111,7 @@ def test_a_symbol_is_found_across_chunks() -> None:
     assert not contains_symbol([], b"PyInit_x")
 
 
-def test_namespace_packages_and_strays(tmp_path: Path) -> None:
+def test_namespace_packages_and_other_files(tmp_path: Path) -> None:
     files: dict[str, bytes | str] = {
         "space/inner/mod.py": "",
         "data_only/x.json": "{}",
@@ -130,7 +132,7 @@ def test_magic_of_executables(head: str) -> None:
     assert format_of(bytes.fromhex(head))
 
 
-def test_scripts_are_no_executables() -> None:
+def test_scripts_are_not_executables() -> None:
     assert not format_of(b"#!py")
     assert not format_of(b"")
 
@@ -151,13 +153,13 @@ def test_the_version_of_pyo3(data: bytes, version: str | None) -> None:
 @pytest.mark.parametrize(
     "filename", ["demo.whl", "demo-1.0-py3-none-any.zip", "demo-one-py3-none-any.whl", "demo-1.0-x-py3-none-any.whl"]
 )
-def test_names_that_are_no_wheels(tmp_path: Path, filename: str) -> None:
+def test_names_that_are_not_those_of_wheels(tmp_path: Path, filename: str) -> None:
     path = build_wheel(tmp_path, "demo", filename=filename)
     with pytest.raises(WheelError, match="is not named like a wheel"):
         opened(path, tmp_path)
 
 
-def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
     with pytest.raises(WheelError, match="cannot be read"):
         opened(tmp_path / "demo-1.0-py3-none-any.whl", tmp_path)
     (tmp_path / "demo-2.0-py3-none-any.whl").mkdir()
@@ -173,7 +175,7 @@ def test_the_copy_is_made_once_and_from_many_threads(tmp_path: Path) -> None:
     assert not list((tmp_path / "store").glob(".*"))
 
 
-def test_hostile_archives_are_not_opened(tmp_path: Path) -> None:
+def test_hostile_containers_are_not_opened(tmp_path: Path) -> None:
     members = [Raw(name=b"demo-1.0.dist-info/METADATA", data=b"Name: demo\n"), Raw(name=b"../evil", data=b"x")]
     path = write_zip(tmp_path / "demo-1.0-py3-none-any.whl", members)
     with pytest.raises(WheelError, match="leaves the target directory") as caught:
@@ -190,7 +192,7 @@ def test_dist_info_must_be_one(tmp_path: Path) -> None:
         opened(path, tmp_path)
 
 
-def test_faults_of_the_metadata_are_left_to_the_checks(tmp_path: Path) -> None:
+def test_errors_in_the_metadata_are_left_to_the_checks(tmp_path: Path) -> None:
     path = build_wheel(tmp_path, "demo", metadata="", wheel_file="", record="", entry_points="[[[\nno")
     wheel = opened(path, tmp_path)
     assert (wheel.requires, wheel.requires_python, wheel.console_scripts) == ((), None, ())

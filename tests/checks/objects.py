@@ -1,7 +1,7 @@
-"""Native files for the tests, written field by field: ELF, Mach-O and PE, for any machine, with any one fault.
+"""Native files for the tests, written field by field: ELF, Mach-O and PE, for any machine, with any one defect.
 
-They hold no code. What a loader or a checker reads of them (headers, dynamic section, load commands, import and export
-tables) is real.
+They contain no code. The parts that a loader or a checker reads (headers, dynamic section, load commands, import and
+export tables) are real.
 """
 
 from __future__ import annotations
@@ -176,9 +176,9 @@ def make_macho(
     old_style: bool = False,
     kind: int = 8,
 ) -> bytes:
-    """One slice: a bundle, or with *kind* 6 a library, with 2 a program. Exports get their underscore here.
+    """One slice: a bundle, or with *kind* 6 a library, with 2 a program. The underscore of exports is added.
 
-    *anywhere* are symbols that it needs from no library in particular.
+    *anywhere* are symbols that are looked up in every library.
     """
     wide = machine != "i386"
 
@@ -235,7 +235,7 @@ def make_pe(
     needed: Sequence[str] = ("KERNEL32.dll", "python311.dll"),
     library: bool = True,
 ) -> bytes:
-    """A DLL, or a program, with one section that holds the import and export tables."""
+    """A DLL, or a program, with one section for the import and export tables."""
     wide = machine != "x86"
     base = 0x1000
     word = "Q" if wide else "I"

@@ -1,4 +1,4 @@
-"""For each check a wheel that has its fault, and sound wheels of every kind, on which no check finds anything."""
+"""A defective wheel for each check, and sound wheels of every kind, in which no check finds a defect."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Files = dict[str, bytes | str]
 
 @dataclass(frozen=True, kw_only=True)
 class DefectiveWheel:
-    """A wheel with a fault.
+    """A wheel with one defect.
 
-    :param make: writes it into a folder; the first path is judged, the others are its release.
-    :param also: other codes that the same fault must bring.
+    :param make: writes it into a directory; the first path is checked, the others belong to its release.
+    :param also: other codes that the same defect must cause.
     :param max_size: as :func:`pytest_wheelcheck.checks.run_checks` takes it.
-    :param opens: whether ``open_wheel`` takes it.
+    :param opens: whether ``open_wheel`` opens it.
     """
 
     make: Callable[[Path], Path | list[Path]]
@@ -40,97 +40,97 @@ class DefectiveWheel:
     max_size: int = MAX_SIZE
 
 
-def pure(folder: Path, files: Mapping[str, bytes | str] = {}, **more: Any) -> Path:
-    return build_wheel(folder, more.pop("name", "pkg"), files={"pkg/__init__.py": "", **files}, **more)
+def pure(directory: Path, files: Mapping[str, bytes | str] = {}, **more: Any) -> Path:
+    return build_wheel(directory, more.pop("name", "pkg"), files={"pkg/__init__.py": "", **files}, **more)
 
 
 def native(
-    folder: Path, module: bytes, suffix: str, tag: str, files: Mapping[str, bytes | str] = {}, **more: Any
+    directory: Path, module: bytes, suffix: str, tag: str, files: Mapping[str, bytes | str] = {}, **more: Any
 ) -> Path:
     own: Files = {"pkg/__init__.py": "", "pkg/py.typed": "", f"pkg/_native{suffix}": module}
-    return build_wheel(folder, "pkg", files=own | dict(files), tags=more.pop("tags", (tag,)), **more)
+    return build_wheel(directory, "pkg", files=own | dict(files), tags=more.pop("tags", (tag,)), **more)
 
 
-def linux(folder: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = LINUX, **elf: Any) -> Path:
+def linux(directory: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = LINUX, **elf: Any) -> Path:
     return native(
-        folder, make_elf(exports=elf.pop("exports", INIT), **elf), elf.pop("suffix", LINUX_SUFFIX), tag, files
+        directory, make_elf(exports=elf.pop("exports", INIT), **elf), elf.pop("suffix", LINUX_SUFFIX), tag, files
     )
 
 
-def linux_of(folder: Path, machine: str, triplet: str, **elf: Any) -> Path:
+def linux_of(directory: Path, machine: str, triplet: str, **elf: Any) -> Path:
     versions = (("libc.so.6", "GLIBC_2.17"),)
     module = make_elf(machine=machine, exports=INIT, versions=versions, **elf)
-    return native(folder, module, f".cpython-311-{triplet}.so", f"cp311-cp311-manylinux_2_17_{machine}")
+    return native(directory, module, f".cpython-311-{triplet}.so", f"cp311-cp311-manylinux_2_17_{machine}")
 
 
-def musl(folder: Path, **elf: Any) -> Path:
+def musl(directory: Path, **elf: Any) -> Path:
     elf = {"needed": ("libc.so",), "versions": (), "exports": INIT} | elf
-    return native(folder, make_elf(**elf), ".cpython-311-x86_64-linux-musl.so", MUSL)
+    return native(directory, make_elf(**elf), ".cpython-311-x86_64-linux-musl.so", MUSL)
 
 
-def macos(folder: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = MACOS, **macho: Any) -> Path:
-    return native(folder, make_macho(exports=INIT, **macho), ".cpython-311-darwin.so", tag, files)
+def macos(directory: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = MACOS, **macho: Any) -> Path:
+    return native(directory, make_macho(exports=INIT, **macho), ".cpython-311-darwin.so", tag, files)
 
 
-def universal(folder: Path, slices: tuple[str, ...] = ("x86_64", "arm64")) -> Path:
+def universal(directory: Path, slices: tuple[str, ...] = ("x86_64", "arm64")) -> Path:
     every = {
         "x86_64": make_macho(machine="x86_64", exports=INIT, minimum=(10, 9), signed=False),
         "arm64": make_macho(exports=INIT),
     }
     data = make_fat({machine: every[machine] for machine in slices})
-    return native(folder, data, ".cpython-311-darwin.so", "cp311-cp311-macosx_10_9_universal2")
+    return native(directory, data, ".cpython-311-darwin.so", "cp311-cp311-macosx_10_9_universal2")
 
 
-def windows(folder: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = WINDOWS, **pe: Any) -> Path:
+def windows(directory: Path, files: Mapping[str, bytes | str] = {}, *, tag: str = WINDOWS, **pe: Any) -> Path:
     suffix = pe.pop("suffix", ".cp311-win_amd64.pyd")
-    return native(folder, make_pe(exports=INIT, **pe), suffix, tag, files)
+    return native(directory, make_pe(exports=INIT, **pe), suffix, tag, files)
 
 
-def abi3(folder: Path, imports: tuple[str, ...] = ("PyLong_FromLong", "PyExc_ValueError", "malloc")) -> Path:
-    return native(folder, make_elf(exports=INIT, imports=imports), ".abi3.so", "cp38-abi3-manylinux_2_17_x86_64")
+def abi3(directory: Path, imports: tuple[str, ...] = ("PyLong_FromLong", "PyExc_ValueError", "malloc")) -> Path:
+    return native(directory, make_elf(exports=INIT, imports=imports), ".abi3.so", "cp38-abi3-manylinux_2_17_x86_64")
 
 
-def threaded(folder: Path) -> Path:
+def threaded(directory: Path) -> Path:
     suffix = ".cpython-314t-x86_64-linux-gnu.so"
-    return native(folder, make_elf(exports=INIT), suffix, "cp314-cp314t-manylinux_2_17_x86_64")
+    return native(directory, make_elf(exports=INIT), suffix, "cp314-cp314t-manylinux_2_17_x86_64")
 
 
-def pypy(folder: Path) -> Path:
+def pypy(directory: Path) -> Path:
     suffix = ".pypy311-pp73-x86_64-linux-gnu.so"
-    return native(folder, make_elf(exports=INIT), suffix, "pp311-pypy311_pp73-manylinux_2_17_x86_64")
+    return native(directory, make_elf(exports=INIT), suffix, "pp311-pypy311_pp73-manylinux_2_17_x86_64")
 
 
-def bundled(folder: Path) -> Path:
-    """As auditwheel repair leaves it."""
+def bundled(directory: Path) -> Path:
+    """A wheel as auditwheel repair writes it."""
     library = make_elf(soname="libfoo-1234.so.1")
     files: Files = {"pkg.libs/libfoo-1234.so.1": library}
     needed = ("libfoo-1234.so.1", "libc.so.6")
-    return linux(folder, files, needed=needed, runpath="$ORIGIN/../pkg.libs")
+    return linux(directory, files, needed=needed, runpath="$ORIGIN/../pkg.libs")
 
 
-def delocated(folder: Path) -> Path:
-    """As delocate-wheel leaves it."""
+def delocated(directory: Path) -> Path:
+    """A wheel as delocate-wheel writes it."""
     library = make_macho(kind=6, name="/DLC/pkg/.dylibs/libfoo.1.dylib")
     needed = ("@loader_path/.dylibs/libfoo.1.dylib", "/usr/lib/libSystem.B.dylib")
-    return macos(folder, {"pkg/.dylibs/libfoo.1.dylib": library}, needed=needed)
+    return macos(directory, {"pkg/.dylibs/libfoo.1.dylib": library}, needed=needed)
 
 
-def delvewheeled(folder: Path) -> Path:
-    """As delvewheel repair leaves it."""
+def delvewheeled(directory: Path) -> Path:
+    """A wheel as delvewheel repair writes it."""
     files: Files = {"pkg.libs/foo-1234.dll": make_pe(needed=("KERNEL32.dll", "VCRUNTIME140.dll"))}
-    return windows(folder, files, needed=("foo-1234.dll", "python311.dll", "api-ms-win-crt-heap-l1-1-0.dll"))
+    return windows(directory, files, needed=("foo-1234.dll", "python311.dll", "api-ms-win-crt-heap-l1-1-0.dll"))
 
 
-def program(folder: Path) -> Path:
+def program(directory: Path) -> Path:
     """A command-line program, as maturin packs one."""
     files: Files = {"tool-1.0.data/scripts/tool": make_elf(executable=True), "tool/__init__.py": ""}
-    return build_wheel(folder, "tool", files=files, tags=("py3-none-manylinux_2_17_x86_64",))
+    return build_wheel(directory, "tool", files=files, tags=("py3-none-manylinux_2_17_x86_64",))
 
 
-def everything(folder: Path) -> Path:
-    """A pure wheel with all that metadata can have."""
+def everything(directory: Path) -> Path:
+    """A pure wheel with all kinds of metadata."""
     return build_wheel(
-        folder,
+        directory,
         "every-thing",
         "1.0.post1+local.1",
         {
@@ -160,11 +160,11 @@ SOUND: dict[str, Callable[[Path], Path]] = {
     "everything": everything,
     "program": program,
     "linux": linux,
-    "linux-aarch64": lambda folder: linux_of(folder, "aarch64", "aarch64-linux-gnu"),
-    "linux-ppc64le": lambda folder: linux_of(folder, "ppc64le", "powerpc64le-linux-gnu"),
-    "linux-s390x": lambda folder: linux_of(folder, "s390x", "s390x-linux-gnu"),
-    "linux-armv7l": lambda folder: linux_of(folder, "armv7l", "arm-linux-gnueabihf"),
-    "linux-i686": lambda folder: linux_of(folder, "i686", "i386-linux-gnu"),
+    "linux-aarch64": lambda directory: linux_of(directory, "aarch64", "aarch64-linux-gnu"),
+    "linux-ppc64le": lambda directory: linux_of(directory, "ppc64le", "powerpc64le-linux-gnu"),
+    "linux-s390x": lambda directory: linux_of(directory, "s390x", "s390x-linux-gnu"),
+    "linux-armv7l": lambda directory: linux_of(directory, "armv7l", "arm-linux-gnueabihf"),
+    "linux-i686": lambda directory: linux_of(directory, "i686", "i386-linux-gnu"),
     "musl": musl,
     "abi3": abi3,
     "threaded": threaded,
@@ -174,17 +174,17 @@ SOUND: dict[str, Callable[[Path], Path]] = {
     "universal2": universal,
     "delocated": delocated,
     "windows": windows,
-    "windows-abi3": lambda folder: windows(
-        folder, tag="cp38-abi3-win_amd64", suffix=".pyd", needed=("python3.dll", "KERNEL32.dll")
+    "windows-abi3": lambda directory: windows(
+        directory, tag="cp38-abi3-win_amd64", suffix=".pyd", needed=("python3.dll", "KERNEL32.dll")
     ),
     "delvewheeled": delvewheeled,
 }
 
-# Faults of the container ----------------------------------------------------------------------------------------------
+# Wheels with one defect ----------------------------------------------------------------------------------------------
 
 
-def archive(folder: Path, *extra: Raw, filename: str = "pkg-1.0-py3-none-any.whl", **zip_: Any) -> Path:
-    """A sound wheel, written field by field, and more members; RECORD names all."""
+def archive(directory: Path, *extra: Raw, filename: str = "pkg-1.0-py3-none-any.whl", **zip_: Any) -> Path:
+    """A sound wheel, written field by field, with additional members that RECORD lists."""
     files = {
         "pkg/__init__.py": b"",
         "pkg-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n",
@@ -194,38 +194,38 @@ def archive(folder: Path, *extra: Raw, filename: str = "pkg-1.0-py3-none-any.whl
     more = {entry.name.decode("utf-8", "replace"): entry.data for entry in extra if not entry.name.endswith(b"/")}
     own = "pkg-1.0.dist-info/RECORD"
     record = Raw(name=own.encode(), data=make_record({**files, **more}, own).encode())
-    return write_zip(folder / filename, [*members, *extra, record], **zip_)
+    return write_zip(directory / filename, [*members, *extra, record], **zip_)
 
 
-def truncated(folder: Path) -> Path:
-    path = pure(folder, {"pkg/data.txt": "x" * 1000})
+def truncated(directory: Path) -> Path:
+    path = pure(directory, {"pkg/data.txt": "x" * 1000})
     path.write_bytes(path.read_bytes()[:-100])
     return path
 
 
-def in_comment(folder: Path) -> Path:
-    inner = archive(folder / "inner").read_bytes()
-    return archive(folder, comment=inner)
+def in_comment(directory: Path) -> Path:
+    inner = archive(directory / "inner").read_bytes()
+    return archive(directory, comment=inner)
 
 
-def rewritten(folder: Path, name: str, data: bytes) -> Path:
-    """A sound wheel in which one file was changed behind RECORD's back."""
+def rewritten(directory: Path, name: str, data: bytes) -> Path:
+    """A sound wheel with one file that was changed without an update of RECORD."""
     members: Files = {"pkg/__init__.py": "x = 1\n"}
     info = "pkg-1.0.dist-info"
     members[f"{info}/METADATA"] = "Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n"
     members[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     record = make_record(members, f"{info}/RECORD")
     members[name] = data
-    return build_wheel(folder, "pkg", files=members, metadata="", wheel_file="", record=record)
+    return build_wheel(directory, "pkg", files=members, metadata="", wheel_file="", record=record)
 
 
-def with_record(folder: Path, change: Callable[[str], str]) -> Path:
+def with_record(directory: Path, change: Callable[[str], str]) -> Path:
     members: Files = {"pkg/__init__.py": "x = 1\n"}
     info = "pkg-1.0.dist-info"
     members[f"{info}/METADATA"] = "Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n"
     members[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     record = change(make_record(members, f"{info}/RECORD"))
-    return build_wheel(folder, "pkg", files=members, metadata="", wheel_file="", record=record)
+    return build_wheel(directory, "pkg", files=members, metadata="", wheel_file="", record=record)
 
 
 def descriptor(data: bytes) -> bytes:
@@ -233,133 +233,143 @@ def descriptor(data: bytes) -> bytes:
     return b"PK\7\x08" + zlib.crc32(data).to_bytes(4, "little") + size + size
 
 
-def bad_crc(folder: Path) -> Path:
-    return archive(folder, Raw(name=b"pkg/x.txt", data=b"abc", lie_crc=1))
+def bad_crc(directory: Path) -> Path:
+    return archive(directory, Raw(name=b"pkg/x.txt", data=b"abc", lie_crc=1))
 
 
 def metadata_of(text: str) -> Callable[[Path], Path]:
-    return lambda folder: pure(folder, metadata=text)
+    return lambda directory: pure(directory, metadata=text)
 
 
 def release(*makers: Callable[[Path], Path]) -> Callable[[Path], list[Path]]:
-    return lambda folder: [make(folder / str(index)) for index, make in enumerate(makers)]
+    return lambda directory: [make(directory / str(index)) for index, make in enumerate(makers)]
 
 
 DEFECTIVE: dict[str, DefectiveWheel] = {
     "WHL101": DefectiveWheel(make=truncated, opens=False),
-    "WHL102": DefectiveWheel(make=lambda folder: archive(folder, before=b"#!/bin/sh\n"), opens=False),
+    "WHL102": DefectiveWheel(make=lambda directory: archive(directory, before=b"#!/bin/sh\n"), opens=False),
     "WHL103": DefectiveWheel(
-        make=lambda folder: archive(folder, Raw(name=b"pkg/a.py", local_name=b"pkg/b.py")), opens=False
+        make=lambda directory: archive(directory, Raw(name=b"pkg/a.py", local_name=b"pkg/b.py")), opens=False
     ),
     "WHL104": DefectiveWheel(
-        make=lambda folder: archive(folder, Raw(name=b"pkg/a.py"), Raw(name=b"pkg/a.py", data=b"x")), opens=False
+        make=lambda directory: archive(directory, Raw(name=b"pkg/a.py"), Raw(name=b"pkg/a.py", data=b"x")), opens=False
     ),
-    "WHL105": DefectiveWheel(make=lambda folder: pure(folder, {"pkg/Readme.txt": "", "pkg/README.txt": ""})),
-    "WHL106": DefectiveWheel(make=lambda folder: archive(folder, Raw(name=b"../evil.py")), opens=False),
+    "WHL105": DefectiveWheel(make=lambda directory: pure(directory, {"pkg/Readme.txt": "", "pkg/README.txt": ""})),
+    "WHL106": DefectiveWheel(make=lambda directory: archive(directory, Raw(name=b"../evil.py")), opens=False),
     "WHL107": DefectiveWheel(
-        make=lambda folder: archive(folder, Raw(name=b"pkg/link", data=b"/etc/passwd", mode=0o120777)), opens=False
+        make=lambda directory: archive(directory, Raw(name=b"pkg/link", data=b"/etc/passwd", mode=0o120777)),
+        opens=False,
     ),
-    "WHL108": DefectiveWheel(make=lambda folder: archive(folder, Raw(name=b"pkg/x", flags=1)), opens=False),
+    "WHL108": DefectiveWheel(make=lambda directory: archive(directory, Raw(name=b"pkg/x", flags=1)), opens=False),
     "WHL109": DefectiveWheel(
-        make=lambda folder: archive(folder, Raw(name=b"pkg/x", data=b"abc", compressed=b"abc", method=14)),
+        make=lambda directory: archive(directory, Raw(name=b"pkg/x", data=b"abc", compressed=b"abc", method=14)),
         also=frozenset({"WHL113"}),
         opens=False,
     ),
     "WHL110": DefectiveWheel(
-        make=lambda folder: archive(folder, Raw(name=b"pkg/x", data=b"\0" * (65 << 20), method=8)), opens=False
+        make=lambda directory: archive(directory, Raw(name=b"pkg/x", data=b"\0" * (65 << 20), method=8)), opens=False
     ),
     "WHL111": DefectiveWheel(
-        make=lambda folder: archive(folder, Raw(name=b"pkg/x", data=b"abc", flags=8, descriptor=descriptor(b"abc")))
+        make=lambda directory: archive(
+            directory, Raw(name=b"pkg/x", data=b"abc", flags=8, descriptor=descriptor(b"abc"))
+        )
     ),
-    "WHL112": DefectiveWheel(make=lambda folder: pure(folder, {"pkg/aux.py": ""})),
+    "WHL112": DefectiveWheel(make=lambda directory: pure(directory, {"pkg/aux.py": ""})),
     "WHL113": DefectiveWheel(make=bad_crc),
-    "WHL121": DefectiveWheel(make=lambda folder: pure(folder, record="")),
+    "WHL121": DefectiveWheel(make=lambda directory: pure(directory, record="")),
     "WHL122": DefectiveWheel(
-        make=lambda folder: with_record(folder, lambda text: text + "pkg/__init__.py,only-two\n"),
+        make=lambda directory: with_record(directory, lambda text: text + "pkg/__init__.py,only-two\n"),
         also=frozenset({"WHL126", "WHL128"}),
     ),
-    "WHL123": DefectiveWheel(make=lambda folder: rewritten(folder, "pkg/new.py", b"")),
+    "WHL123": DefectiveWheel(make=lambda directory: rewritten(directory, "pkg/new.py", b"")),
     "WHL124": DefectiveWheel(
-        make=lambda folder: with_record(folder, lambda text: f"pkg/lost.py,sha256=AAAA,0\n{text}")
+        make=lambda directory: with_record(directory, lambda text: f"pkg/lost.py,sha256=AAAA,0\n{text}")
     ),
-    "WHL125": DefectiveWheel(make=lambda folder: rewritten(folder, "pkg/__init__.py", b"y = 2\n")),
-    "WHL126": DefectiveWheel(make=lambda folder: with_record(folder, lambda text: text.replace("sha256=", "md5=", 1))),
-    "WHL127": DefectiveWheel(make=lambda folder: with_record(folder, lambda text: text.replace(",6\n", ",7\n", 1))),
+    "WHL125": DefectiveWheel(make=lambda directory: rewritten(directory, "pkg/__init__.py", b"y = 2\n")),
+    "WHL126": DefectiveWheel(
+        make=lambda directory: with_record(directory, lambda text: text.replace("sha256=", "md5=", 1))
+    ),
+    "WHL127": DefectiveWheel(
+        make=lambda directory: with_record(directory, lambda text: text.replace(",6\n", ",7\n", 1))
+    ),
     "WHL128": DefectiveWheel(
-        make=lambda folder: with_record(folder, lambda text: text.splitlines(keepends=True)[0] + text)
+        make=lambda directory: with_record(directory, lambda text: text.splitlines(keepends=True)[0] + text)
     ),
     "WHL201": DefectiveWheel(
-        make=lambda folder: build_wheel(folder, "Pkg.Name", "1.0.0-rc1".replace("-", ""), {"x.py": ""})
+        make=lambda directory: build_wheel(directory, "Pkg.Name", "1.0.0-rc1".replace("-", ""), {"x.py": ""})
     ),
-    "WHL202": DefectiveWheel(make=lambda folder: pure(folder, dist_info="other-1.0.dist-info")),
-    "WHL203": DefectiveWheel(make=lambda folder: pure(folder, wheel_file="")),
-    "WHL204": DefectiveWheel(make=lambda folder: pure(folder, wheel_tags=("py2-none-any",))),
+    "WHL202": DefectiveWheel(make=lambda directory: pure(directory, dist_info="other-1.0.dist-info")),
+    "WHL203": DefectiveWheel(make=lambda directory: pure(directory, wheel_file="")),
+    "WHL204": DefectiveWheel(make=lambda directory: pure(directory, wheel_tags=("py2-none-any",))),
     "WHL205": DefectiveWheel(
-        make=lambda folder: pure(
-            folder, build="1", wheel_file="Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        make=lambda directory: pure(
+            directory, build="1", wheel_file="Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
     ),
     "WHL206": DefectiveWheel(
-        make=lambda folder: native(folder, make_elf(exports=INIT), LINUX_SUFFIX, LINUX, purelib=True)
+        make=lambda directory: native(directory, make_elf(exports=INIT), LINUX_SUFFIX, LINUX, purelib=True)
     ),
     "WHL207": DefectiveWheel(
-        make=lambda folder: native(folder, make_elf(exports=INIT), ".abi3.so", "py3-none-any", purelib=False)
+        make=lambda directory: native(directory, make_elf(exports=INIT), ".abi3.so", "py3-none-any", purelib=False)
     ),
     "WHL208": DefectiveWheel(make=metadata_of("")),
     "WHL209": DefectiveWheel(make=metadata_of("Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\nRequires-Dist: !!\n")),
     "WHL210": DefectiveWheel(make=metadata_of("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")),
-    "WHL211": DefectiveWheel(make=lambda folder: pure(folder, tags=("cp38-none-any",), requires_python=">=3.9")),
-    "WHL212": DefectiveWheel(make=lambda folder: pure(folder, entry_points={"console_scripts": {"tool": "pkg"}})),
+    "WHL211": DefectiveWheel(make=lambda directory: pure(directory, tags=("cp38-none-any",), requires_python=">=3.9")),
+    "WHL212": DefectiveWheel(make=lambda directory: pure(directory, entry_points={"console_scripts": {"tool": "pkg"}})),
     "WHL213": DefectiveWheel(
-        make=lambda folder: pure(folder, entry_points={"console_scripts": {"../tool": "pkg:main"}})
+        make=lambda directory: pure(directory, entry_points={"console_scripts": {"../tool": "pkg:main"}})
     ),
     "WHL214": DefectiveWheel(
-        make=lambda folder: pure(folder, entry_points={"console_scripts": {"tool": "pkg.cli:main"}})
+        make=lambda directory: pure(directory, entry_points={"console_scripts": {"tool": "pkg.cli:main"}})
     ),
     "WHL215": DefectiveWheel(
         make=metadata_of("Metadata-Version: 2.4\nName: pkg\nVersion: 1.0\nLicense-File: LICENSE\n")
     ),
-    "WHL216": DefectiveWheel(make=lambda folder: pure(folder, {"other-1.0.data/data/x": ""})),
-    "WHL217": DefectiveWheel(make=lambda folder: linux(folder, tag="cp311-cp311-manylinux_2_17")),
+    "WHL216": DefectiveWheel(make=lambda directory: pure(directory, {"other-1.0.data/data/x": ""})),
+    "WHL217": DefectiveWheel(make=lambda directory: linux(directory, tag="cp311-cp311-manylinux_2_17")),
     "WHL218": DefectiveWheel(
         make=metadata_of("Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n\nTitle\n==\n\n.. nothing::\n")
     ),
-    "WHL301": DefectiveWheel(make=lambda folder: linux(folder, versions=(("libc.so.6", "GLIBC_2.34"),))),
-    "WHL302": DefectiveWheel(make=lambda folder: linux(folder, tag="cp311-cp311-linux_x86_64")),
+    "WHL301": DefectiveWheel(make=lambda directory: linux(directory, versions=(("libc.so.6", "GLIBC_2.34"),))),
+    "WHL302": DefectiveWheel(make=lambda directory: linux(directory, tag="cp311-cp311-linux_x86_64")),
     "WHL303": DefectiveWheel(
-        make=lambda folder: native(
-            folder,
+        make=lambda directory: native(
+            directory,
             make_elf(machine="armv7l", exports=INIT),
             ".cpython-311-arm-linux-gnueabihf.so",
             "cp311-cp311-linux_armv7l",
         )
     ),
     "WHL304": DefectiveWheel(
-        make=lambda folder: linux(folder, needed=("libc.musl-x86_64.so.1",), versions=()), also=frozenset({"WHL301"})
+        make=lambda directory: linux(directory, needed=("libc.musl-x86_64.so.1",), versions=()),
+        also=frozenset({"WHL301"}),
     ),
-    "WHL305": DefectiveWheel(make=lambda folder: linux(folder, {"pkg.libs/libfoo.so": make_elf(soname="libfoo.so")})),
-    "WHL306": DefectiveWheel(make=lambda folder: linux(folder, runpath="/home/me/build")),
-    "WHL401": DefectiveWheel(make=lambda folder: macos(folder, minimum=(13, 0))),
-    "WHL402": DefectiveWheel(make=lambda folder: universal(folder, ("arm64",))),
-    "WHL403": DefectiveWheel(make=lambda folder: macos(folder, needed=("/opt/homebrew/lib/libfoo.1.dylib",))),
-    "WHL404": DefectiveWheel(make=lambda folder: macos(folder, signed=False)),
-    "WHL501": DefectiveWheel(make=lambda folder: windows(folder, machine="arm64")),
-    "WHL502": DefectiveWheel(make=lambda folder: windows(folder, needed=("python312.dll",))),
-    "WHL503": DefectiveWheel(make=lambda folder: windows(folder, needed=("python311.dll", "msvcp140.dll"))),
-    "WHL601": DefectiveWheel(make=lambda folder: windows(folder, {"pkg/plugin.dll": b"MZ" + b"\0" * 100})),
-    "WHL602": DefectiveWheel(make=lambda folder: pure(folder, tags=(WINDOWS,))),
+    "WHL305": DefectiveWheel(
+        make=lambda directory: linux(directory, {"pkg.libs/libfoo.so": make_elf(soname="libfoo.so")})
+    ),
+    "WHL306": DefectiveWheel(make=lambda directory: linux(directory, runpath="/home/me/build")),
+    "WHL401": DefectiveWheel(make=lambda directory: macos(directory, minimum=(13, 0))),
+    "WHL402": DefectiveWheel(make=lambda directory: universal(directory, ("arm64",))),
+    "WHL403": DefectiveWheel(make=lambda directory: macos(directory, needed=("/opt/homebrew/lib/libfoo.1.dylib",))),
+    "WHL404": DefectiveWheel(make=lambda directory: macos(directory, signed=False)),
+    "WHL501": DefectiveWheel(make=lambda directory: windows(directory, machine="arm64")),
+    "WHL502": DefectiveWheel(make=lambda directory: windows(directory, needed=("python312.dll",))),
+    "WHL503": DefectiveWheel(make=lambda directory: windows(directory, needed=("python311.dll", "msvcp140.dll"))),
+    "WHL601": DefectiveWheel(make=lambda directory: windows(directory, {"pkg/plugin.dll": b"MZ" + b"\0" * 100})),
+    "WHL602": DefectiveWheel(make=lambda directory: pure(directory, tags=(WINDOWS,))),
     "WHL603": DefectiveWheel(
-        make=lambda folder: native(folder, make_elf(exports=INIT), ".cpython-312-x86_64-linux-gnu.so", LINUX)
+        make=lambda directory: native(directory, make_elf(exports=INIT), ".cpython-312-x86_64-linux-gnu.so", LINUX)
     ),
-    "WHL604": DefectiveWheel(make=lambda folder: linux(folder, exports=("PyInit_native",))),
+    "WHL604": DefectiveWheel(make=lambda directory: linux(directory, exports=("PyInit_native",))),
     "WHL605": DefectiveWheel(
-        make=lambda folder: windows(folder, {"pkg/_other.pyd": make_elf(exports=("PyInit__other",))})
+        make=lambda directory: windows(directory, {"pkg/_other.pyd": make_elf(exports=("PyInit__other",))})
     ),
     "WHL606": DefectiveWheel(
         make=release(
             linux,
-            lambda folder: native(
-                folder,
+            lambda directory: native(
+                directory,
                 make_elf(exports=INIT),
                 ".cpython-312-x86_64-linux-gnu.so",
                 "cp312-cp312-manylinux_2_17_x86_64",
@@ -367,27 +377,37 @@ DEFECTIVE: dict[str, DefectiveWheel] = {
             ),
         )
     ),
-    "WHL607": DefectiveWheel(make=lambda folder: abi3(folder, imports=("PyObject_Vectorcall", "PyLong_FromLong"))),
-    "WHL608": DefectiveWheel(make=lambda folder: abi3(folder, imports=("_PyLong_AsByteArray", "PyLong_FromLong"))),
-    "WHL609": DefectiveWheel(make=lambda folder: linux(folder, imports=("PyLong_FromLong", "pow", "lost_function"))),
-    "WHL701": DefectiveWheel(make=lambda folder: linux_of(folder, "aarch64", "aarch64-linux-gnu", alignment=0x1000)),
-    "WHL702": DefectiveWheel(make=lambda folder: linux(folder, stack=7)),
-    "WHL703": DefectiveWheel(make=lambda folder: linux(folder, text_relocations=True)),
-    "WHL704": DefectiveWheel(make=lambda folder: linux(folder, flags=0x10)),
-    "WHL801": DefectiveWheel(make=lambda folder: linux(folder, debug=True)),
-    "WHL802": DefectiveWheel(make=lambda folder: pure(folder, {"pkg/__pycache__/__init__.cpython-311.pyc": b"x"})),
-    "WHL803": DefectiveWheel(make=lambda folder: pure(folder, {"tests/__init__.py": ""})),
-    "WHL804": DefectiveWheel(make=lambda folder: pure(folder, {"json.py": ""})),
-    "WHL805": DefectiveWheel(make=lambda folder: pure(folder, {"pkg.pth": "import pkg\n"})),
+    "WHL607": DefectiveWheel(
+        make=lambda directory: abi3(directory, imports=("PyObject_Vectorcall", "PyLong_FromLong"))
+    ),
+    "WHL608": DefectiveWheel(
+        make=lambda directory: abi3(directory, imports=("_PyLong_AsByteArray", "PyLong_FromLong"))
+    ),
+    "WHL609": DefectiveWheel(
+        make=lambda directory: linux(directory, imports=("PyLong_FromLong", "pow", "lost_function"))
+    ),
+    "WHL701": DefectiveWheel(
+        make=lambda directory: linux_of(directory, "aarch64", "aarch64-linux-gnu", alignment=0x1000)
+    ),
+    "WHL702": DefectiveWheel(make=lambda directory: linux(directory, stack=7)),
+    "WHL703": DefectiveWheel(make=lambda directory: linux(directory, text_relocations=True)),
+    "WHL704": DefectiveWheel(make=lambda directory: linux(directory, flags=0x10)),
+    "WHL801": DefectiveWheel(make=lambda directory: linux(directory, debug=True)),
+    "WHL802": DefectiveWheel(
+        make=lambda directory: pure(directory, {"pkg/__pycache__/__init__.cpython-311.pyc": b"x"})
+    ),
+    "WHL803": DefectiveWheel(make=lambda directory: pure(directory, {"tests/__init__.py": ""})),
+    "WHL804": DefectiveWheel(make=lambda directory: pure(directory, {"json.py": ""})),
+    "WHL805": DefectiveWheel(make=lambda directory: pure(directory, {"pkg.pth": "import pkg\n"})),
     "WHL806": DefectiveWheel(
-        make=lambda folder: build_wheel(
-            folder, "pkg", files={f"pkg/_native{LINUX_SUFFIX}": make_elf(exports=INIT)}, tags=(LINUX,)
+        make=lambda directory: build_wheel(
+            directory, "pkg", files={f"pkg/_native{LINUX_SUFFIX}": make_elf(exports=INIT)}, tags=(LINUX,)
         )
     ),
     "WHL807": DefectiveWheel(make=pure, max_size=10),
-    "WHL901": DefectiveWheel(make=release(pure, lambda folder: pure(folder, version="2.0"))),
+    "WHL901": DefectiveWheel(make=release(pure, lambda directory: pure(directory, version="2.0"))),
     "WHL902": DefectiveWheel(make=release(pure, pure)),
     "WHL903": DefectiveWheel(
-        make=release(pure, lambda folder: build_wheel(folder, "other", files={"pkg/__init__.py": ""}))
+        make=release(pure, lambda directory: build_wheel(directory, "other", files={"pkg/__init__.py": ""}))
     ),
 }

@@ -28,7 +28,7 @@ def kinds(path: Path) -> set[DefectKind]:
     return {defect.kind for defect in inspect(path).defects}
 
 
-def say(path: Path) -> str:
+def text_of(path: Path) -> str:
     return "\n".join(defect.message for defect in inspect(path).defects)
 
 
@@ -41,7 +41,7 @@ def zip64_end(count: int, size: int, offset: int, *, where: int) -> bytes:
     return record + struct.pack("<4sIQI", b"PK\6\7", 0, where, 1)
 
 
-def test_a_sound_archive(tmp_path: Path) -> None:
+def test_a_sound_container(tmp_path: Path) -> None:
     archive = inspect(write_zip(tmp_path / "a.zip", [A, B, Raw(name=b"pkg/", mode=0o40755)], comment=b"hello"))
     assert archive.defects == ()
     assert [entry.name for entry in archive.members] == ["pkg/a.py", "pkg/b.py", "pkg/"]
@@ -55,21 +55,21 @@ def test_a_sound_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"not a zip", b"\0" * 70000])
-def test_what_is_no_zip(tmp_path: Path, data: bytes) -> None:
+def test_files_that_are_not_zip_archives(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x"
     path.write_bytes(data)
     assert kinds(path) == {DefectKind.NOT_ZIP}
 
 
 @pytest.mark.parametrize("cut", [1, 21, 22, 40, 100])
-def test_every_truncation_is_seen(tmp_path: Path, cut: int) -> None:
+def test_every_truncation_is_found(tmp_path: Path, cut: int) -> None:
     path = write_zip(tmp_path / "a.zip", [A, B])
     path.write_bytes(path.read_bytes()[:-cut])
     assert DefectKind.NOT_ZIP in kinds(path)
 
 
 @pytest.mark.parametrize(
-    ("changes", "fault", "words"),
+    ("changes", "kind", "text"),
     [
         ({"before": b"x"}, DefectKind.HIDDEN, "before the first member"),
         ({"between": b"xyz"}, DefectKind.HIDDEN, "3 bytes before the central directory"),
@@ -81,21 +81,21 @@ def test_every_truncation_is_seen(tmp_path: Path, cut: int) -> None:
         ({"count": 65535}, DefectKind.NOT_ZIP, "ZIP64"),
     ],
 )
-def test_the_directory(tmp_path: Path, changes: dict[str, Any], fault: DefectKind, words: str) -> None:
+def test_defects_of_the_directory(tmp_path: Path, changes: dict[str, Any], kind: DefectKind, text: str) -> None:
     path = write_zip(tmp_path / "a.zip", [A, B], **changes)
-    assert fault in kinds(path)
-    assert words in say(path)
+    assert kind in kinds(path)
+    assert text in text_of(path)
 
 
 def test_an_archive_in_the_comment(tmp_path: Path) -> None:
     inner = write_zip(tmp_path / "inner.zip", [B]).read_bytes()
     path = write_zip(tmp_path / "outer.zip", [A], comment=inner)
-    assert "hidden in the comment" in say(path)
-    # Where the inner end does not fit, it is still no comment.
-    assert "contains ZIP records" in say(write_zip(tmp_path / "other.zip", [A], comment=inner + b"x"))
+    assert "hidden in the comment" in text_of(path)
+    # Also if the inner end record does not fit.
+    assert "contains ZIP records" in text_of(write_zip(tmp_path / "other.zip", [A], comment=inner + b"x"))
 
 
-def test_an_archive_as_a_member_is_no_fault(tmp_path: Path) -> None:
+def test_an_archive_as_a_member_is_not_a_defect(tmp_path: Path) -> None:
     inner = write_zip(tmp_path / "inner.zip", [B]).read_bytes()
     assert kinds(write_zip(tmp_path / "outer.zip", [A, Raw(name=b"inner.zip", data=inner)])) == set()
 
@@ -108,7 +108,7 @@ def test_two_directories(tmp_path: Path) -> None:
 
 def test_members_that_overlap(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [A, Raw(name=b"pkg/c.py", local=False, data=A.data, method=8, lie_offset=0)])
-    assert "overlaps" in say(path)
+    assert "overlaps" in text_of(path)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +175,9 @@ def test_zip64_where_it_is_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shift", "full", "fault"), [(0, True, None), (0, False, DefectKind.HIDDEN), (1, True, DefectKind.HIDDEN)]
+    ("shift", "full", "kind"), [(0, True, None), (0, False, DefectKind.HIDDEN), (1, True, DefectKind.HIDDEN)]
 )
-def test_zip64_end_records(tmp_path: Path, shift: int, full: bool, fault: DefectKind | None) -> None:
+def test_zip64_end_records(tmp_path: Path, shift: int, full: bool, kind: DefectKind | None) -> None:
     plain = write_zip(tmp_path / "a.zip", [A, B]).read_bytes()
     end = plain.rindex(b"PK\5\6")
     _, _, _, _, count, size, offset, _ = struct.unpack("<4s4H2IH", plain[end:])
@@ -188,11 +188,11 @@ def test_zip64_end_records(tmp_path: Path, shift: int, full: bool, fault: Defect
         + zip64_end(count, size, offset, where=end + shift)
         + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, *numbers, 0)
     )
-    assert (fault in kinds(path)) if fault else kinds(path) == set()
+    assert (kind in kinds(path)) if kind else kinds(path) == set()
 
 
 @pytest.mark.parametrize(
-    ("member", "fault"),
+    ("member", "kind"),
     [
         (Raw(name=b"a", flags=1), DefectKind.ENCRYPTED),
         (Raw(name=b"a", flags=0x41), DefectKind.ENCRYPTED),
@@ -210,12 +210,12 @@ def test_zip64_end_records(tmp_path: Path, shift: int, full: bool, fault: Defect
         (Raw(name=b""), DefectKind.NAME),
     ],
 )
-def test_members_that_are_no_plain_files(tmp_path: Path, member: Raw, fault: DefectKind) -> None:
-    assert fault in kinds(write_zip(tmp_path / "a.zip", [member]))
+def test_members_that_are_not_plain_files(tmp_path: Path, member: Raw, kind: DefectKind) -> None:
+    assert kind in kinds(write_zip(tmp_path / "a.zip", [member]))
 
 
 @pytest.mark.parametrize(
-    ("names", "fault"),
+    ("names", "kind"),
     [
         ([b"a", b"a"], DefectKind.DUPLICATE),
         ([b"a", b"a/b"], DefectKind.DUPLICATE),
@@ -225,23 +225,23 @@ def test_members_that_are_no_plain_files(tmp_path: Path, member: Raw, fault: Def
         (["é".encode(), "e\u0301".encode()], DefectKind.COLLISION),
     ],
 )
-def test_names_that_meet(tmp_path: Path, names: list[bytes], fault: DefectKind) -> None:
+def test_names_that_collide(tmp_path: Path, names: list[bytes], kind: DefectKind) -> None:
     members = [Raw(name=name, flags=0x800, mode=0) for name in names]
-    assert kinds(write_zip(tmp_path / "a.zip", members)) == {fault}
+    assert kinds(write_zip(tmp_path / "a.zip", members)) == {kind}
 
 
-def test_bombs(tmp_path: Path) -> None:
+def test_decompression_bombs(tmp_path: Path) -> None:
     packed = zlib.compressobj(9, zlib.DEFLATED, -15)
     data = packed.compress(b"\0" * (70 << 20)) + packed.flush()
     path = write_zip(tmp_path / "a.zip", [Raw(name=b"a", compressed=data, method=8, lie_size=70 << 20)])
     assert DefectKind.EXPANSION in kinds(path)
-    # What says less than it is, is not unpacked further than it says.
+    # A member is not unpacked further than its declared size.
     archive = inspect(write_zip(tmp_path / "b.zip", [Raw(name=b"a", compressed=data, method=8, lie_size=10)]))
     with pytest.raises(WheelError, match="more than its declared 10 bytes"):
         archive.read(archive.members[0], limit=100)
 
 
-def test_a_directory_that_says_too_much_is_not_read(tmp_path: Path) -> None:
+def test_a_directory_with_too_many_members_is_not_read(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", [A])
     plain = path.read_bytes()
     end = plain.rindex(b"PK\5\6")
@@ -255,7 +255,7 @@ def test_a_directory_that_says_too_much_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "text"),
     [
         ({"data": b"abc", "lie_crc": 1}, "CRC"),
         ({"data": b"abc", "method": 8, "compressed": b"\xff\xff"}, "damaged"),
@@ -268,19 +268,19 @@ def test_a_directory_that_says_too_much_is_not_read(tmp_path: Path) -> None:
         ({"data": b"abc", "method": 99}, "method 99"),
     ],
 )
-def test_streams_that_are_not_what_the_archive_says(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+def test_streams_that_differ_from_the_declared_content(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
     archive = inspect(write_zip(tmp_path / "a.zip", [Raw(name=b"a", **changes)]))
-    with pytest.raises(WheelError, match=words):
+    with pytest.raises(WheelError, match=text):
         archive.read(archive.members[0], limit=1000)
 
 
-def test_absurd_names_are_told_in_few_words(tmp_path: Path) -> None:
+def test_long_names_give_short_messages(tmp_path: Path) -> None:
     (defect,) = inspect(write_zip(tmp_path / "a.zip", [Raw(name=b"a/" * 30000 + b"b")])).defects
     assert defect.kind is DefectKind.NAME
     assert len(defect.message) < 600
 
 
-def test_many_problems_are_told_in_few_words(tmp_path: Path) -> None:
+def test_many_defects_give_few_messages(tmp_path: Path) -> None:
     path = write_zip(
         tmp_path / "a.zip", [Raw(name=f"../{number}".encode()) for number in range(MAX_DEFECTS_PER_KIND + 5)]
     )
@@ -319,18 +319,18 @@ def test_safe_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["aux", "pkg/NUL.py", "com1.txt", "a/trailing.", "a /b", "a:b", 'a"b', "x?"])
-def test_names_that_windows_cannot_have(name: str) -> None:
+def test_names_that_windows_cannot_create(name: str) -> None:
     assert windows_name(name) is not None
 
 
 @pytest.mark.parametrize("name", ["auxiliary.py", "pkg/console.py", "com10", "null", ".hidden", "a.b.c"])
-def test_names_that_windows_can_have(name: str) -> None:
+def test_names_that_windows_can_create(name: str) -> None:
     assert windows_name(name) is None
 
 
 @given(st.text(max_size=30))
 @example("a/../b")
-def test_a_safe_name_stays_below_its_folder_on_every_system(name: str) -> None:
+def test_a_safe_name_stays_below_its_directory_on_every_system(name: str) -> None:
     import ntpath
     import posixpath
 
@@ -339,14 +339,14 @@ def test_a_safe_name_stays_below_its_folder_on_every_system(name: str) -> None:
     for system, top in ((posixpath, "/top"), (ntpath, "D:\\top")):
         path = system.normpath(system.join(top, name))
         below = path.startswith(top + system.sep)
-        # On Windows a second colon names a stream of a file, which windows_name refuses.
+        # On Windows a colon in a name separates a stream, which windows_name refuses.
         assert below or windows_name(name) is not None
     name.encode()
 
 
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=1, unique=True))
 @tmp_reuse
-def test_what_zipfile_writes_is_read_alike(tmp_path: Path, names: list[str]) -> None:
+def test_archives_of_zipfile_are_read_the_same(tmp_path: Path, names: list[str]) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
@@ -355,7 +355,7 @@ def test_what_zipfile_writes_is_read_alike(tmp_path: Path, names: list[str]) -> 
                 info.filename = name
                 info.external_attr = 0
                 archive.writestr(info, b"" if name.endswith("/") else name.encode())
-    # On Windows, zipfile takes a backslash for a slash.
+    # On Windows, zipfile replaces backslashes by slashes.
     assume(os.sep == "/" or not any(os.sep in name for name in names))
     found = inspect(path)
     with zipfile.ZipFile(path) as archive:
@@ -369,8 +369,8 @@ def test_what_zipfile_writes_is_read_alike(tmp_path: Path, names: list[str]) -> 
 
 @given(st.data())
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_damage_anywhere_is_seen_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
-    """No damage crashes the reading, and what it finds nothing on, ``zipfile`` reads the same."""
+def test_damage_anywhere_is_found_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
+    """No damage crashes the reader, and zipfile reads a container without defects the same."""
     path = tmp_path / "pkg-1.0-py3-none-any.whl"
     if not path.exists():
         build_wheel(tmp_path, "pkg", files={"pkg/__init__.py": "x = 1\n", "pkg/ü.txt": "y" * 50})

@@ -1,4 +1,4 @@
-"""The list of published wheels says what it is to say; the wheels themselves are fetched elsewhere."""
+"""The list of published wheels is complete. The wheels themselves are fetched by tests/corpus.py."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ LISTED = read_list(LIST)
 
 
 def test_every_line_names_one_wheel_by_its_digest() -> None:
-    assert len({one.file for one in LISTED}) == len({one.sha256 for one in LISTED}) == len(LISTED) >= 100
-    for one in LISTED:
-        name, version, _, _ = parse_name(one.file)
-        assert (name.replace("_", "-").lower(), version) == (one.name, one.version)
-        assert re.fullmatch(r"[0-9a-f]{64}", one.sha256)
+    assert len({wheel.file for wheel in LISTED}) == len({wheel.sha256 for wheel in LISTED}) == len(LISTED) >= 100
+    for wheel in LISTED:
+        name, version, _, _ = parse_name(wheel.file)
+        assert (name.replace("_", "-").lower(), version) == (wheel.name, wheel.version)
+        assert re.fullmatch(r"[0-9a-f]{64}", wheel.sha256)
 
 
 def test_all_systems_and_all_kinds_of_tags() -> None:
-    tags = [tag for one in LISTED for tag in parse_name(one.file)[3]]
+    tags = [tag for wheel in LISTED for tag in parse_name(wheel.file)[3]]
     systems = Counter(re.match(r"[a-z]+", tag.platform)[0] for tag in tags)  # type: ignore[index]
     assert all(systems[system] >= 10 for system in ("manylinux", "musllinux", "macosx", "win"))
     assert {"abi3", "none", "cp314t", "cp312", "pypy311_pp73"} <= {tag.abi for tag in tags}
@@ -43,8 +43,8 @@ def test_all_systems_and_all_kinds_of_tags() -> None:
         assert any(tag.platform.endswith(machine) for tag in tags), machine
 
 
-def test_what_is_explained_is_a_check_or_a_tool() -> None:
+def test_explanations_name_checks_and_tools() -> None:
     codes = {check.code for check in CHECKS}
-    for one in LISTED:
-        assert set(one.explained) <= codes
-        assert {tool.partition(" ")[0] for tool in one.differs} <= set(TOOLS)
+    for wheel in LISTED:
+        assert set(wheel.explained) <= codes
+        assert {tool.partition(" ")[0] for tool in wheel.differs} <= set(TOOLS)

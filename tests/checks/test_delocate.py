@@ -65,27 +65,27 @@ def findings(path: Path, tmp_path: Path, *, use_delocate: bool) -> dict[str, lis
     return {result.check.code: [finding.message for finding in result.findings] for result in results}
 
 
-def real(folder: Path, name: str, tag: str) -> Path:
-    return native(folder, (DATA / name).read_bytes(), ".cpython-311-darwin.so", f"cp311-cp311-{tag}")
+def real(directory: Path, name: str, tag: str) -> Path:
+    return native(directory, (DATA / name).read_bytes(), ".cpython-311-darwin.so", f"cp311-cp311-{tag}")
 
 
-def real_universal(folder: Path, tag: str) -> Path:
+def real_universal(directory: Path, tag: str) -> Path:
     data = make_fat({arch: (DATA / f"macho-{arch}.so").read_bytes() for arch in ("x86_64", "arm64")})
-    return native(folder, data, ".cpython-311-darwin.so", f"cp311-cp311-{tag}")
+    return native(directory, data, ".cpython-311-darwin.so", f"cp311-cp311-{tag}")
 
 
 CASES: dict[str, tuple[Any, set[str]]] = {
     "sound": (macos, set()),
     "universal2": (universal, set()),
     "delocated": (delocated, set()),
-    "real arm64": (lambda folder: real(folder, "macho-arm64.so", "macosx_12_0_arm64"), set()),
-    "real x86_64": (lambda folder: real(folder, "macho-x86_64.so", "macosx_11_0_x86_64"), set()),
-    "real universal2": (lambda folder: real_universal(folder, "macosx_12_0_universal2"), set()),
-    "real, older": (lambda folder: real(folder, "macho-arm64.so", "macosx_11_0_arm64"), {"WHL401"}),
-    "real, one slice": (lambda folder: real(folder, "macho-arm64.so", "macosx_12_0_universal2"), {"WHL402"}),
-    "real universal2, older": (lambda folder: real_universal(folder, "macosx_10_9_universal2"), {"WHL401"}),
-    "old load command": (lambda folder: macos(folder, minimum=(13, 0), old_style=True), {"WHL401"}),
-    "one slice": (lambda folder: universal(folder, ("arm64",)), {"WHL402"}),
+    "real arm64": (lambda directory: real(directory, "macho-arm64.so", "macosx_12_0_arm64"), set()),
+    "real x86_64": (lambda directory: real(directory, "macho-x86_64.so", "macosx_11_0_x86_64"), set()),
+    "real universal2": (lambda directory: real_universal(directory, "macosx_12_0_universal2"), set()),
+    "real, older": (lambda directory: real(directory, "macho-arm64.so", "macosx_11_0_arm64"), {"WHL401"}),
+    "real, one slice": (lambda directory: real(directory, "macho-arm64.so", "macosx_12_0_universal2"), {"WHL402"}),
+    "real universal2, older": (lambda directory: real_universal(directory, "macosx_10_9_universal2"), {"WHL401"}),
+    "old load command": (lambda directory: macos(directory, minimum=(13, 0), old_style=True), {"WHL401"}),
+    "one slice": (lambda directory: universal(directory, ("arm64",)), {"WHL402"}),
 }
 
 

@@ -1,4 +1,4 @@
-"""Real native files, made by the compilers that people make wheels with, as the readers and the checks see them."""
+"""The readers and the checks on real native files, made by the compilers that build wheels."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ ELF = sorted(DATA.glob("elf-*"))
 EVERY = sorted([*ELF, *DATA.glob("macho-*"), *DATA.glob("pe-*")])
 
 
-def one(name: str) -> Binary:
+def read_one(name: str) -> Binary:
     (found,) = read(name, (DATA / name).read_bytes())
     return found
 
 
-def test_they_are_small_and_made_by_the_script() -> None:
+def test_the_files_are_small_and_made_by_the_script() -> None:
     assert sum(path.stat().st_size for path in EVERY) < 300_000
     assert {path.name for path in EVERY} == set(runpy.run_path(str(DATA / "make.py"))["COMMANDS"])
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.name)
-def test_each_is_read_and_tells_its_machine_and_its_module(path: Path) -> None:
-    found = one(path.name)
+def test_the_machine_and_module_of_each_file(path: Path) -> None:
+    found = read_one(path.name)
     kind, machine, *_ = path.name.partition(".")[0].split("-")
     assert found.format == {"elf": "ELF", "macho": "Mach-O", "pe": "PE"}[kind]
     assert (found.machine, found.error) == (machine, "")
@@ -71,8 +71,8 @@ def test_each_is_read_and_tells_its_machine_and_its_module(path: Path) -> None:
         ("pe-x86-zig.pyd", {"needed": ("python311.dll",)}),
     ],
 )
-def test_what_the_compiler_was_told_is_what_is_read(name: str, facts: dict[str, Any]) -> None:
-    found = one(name)
+def test_the_reader_sees_the_options_of_the_compiler(name: str, facts: dict[str, Any]) -> None:
+    found = read_one(name)
     assert {key: getattr(found, key) for key in facts} == facts
 
 
@@ -103,7 +103,7 @@ WHEELS: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", WHEELS)
-def test_a_wheel_of_each_has_its_one_fault_or_none(tmp_path: Path, name: str) -> None:
+def test_a_wheel_of_each_file_has_its_one_defect_or_none(tmp_path: Path, name: str) -> None:
     suffix, tag, code = WHEELS[name]
     path = native(tmp_path / "dist", (DATA / name).read_bytes(), suffix, tag)
     results = run_checks(open_wheel(path, shown=path.name, store=tmp_path / "store"))
@@ -127,7 +127,7 @@ def test_every_file_is_in_a_wheel() -> None:
         ("elf-x86_64.so", "cp311-cp311-win_amd64", "WHL605"),
     ],
 )
-def test_under_a_tag_that_is_not_theirs(tmp_path: Path, name: str, tag: str, code: str) -> None:
+def test_files_below_a_wrong_tag(tmp_path: Path, name: str, tag: str, code: str) -> None:
     suffix = ".pyd" if "win" in tag else ".so"
     path = native(tmp_path / "dist", (DATA / name).read_bytes(), suffix, tag)
     (result,) = run_checks(open_wheel(path, shown=path.name, store=tmp_path / "store"), select=[code])
@@ -152,7 +152,7 @@ CHANGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("name", ["elf-x86_64.so", "elf-s390x-zig.so", "macho-arm64.so", "pe-amd64-mingw.pyd"])
-def test_damaged_ones_never_pass(tmp_path: Path, name: str, change: str) -> None:
+def test_damaged_files_never_pass(tmp_path: Path, name: str, change: str) -> None:
     suffix, tag, _ = WHEELS[name]
     path = native(tmp_path / "dist", CHANGES[change]((DATA / name).read_bytes()), suffix, tag)
     results = run_checks(open_wheel(path, shown=path.name, store=tmp_path / "store"), select=["WHL6"])

@@ -1,4 +1,4 @@
-"""The judgements that need more than one wheel with a fault and one without."""
+"""Rules of checks that need more than one defective and one sound wheel."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def messages(path: Path, tmp_path: Path, code: str) -> list[str]:
     return [finding.message for finding in result.findings]
 
 
-# Choosing, and checks that break --------------------------------------------------------------------------------------
+# Selecting checks, and checks that raise --------------------------------------------------------------------------------------
 
 
-def test_checks_are_chosen_by_code_and_family() -> None:
+def test_checks_are_selected_by_code_and_family() -> None:
     assert {check.code[:4] for check in select_checks(select=["WHL2"])} == {"WHL2"}
     assert [check.code for check in select_checks(select=["WHL2"], ignore=["WHL"])][:1] == ["WHL201"]
     assert [check.code for check in select_checks(select=["WHL301"], ignore=["WHL3"])] == ["WHL301"]
@@ -64,19 +64,19 @@ def test_checks_are_chosen_by_code_and_family() -> None:
     assert select_checks(select=["WHL2"], ignore=["WHL2"]) == ()
 
 
-@pytest.mark.parametrize("word", ["", "X", "WHL99", "whl1", "WHL3010"])
-def test_codes_that_fit_nothing_are_refused(word: str) -> None:
+@pytest.mark.parametrize("prefix", ["", "X", "WHL99", "whl1", "WHL3010"])
+def test_codes_that_match_no_check_are_refused(prefix: str) -> None:
     with pytest.raises(UsageError, match="no check has a code"):
-        select_checks(select=[word])
+        select_checks(select=[prefix])
     with pytest.raises(UsageError):
-        select_checks(ignore=[word])
+        select_checks(ignore=[prefix])
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [(ZeroDivisionError("oh"), "Traceback"), (WheelError("sorry", fix="this"), "Fix: this")],
 )
-def test_a_check_that_raises_is_an_error_and_keeps_what_it_found(tmp_path: Path, error: Exception, words: str) -> None:
+def test_a_check_that_raises_is_an_error_and_keeps_its_findings(tmp_path: Path, error: Exception, text: str) -> None:
     def function(contents: Contents) -> Iterator[str]:
         yield "first"
         raise error
@@ -95,11 +95,11 @@ def test_a_check_that_raises_is_an_error_and_keeps_what_it_found(tmp_path: Path,
     result = row.run(Contents(tmp_path))
     assert result.outcome is Outcome.ERROR
     assert result.stops_install
-    assert words in result.error
+    assert text in result.error
     assert [finding.message for finding in result.findings] == ["first"]
 
 
-def test_what_this_host_cannot_by_nature_is_skipped(tmp_path: Path) -> None:
+def test_an_impossible_check_is_skipped(tmp_path: Path) -> None:
     def function(contents: Contents) -> Iterator[str]:
         yield from ()
         raise ImpossibleHereError("not on this system")
@@ -109,7 +109,7 @@ def test_what_this_host_cannot_by_nature_is_skipped(tmp_path: Path) -> None:
     assert (result.outcome, result.skip_reason, result.error) == (Outcome.SKIPPED, "not on this system", "")
 
 
-def test_many_findings_are_told_in_few_words(tmp_path: Path) -> None:
+def test_many_findings_give_few_messages(tmp_path: Path) -> None:
     row = Check(
         code="WHL000", slug="x", title="", problem="", reason="", fix="", source="",
         function=lambda _: iter([*map(str, range(60)), "0"]),
@@ -151,7 +151,7 @@ MALFORMED_PE = {
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_malformed_elf_is_never_passed(tmp_path: Path, kind: str) -> None:
+def test_malformed_elf_never_passes(tmp_path: Path, kind: str) -> None:
     path = native(tmp_path / "dist", MALFORMED[kind], LINUX_SUFFIX, "cp311-cp311-manylinux_2_17_x86_64")
     results = run(path, tmp_path, "WHL301", "WHL601", "WHL604")
     assert {result.outcome for result in results} & {Outcome.FAILED, Outcome.ERROR}, results
@@ -161,14 +161,14 @@ def test_malformed_elf_is_never_passed(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", MALFORMED_MACHO)
-def test_malformed_macho_is_never_passed(tmp_path: Path, kind: str) -> None:
+def test_malformed_macho_never_passes(tmp_path: Path, kind: str) -> None:
     path = native(tmp_path / "dist", MALFORMED_MACHO[kind], ".cpython-311-darwin.so", "cp311-cp311-macosx_11_0_arm64")
     results = run(path, tmp_path, "WHL601", "WHL602", "WHL604")
     assert {result.outcome for result in results} & {Outcome.FAILED, Outcome.ERROR}, results
 
 
 @pytest.mark.parametrize("kind", MALFORMED_PE)
-def test_malformed_pe_is_never_passed(tmp_path: Path, kind: str) -> None:
+def test_malformed_pe_never_passes(tmp_path: Path, kind: str) -> None:
     path = native(tmp_path / "dist", MALFORMED_PE[kind], ".cp311-win_amd64.pyd", "cp311-cp311-win_amd64")
     results = run(path, tmp_path, "WHL601", "WHL604")
     assert {result.outcome for result in results} & {Outcome.FAILED, Outcome.ERROR}, results
@@ -187,7 +187,7 @@ SEEDS = (
 
 @given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 1200), st.binary(min_size=1, max_size=8)), max_size=6))
 @settings(deadline=timedelta(seconds=5))
-def test_damage_anywhere_is_an_exception_or_a_value_and_soon(data: bytes, damage: list[tuple[int, bytes]]) -> None:
+def test_damage_anywhere_gives_an_exception_or_a_value_quickly(data: bytes, damage: list[tuple[int, bytes]]) -> None:
     damaged = bytearray(data)
     for place, patch in damage:
         damaged[place : place + len(patch)] = patch
@@ -195,7 +195,7 @@ def test_damage_anywhere_is_an_exception_or_a_value_and_soon(data: bytes, damage
         assert all(isinstance(found, Binary) for found in read("x", bytes(damaged)))
 
 
-def test_a_file_that_is_native_by_accident_is_let_be(tmp_path: Path) -> None:
+def test_a_file_that_only_starts_like_a_native_one_is_ignored(tmp_path: Path) -> None:
     path = linux(tmp_path / "dist", {"pkg/data.bin": b"\x7fELF" + b"\1" * 100, "pkg/word.dat": b"MZ" + b"\0" * 99})
     assert messages(path, tmp_path, "WHL601") == []
 
@@ -236,8 +236,8 @@ def test_elf_of_every_machine(machine: str) -> None:
     )
 
 
-def test_the_stack_of_a_file_that_says_nothing() -> None:
-    """glibc takes it for a request on x86, and not on aarch64."""
+def test_the_stack_of_a_file_without_a_header_for_it() -> None:
+    """glibc treats it as a request on x86, but not on aarch64."""
     assert [read("x", make_elf(machine=m, stack=None))[0].executable_stack for m in ("x86_64", "aarch64")] == [
         True,
         False,
@@ -250,7 +250,7 @@ def test_needed_of_a_file_on_disk(tmp_path: Path) -> None:
     assert needed(path) == ("libz.so.1", "libc.so.6")
 
 
-def test_both_slices_and_both_ways_to_say_the_oldest_macos() -> None:
+def test_both_slices_and_both_load_commands_for_the_minimum_macos() -> None:
     slices = {
         "x86_64": make_macho(machine="x86_64", minimum=(10, 9), old_style=True, weak=("/usr/lib/w.dylib",)),
         "arm64": make_macho(minimum=(12, 3), exports=INIT, rpaths=("@loader_path/x",), name="@rpath/me", kind=6),
@@ -314,11 +314,11 @@ def analysis(overall: str, *, libraries: tuple[tuple[str, str], ...] = ()) -> Po
 
 
 @pytest.mark.parametrize(
-    ("overall", "version", "platform", "earned"),
+    ("overall", "version", "platform", "is_met"),
     [
         ("manylinux_2_28_x86_64", "GLIBC_2.28", "manylinux_2_28_x86_64", True),
         ("manylinux_2_31_x86_64", "GLIBC_2.29", "manylinux_2_28_x86_64", False),
-        # auditwheel has no 2.29: what needs 2.29 earns 2.31 only, and is right under a tag for 2.29 all the same.
+        # auditwheel has no 2.29: files that need 2.29 meet only 2.31, but a tag for 2.29 is valid for them as well.
         ("manylinux_2_31_x86_64", "GLIBC_2.29", "manylinux_2_29_x86_64", True),
         ("manylinux_2_31_x86_64", "GLIBC_2.31", "manylinux_2_29_x86_64", False),
         ("manylinux_2_31_x86_64", "GLIBC_2.31", "manylinux_2_31_x86_64", True),
@@ -327,15 +327,13 @@ def analysis(overall: str, *, libraries: tuple[tuple[str, str], ...] = ()) -> Po
         ("linux_x86_64", "GLIBC_PRIVATE", "manylinux_2_29_x86_64", False),
     ],
 )
-def test_the_policy_of_the_tag_against_that_of_the_content(
-    overall: str, version: str, platform: str, earned: bool
-) -> None:
+def test_the_policies_of_tag_and_files(overall: str, version: str, platform: str, is_met: bool) -> None:
     file = Binary(path="x.so", format="ELF", machine="x86_64", versions=(("libc.so.6", version),))
-    assert (not unmet_requirements(analysis(overall), platform, [file])) == earned
+    assert (not unmet_requirements(analysis(overall), platform, [file])) == is_met
 
 
 @needs_auditwheel
-def test_offending_versions_and_libraries_are_named_with_their_files(tmp_path: Path) -> None:
+def test_forbidden_versions_and_libraries_are_named_with_their_files(tmp_path: Path) -> None:
     path = linux(
         tmp_path / "dist",
         needed=("libc.so.6", "libpq.so.5"),
@@ -351,7 +349,7 @@ def test_offending_versions_and_libraries_are_named_with_their_files(tmp_path: P
 
 
 @needs_auditwheel
-def test_a_file_without_section_headers_hides_nothing(tmp_path: Path) -> None:
+def test_a_file_without_section_headers_is_fully_checked(tmp_path: Path) -> None:
     module = bytearray(make_elf(exports=INIT, versions=(("libc.so.6", "GLIBC_2.34"),)))
     module[0x28:0x30], module[0x3C:0x40] = bytes(8), bytes(4)
     path = native(tmp_path / "dist", bytes(module), LINUX_SUFFIX, "cp311-cp311-manylinux_2_17_x86_64")
@@ -360,7 +358,7 @@ def test_a_file_without_section_headers_hides_nothing(tmp_path: Path) -> None:
 
 
 @needs_auditwheel
-def test_each_of_several_tags_is_judged(tmp_path: Path) -> None:
+def test_each_of_several_tags_is_checked(tmp_path: Path) -> None:
     tags = ("cp311-cp311-manylinux_2_17_x86_64", "cp311-cp311-manylinux_2_28_x86_64")
     module = make_elf(exports=INIT, versions=(("libc.so.6", "GLIBC_2.27"),))
     path = native(tmp_path / "dist", module, LINUX_SUFFIX, "", tags=tags)
@@ -368,7 +366,7 @@ def test_each_of_several_tags_is_judged(tmp_path: Path) -> None:
     assert "manylinux_2_17_x86_64" in message
 
 
-def test_both_names_of_musl_are_right(tmp_path: Path) -> None:
+def test_both_names_of_musl_are_valid(tmp_path: Path) -> None:
     for number, library in enumerate(("libc.so", "libc.musl-x86_64.so.1")):
         path = musl(tmp_path / str(number), needed=(library,))
         assert messages(path, tmp_path, "WHL301") == messages(path, tmp_path, "WHL304") == []
@@ -384,7 +382,7 @@ def test_glibc_in_a_musllinux_wheel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("minimum", "tag", "right"),
+    ("minimum", "tag", "is_valid"),
     [
         ((11, 0), "macosx_11_0_arm64", True),
         ((11, 0), "macosx_10_9_universal2", True),
@@ -394,13 +392,13 @@ def test_glibc_in_a_musllinux_wheel(tmp_path: Path) -> None:
         ((12, 0), "macosx_10_9_universal2", False),
     ],
 )
-def test_the_oldest_macos_of_arm64(tmp_path: Path, minimum: tuple[int, int], tag: str, right: bool) -> None:
+def test_the_minimum_macos_of_arm64(tmp_path: Path, minimum: tuple[int, int], tag: str, is_valid: bool) -> None:
     path = macos(tmp_path / "dist", tag=f"cp311-cp311-{tag}", minimum=minimum)
-    assert (messages(path, tmp_path, "WHL401") == []) == right
+    assert (messages(path, tmp_path, "WHL401") == []) == is_valid
 
 
 @pytest.mark.parametrize(
-    ("library", "rpaths", "right"),
+    ("library", "rpaths", "is_valid"),
     [
         ("/usr/lib/libz.1.dylib", (), True),
         ("/System/Library/Frameworks/Security.framework/Security", (), True),
@@ -415,10 +413,10 @@ def test_the_oldest_macos_of_arm64(tmp_path: Path, minimum: tuple[int, int], tag
         ("libx.dylib", (), False),
     ],
 )
-def test_where_libraries_are_found(tmp_path: Path, library: str, rpaths: tuple[str, ...], right: bool) -> None:
+def test_where_libraries_are_found(tmp_path: Path, library: str, rpaths: tuple[str, ...], is_valid: bool) -> None:
     files = {"pkg/.dylibs/libfoo.dylib": make_macho(kind=6)}
     path = macos(tmp_path / "dist", files, needed=(library,), rpaths=rpaths)
-    assert (messages(path, tmp_path, "WHL403") == []) == right
+    assert (messages(path, tmp_path, "WHL403") == []) == is_valid
 
 
 def test_a_weak_library_may_be_missing(tmp_path: Path) -> None:
@@ -429,7 +427,7 @@ def test_a_weak_library_may_be_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "suffix", "dll", "right"),
+    ("tag", "suffix", "dll", "is_valid"),
     [
         ("cp311-cp311-win_amd64", ".cp311-win_amd64.pyd", "python311.dll", True),
         ("cp311-cp311-win_amd64", ".cp311-win_amd64.pyd", "python3.dll", True),
@@ -442,14 +440,14 @@ def test_a_weak_library_may_be_missing(tmp_path: Path) -> None:
     ],
 )
 def test_the_interpreter_that_a_module_is_linked_against(
-    tmp_path: Path, tag: str, suffix: str, dll: str, right: bool
+    tmp_path: Path, tag: str, suffix: str, dll: str, is_valid: bool
 ) -> None:
     path = windows(tmp_path / "dist", tag=tag, suffix=suffix, needed=(dll,))
-    assert (messages(path, tmp_path, "WHL502") == []) == right
+    assert (messages(path, tmp_path, "WHL502") == []) == is_valid
     assert messages(path, tmp_path, "WHL503") == []
 
 
-def test_libraries_are_followed_and_other_programs_are_not(tmp_path: Path) -> None:
+def test_needed_libraries_are_checked_and_other_programs_are_not(tmp_path: Path) -> None:
     files = {
         "pkg.libs/a.dll": make_pe(needed=("b.dll",)),
         "pkg.libs/b.dll": make_pe(needed=("missing.dll",), machine="x86"),
@@ -467,7 +465,7 @@ def test_libraries_are_followed_and_other_programs_are_not(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("tag", "ending", "right"),
+    ("tag", "ending", "is_valid"),
     [
         ("cp311-cp311-manylinux_2_17_x86_64", "cpython-311-x86_64-linux-gnu.so", True),
         ("cp311-cp311-manylinux_2_17_x86_64", "cpython-311-x86_64-linux-musl.so", False),
@@ -497,16 +495,16 @@ def test_libraries_are_followed_and_other_programs_are_not(tmp_path: Path) -> No
         ("cp38-abi3-win_amd64", "cp38-win_amd64.pyd", False),
     ],
 )
-def test_suffixes_that_the_tags_interpreter_imports(tag: str, ending: str, right: bool) -> None:
+def test_suffixes_that_the_tags_interpreter_imports(tag: str, ending: str, is_valid: bool) -> None:
     wanted = suffixes(Tag(*tag.split("-")))
     assert wanted is not None
-    assert (ending in wanted) == right
+    assert (ending in wanted) == is_valid
 
 
 @pytest.mark.parametrize(
     "tag", ["pp311-pypy311_pp73-manylinux_2_17_x86_64", "cp311-cp310-linux_x86_64", "xx-none-win32", "py3-none-any"]
 )
-def test_suffixes_of_what_is_not_known_are_not_judged(tag: str) -> None:
+def test_suffixes_of_unknown_tags_are_not_checked(tag: str) -> None:
     assert suffixes(Tag(*tag.split("-"))) is None
 
 
@@ -547,7 +545,7 @@ def test_init_functions_of_cffi_modules_for_pypy(tmp_path: Path, make: Callable[
     [("cp311", "cp311", "3.11.0", "3.11.39"), ("cp38", "abi3", "3.8.0", "3.40.39"), ("py3", "none", "3.0.0", "3.40.39"),
      ("py2", "none", "2.0.0", "2.40.39"), ("cp314", "cp314t", "3.14.0", "3.14.39")],
 )  # fmt: skip
-def test_versions_that_a_tag_admits(interpreter: str, abi: str, first: str, last: str) -> None:
+def test_versions_that_a_tag_allows(interpreter: str, abi: str, first: str, last: str) -> None:
     versions = versions_of_tag(interpreter, abi)
     assert (versions[0], versions[-1]) == (first, last)
     assert versions_of_tag("xx", "none") == []
@@ -561,7 +559,7 @@ def test_same_versions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requires", "tags", "right"),
+    ("requires", "tags", "is_valid"),
     [
         (">=3.11", ("cp311-cp311-linux_x86_64",), True),
         (">=3.12", ("cp311-cp311-linux_x86_64",), False),
@@ -573,18 +571,18 @@ def test_same_versions() -> None:
         ("nonsense", ("py3-none-any",), True),
     ],
 )
-def test_requires_python(tmp_path: Path, requires: str, tags: tuple[str, ...], right: bool) -> None:
+def test_requires_python(tmp_path: Path, requires: str, tags: tuple[str, ...], is_valid: bool) -> None:
     path = pure(tmp_path / "dist", tags=tags, requires_python=requires)
-    assert (messages(path, tmp_path, "WHL211") == []) == right
+    assert (messages(path, tmp_path, "WHL211") == []) == is_valid
 
 
-def test_a_licence_file_in_old_metadata_is_let_pass(tmp_path: Path) -> None:
+def test_a_license_file_in_old_metadata_is_accepted(tmp_path: Path) -> None:
     path = pure(tmp_path / "dist", metadata="Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\nLicense-File: LICENSE\n")
     assert messages(path, tmp_path, "WHL209") == messages(path, tmp_path, "WHL215") == []
 
 
 @pytest.mark.parametrize(
-    ("entries", "right"),
+    ("entries", "is_valid"),
     [
         ({"a": "pkg:main"}, True),
         ({"a": "pkg.sub:obj.attr"}, True),
@@ -594,12 +592,12 @@ def test_a_licence_file_in_old_metadata_is_let_pass(tmp_path: Path) -> None:
         ({"a": "pkg:"}, False),
     ],
 )
-def test_entry_points(tmp_path: Path, entries: dict[str, str], right: bool) -> None:
+def test_entry_points(tmp_path: Path, entries: dict[str, str], is_valid: bool) -> None:
     path = pure(tmp_path / "dist", entry_points={"console_scripts": entries})
-    assert (messages(path, tmp_path, "WHL212") == []) == right
+    assert (messages(path, tmp_path, "WHL212") == []) == is_valid
 
 
-def test_commands_of_namespace_packages_and_of_other_projects_are_not_judged(tmp_path: Path) -> None:
+def test_commands_of_namespace_packages_and_of_other_projects_are_not_checked(tmp_path: Path) -> None:
     scripts = {"a": "space.elsewhere:main", "b": "other.cli:main", "c": "space.here:main"}
     files = {"space/here.py": ""}
     path = build_wheel(tmp_path, "space-here", files=files, entry_points={"console_scripts": scripts})
@@ -626,18 +624,18 @@ def test_tags_of_every_kind_are_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "fault"),
+    ("data", "error"),
     [
         (b"\xff", "not valid UTF-8"),
         (b'"a\n', "not valid CSV"),
     ],
 )
-def test_a_record_that_cannot_be_read(data: bytes, fault: str) -> None:
-    assert fault in parse_record(data).error
+def test_a_record_that_cannot_be_parsed(data: bytes, error: str) -> None:
+    assert error in parse_record(data).error
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "error"),
     [
         ("a", "1 fields"),
         ("a,b,c,d", "4 fields"),
@@ -648,12 +646,12 @@ def test_a_record_that_cannot_be_read(data: bytes, fault: str) -> None:
         ("a,sha256=AAAA," + "9" * 30, "not a number"),
     ],
 )
-def test_lines_of_record_that_are_malformed(line: str, fault: str) -> None:
+def test_malformed_lines_of_record(line: str, error: str) -> None:
     (found,) = parse_record(line.encode()).entries
-    assert fault in found.error
+    assert error in found.error
 
 
-def test_lines_of_record_as_they_should_be() -> None:
+def test_valid_lines_of_record() -> None:
     record = parse_record(b'"a,b.py",sha256=AAAA,3\r\n\r\nRECORD,,\r\n')
     first, second = record.entries
     assert (first.path, first.algorithm, first.digest, first.size) == ("a,b.py", "sha256", b"\0\0\0", 3)
@@ -675,12 +673,12 @@ def test_the_systems_of_a_wheel(tmp_path: Path) -> None:
     assert of("py3-none-ios_13_0_arm64_iphoneos") == {"other"}
 
 
-def test_collisions_matter_only_where_case_does_not_count(tmp_path: Path) -> None:
+def test_collisions_matter_only_where_case_is_ignored(tmp_path: Path) -> None:
     assert messages(linux(tmp_path / "a", {"pkg/x": "", "pkg/X": "", "pkg/aux": ""}), tmp_path, "WHL105") == []
     assert messages(linux(tmp_path / "b", {"pkg/aux.h": ""}), tmp_path, "WHL112") == []
 
 
-# Symbols that are found nowhere ---------------------------------------------------------------------------------------
+# Undefined symbols ---------------------------------------------------------------------------------------
 
 
 def needing(folder: Path, *imports: str, **more: Any) -> Path:
@@ -697,26 +695,26 @@ def test_symbols_of_bundled_libraries_are_found(tmp_path: Path) -> None:
     ]
 
 
-def test_many_lost_symbols_are_told_in_few_words(tmp_path: Path) -> None:
+def test_many_undefined_symbols_give_a_short_message(tmp_path: Path) -> None:
     (message,) = messages(needing(tmp_path / "dist", *(f"lost{n}" for n in range(9))), tmp_path, "WHL609")
     assert "lost0, lost1, lost2, lost3, lost4 and 4 more" in message
 
 
 @pytest.mark.parametrize("library", ["libz.so.1", "libX11.so.6", "libtorch.so"])
-def test_nothing_is_told_where_a_library_without_versions_may_have_a_symbol(tmp_path: Path, library: str) -> None:
+def test_a_library_without_versions_may_have_any_symbol(tmp_path: Path, library: str) -> None:
     path = needing(tmp_path / "dist", "inflate", needed=(library, "libc.so.6"))
     assert messages(path, tmp_path, "WHL609") == []
 
 
-def test_nothing_is_told_of_symbols_of_musl_which_has_no_versions(tmp_path: Path) -> None:
+def test_symbols_of_musl_are_not_checked(tmp_path: Path) -> None:
     assert messages(musl(tmp_path / "dist", imports=("malloc",)), tmp_path, "WHL609") == []
 
 
-def test_an_underlinked_mathematical_function_is_found_in_the_interpreter_s_libraries(tmp_path: Path) -> None:
+def test_an_underlinked_mathematical_function_is_found_in_the_libraries_of_the_interpreter(tmp_path: Path) -> None:
     assert messages(needing(tmp_path / "dist", "pow", "malloc", "PyLong_FromLong"), tmp_path, "WHL609") == []
 
 
-def test_symbols_of_macos_that_may_come_from_anywhere(tmp_path: Path) -> None:
+def test_symbols_of_macos_that_are_looked_up_in_every_library(tmp_path: Path) -> None:
     path = macos(tmp_path / "dist", anywhere=("lost", "PyLong_FromLong"))
     assert messages(path, tmp_path, "WHL609") == [
         "pkg/_native.cpython-311-darwin.so (arm64) needs lost, which no linked library provides"
@@ -729,7 +727,7 @@ def test_symbols_of_macos_that_may_come_from_anywhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "wrong"),
+    ("kind", "text", "error"),
     [
         ("", "Title\n=====\n\nfine\n", ""),
         ("", "Title\n==\n", ""),
@@ -740,11 +738,11 @@ def test_symbols_of_macos_that_may_come_from_anywhere(tmp_path: Path) -> None:
         ("", "", ""),
     ],
 )
-def test_descriptions_as_an_index_renders_them(tmp_path: Path, kind: str, text: str, wrong: str) -> None:
+def test_descriptions_as_an_index_renders_them(tmp_path: Path, kind: str, text: str, error: str) -> None:
     extra = f"Description-Content-Type: {kind}" if kind else ""
     found = messages(pure(tmp_path / "dist", metadata_extra=extra, description=text), tmp_path, "WHL218")
-    assert bool(found) == bool(wrong)
-    assert all(wrong in message for message in found)
+    assert bool(found) == bool(error)
+    assert all(error in message for message in found)
 
 
 def test_without_the_renderer_the_outcome_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -757,10 +755,10 @@ def test_without_the_renderer_the_outcome_names_the_extra(tmp_path: Path, monkey
     assert found["WHL218"].outcome is Outcome.PASSED
 
 
-# Digests of native files, which are unpacked where they are read -------------------------------------------------------
+# Digests of native files, which the parser process computes -------------------------------------------------------
 
 
-def test_a_native_file_that_was_changed_is_told(tmp_path: Path) -> None:
+def test_a_changed_native_file_is_found(tmp_path: Path) -> None:
     sound = linux(tmp_path / "sound")
     with ZipFile(sound) as archive:
         record = archive.read("pkg-1.0.dist-info/RECORD").decode()
@@ -771,7 +769,7 @@ def test_a_native_file_that_was_changed_is_told(tmp_path: Path) -> None:
     assert [one.message for one in found["WHL125"].findings] == [f"the sha256 of {name} differs from RECORD"]
 
 
-def test_a_stronger_digest_of_a_native_file_is_looked_at(tmp_path: Path) -> None:
+def test_a_stronger_digest_of_a_native_file_is_checked(tmp_path: Path) -> None:
     module = make_elf(exports=INIT)
     name = f"pkg/_native{LINUX_SUFFIX}"
     for number, data in enumerate((module, b"other")):

@@ -25,15 +25,15 @@ def codes(results: list[CheckResult]) -> set[str]:
     return {result.check.code for result in results if result.findings or result.error}
 
 
-def said(results: list[CheckResult]) -> str:
+def describe(results: list[CheckResult]) -> str:
     return "\n".join(f"{r.check.name}: {r.error or [f.message for f in r.findings]}" for r in results if codes([r]))
 
 
 @pytest.mark.parametrize("kind", SOUND)
-def test_nothing_is_found_on_a_sound_wheel(tmp_path: Path, kind: str) -> None:
+def test_a_sound_wheel_has_no_findings(tmp_path: Path, kind: str) -> None:
     wheel = opened(SOUND[kind](tmp_path / "dist"), tmp_path)
     results = run_checks(wheel, release=[wheel])
-    assert codes(results) == set(), said(results)
+    assert codes(results) == set(), describe(results)
     assert all(_passed(result) and not result.stops_install for result in results)
 
 
@@ -42,19 +42,19 @@ def _passed(result: CheckResult) -> bool:
 
 
 @pytest.mark.parametrize("code", sorted(DEFECTIVE.keys() - IMPOSSIBLE))
-def test_a_fault_brings_its_code_and_no_other(tmp_path: Path, code: str) -> None:
-    fault = DEFECTIVE[code]
-    made = fault.make(tmp_path / "dist")
+def test_a_defect_causes_its_code_and_no_other(tmp_path: Path, code: str) -> None:
+    sample = DEFECTIVE[code]
+    made = sample.make(tmp_path / "dist")
     path, *others = made if isinstance(made, list) else [made]
-    if fault.opens:
+    if sample.opens:
         wheel = opened(path, tmp_path)
         release = [wheel, *(opened(other, tmp_path) for other in others)]
-        results = run_checks(wheel, release=release, max_size=fault.max_size)
+        results = run_checks(wheel, release=release, max_size=sample.max_size)
     else:
         with pytest.raises(WheelError):
             opened(path, tmp_path)
         results = run_container_checks(path)
-    assert codes(results) == ({code} | fault.also) - IMPOSSIBLE, said(results)
+    assert codes(results) == ({code} | sample.also) - IMPOSSIBLE, describe(results)
     (result,) = (result for result in results if result.check.code == code)
     wanted = Outcome.FAILED if result.check.severity is Severity.ERROR else Outcome.PASSED
     assert result.outcome is wanted
@@ -64,11 +64,11 @@ def test_a_fault_brings_its_code_and_no_other(tmp_path: Path, code: str) -> None
         assert (finding.code, finding.reason, finding.fix) == (code, result.check.reason, result.check.fix)
 
 
-def test_every_check_has_a_wheel_with_its_fault() -> None:
+def test_every_check_has_a_defective_wheel() -> None:
     assert list(DEFECTIVE) == [check.code for check in CHECKS]
 
 
-def test_every_check_runs_on_some_sound_wheel(tmp_path: Path) -> None:
+def test_every_check_applies_to_some_sound_wheel(tmp_path: Path) -> None:
     ran = {
         check.code
         for kind, make in SOUND.items()
@@ -89,7 +89,7 @@ def test_rows_are_complete(check: object) -> None:
         assert getattr(check, name).endswith(".")
 
 
-def test_looking_at_the_table_loads_no_parser() -> None:
+def test_importing_the_table_loads_no_parser() -> None:
     heavy = {"auditwheel", "elftools", "macholib", "pefile", "delocate", "abi3info"}
     code = "import sys, pytest_wheelcheck.checks; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()

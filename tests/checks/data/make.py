@@ -1,10 +1,11 @@
-"""Make the tiny native files that stand beside this script, with the compilers that people make wheels with.
+"""Make the tiny native files in this directory, with the compilers that build wheels.
 
-    python tests/checks/data/make.py [FOLDER]
+    python tests/checks/data/make.py [DIRECTORY]
 
-Writes into FOLDER, or beside this script. Compilers that are not installed are told and left out. With ``--compare`` the
-files are made in a temporary folder and compared with those that are here: by what the readers see in them, since another
-version of a compiler gives other bytes. Ends with 1 where they differ, or where a file here was made by no command.
+Writes into DIRECTORY, by default the directory of this script. Files whose compiler is not installed are listed and left
+out. With ``--compare`` the files are made in a temporary directory and compared with those in this directory, as the
+readers see them, since another version of a compiler writes other bytes. Exits with 1 if they differ, or if no command
+makes a file of this directory.
 
 Debian: gcc, gcc-aarch64-linux-gnu, gcc-mingw-w64-x86-64, musl-tools; the others need the distribution ziglang.
 """
@@ -19,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-#: What a Python 3.11 for Windows exports, as far as it is used here.
+#: The exports of Python 3.11 for Windows that the module uses.
 _DEFINITION = "LIBRARY python311.dll\nEXPORTS\nPyLong_FromLong\n"
 
 _ZIG = (sys.executable, "-m", "ziglang")
@@ -64,34 +65,34 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 _DLLTOOL = {"mingw": "i386:x86-64", "arm64": "arm64", "x86": "i386"}
 
 
-def make(folder: Path) -> list[str]:
-    """Make every file that can be made; return the names of those that cannot."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lacking = []
+def make(directory: Path) -> list[str]:
+    """Make all files whose compiler is installed, and return the names of the others."""
+    directory.mkdir(parents=True, exist_ok=True)
+    skipped = []
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         shutil.copyfile(HERE / "module.c", work / "module.c")
         for file, command in COMMANDS.items():
-            if not _is_there(command):
-                lacking.append(file)
+            if not _is_installed(command):
+                skipped.append(file)
                 continue
-            words = [word.replace("{work}", name) for word in command if word != "{python311}"]
-            # A library that is linked against stands behind what needs it.
-            words += ["module.c", *([_library(file, work)] if "{python311}" in command else ())]
-            print("$", *words, "-o", file, flush=True)
-            subprocess.run([*words, "-o", file], cwd=work, check=True, timeout=900)
-            shutil.copyfile(work / file, folder / file)
-    return lacking
+            argv = [argument.replace("{work}", name) for argument in command if argument != "{python311}"]
+            # A library follows the files that need it.
+            argv += ["module.c", *([_library(file, work)] if "{python311}" in command else ())]
+            print("$", *argv, "-o", file, flush=True)
+            subprocess.run([*argv, "-o", file], cwd=work, check=True, timeout=900)
+            shutil.copyfile(work / file, directory / file)
+    return skipped
 
 
-def _is_there(command: tuple[str, ...]) -> bool:
+def _is_installed(command: tuple[str, ...]) -> bool:
     if command[:3] == _ZIG:
         return subprocess.run([*_ZIG, "version"], capture_output=True, check=False).returncode == 0
     return shutil.which(command[0]) is not None
 
 
 def _library(file: str, work: Path) -> str:
-    """Make the import library of an interpreter that is not here."""
+    """Make the import library of the interpreter."""
     (work / "python311.def").write_text(_DEFINITION, encoding="ascii")
     machine = next(machine for part, machine in _DLLTOOL.items() if part in file)
     library = work / "python311.lib"
@@ -101,35 +102,35 @@ def _library(file: str, work: Path) -> str:
 
 
 def facts(path: Path) -> list[dict[str, object]]:
-    """What the readers see in a file, but for what another version of a compiler may change."""
+    """Return the values of the readers, without those that depend on the version of the compiler."""
     from pytest_wheelcheck.wheels.binary import read
 
-    found = [dataclasses.asdict(one) for one in read(path.name, path.read_bytes())]
-    for one in found:
-        # Start-up code of the toolchain's own may use other functions of the C library from version to version.
-        one["versions"] = sorted({library for library, _ in one["versions"]})
-        one.pop("undefined")
-    return found
+    slices = [dataclasses.asdict(binary) for binary in read(path.name, path.read_bytes())]
+    for values in slices:
+        # The start-up code of each version of a toolchain may use other functions of the C library.
+        values["versions"] = sorted({library for library, _ in values["versions"]})
+        values.pop("undefined")
+    return slices
 
 
 def compare() -> int:
-    """Make the files again and compare them with those here."""
-    wrong = []
+    """Make the files again and compare them with those in this directory."""
+    differences = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        lacking = make(folder)
+        directory = Path(name)
+        skipped = make(directory)
         for file in COMMANDS:
-            if file in lacking:
+            if file in skipped:
                 print(f"{file}: not made, its compiler is not installed")
-            elif facts(folder / file) != facts(HERE / file):
-                wrong.append(f"{file}:\n  now  {facts(folder / file)}\n  here {facts(HERE / file)}")
+            elif facts(directory / file) != facts(HERE / file):
+                differences.append(f"{file}:\n  now  {facts(directory / file)}\n  here {facts(HERE / file)}")
             else:
-                same = (folder / file).read_bytes() == (HERE / file).read_bytes()
-                print(f"{file}: {'the same bytes' if same else 'the same to the readers'}")
+                same = (directory / file).read_bytes() == (HERE / file).read_bytes()
+                print(f"{file}: {'the same bytes' if same else 'the same for the readers'}")
     unknown = {path.name for path in HERE.iterdir() if path.suffix in {".so", ".pyd"}} - set(COMMANDS)
-    wrong += [f"{file}: no command makes it" for file in sorted(unknown)]
-    print(*wrong, sep="\n")
-    return int(bool(wrong))
+    differences += [f"{file}: no command makes it" for file in sorted(unknown)]
+    print(*differences, sep="\n")
+    return int(bool(differences))
 
 
 if __name__ == "__main__":
