@@ -296,25 +296,27 @@ def run_group(group: Group, folder: Path, arguments: list[str]) -> tuple[int, fl
 
 
 def compare(project: str, report: reports.Report) -> tuple[list[str], list[str]]:
-    """Compare every place with the native one of its interpreter.
+    """Compare every target with the native one of its interpreter.
 
-    :returns: a line for each place, and one for each difference that nothing explains.
+    :returns: a line for each target, and one for each difference that nothing explains.
     """
-    places = [place for file in report.files for place in file.places]
+    targets = [target for wheel in report.wheels for target in wheel.targets]
     native = {
-        p.interpreter: p for p in places if p.how == "native" and p.libc == "glibc" and p.architecture == "x86_64"
+        target.interpreter: target
+        for target in targets
+        if target.execution == "native" and target.libc == "glibc" and target.architecture == "x86_64"
     }
     lines, unexplained = [], [f"{project}: {each.name} was not run: {each.reason}" for each in untested(report)]
-    for place in places:
-        counts = {word: sum(n.outcome == word and n.is_test for n in place.nodes) for word in reports.OUTCOMES}
+    for target in targets:
+        counts = {word: sum(n.outcome == word and n.is_test for n in target.results) for word in reports.OUTCOMES}
         said = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
-        beside = native.get(place.interpreter)
+        beside = native.get(target.interpreter)
         if beside is None:
             lines.append(
-                f"| {project} | {place.name} | {place.how} | {said} | no native target of {place.interpreter} |"
+                f"| {project} | {target.name} | {target.execution} | {said} | no native target of {target.interpreter} |"
             )
             continue
-        own, theirs = ({n.name: n.outcome for n in p.nodes} for p in (place, beside))
+        own, theirs = ({n.name: n.outcome for n in t.results} for t in (target, beside))
         differ = sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name))
         reasons = set()
         for name in differ:
@@ -322,15 +324,17 @@ def compare(project: str, report: reports.Report) -> tuple[list[str], list[str]]
             reasons |= {reason} - {""}
             if not reason:
                 unexplained.append(
-                    f"{project}: {place.name}::{name}: {own.get(name, 'missing')}, natively {theirs.get(name, 'missing')}"
+                    f"{project}: {target.name}::{name}: {own.get(name, 'missing')}, natively {theirs.get(name, 'missing')}"
                 )
-        verdict = "the reference" if place is beside else f"{len(differ)} differ" if differ else "equal"
-        lines.append(f"| {project} | {place.name} | {place.how} | {said} | {'; '.join([verdict, *sorted(reasons)])} |")
+        verdict = "the reference" if target is beside else f"{len(differ)} differ" if differ else "equal"
+        lines.append(
+            f"| {project} | {target.name} | {target.execution} | {said} | {'; '.join([verdict, *sorted(reasons)])} |"
+        )
     return lines, unexplained
 
 
-def untested(report: reports.Report) -> list[reports.Untested]:
-    return [each for file in report.files for each in file.untested]
+def untested(report: reports.Report) -> list[reports.NotRun]:
+    return [each for wheel in report.wheels for each in wheel.not_run]
 
 
 def run_small_pages(folder: Path, arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -348,7 +352,7 @@ def run_small_pages(folder: Path, arguments: list[str]) -> tuple[list[str], list
     words = [f"--wheel={folder}", "--wheel-python=3.11", "--wheel-machine=rpi4,rpi5", "--wheel-select=WHL101"]
     run([*words, *arguments], folder, told, name)
     report = reports.from_json(told.read_text(encoding="utf-8"), source=name)
-    found = {p.machine: n for file in report.files for p in file.places for n in p.nodes if n.name == "run[ruff]"}
+    found = {t.machine: n for w in report.wheels for t in w.targets for n in t.results if n.name == "run[ruff]"}
     seen = {machine: node.outcome for machine, node in found.items()}
     lines = [f"| {name} | rpi4, rpi5 | emulated | `ruff --version`: {seen} | fails on 16 KiB pages, as it should |"]
     if seen != {"rpi4": "passed", "rpi5": "failed"}:

@@ -35,7 +35,7 @@ def test_size(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
-        ["2", "MB", "1", "half", "made"],
+        ["2", "MB", "1", "incomplete"],
         ["6", "MB", "2", "overlays"],
         ["3", "MB", "1", "runtimes"],
         ["11", "MB", "in", str(filled)],

@@ -76,8 +76,8 @@ def test_a_run_is_the_run_of_pytest(project: Path, pytester: pytest.Pytester) ->
 def test_wrong_invocations(project: Path, pytester: pytest.Pytester) -> None:
     """All end with 4, and nothing is imported."""
     for words, told in (
-        ((), "no wheel is given"),
-        (("tests",), "no wheel is given"),
+        ((), "no wheel given"),
+        (("tests",), "no wheel given"),
         (("--wheel=nowhere",), "there is no such file"),
         ((f"dist/{WHEEL}", "--wheel-jobs=0"), "--wheel-jobs 0"),
         ((f"dist/{WHEEL}", "-c", "none.ini"), "none.ini"),
@@ -107,7 +107,7 @@ def test_the_table_of_machines(pytester: pytest.Pytester) -> None:
     listed = pytester.run(COMMAND, "machines")
     assert listed.ret == 0
     listed.stdout.fnmatch_lines(
-        ["rpi5 *16 KiB*", "*needs a QEMU with *cortex-a76* and pages of 16 KiB (before 9.0)", "x86-64-v4*"]
+        ["rpi5 *16 KiB*", "*needs QEMU with *cortex-a76* and pages of 16 KiB (before 9.0)", "x86-64-v4*"]
     )
     listed.stdout.fnmatch_lines(["*could not be checked: QEMU does not emulate AVX-512"])
     rows = json.loads(pytester.run(COMMAND, "machines", "--json").stdout.str())

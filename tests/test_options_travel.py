@@ -263,8 +263,8 @@ def test_misspelt_in_strict_mode(run: Callable[..., Seen]) -> None:
 
 
 @pytest.mark.parametrize("words", [["-s"], ["--capture=no"], ["--capture", "tee-sys"], ["--pdb"], ["--trace"], ["-xs"]])
-def test_refused_with_advice(run: Callable[..., Seen], words: list[str]) -> None:
+def test_refused_with_a_fix(run: Callable[..., Seen], words: list[str]) -> None:
     found = run(*words)
     assert found.code == pytest.ExitCode.USAGE_ERROR
     assert "cannot be used with --wheel" in found.text
-    assert "Fix: -rP" in found.text
+    assert "Fix: use -rP" in found.text

@@ -1,4 +1,4 @@
-"""Runs that judge the release as a whole, their reports, and the command that merges these."""
+"""Checks of the release as a whole, reports, and the command that merges reports."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_missing_and_unexpected_wheels_are_a_failed_node(root: Path, run_wheels:
     spec = "cp312 cp314: win_amd64; sdist"
     result = run_wheels("--wheel=dist", "--wheel-static", "--wheel-select=WHL1", f"--wheel-expect={spec}")
     result.stdout.fnmatch_lines([
-        "the release is not what is expected of it: 2 missing, 1 unexpected",
+        "the release does not match the expected wheels: 2 missing, 1 unexpected",
         "missing: cp314 on win_amd64",
         "missing: the sdist",
         "unexpected: pkg-1.0-cp313-cp313-win_amd64.whl (cp313 on win_amd64)",
         "platform * interpreter * built * checked",
         "win_amd64 * cp312 * yes * passed",
         " * cp314 * missing * -",
-        "FAILED release::expect - the release is not what is expected of it*",
+        "FAILED release::expect - the release does not match the expected wheels*",
     ])  # fmt: skip
     assert result.ret == 1
 
@@ -61,7 +61,7 @@ def test_the_ini_key_and_a_pasted_node(root: Path, pytester: pytest.Pytester, ru
     assert result.ret == 0
 
 
-def test_the_option_stands_for_the_ini_key(root: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:
+def test_the_option_replaces_the_ini_key(root: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:
     pytester.makeini("[pytest]\nwheel_expect =\n    cp39: any\n")
     words = ("--wheel=dist", "--wheel-static", "--wheel-select=WHL1")
     assert run_wheels(*words).ret == 1
@@ -72,8 +72,8 @@ def test_the_option_stands_for_the_ini_key(root: Path, pytester: pytest.Pytester
     ("words", "said"),
     [
         (["--wheel-expect=cp312"], "*'cp312' is not of the form*"),
-        (["--wheel-report=out.txt"], "*the ending of the name tells the form*"),
-        (["-o", "wheel_max_size=big"], "*wheel_max_size = big: not a size*"),
+        (["--wheel-report=out.txt"], "*the extension does not select a report format*"),
+        (["-o", "wheel_max_size=big"], "*wheel_max_size = big is not a size*"),
     ],
 )
 def test_wrong_values_are_usage_errors(root: Path, run_wheels: Run, words: list[str], said: str) -> None:
@@ -82,19 +82,17 @@ def test_wrong_values_are_usage_errors(root: Path, run_wheels: Run, words: list[
     result.stderr.fnmatch_lines([said])
 
 
-def test_classifiers_are_compared_with_what_is_covered(root: Path, run_wheels: Run) -> None:
+def test_classifiers_are_compared_with_the_covered_interpreters(root: Path, run_wheels: Run) -> None:
     extra = "Classifier: Programming Language :: Python :: 3.11"
     windows(root / "dist", 12, metadata_extra=extra, requires_python=">=3.11")
     result = run_wheels("--wheel=dist", "--wheel-static", "--wheel-select=WHL1", "-W", "always")
-    result.stdout.fnmatch_lines(["release::pythons", "*the classifiers name 3.11, for which there is no wheel"])
+    result.stdout.fnmatch_lines(["release::pythons", "*the classifiers name 3.11, but there is no wheel"])
     assert result.ret == 0
     alone = run_wheels("--wheel", "dist/pkg-1.0-cp312-cp312-win_amd64.whl", "--wheel-static", "--wheel-select=WHL1")
     alone.stdout.no_fnmatch_line("release*")
 
 
-def test_the_size_that_is_warned_of_is_set_in_the_ini_file(
-    root: Path, pytester: pytest.Pytester, run_wheels: Run
-) -> None:
+def test_the_maximum_size_is_set_in_the_ini_file(root: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:
     words = ("--wheel=dist", "--wheel-static", "--wheel-select=WHL807")
     run_wheels(*words).stdout.no_fnmatch_line("*WHL807: *")
     pytester.makeini("[pytest]\nwheel_max_size = 1kB\n")
@@ -146,22 +144,22 @@ def test_reports_hold_every_outcome(root: Path, run_wheels: Run, parallel: tuple
     )
     data = read(root / "out" / "report.json")
     assert data["complete"] is True
-    (file,) = data["files"]
-    assert {check["outcome"] for check in file["checks"]} == {"passed"}
-    assert sum(len(check["warnings"]) for check in file["checks"]) == 1
-    (place,) = file["places"]
-    outcomes = {node["name"].rpartition("::")[2]: node["outcome"] for node in place["nodes"]}
+    (wheel,) = data["wheels"]
+    assert {check["outcome"] for check in wheel["checks"]} == {"passed"}
+    assert sum(len(check["warnings"]) for check in wheel["checks"]) == 1
+    (target,) = wheel["targets"]
+    outcomes = {node["name"].rpartition("::")[2]: node["outcome"] for node in target["results"]}
     assert outcomes.items() >= {"install": "passed", "import[pkg]": "passed"}.items()
     assert {name: outcomes[name] for name in ("test_good", "test_bad", "test_x", "test_s")} == {
         "test_good": "passed", "test_bad": "failed", "test_x": "xfailed", "test_s": "skipped",
     }  # fmt: skip
-    assert (place["how"], place["machine"]) == ("native", "")
-    assert next(node["text"] for node in place["nodes"] if node["outcome"] == "skipped") == "why"
+    assert (target["execution"], target["machine"]) == ("native", "")
+    assert next(node["text"] for node in target["results"] if node["outcome"] == "skipped") == "why"
     for ending in ("md", "html"):
         assert "1 failed, 2 passed" in (root / "out" / f"report.{ending}").read_text(encoding="utf-8")
 
 
-def test_a_run_that_was_stopped_says_so(root: Path, run_wheels: Run) -> None:
+def test_the_report_of_an_interrupted_run_says_so(root: Path, run_wheels: Run) -> None:
     build_wheel(root / "pure", "pkg", files={"pkg/__init__.py": "", "tests/__init__.py": ""}, tags=("py2-none-any",))
     (root / "pure" / "x-1-py3-none-any.whl").write_bytes(b"no zip")
     result = run_wheels("--wheel=pure", "--wheel-static", "-x", "--wheel-report=r.json", "--wheel-report=r.md")
@@ -171,11 +169,11 @@ def test_a_run_that_was_stopped_says_so(root: Path, run_wheels: Run) -> None:
     assert "interrupted" in (root / "r.md").read_text(encoding="utf-8")
 
 
-def test_a_report_that_cannot_be_written_is_told(root: Path, run_wheels: Run) -> None:
+def test_a_report_that_cannot_be_written_is_an_error(root: Path, run_wheels: Run) -> None:
     (root / "file").touch()
     result = run_wheels("--wheel=dist", "--wheel-static", "--wheel-select=WHL1", "--wheel-report=file/r.json")
     assert result.ret not in {0, 1}
-    assert "it cannot be written" in result.stderr.str() + result.stdout.str()
+    assert "the file cannot be written" in result.stderr.str() + result.stdout.str()
 
 
 def test_merging(
@@ -193,7 +191,7 @@ def test_merging(
         ["win_amd64", "cp312", "yes"],
         ["cp313", "yes", "passed"],
     ]
-    assert [file["file"] for file in read(root / "all.json")["files"]] == [
+    assert [wheel["filename"] for wheel in read(root / "all.json")["wheels"]] == [
         "pkg-1.0-cp312-cp312-win_amd64.whl", "pkg-1.0-cp313-cp313-win_amd64.whl",
     ]  # fmt: skip
     assert main([*both, "--wheel-strict"]) == 1
@@ -205,10 +203,22 @@ def test_merging(
 
 
 @pytest.mark.parametrize("words", [["missing.json"], ["no.json"], ["no.json", "--wheel-report=x.pdf"]])
-def test_merging_what_is_no_report(
+def test_invalid_reports_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "no.json").write_text("{}", encoding="utf-8")
     assert main(["merge", *words]) == 4
     assert capsys.readouterr().err.startswith("wheelcheck: ")
+
+
+def test_a_report_of_another_format_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.json").write_text('{"format": "pytest-wheelcheck", "format_version": 1}', encoding="utf-8")
+    assert main(["merge", "old.json"]) == 4
+    assert capsys.readouterr().err == (
+        "wheelcheck: old.json has format version 1; this version of pytest-wheelcheck reads version 2\n"
+        "Fix: write the report again with this version of pytest-wheelcheck\n"
+    )

@@ -46,7 +46,7 @@ def test_what_cannot_run_is_one_node_with_the_reason(
             [
                 f"dist/{mac}",
                 "  not run: needs macOS",
-                "  the file itself  1 passed",
+                "  static checks  1 passed",
                 f"dist/{new}",
                 "  not run: needs CPython*",
             ]
@@ -115,4 +115,4 @@ def test_what_no_target_could_tell_is_said(
 ) -> None:
     build_wheel(pytester.path / "dist", "demo", "1.0", {"demo.py": ""}, tags=["cp311-cp311-macosx_11_0_arm64"])
     result = run_wheels("--wheel=dist", "--rnslow", "tests/nowhere.py", "--wheel-ignore=WHL")
-    result.stdout.fnmatch_lines(["not looked at, since there is no target that could tell: --rnslow, tests/nowhere.py"])
+    result.stdout.fnmatch_lines(["not checked: --rnslow, tests/nowhere.py: no target can run this wheel"])

@@ -1,58 +1,70 @@
-"""What one invocation asks for, as a frozen value. Made once from options and ini keys; read by everything below."""
+"""The settings of one run as a frozen value, built once from options and ini keys (``plugin/configuration.py``)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+
+class TargetArgument(NamedTuple):
+    """An argument of the command line that is forwarded to the targets' pytest.
+
+    :param argv: an option with its values, or one positional argument.
+    :param known_to_host: whether the host's pytest has this option.
+    """
+
+    argv: tuple[str, ...]
+    known_to_host: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The settings of one run.
 
-    :param cwd: the folder of the invocation, absolute.
-    :param root: pytest's root folder, absolute.
-    :param wheels: the wheels as given: files, folders, globs.
-    :param pythons: the specifications of ``--wheel-python``.
+    :param cwd: the directory in which the user started pytest, absolute.
+    :param root: pytest's root directory, absolute.
+    :param wheels: the wheels as the user gave them: files, directories, globs.
+    :param pythons: the values of ``--wheel-python``.
     :param machines: the values of ``--wheel-machine``.
-    :param apt_source: an archive of packages in the place of the host's; empty for the host's.
+    :param apt_source: the package repository to use instead of the host's, as a line of ``sources.list``; empty for the
+        host's.
     :param sysroots: root file systems with interpreters, as ``ARCHITECTURE=PATH``, absolute.
-    :param requires: what the tests need: requirement strings, and ``-r FILE``.
-    :param groups: PEP 735 dependency groups of the project.
-    :param extras: extras of the wheels.
-    :param offline: use no network.
-    :param find_links: folders or pages with distributions.
+    :param requires: test requirements: requirement strings, and ``-r FILE``.
+    :param groups: PEP 735 dependency groups of the project that the tests need.
+    :param extras: extras to install the wheels with.
+    :param offline: do not use the network.
+    :param find_links: directories or pages with distributions.
     :param index: the package index to use instead of the configured one; ``None`` for the configured one.
     :param without_backends: names of the backends that are switched off.
     :param strict: a wheel that could not be run anywhere fails.
-    :param static: static checks only.
-    :param jobs: targets that are prepared side by side.
-    :param lanes: targets whose tests run side by side. One, unless the user says otherwise: tests of one project that
-        meet in the source tree, on a port or in a file of fixed name fail for reasons that are not the wheel's.
-    :param select: codes or prefixes of checks to run; empty for all.
-    :param ignore: codes or prefixes of checks to leave out.
-    :param max_size: bytes that a wheel may have without a warning.
-    :param expect: clauses that say what the release must cover.
+    :param static: run only the static checks.
+    :param jobs: number of targets to prepare in parallel.
+    :param parallel_tests: number of targets whose tests run in parallel. 1 by default: tests of one project may share
+        files of the source tree, a port or a fixed temporary file, and would fail for reasons that are not the wheel's.
+    :param select: codes or prefixes of the checks to run; empty for all.
+    :param ignore: codes or prefixes of the checks to skip.
+    :param max_size: size of a wheel in bytes above which a check warns.
+    :param expect: clauses that list the expected wheels of the release.
     :param reports: files to write reports to.
-    :param import_ignore: patterns of modules that are not meant to be imported.
-    :param executables: patterns of installed executables and their arguments, ``None`` for not to be started.
-    :param entry_timeout: seconds that an executable may take to start.
-    :param test_timeout: seconds for a test or import without a time-out of its own; 0 for none.
-    :param timeout_scale: factor for time-outs on emulated targets.
-    :param pty_patterns: names that mark a test as one that needs a pseudo-terminal.
-    :param pty_calls: calls of the project's own that open one.
-    :param occurrences: the target's part of the command line: words that belong together, and whether the host's pytest
-        knows the option.
-    :param fixed_args: arguments that every worker gets first.
-    :param plugins_env: ``PYTEST_PLUGINS`` for the target.
-    :param ini_names: ini keys of ours, which the target must not refuse.
-    :param markers: markers of ours, as the ini key ``markers`` takes them.
+    :param import_ignore: patterns of modules that the import check skips.
+    :param executables: pairs of a pattern of installed executables and their arguments, or ``None`` to not start them.
+    :param entry_timeout: timeout of an executable, in seconds; 0 for none.
+    :param test_timeout: timeout of a test or import that sets none itself, in seconds; 0 for none.
+    :param timeout_scale: factor for timeouts on emulated targets.
+    :param pty_patterns: words that mark a test, class or file as one that needs a pseudo-terminal.
+    :param pty_calls: calls of the project that open a pseudo-terminal.
+    :param target_args: the arguments for the targets' pytest.
+    :param fixed_args: arguments that come first for every target's pytest.
+    :param plugins_env: ``PYTEST_PLUGINS`` for the targets.
+    :param ini_names: ini keys of this plugin, which the targets' pytest must accept.
+    :param markers: markers of this plugin, as the ini key ``markers`` takes them.
     :param python_m: pytest was started with ``python -m``, so the working directory is importable.
-    :param keep: keep the environments: ``""``, ``"failed"`` or ``"all"``.
-    :param sandbox: words that start the sandbox around whatever comes from a wheel or its tests; empty for none.
-    :param width: columns of the terminal.
-    :param junit: a JUnit report is asked for.
-    :param pretend: a platform that the workers shall report, for tests of ours; empty otherwise.
+    :param keep: which environments to keep: ``""``, ``"failed"`` or ``"all"``.
+    :param sandbox: argv that starts the sandbox around code of the wheel and its tests; empty for no sandbox.
+    :param width: width of the terminal in columns.
+    :param junit: a JUnit report is requested.
+    :param pretend_platform: ``sys.platform`` that the workers report, for tests of this plugin; empty otherwise.
     """
 
     cwd: Path
@@ -72,7 +84,7 @@ class Settings:
     strict: bool = False
     static: bool = False
     jobs: int = 1
-    lanes: int = 1
+    parallel_tests: int = 1
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     max_size: int = 100 << 20
@@ -85,7 +97,7 @@ class Settings:
     timeout_scale: float = 10.0
     pty_patterns: tuple[str, ...] = ("pty",)
     pty_calls: tuple[str, ...] = ()
-    occurrences: tuple[tuple[tuple[str, ...], bool], ...] = ()
+    target_args: tuple[TargetArgument, ...] = ()
     fixed_args: tuple[str, ...] = ()
     plugins_env: str = ""
     ini_names: tuple[str, ...] = ()
@@ -95,4 +107,4 @@ class Settings:
     sandbox: tuple[str, ...] = ()
     width: int = 80
     junit: bool = False
-    pretend: str = field(default="", repr=False)
+    pretend_platform: str = field(default="", repr=False)

@@ -189,7 +189,7 @@ def test_results_arrive(either: Ground) -> None:
     assert len(found.text) < 1_000_000
     (kept,) = ground.temp.glob("wheelcheck-*")
     (folder,) = kept.iterdir()
-    assert f"long output of failed tests is kept in {folder}" in found.text
+    assert f"the complete output of failed tests is in {folder}" in found.text
     files = list(folder.iterdir())
     assert all(f"the full output is in {path}]" in found.text for path in files)
     assert sorted(path.stat().st_size for path in files) == [10_000_000]

@@ -82,5 +82,5 @@ def _needed(settings: Settings, runtime: Runtime, cwd: Path) -> Iterator[Path]:
 
 def requested_tests(settings: Settings) -> Iterator[Path]:
     """Yield the paths of tests on the command line."""
-    words = [word.partition("::")[0] for several, _ in settings.occurrences for word in several if len(several) == 1]
+    words = [word.partition("::")[0] for several, _ in settings.target_args for word in several if len(several) == 1]
     yield from (path for word in words if not word.startswith("-") and (path := settings.cwd / word).exists())

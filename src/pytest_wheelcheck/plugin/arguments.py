@@ -1,8 +1,11 @@
-"""Splits pytest's command line into the host's part and the target's part.
+"""Divides pytest's command line between the host's pytest and the targets' pytest.
 
-The host's pytest keeps options that it acts on itself, and sees no test path. Everything else travels to the target's
-pytest, which collects and runs. An option that the host does not know is the target's business: it may come from the
-user's conftest or from a plugin among the test tools. Whether it exists there, only the target can say.
+The host keeps the options that it acts on itself, and gets no test path. All other arguments go to the targets' pytest,
+which collects and runs the tests. So does an option that the host does not know: it may belong to the user's conftest or
+to a plugin among the test tools, and only the target's parser can decide whether it exists.
+
+The arguments are walked here, not by :mod:`argparse`: pytest's parser would fail on unknown options, and would not report
+which strings belong to which option.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from pytest_wheelcheck.settings import TargetArgument
 
 #: Destinations of pytest's and common plugins' options that only the host acts on.
 HOST_ONLY = frozenset(
@@ -25,157 +30,161 @@ HOST_ONLY = frozenset(
     }
 )  # fmt: skip
 
-#: Options that the host must not act on, since they name things which only the target has.
+#: Destinations of options that the host must not act on, because they name modules that only the target has.
 TARGET_ONLY = frozenset({"pythonwarnings"})
 
-
-#: The start of a node id below a target that is a file of tests, not one of our own nodes such as `import[pkg.mod]`.
+#: The start of a node id below a target that names a test file, not a node of this plugin such as `import[pkg.mod]`.
 _TEST_FILE = re.compile(r"(?!(?:import|entry|run)\[)[^:]*\.\w+(?:::|$)")
 
-
-#: The start of a check's node id.
+#: The start of the node id of a static check.
 _CHECK = re.compile(r"[A-Z]{3}\d")
 
 
 class Action(Protocol):
-    """The part of :class:`argparse.Action` that is needed here."""
+    """The part of :class:`argparse.Action` that is used here."""
 
     dest: str
     nargs: int | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Occurrence:
-    """Words of the command line that belong together.
+class Argument:
+    """One argument of a command line.
 
-    :param words: an option with its values, or one positional argument.
-    :param dest: the destination of an option that the host knows; empty for others.
-    :param option: whether it is an option at all.
+    :param argv: an option with its values, or one positional argument.
+    :param dest: the destination of an option that the host knows; empty otherwise.
+    :param is_option: whether it is an option.
     """
 
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
     dest: str
-    option: bool
+    is_option: bool
+
+    @property
+    def value(self) -> str:
+        """The value of an option that takes one."""
+        return self.argv[1] if len(self.argv) > 1 else self.argv[0].partition("=")[2]
 
 
-def walk(args: Sequence[str], actions: Mapping[str, Action]) -> Iterator[Occurrence]:
-    """Divide a command line into occurrences, as :mod:`argparse` would.
+def parse(args: Sequence[str], actions: Mapping[str, Action]) -> Iterator[Argument]:
+    """Group the strings of a command line into arguments, by the rules of :mod:`argparse`.
 
     :param actions: the host's options by their strings, short and long.
     """
-    words = list(args)
-    while words:
-        word = words.pop(0)
-        if word == "--":
-            for rest in words:
-                yield Occurrence((rest,), "", option=False)
+    remaining = list(args)
+    while remaining:
+        text = remaining.pop(0)
+        if text == "--":
+            for positional in remaining:
+                yield Argument((positional,), "", is_option=False)
             return
-        if not word.startswith("-") or word == "-":
-            yield Occurrence((word,), "", option=False)
-        elif word.startswith("--") or word in actions:
-            name, equals, _ = word.partition("=")
-            action = actions.get(word) or actions.get(name)
-            values = [] if action is None or equals else _take(action, words)
-            yield Occurrence((word, *values), action.dest if action else "", option=True)
+        if not text.startswith("-") or text == "-":
+            yield Argument((text,), "", is_option=False)
+        elif text.startswith("--") or text in actions:
+            name, equals, _ = text.partition("=")
+            action = actions.get(text) or actions.get(name)
+            values = [] if action is None or equals else _take_values(action, remaining)
+            yield Argument((text, *values), action.dest if action else "", is_option=True)
         else:
-            yield from _short(word, words, actions)
+            yield from _parse_short(text, remaining, actions)
 
 
-def _short(word: str, words: list[str], actions: Mapping[str, Action]) -> Iterator[Occurrence]:
-    """Divide a word such as ``-xvs`` or ``-kexpr``."""
-    while len(word) > 1:
-        action = actions.get(word[:2])
+def _parse_short(text: str, remaining: list[str], actions: Mapping[str, Action]) -> Iterator[Argument]:
+    """Divide joined short options such as ``-xvs`` or ``-kexpr``."""
+    while len(text) > 1:
+        action = actions.get(text[:2])
         if action is None:
-            yield Occurrence((word,), "", option=True)
+            yield Argument((text,), "", is_option=True)
             return
         if action.nargs != 0:
-            if len(word) > 2:
-                yield Occurrence((word,), action.dest, option=True)
+            if len(text) > 2:
+                yield Argument((text,), action.dest, is_option=True)
             else:
-                yield Occurrence((word, *_take(action, words)), action.dest, option=True)
+                yield Argument((text, *_take_values(action, remaining)), action.dest, is_option=True)
             return
-        yield Occurrence((word[:2],), action.dest, option=True)
-        word = f"-{word[2:]}"
+        yield Argument((text[:2],), action.dest, is_option=True)
+        text = f"-{text[2:]}"
 
 
-def _take(action: Action, words: list[str]) -> list[str]:
-    """Take an option's values from the words that follow it."""
+def _take_values(action: Action, remaining: list[str]) -> list[str]:
+    """Remove an option's values from the strings that follow it, and return them."""
     if action.nargs is None:
         count = 1
     elif isinstance(action.nargs, int):
         count = action.nargs
     else:
-        limit = 1 if action.nargs == "?" else len(words)
-        count = next((at for at, word in enumerate(words[:limit]) if word.startswith("-")), min(limit, len(words)))
-    taken, words[:] = words[:count], words[count:]
+        limit = 1 if action.nargs == "?" else len(remaining)
+        values = remaining[:limit]
+        count = next((index for index, text in enumerate(values) if text.startswith("-")), len(values))
+    taken, remaining[:] = remaining[:count], remaining[count:]
     return taken
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
+class CommandLine:
     """A divided command line.
 
-    :param host: what the host's pytest parses.
-    :param target: what the target's pytest gets: words, and whether the host knows the option.
+    :param host: arguments for the host's pytest.
+    :param target: arguments for the targets' pytest.
     :param wheels: wheels among the positional arguments.
-    :param selections: node ids of ours among them, which select.
-    :param paths: test paths, without node ids' tails.
-    :param refused: destinations that make no sense with wheels.
+    :param selections: node ids of a run with wheels among the arguments; only these nodes run.
+    :param paths: test paths, without the part behind ``::``.
+    :param refused: options that are not supported with wheels.
     """
 
     host: tuple[str, ...]
-    target: tuple[tuple[tuple[str, ...], bool], ...]
+    target: tuple[TargetArgument, ...]
     wheels: tuple[str, ...]
     selections: tuple[str, ...]
     paths: tuple[str, ...]
     refused: tuple[str, ...]
 
 
-def split(args: Sequence[str], actions: Mapping[str, Action]) -> Split:
-    """Divide a command line, see the module."""
+def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
+    """Divide a command line between host and targets; see the module.
+
+    :param actions: the host's options by their strings, short and long.
+    """
     host: list[str] = []
-    target: list[tuple[tuple[str, ...], bool]] = []
+    target: list[TargetArgument] = []
     wheels: list[str] = []
     selections: list[str] = []
     paths: list[str] = []
-    tests: list[str] = []
-    everything = False
+    selected_tests: list[str] = []
+    selects_whole_target = False
     refused: list[str] = []
-    for found in walk(args, actions):
-        first = found.words[0]
-        # What was pasted may stand right after `--wheel`.
-        given = _value(found) if found.dest == "wheel" else "" if found.option else first
-        path, colons, tail = given.partition("::")
-        if path.endswith(".whl") and (colons or not found.option):
-            if found.option:
+    for argument in parse(args, actions):
+        first = argument.argv[0]
+        # A pasted node id may follow `--wheel`.
+        given = argument.value if argument.dest == "wheel" else "" if argument.is_option else first
+        path, colons, node = given.partition("::")
+        if path.endswith(".whl") and (colons or not argument.is_option):
+            if argument.is_option:
                 host.extend(("--wheel", path))
             else:
                 wheels.append(path)
             if colons:
                 selections.append(given)
-                below, _, test = tail.partition("::")
+                target_name, _, test = node.partition("::")
                 if _TEST_FILE.match(test):
-                    tests.append(test)
-                everything = everything or (not test and not _CHECK.match(below))
-            continue
-        if not found.option and path == "release" and colons:
+                    selected_tests.append(test)
+                selects_whole_target = selects_whole_target or (not test and not _CHECK.match(target_name))
+        elif not argument.is_option and path == "release" and colons:
             selections.append(given)
-            continue
-        if not found.option:
+        elif not argument.is_option:
             paths.append(path)
-            target.append((found.words, False))
-            continue
-        known = bool(found.dest)
-        if _refused(found):
-            refused.append(first)
-        if known and found.dest not in TARGET_ONLY:
-            host.extend(found.words)
-        if found.dest == "wheel" or found.dest.startswith("wheel_") or found.dest in HOST_ONLY:
-            continue
-        target.append((found.words, known))
-    if not everything:
-        target.extend(((test,), False) for test in tests)
-    return Split(
+            target.append(TargetArgument(argument.argv, known_to_host=False))
+        else:
+            known = bool(argument.dest)
+            if _is_refused(argument):
+                refused.append(first)
+            if known and argument.dest not in TARGET_ONLY:
+                host.extend(argument.argv)
+            if argument.dest != "wheel" and not argument.dest.startswith("wheel_") and argument.dest not in HOST_ONLY:
+                target.append(TargetArgument(argument.argv, known_to_host=known))
+    if not selects_whole_target:
+        target.extend(TargetArgument((test,), known_to_host=False) for test in selected_tests)
+    return CommandLine(
         host=tuple(host),
         target=tuple(target),
         wheels=tuple(wheels),
@@ -185,12 +194,7 @@ def split(args: Sequence[str], actions: Mapping[str, Action]) -> Split:
     )
 
 
-def _value(found: Occurrence) -> str:
-    """Return the value of an option that takes one."""
-    return found.words[1] if len(found.words) > 1 else found.words[0].partition("=")[2]
-
-
-def _refused(found: Occurrence) -> bool:
-    if found.dest in {"usepdb", "trace"}:
+def _is_refused(argument: Argument) -> bool:
+    if argument.dest in {"usepdb", "trace"}:
         return True
-    return found.dest == "capture" and (found.words[0] == "-s" or found.words[-1].endswith(("no", "tee-sys")))
+    return argument.dest == "capture" and (argument.argv[0] == "-s" or argument.argv[-1].endswith(("no", "tee-sys")))

@@ -1,4 +1,8 @@
-"""pytest's hooks, and no logic: what they do is told in the rooms below. Without ``--wheel`` nothing heavy is imported."""
+"""Every pytest hook of this plugin, and no logic: each hook calls the function that does the work.
+
+This module is imported in every pytest run of the environment. It imports nothing heavy without ``--wheel``
+(``benchmarks/idle.py`` measures the cost).
+"""
 
 from __future__ import annotations
 
@@ -11,29 +15,24 @@ import pytest
 from pytest_wheelcheck.plugin import options
 
 if TYPE_CHECKING:
+    from pytest_wheelcheck.plugin.local import LocalRun
+    from pytest_wheelcheck.plugin.report import RunReport
+    from pytest_wheelcheck.plugin.run import WheelRun
     from pytest_wheelcheck.worker.facts import WheelTarget
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare options and ini keys."""
     options.declare(parser)
-    config: Any = pluginmanager.getplugin("pytestconfig")
-    if config is not None and _asks_for_wheels(config):
-        # Plugins that the project requires are wanted in the targets; there they are checked.
-        config.getini("required_plugins").clear()
-
-
-def _asks_for_wheels(config: pytest.Config) -> bool:
-    words = [*map(str, config.invocation_params.args), os.environ.get("PYTEST_ADDOPTS", ""), *config.getini("addopts")]
-    return any(word.startswith("--wheel") or " --wheel" in word for word in words)
+    options.drop_required_plugins(pluginmanager)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, object, object]:
-    """With wheels, keep the host's pytest from the user's conftests, tests, options and warning filters."""
-    # A wrapper, to come before pytest's own, which imports the modules that warning filters name.
+    """With wheels, keep the host's pytest from the user's conftest files, tests, options and warning filters."""
+    # A wrapper runs before pytest's own hooks, which import the modules that warning filters name.
     if early_config.known_args_namespace.wheel:
         from pytest_wheelcheck.plugin.takeover import take_over
 
@@ -43,7 +42,7 @@ def pytest_load_initial_conftests(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Start again where a wheel's place misled pytest about the project's root folder."""
+    """Run again if the path of a wheel misled pytest about the root directory."""
     if config.option.wheel:
         from pytest_wheelcheck.plugin.takeover import restart
 
@@ -53,28 +52,27 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers; with wheels, the run."""
-    for line in options.MARKERS:
-        config.addinivalue_line("markers", line)
+    """Register the markers, and the hooks of a run with wheels or of one on a system without pseudo-terminals."""
+    options.declare_markers(config)
     if config.option.wheel:
         from pytest_wheelcheck.plugin.run import WheelRun
 
-        config.pluginmanager.register(WheelRun.from_config(config), "wheelcheck-run")
+        run = WheelRun.start(config)
+        if run.report is not None:
+            config.pluginmanager.register(ReportHooks(run.report), "wheelcheck-report")
+        config.pluginmanager.register(RunHooks(run), "wheelcheck-run")
     elif not hasattr(os, "openpty"):
-        from pytest_wheelcheck.plugin.local import LocalRules
+        from pytest_wheelcheck.plugin.local import LocalRun
 
-        config.pluginmanager.register(LocalRules(config), "wheelcheck-local")
+        config.pluginmanager.register(LocalHooks(LocalRun(config)), "wheelcheck-local")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In an ordinary run, apply the markers to the tests, and the name patterns where the ini file sets them."""
-    if not config.option.wheel and (
-        config.getini("wheel_pty_patterns")
-        or any(mark.name in {"wheel_target", "pty"} for item in items for mark in item.iter_markers())
-    ):
-        from pytest_wheelcheck.plugin.local import apply
+    """In an ordinary run, apply the markers, and the name patterns if the ini file sets them."""
+    if options.rules_apply(config, items):
+        from pytest_wheelcheck.plugin.local import skip_items
 
-        apply(config, items)
+        skip_items(config, items)
 
 
 @pytest.fixture(scope="session")
@@ -83,3 +81,133 @@ def wheel_target() -> WheelTarget:
     from pytest_wheelcheck.worker.facts import WheelTarget, local_facts
 
     return WheelTarget(local_facts())
+
+
+class RunHooks:
+    """The hooks of a run with wheels."""
+
+    def __init__(self, run: WheelRun) -> None:
+        self._run = run
+
+    def pytest_report_header(self) -> list[str]:
+        """Name the wheels and their targets."""
+        return self._run.header()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> None:
+        """Keep pytest from collecting test files in this process."""
+        session.config.args = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> pytest.CollectReport | None:
+        """Collect wheels instead of files."""
+        if isinstance(collector, pytest.Session):
+            return pytest.CollectReport(collector.nodeid, "passed", None, [*self._run.collect(collector)])
+        return None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Apply ``--deselect`` and the node ids on the command line."""
+        self._run.select(items)
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        """Show the header lines of the user's conftest files, and notes on the targets."""
+        return self._run.collection_notes()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self) -> None:
+        """Record the warnings of the targets' collection."""
+        self._run.replay_collection()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Run the tests of all targets."""
+        return self._run.run_session(session)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run one item where another plugin (xdist) owns the loop."""
+        return self._run.run_item(item, nextitem)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
+        """Disable the host's pytest-timeout: the target and the controller have timeouts of their own."""
+        return self._run.owns(item) or None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:
+        """See :meth:`pytest_timeout_set_timer`."""
+        return self._run.owns(item) or None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Pass the plan to a worker of xdist."""
+        self._run.send_plan(node)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """Show the notes on the targets once, as one of xdist's workers left them."""
+        self._run.show_shared_notes()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over the results of a worker of xdist."""
+        self._run.receive_output(node)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """End the workers in the targets."""
+        self._run.finish()
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show the output of the targets' plugins, and the table of targets."""
+        self._run.show_summary(terminalreporter)
+
+    def pytest_unconfigure(self) -> None:
+        """Remove the temporary directory of the run."""
+        self._run.clean_up()
+
+
+class ReportHooks:
+    """The hooks that gather outcomes for the reports, in the process that the user started."""
+
+    def __init__(self, report: RunReport) -> None:
+        self._report = report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Record the outcome of a phase."""
+        self._report.add_report(report)
+
+    def pytest_warning_recorded(self, warning_message: Any, nodeid: str) -> None:
+        """Record the warnings of the static checks."""
+        self._report.add_warning(warning_message, nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the report files."""
+        self._report.write(session, exitstatus)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show the coverage matrix, and the paths of the report files."""
+        self._report.show(terminalreporter)
+
+
+class LocalHooks:
+    """The hooks of an ordinary run on a system without pseudo-terminals."""
+
+    def __init__(self, run: LocalRun) -> None:
+        self._run = run
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
+        """Report skipped test modules at their own path."""
+        report = yield
+        self._run.relocate_skip(collector, report)
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pycollect_makemodule(self) -> Generator[None, Any, Any]:
+        """Watch the import of a test module."""
+        module = yield
+        self._run.watch_import(module)
+        return module

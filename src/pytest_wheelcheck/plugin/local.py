@@ -10,49 +10,50 @@ from pytest_wheelcheck.worker.facts import local_facts
 from pytest_wheelcheck.worker.rules import TargetRules
 
 
-def patterns(config: pytest.Config) -> tuple[str, ...]:
-    """Return the patterns of the ini file; none where it has none, since an ordinary run has a ``-k`` for the rest."""
-    return tuple(config.getini("wheel_pty_patterns") or ())
+def rules(config: pytest.Config) -> TargetRules:
+    """Return the rules for the running interpreter.
+
+    Name patterns apply only if the ini file sets them: an ordinary run has ``-k`` for the rest.
+    """
+    return TargetRules(local_facts(), tuple(config.getini("wheel_pty_patterns") or ()))
 
 
-def apply(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests that the interpreter at hand cannot run."""
-    TargetRules(local_facts(), patterns(config)).pytest_collection_modifyitems(items)
+def skip_items(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests that the running interpreter cannot run."""
+    rules(config).pytest_collection_modifyitems(items)
 
 
-class LocalRules:
-    """Where pseudo-terminals are unknown (Windows): a test module whose import fails for want of a Unix module is skipped."""
+class LocalRun:
+    """On a system without pseudo-terminals (Windows), skips test modules whose import fails for want of a Unix module."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._rules = TargetRules(local_facts(), patterns(config))
+        self._rules = rules(config)
         self._reasons: dict[str, str] = {}
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(self, collector: pytest.Collector) -> Any:
-        """Tell where the test module is, not where the skip was raised."""
-        report: pytest.CollectReport = yield
+    def relocate_skip(self, collector: pytest.Collector, report: pytest.CollectReport) -> None:
+        """Make the report name the path of the skipped test module, not that of this file."""
         reason = self._reasons.pop(collector.nodeid, "")
         if reason and report.skipped:
             report.longrepr = (str(collector.path), None, f"Skipped: {reason}")  # type: ignore[assignment]
-        return report
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_pycollect_makemodule(self) -> Any:
-        """Watch the import of a test module."""
-        module = yield
-        if module is not None:
-            original = module._getobj
+    def watch_import(self, module: Any) -> None:
+        """Turn a failed import of a test module into a skip where the rules say so.
 
-            def importing() -> object:
-                try:
-                    return original()
-                except module.CollectError as error:
-                    cause = error.__cause__
-                    reason = self._rules.skips_import(cause, lambda _: False) if isinstance(cause, ImportError) else ""
-                    if reason:
-                        self._reasons[module.nodeid] = reason
-                        raise pytest.skip.Exception(reason, allow_module_level=True) from error
-                    raise
+        :param module: the :class:`pytest.Module`, or ``None``.
+        """
+        if module is None:
+            return
+        original = module._getobj
 
-            module._getobj = importing
-        return module
+        def getobj() -> object:
+            try:
+                return original()
+            except module.CollectError as error:
+                cause = error.__cause__
+                reason = self._rules.skips_import(cause, lambda _: False) if isinstance(cause, ImportError) else ""
+                if reason:
+                    self._reasons[module.nodeid] = reason
+                    raise pytest.skip.Exception(reason, allow_module_level=True) from error
+                raise
+
+        module._getobj = getobj

@@ -221,6 +221,33 @@ def declare(parser: pytest.Parser) -> None:
         parser.addini(key.name, key.help, type=key.type, default=key.default)
 
 
+def declare_markers(config: pytest.Config) -> None:
+    """Declare the markers to pytest."""
+    for line in MARKERS:
+        config.addinivalue_line("markers", line)
+
+
+def drop_required_plugins(pluginmanager: pytest.PytestPluginManager) -> None:
+    """With wheels, make the host's pytest ignore the ini key ``required_plugins``: the targets' pytest checks it."""
+    config: Any = pluginmanager.getplugin("pytestconfig")
+    if config is not None and _is_wheel_run(config):
+        config.getini("required_plugins").clear()
+
+
+def _is_wheel_run(config: pytest.Config) -> bool:
+    """Return whether ``--wheel`` is among the arguments, before pytest parses them."""
+    args = [*map(str, config.invocation_params.args), os.environ.get("PYTEST_ADDOPTS", ""), *config.getini("addopts")]
+    return any(text.startswith("--wheel") or " --wheel" in text for text in args)
+
+
+def rules_apply(config: pytest.Config, items: Sequence[pytest.Item]) -> bool:
+    """Return whether an ordinary run uses a marker of this plugin, or sets name patterns in the ini file."""
+    return not config.option.wheel and (
+        bool(config.getini("wheel_pty_patterns"))
+        or any(mark.name in {"wheel_target", "pty"} for item in items for mark in item.iter_markers())
+    )
+
+
 def split_codes(values: Sequence[str]) -> tuple[str, ...]:
     """Split comma-separated codes."""
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())

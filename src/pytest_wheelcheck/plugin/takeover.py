@@ -1,4 +1,4 @@
-"""The host's pytest in a run of wheels: what it parses, what it must not load, and where its root folder is."""
+"""The host's pytest in a run with wheels: the arguments it parses, the user's code it must not import, its root directory."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from _pytest.config.findpaths import determine_setup
 
-from pytest_wheelcheck.plugin.arguments import Split, split
+from pytest_wheelcheck.plugin.arguments import CommandLine, divide
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """What ``wheelcheck test`` hands to the plugin, as a plugin object.
+class CommandArguments:
+    """Passed by ``wheelcheck test`` to the plugin, as a plugin object.
 
-    :param target_args: arguments for the target's pytest alone.
-    :param host_args: pairs of words that stand in the command line for the host's pytest alone.
-    :param plugins_env: ``PYTEST_PLUGINS`` for the target.
+    :param target_args: arguments for the targets' pytest only.
+    :param host_args: options with their values that are on the command line for the host's pytest only.
+    :param plugins_env: ``PYTEST_PLUGINS`` for the targets.
     """
 
     target_args: tuple[str, ...] = ()
@@ -29,56 +30,59 @@ class Launch:
     plugins_env: str = ""
 
 
-SPLIT = pytest.StashKey[Split]()
+COMMAND_LINE = pytest.StashKey[CommandLine]()
 
-#: ini keys that name things which only the target has, or that speak of what the host does not do.
-_NEUTRAL = ("filterwarnings", "usefixtures")
+#: ini keys that name modules or fixtures that only the target has.
+_TARGET_INI_KEYS = ("filterwarnings", "usefixtures")
 
-#: Libraries of ours whose logs would come between the live logs (``log_cli``) of the user's tests.
-_CHATTY = ("filelock", "python_discovery", "virtualenv")
+#: Libraries of this plugin whose log records would appear between the live logs (``log_cli``) of the user's tests.
+_VERBOSE_LOGGERS = ("filelock", "python_discovery", "virtualenv")
 
 
 def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
-    """Keep the user's conftests and tests out of this process, and divide the command line.
+    """Keep the user's conftest files and tests out of this process, and divide the command line.
 
     :param args: pytest's arguments, merged with ``addopts``; changed in place.
-    :raises pytest.UsageError: an option makes no sense with wheels.
+    :raises pytest.UsageError: an option is not supported with wheels.
     """
     config.known_args_namespace.noconftest = True
-    _leave_project(config)
-    for key in _NEUTRAL:
+    _deprioritize_project(config)
+    for key in _TARGET_INI_KEYS:
         config.getini(key).clear()
     config.known_args_namespace.pythonwarnings = []
     _forget_filter_warnings(config)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    inner: Any = config
+    for name in _VERBOSE_LOGGERS:
+        logger = logging.getLogger(name)
+        config.add_cleanup(partial(logger.setLevel, logger.level))
+        logger.setLevel(logging.WARNING)
+    private: Any = config
     if ini_file(config) is None:
-        inner._inipath = None  # the null device stands for «no ini file», and is not one to show
+        private._inipath = None  # the null device means "no ini file"; the header must not show it
     known = parser._inidict.keys() | parser._ini_aliases.keys()
-    for name in inner._inicfg:
-        # Keys of the target's plugins; whether they exist there, the target's pytest says.
+    for name in private._inicfg:
+        # Keys of the target's plugins. The target's pytest reports those that do not exist.
         if name not in known:
             parser.addini(name, "a key for the targets")
     if config.option.wheel:
         # A worker of xdist: the controller has divided the command line already.
         args[:] = []
         return
-    found = split(args, parser.optparser._option_string_actions)
-    if found.refused:
+    command_line = divide(args, parser.optparser._option_string_actions)
+    if command_line.refused:
         raise pytest.UsageError(
-            f"{', '.join(found.refused)} cannot be used with --wheel: tests run in other interpreters, whose terminal "
-            "is not yours. Fix: -rP shows the output of passed tests; to debug, run pytest in the environment that "
-            "--wheel-keep leaves"
+            f"{', '.join(command_line.refused)} cannot be used with --wheel\n"
+            "Cause: the tests run in other interpreters, which have no access to this terminal\n"
+            "Fix: use -rP to show the output of passed tests; to debug, run pytest in an environment that --wheel-keep "
+            "leaves"
         )
-    config.stash[SPLIT] = found
-    args[:] = found.host
+    config.stash[COMMAND_LINE] = command_line
+    args[:] = command_line.host
 
 
-def _leave_project(config: pytest.Config) -> None:
-    """Put the project's folders last on the path of this process: a module there may have the name of one of ours.
+def _deprioritize_project(config: pytest.Config) -> None:
+    """Move the project's directories to the end of ``sys.path``: a module there may shadow one of our dependencies.
 
-    They are not taken off, since the project may be one of our dependencies, installed in editable mode.
+    They are not removed, because the project may itself be one of our dependencies, installed in editable mode.
     """
     roots = (str(config.rootpath), str(config.invocation_params.dir))
     added = {*map(str, config.getini("pythonpath")), *os.environ.get("PYTHONPATH", "").split(os.pathsep), *roots, ""}
@@ -87,9 +91,9 @@ def _leave_project(config: pytest.Config) -> None:
 
 
 def _forget_filter_warnings(config: pytest.Config) -> None:
-    """Drop the complaint about filters for warnings of packages that only the targets have.
+    """Drop pytest's warning that a warning filter names a module that cannot be imported: only the targets have it.
 
-    pytest applies the filters once before plugins exist; the complaint waits for the terminal reporter by now.
+    pytest applies the filters once before plugins are loaded; the recorded warning waits for the terminal reporter.
     """
     history = getattr(config.hook.pytest_warning_recorded, "_call_history", None) or []
     history[:] = [
@@ -99,27 +103,27 @@ def _forget_filter_warnings(config: pytest.Config) -> None:
     ]
 
 
-def launch_of(config: pytest.Config) -> Launch:
-    """Return what ``wheelcheck test`` handed over, or nothing."""
-    given = config.invocation_params.plugins or ()
-    return next((plugin for plugin in given if isinstance(plugin, Launch)), Launch())
+def command_arguments(config: pytest.Config) -> CommandArguments:
+    """Return the arguments that ``wheelcheck test`` passed, or none."""
+    plugins = config.invocation_params.plugins or ()
+    return next((plugin for plugin in plugins if isinstance(plugin, CommandArguments)), CommandArguments())
 
 
 def restart(config: pytest.Config) -> int | None:
-    """Run again with the right root folder, where pytest took a wheel's folder into account to find it.
+    """Run pytest again with the right root directory, if the path of a wheel misled pytest.
 
-    pytest looks for its root folder and ini file from all positional arguments, and at that time it does not know what
-    ``--wheel`` is. A wheel outside the project would move the root folder to a common ancestor, without an ini file.
+    pytest derives its root directory and ini file from all positional arguments, before it knows the option ``--wheel``.
+    A wheel outside the project would move the root directory to a common ancestor, where there is no ini file.
 
-    :returns: the exit code of the other run, or ``None`` where the root folder is right.
+    :returns: the exit status of the other run, or ``None`` if the root directory is right.
     """
-    found = config.stash.get(SPLIT, None)
-    if found is None:
+    command_line = config.stash.get(COMMAND_LINE, None)
+    if command_line is None:
         return None
     setup: Any = determine_setup(
         inifile=config.option.inifilename,
         override_ini=None,
-        args=found.paths,
+        args=command_line.paths,
         rootdir_cmd_arg=config.option.rootdir,
         invocation_dir=config.invocation_params.dir,
     )
@@ -127,12 +131,12 @@ def restart(config: pytest.Config) -> int | None:
     ini: Path | None = setup[1] if setup[1] is not None and setup[1].is_file() else None
     if (root, ini) == (config.rootpath, ini_file(config)):
         return None
-    again = [f"--rootdir={root}", "-c", str(ini or os.devnull)]
+    options = [f"--rootdir={root}", "-c", str(ini or os.devnull)]
     return int(
-        pytest.main([*again, *map(str, config.invocation_params.args)], plugins=config.invocation_params.plugins)
+        pytest.main([*options, *map(str, config.invocation_params.args)], plugins=config.invocation_params.plugins)
     )
 
 
 def ini_file(config: pytest.Config) -> Path | None:
-    """Return the ini file in use, ``None`` where there is none."""
+    """Return the ini file in use; ``None`` if there is none."""
     return config.inipath if config.inipath is not None and config.inipath.is_file() else None

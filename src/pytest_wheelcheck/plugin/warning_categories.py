@@ -1,15 +1,15 @@
-"""Classes for the warnings of targets, made from their names alone: the real ones are the user's and stay there.
+"""Classes for the warnings of targets, built from their names alone: the real classes are the user's and stay there.
 
-pytest-xdist sends a warning from its workers to its controller as the name of its class and module, and imports the
-module there. So the module has to be this one, and every name has to be in it.
+pytest-xdist sends a warning from a worker to the controller as the name of its class and module, imports the module and
+reads the class from it (``xdist.workermanage.unserialize_warning_message``). So the classes need a module that the host
+can import, and every name must be in it.
 """
 
 from __future__ import annotations
 
 
 def __getattr__(name: str) -> type[Warning]:
-    """Make the class of that name, once."""
+    """Build the class of that name."""
     if name.startswith("__"):
         raise AttributeError(name)
-    made = globals()[name] = type(name, (UserWarning,), {"__module__": __name__})
-    return made
+    return type(name, (UserWarning,), {"__module__": __name__})

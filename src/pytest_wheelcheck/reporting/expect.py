@@ -1,21 +1,21 @@
-"""What a release must cover: the small language of ``--wheel-expect``, and what is missing from it or not in it.
+"""The expected wheels of a release: the syntax of ``--wheel-expect``, and the comparison with the wheels at hand.
 
-One clause a line (or between semicolons): interpreters, a colon, platforms, each separated by spaces or commas::
+One clause per line, or separated by semicolons: interpreters, a colon, platforms, each separated by spaces or commas::
 
     cp312-cp314 cp314t: manylinux_x86_64 manylinux_aarch64 musllinux_x86_64 macosx_arm64 win_amd64
     cp39-abi3: win_arm64
     py3: any
     sdist
 
-Every interpreter of a clause is expected on every platform of it.
+Every interpreter of a clause is expected on every platform of the clause.
 
 Interpreters are ``cp312``, ``cp314t``, ``pp311``; a range ``cp312-cp314``; ``abi3`` or ``cp39-abi3`` (and ``abi3t``) for a
-wheel of the stable ABI itself; ``py3`` for a wheel of no interpreter's ABI. An interpreter is covered by every wheel that
-it installs there: ``cp312`` also by one for ``cp39-abi3`` or ``py3-none``, but never by a wheel for the platform ``any``,
-which a package with a pure fallback may have instead of its native ones.
+wheel of the stable ABI itself; ``py3`` for a wheel without an interpreter's ABI. An interpreter is covered by every wheel
+that it can install: ``cp312`` also by one for ``cp39-abi3`` or ``py3-none``, but never by a wheel for the platform ``any``,
+because a package with a pure fallback may have that in addition to its native wheels.
 
 Platforms are ``any``, ``win_amd64``, ``win32``, ``win_arm64``; and families with or without a version: ``manylinux_x86_64``,
-``manylinux_2_28_x86_64`` (at most that version of the C library, however the tag is spelt), ``musllinux_aarch64``,
+``manylinux_2_28_x86_64`` (at most that version of the C library, in any spelling of the tag), ``musllinux_aarch64``,
 ``macosx_arm64``, ``macosx_11_0_x86_64`` (both also covered by ``universal2``), ``macosx_universal2``, ``linux_armv7l``.
 """
 
@@ -32,65 +32,70 @@ from pytest_wheelcheck.errors import UsageError
 
 SDIST = "sdist"
 
-_ONE = re.compile(r"(?P<kind>cp|pp)(?P<major>[23])(?P<minor>\d{1,2})(?P<free>t?)")
+_SINGLE = re.compile(r"(?P<kind>cp|pp)(?P<major>[23])(?P<minor>\d{1,2})(?P<free>t?)")
 _STABLE = re.compile(r"(?:cp3(?P<minor>\d{1,2})-)?(?P<abi>abi3t?)")
 _PURE = re.compile(r"py[23]\d{0,2}")
 _PLATFORM = re.compile(
     r"(?P<family>manylinux|musllinux|macosx)_(?:(?P<major>\d+)_(?P<minor>\d+)_)?(?P<arch>[a-z][a-z0-9_]*)"
 )
 _OTHER = re.compile(r"any|win32|win_amd64|win_arm64|linux_[a-z0-9_]+|(?:ios|android|pyodide|emscripten)_\w+")
-#: The glibc that the older names stand for (PEP 600).
+#: The glibc versions of the older names (PEP 600).
 _LEGACY = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _UNIVERSAL = {"universal2": ("x86_64", "arm64"), "intel": ("i386", "x86_64")}
-#: Interpreters that one range may name.
+#: Maximum number of interpreters in a range.
 _MAX_RANGE = 40
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Given:
-    """A file of a release, as far as it is compared with what is expected.
+#: A platform and an interpreter: ``("manylinux_x86_64", "cp312")``.
+Pair = tuple[str, str]
 
-    :param name: of the project, as the file name has it.
-    :param tags: whole tags, expanded; none for an sdist.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseFile:
+    """A wheel or source distribution, as far as it is compared with the expected wheels.
+
+    :param filename: its name.
+    :param project: name of the project, as in the file name.
+    :param tags: the compatibility tags, expanded; empty for an sdist.
     """
 
-    file: str
-    name: str
+    filename: str
+    project: str
     tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """What a release lacks, and what nobody asked for.
+    """The differences between a release and the expected wheels.
 
-    :param missing: one text each: ``cp313 on musllinux_x86_64``.
-    :param unexpected: one text each, with the file.
-    :param missing_cells: the missing pairs of platform and interpreter; none for an sdist.
+    :param missing: a text for each missing wheel: ``cp313 on musllinux_x86_64``.
+    :param unexpected: a text for each unexpected file, with its name.
+    :param missing_pairs: the missing pairs; an sdist has none.
     """
 
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
-    missing_cells: tuple[tuple[str, str], ...] = ()
+    missing_pairs: tuple[Pair, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expectation:
-    """What must be there.
+    """The expected files of a release.
 
-    :param cells: pairs of platform and interpreter, in the order in which they were asked for, each once.
-    :param sdist: whether a source distribution must be there.
+    :param pairs: in the order of the clauses, each once.
+    :param sdist: whether a source distribution is expected.
     """
 
-    cells: tuple[tuple[str, str], ...]
+    pairs: tuple[Pair, ...]
     sdist: bool = False
 
 
 def parse(lines: Iterable[str]) -> Expectation:
-    """Read clauses.
+    """Parse clauses.
 
-    :raises UsageError: one cannot be understood.
+    :raises UsageError: a clause has another syntax.
     """
-    cells: dict[tuple[str, str], None] = {}
+    pairs: dict[Pair, None] = {}
     sdist = False
     for clause in (part.strip() for line in lines for part in line.split(";")):
         if not clause or clause.startswith("#"):
@@ -99,86 +104,85 @@ def parse(lines: Iterable[str]) -> Expectation:
             sdist = True
             continue
         left, colon, right = clause.partition(":")
-        interpreters = [one for word in re.split(r"[\s,]+", left) if word for one in _interpreters(word, clause)]
+        interpreters = [name for word in re.split(r"[\s,]+", left) if word for name in _interpreters(word, clause)]
         platforms = [word for word in re.split(r"[\s,]+", right) if word]
         if not colon or not interpreters or not platforms:
             raise UsageError(
                 f"--wheel-expect: {clause!r} is not of the form `INTERPRETERS: PLATFORMS`",
-                fix="write, for example, `cp312-cp314: manylinux_x86_64 macosx_arm64 win_amd64`, or `sdist` alone",
+                fix="write for example `cp312-cp314: manylinux_x86_64 macosx_arm64 win_amd64`, or `sdist` alone",
             )
         for platform in platforms:
             if platform != SDIST and not _is_platform(platform):
                 raise UsageError(
-                    f"--wheel-expect: {platform!r} is no platform, in {clause!r}",
-                    fix="platforms are called manylinux_x86_64, manylinux_2_28_aarch64, musllinux_x86_64, macosx_arm64, "
+                    f"--wheel-expect: {platform!r} in {clause!r} is not a platform",
+                    fix="use names such as manylinux_x86_64, manylinux_2_28_aarch64, musllinux_x86_64, macosx_arm64, "
                     "win_amd64, win32, any",
                 )
             sdist = sdist or platform == SDIST
-        cells.update(
-            dict.fromkeys((platform, one) for platform in platforms if platform != SDIST for one in interpreters)
+        pairs.update(
+            dict.fromkeys((platform, name) for platform in platforms if platform != SDIST for name in interpreters)
         )
-    return Expectation(cells=tuple(cells), sdist=sdist)
+    return Expectation(pairs=tuple(pairs), sdist=sdist)
 
 
 def _is_platform(word: str) -> bool:
-    found = _PLATFORM.fullmatch(word)
-    return found is not None or _OTHER.fullmatch(word) is not None
+    return any(pattern.fullmatch(word) for pattern in (_PLATFORM, _OTHER))
 
 
 def _interpreters(word: str, clause: str) -> list[str]:
-    if _ONE.fullmatch(word) or _STABLE.fullmatch(word) or _PURE.fullmatch(word):
+    if _SINGLE.fullmatch(word) or _STABLE.fullmatch(word) or _PURE.fullmatch(word):
         return [word]
     first, dash, last = word.partition("-")
-    one, other = _ONE.fullmatch(first), _ONE.fullmatch(last)
-    if dash and one and other and one["kind"] == other["kind"] and one["major"] == other["major"]:
-        low, high = int(one["minor"]), int(other["minor"])
-        if one["free"] == other["free"] and low <= high < low + _MAX_RANGE:
-            return [f"{one['kind']}{one['major']}{minor}{one['free']}" for minor in range(low, high + 1)]
+    start, end = _SINGLE.fullmatch(first), _SINGLE.fullmatch(last)
+    if dash and start and end and start["kind"] == end["kind"] and start["major"] == end["major"]:
+        low, high = int(start["minor"]), int(end["minor"])
+        if start["free"] == end["free"] and low <= high < low + _MAX_RANGE:
+            return [f"{start['kind']}{start['major']}{minor}{start['free']}" for minor in range(low, high + 1)]
     raise UsageError(
-        f"--wheel-expect: {word!r} is no interpreter, in {clause!r}",
-        fix="interpreters are called cp312, cp314t, pp311, abi3, cp39-abi3 or py3; a range is written cp312-cp314",
+        f"--wheel-expect: {word!r} in {clause!r} is not an interpreter",
+        fix="use names such as cp312, cp314t, pp311, abi3, cp39-abi3, py3, or a range such as cp312-cp314",
     )
 
 
-def compare(expected: Expectation, files: Sequence[Given]) -> Comparison:
-    """Compare the files of a release, of one or several projects, with what each of the projects must have."""
+def compare(expected: Expectation, files: Sequence[ReleaseFile]) -> Comparison:
+    """Compare the files of a release with the expected files. Each of several projects must have all of them."""
     missing: list[str] = []
     unexpected: list[str] = []
-    lost: dict[tuple[str, str], None] = {}
-    projects: dict[str, None] = dict.fromkeys(canonicalize_name(file.name) for file in files) or {"": None}
+    missing_pairs: dict[Pair, None] = {}
+    projects: dict[str, None] = dict.fromkeys(canonicalize_name(file.project) for file in files) or {"": None}
     for project in projects:
-        own = [file for file in files if canonicalize_name(file.name) == project]
+        own = [file for file in files if canonicalize_name(file.project) == project]
         prefix = f"{project}: " if len(projects) > 1 else ""
-        lacking = [cell for cell in expected.cells if not any(covers(file, cell) for file in own)]
-        lost.update(dict.fromkeys(lacking))
+        lacking = [pair for pair in expected.pairs if not any(covers(file, pair) for file in own)]
+        missing_pairs.update(dict.fromkeys(lacking))
         missing += [f"{prefix}{interpreter} on {platform}" for platform, interpreter in lacking]
         if expected.sdist and all(file.tags for file in own):
             missing.append(f"{prefix}the sdist")
         for file in own:
             if not file.tags:
                 if not expected.sdist:
-                    unexpected.append(f"{file.file} (an sdist)")
-            elif not any(covers(file, cell) for cell in expected.cells):
-                are = ", ".join(f"{interpreter} on {platform}" for platform, interpreter in cells(file.tags))
-                unexpected.append(f"{file.file} ({are})")
-    return Comparison(missing=tuple(missing), unexpected=tuple(unexpected), missing_cells=tuple(lost))
+                    unexpected.append(f"{file.filename} (an sdist)")
+            elif not any(covers(file, pair) for pair in expected.pairs):
+                covered = ", ".join(f"{interpreter} on {platform}" for platform, interpreter in pairs(file.tags))
+                unexpected.append(f"{file.filename} ({covered})")
+    return Comparison(missing=tuple(missing), unexpected=tuple(unexpected), missing_pairs=tuple(missing_pairs))
 
 
-def covers(file: Given, cell: tuple[str, str]) -> bool:
-    """Whether one of a file's tags is what a cell asks for."""
-    platform, interpreter = cell
+def covers(file: ReleaseFile, pair: Pair) -> bool:
+    """Return whether a file has a tag for a platform and interpreter."""
+    platform, interpreter = pair
     return any(_admits(tag, interpreter) and fits(tag.platform, platform) for tag in map(read_tag, file.tags))
 
 
 def read_tag(text: str) -> Tag:
-    """Read one whole tag, such as ``cp312-cp312-win_amd64``."""
+    """Parse a compatibility tag such as ``cp312-cp312-win_amd64``."""
     interpreter, abi, platform = text.split("-", 2)
     return Tag(interpreter, abi, platform)
 
 
-def cells(tags: Iterable[str]) -> dict[tuple[str, str], None]:
-    """List the pairs of platform (without its version) and interpreter that tags name."""
-    found: dict[tuple[str, str], None] = {}
+def pairs(tags: Iterable[str]) -> dict[Pair, None]:
+    """Return the pairs of platform (without its version) and interpreter that tags name, in their order."""
+    found: dict[Pair, None] = {}
     for tag in map(read_tag, tags):
         if tag.abi.startswith("abi3"):
             interpreter = f"{tag.interpreter}-{tag.abi}"
@@ -192,34 +196,37 @@ def cells(tags: Iterable[str]) -> dict[tuple[str, str], None]:
 
 
 def _admits(tag: Tag, wanted: str) -> bool:
-    """Whether a wheel with a tag is one for the interpreter that is wanted."""
+    """Return whether a wheel with a tag is one for the wanted interpreter."""
     if found := _STABLE.fullmatch(wanted):
         return tag.abi == found["abi"] and (not found["minor"] or tag.interpreter == f"cp3{found['minor']}")
     if _PURE.fullmatch(wanted):
         return tag.abi == "none" and tag.interpreter == wanted
-    one = _ONE.fullmatch(wanted)
-    if one is None:
+    single = _SINGLE.fullmatch(wanted)
+    if single is None:
         return False
     if tag.interpreter == wanted.removesuffix("t") and tag.abi not in {"abi3", "abi3t", "none"}:
-        if one["kind"] == "cp":
-            return re.fullmatch(rf"cp{one['major']}{one['minor']}({'t' if one['free'] else 'm?'})", tag.abi) is not None
+        if single["kind"] == "cp":
+            return (
+                re.fullmatch(rf"cp{single['major']}{single['minor']}({'t' if single['free'] else 'm?'})", tag.abi)
+                is not None
+            )
         return True
-    if tag.abi in {"abi3", "abi3t"} and one["kind"] == "cp":
+    if tag.abi in {"abi3", "abi3t"} and single["kind"] == "cp":
         own = re.fullmatch(r"cp(\d)(\d*)", tag.interpreter)
-        newer = own is not None and own[1] == one["major"] and int(own[2] or 2) <= int(one["minor"])
-        return newer and (tag.abi == "abi3t" if one["free"] else True)
+        newer = own is not None and own[1] == single["major"] and int(own[2] or 2) <= int(single["minor"])
+        return newer and (tag.abi == "abi3t" if single["free"] else True)
     if tag.abi == "none":
         number = re.fullmatch(r"(py|cp|pp)(\d)(\d*)", tag.interpreter)
-        if number is None or number[2] != one["major"] or number[1] not in {"py", one["kind"]}:
+        if number is None or number[2] != single["major"] or number[1] not in {"py", single["kind"]}:
             return False
         exact = number[1] != "py"
         minor = int(number[3] or 0)
-        return not number[3] or (minor == int(one["minor"]) if exact else minor <= int(one["minor"]))
+        return not number[3] or (minor == int(single["minor"]) if exact else minor <= int(single["minor"]))
     return False
 
 
 def fits(have: str, wanted: str) -> bool:
-    """Whether a wheel's platform tag is one for the platform that is wanted."""
+    """Return whether the platform *have* of a tag fits the *wanted* platform."""
     if have == wanted:
         return True
     asked = _PLATFORM.fullmatch(wanted)
@@ -234,7 +241,7 @@ def fits(have: str, wanted: str) -> bool:
 
 
 def parse_platform(platform: str) -> tuple[str, tuple[int, int], str] | None:
-    """Divide a platform tag into family, version and architecture; ``None`` for one without these parts."""
+    """Divide a platform tag into family, version and architecture; return ``None`` for a tag without these parts."""
     prefix, _, rest = platform.partition("_")
     if prefix in _LEGACY:
         return "manylinux", _LEGACY[prefix], rest
@@ -245,12 +252,12 @@ def parse_platform(platform: str) -> tuple[str, tuple[int, int], str] | None:
 
 
 def families(platform: str) -> tuple[str, ...]:
-    """Name the platforms of a tag without their versions: ``manylinux_2_17_x86_64`` is ``manylinux_x86_64``.
+    """Return the platforms of a tag without their versions: ``manylinux_x86_64`` for ``manylinux_2_17_x86_64``.
 
-    ``universal2`` is each of its two processors.
+    ``universal2`` gives a platform for each of its two architectures.
     """
     found = parse_platform(platform)
     if found is None:
         return (platform,)
     family, _, arch = found
-    return tuple(f"{family}_{one}" for one in _UNIVERSAL.get(arch, (arch,)))
+    return tuple(f"{family}_{name}" for name in _UNIVERSAL.get(arch, (arch,)))

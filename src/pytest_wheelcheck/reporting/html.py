@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no script, no font, no picture from anywhere."""
+"""The report as a single HTML file without external resources."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from pytest_wheelcheck.reporting.markdown import SIGNS, counts, title, verdict
-from pytest_wheelcheck.reporting.matrix import COLUMNS, Row, place_state, rows
-from pytest_wheelcheck.reporting.report import BAD, File, Node, Report
+from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow, matrix_rows, target_state
+from pytest_wheelcheck.reporting.report import BAD, NodeResult, Report, TargetReport, WheelReport
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2328; --soft: #5c6670; --line: #d9dee3; --back: #ffffff; --band: #f5f7f9;
@@ -42,39 +42,38 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; padding: 
 
 
 def render(report: Report, missing: Sequence[tuple[str, str]] = ()) -> str:
-    """Write a report.
+    """Render a report.
 
-    :param missing: as :func:`~pytest_wheelcheck.reporting.matrix.rows` takes it.
+    :param missing: as for :func:`~pytest_wheelcheck.reporting.matrix.matrix_rows`.
     """
-    text = verdict(report)
-    good = "nothing failed" in text and report.complete
+    state = "passed" if report.complete and not report.failures else "failed"
     lines = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>Wheels: {escape(title(report))}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{escape(title(report))}</h1>",
-        f'<p class="verdict {"passed" if good else "failed"}">{escape(text)}</p>',
+        f'<p class="verdict {state}">{escape(verdict(report))}</p>',
         "<h2>Coverage</h2>",
-        *_table(rows(report, missing)),
+        *_table(matrix_rows(report, missing)),
     ]
     if report.release:
-        lines += ["<h2>The release</h2>", "<ul>", *(line for node in report.release for line in _node(node)), "</ul>"]
-    lines += ["<h2>Wheels</h2>", *(line for file in report.files for line in _file(file))]
+        lines += ["<h2>Release</h2>", "<ul>", *(line for result in report.release for line in _result(result)), "</ul>"]
+    lines += ["<h2>Wheels</h2>", *(line for wheel in report.wheels for line in _wheel(wheel))]
     lines += [f"<footer>Written by {escape(report.program or 'pytest-wheelcheck')}.</footer>", "</body></html>"]
     return "\n".join(lines) + "\n"
 
 
-def _table(found: Sequence[Row]) -> Iterator[str]:
-    heads = "".join(f"<th>{escape(name)}</th>" for name in ("platform", "interpreter", *COLUMNS))
-    yield f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>'
-    last = ""
-    for row in found:
-        same = row.platform == last
-        last = row.platform
-        cells = "".join(f"<td>{_mark(mark.state, mark.text)}</td>" for mark in row.marks)
+def _table(rows: Sequence[MatrixRow]) -> Iterator[str]:
+    headings = "".join(f"<th>{escape(name)}</th>" for name in ("platform", "interpreter", *COLUMNS))
+    yield f'<div class="scroll"><table><thead><tr>{headings}</tr></thead><tbody>'
+    previous = ""
+    for row in rows:
+        same = row.platform == previous
+        previous = row.platform
+        cells = "".join(f"<td>{_mark(cell.state, cell.text)}</td>" for cell in row.cells)
         yield (
-            f'<tr class="{"same" if same else "new"}" title="{escape(", ".join(row.files))}">'
+            f'<tr class="{"same" if same else "new"}" title="{escape(", ".join(row.filenames))}">'
             f"<th>{'' if same else escape(row.platform)}</th><td><code>{escape(row.interpreter)}</code></td>{cells}</tr>"
         )
     yield "</tbody></table></div>"
@@ -84,50 +83,55 @@ def _mark(state: str, text: str) -> str:
     return f'<span class="mark {state}">{escape(SIGNS.get(state, "") + text)}</span>' if text else ""
 
 
-def _file(file: File) -> Iterator[str]:
-    bad = [node for node in file.checks if node.outcome in BAD]
-    warned = [(node, text) for node in file.checks for text in node.warnings]
-    failed = bool(bad) or any(node.outcome in BAD for place in file.places for node in place.nodes)
-    failed = failed or any(one.outcome in BAD for one in file.untested)
-    yield f"<details{' open' * failed}><summary><code>{escape(file.file)}</code>"
-    yield _mark(
-        "failed" if bad else "passed" if file.checks else "no",
-        f"{len(file.checks)} check{'s' * (len(file.checks) != 1)}" if file.checks else "",
-    )
-    yield _mark("warning", f"{len(warned)} warning{'s' * (len(warned) != 1)}" if warned else "")
-    for place in file.places:
-        state, text = place_state(place)
-        yield _mark(state, f"{place.name}: {text}")
+def _wheel(wheel: WheelReport) -> Iterator[str]:
+    failed_checks = [check for check in wheel.checks if check.outcome in BAD]
+    warnings = [(check, text) for check in wheel.checks for text in check.warnings]
+    yield f"<details{' open' * bool(wheel.failures)}><summary><code>{escape(wheel.filename)}</code>"
+    if wheel.checks:
+        yield _mark("failed" if failed_checks else "passed", _count(len(wheel.checks), "check"))
+    if warnings:
+        yield _mark("warning", _count(len(warnings), "warning"))
+    for target in wheel.targets:
+        state = target_state(target)
+        yield _mark(state.state, f"{target.name}: {state.text}")
     yield "</summary><div>"
-    if file.sha256:
-        yield f'<p class="soft">sha256 <code>{escape(file.sha256)}</code>, {file.size / 1e6:.2f} MB</p>'
+    if wheel.sha256:
+        yield f'<p class="soft">sha256 <code>{escape(wheel.sha256)}</code>, {wheel.size / 1e6:.2f} MB</p>'
     yield "<ul>"
-    for node in bad:
-        yield from _node(node)
-    for node, text in warned:
-        yield f"<li>{_mark('warning', node.name)} {escape(text)}</li>"
-    for place in file.places:
-        on = f" on {place.host}" if place.host else ""
-        yield f"<li><code>{escape(place.name)}</code>{escape(on)}: {escape(counts(place.nodes))}"
-        yield f' <span class="soft">{escape(place.where)}</span>'
-        failures = [node for node in place.nodes if node.outcome in BAD]
-        if failures:
-            yield "<ul>"
-            for node in failures:
-                yield from _node(node)
-            yield "</ul>"
-        yield "</li>"
-    for one in file.untested:
-        state = "skipped" if one.outcome == "skipped" else "failed"
-        yield f"<li>{_mark(state, 'not run')} {escape(one.reason)}</li>"
+    for check in failed_checks:
+        yield from _result(check)
+    for check, text in warnings:
+        yield f"<li>{_mark('warning', check.name)} {escape(text)}</li>"
+    for target in wheel.targets:
+        yield from _target(target)
+    for entry in wheel.not_run:
+        state_name = "skipped" if entry.outcome == "skipped" else "failed"
+        yield f"<li>{_mark(state_name, 'not run')} {escape(entry.reason)}</li>"
     yield "</ul></div></details>"
 
 
-def _node(node: Node) -> Iterator[str]:
-    state = "failed" if node.outcome in BAD else "warning" if node.warnings else node.outcome
-    yield f"<li>{_mark(state, node.outcome)} <code>{escape(node.name)}</code>"
-    if node.text:
-        yield f"<pre>{escape(node.text)}</pre>"
-    for text in node.warnings:
+def _target(target: TargetReport) -> Iterator[str]:
+    on_host = f" on {target.host}" if target.host else ""
+    yield f"<li><code>{escape(target.name)}</code>{escape(on_host)}: {escape(counts(target.results))}"
+    yield f' <span class="soft">{escape(target.source)}</span>'
+    failed = [result for result in target.results if result.outcome in BAD]
+    if failed:
+        yield "<ul>"
+        for result in failed:
+            yield from _result(result)
+        yield "</ul>"
+    yield "</li>"
+
+
+def _result(result: NodeResult) -> Iterator[str]:
+    state = "failed" if result.outcome in BAD else "warning" if result.warnings else result.outcome
+    yield f"<li>{_mark(state, result.outcome)} <code>{escape(result.name)}</code>"
+    if result.text:
+        yield f"<pre>{escape(result.text)}</pre>"
+    for text in result.warnings:
         yield f"<p>{_mark('warning', 'warning')} {escape(text)}</p>"
     yield "</li>"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,99 +1,92 @@
-"""The report as Markdown: the matrix, and what is wrong."""
+"""The report as Markdown: the coverage matrix, and the failures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_wheelcheck.reporting.matrix import COLUMNS, Row, rows
-from pytest_wheelcheck.reporting.report import BAD, File, Node, Report
+from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow, matrix_rows
+from pytest_wheelcheck.reporting.report import BAD, NodeResult, Report, WheelReport
 
-#: What stands before the text of a mark.
+#: Prefixes of the texts of cells, by state.
 SIGNS = {"passed": "✓ ", "failed": "✗ ", "missing": "✗ ", "imported": "○ ", "skipped": "○ ", "yes": "", "no": ""}
+
+#: Characters of a text that a list item shows.
+_MAX_TEXT = 600
 
 
 def render(report: Report, missing: Sequence[tuple[str, str]] = ()) -> str:
-    """Write a report.
+    """Render a report.
 
-    :param missing: as :func:`~pytest_wheelcheck.reporting.matrix.rows` takes it.
+    :param missing: as for :func:`~pytest_wheelcheck.reporting.matrix.matrix_rows`.
     """
     lines = [f"# Wheels: {title(report)}", "", verdict(report), "", "## Coverage", ""]
-    lines += table(rows(report, missing))
+    lines += table(matrix_rows(report, missing))
     if report.release:
-        lines += ["", "## The release", ""]
-        for node in report.release:
-            lines.append(f"- `{node.name}`: {node.outcome}")
-            lines += [f"  - {_inline(text)}" for text in (*node.text.splitlines(), *node.warnings) if text]
+        lines += ["", "## Release", ""]
+        for result in report.release:
+            lines.append(f"- `{result.name}`: {result.outcome}")
+            lines += [f"  - {_inline(text)}" for text in (*result.text.splitlines(), *result.warnings) if text]
     lines += ["", "## Wheels", ""]
-    for file in report.files:
-        lines += [f"### {file.file}", "", *_file(file), ""]
+    for wheel in report.wheels:
+        lines += [f"### {wheel.filename}", "", *_wheel(wheel), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def title(report: Report) -> str:
-    """Name the projects and versions of a report."""
-    names = dict.fromkeys(f"{file.name} {file.version}" for file in report.files if file.name)
-    return ", ".join(names) or "nothing that could be opened"
+    """Return the projects and versions of a report."""
+    names = dict.fromkeys(f"{wheel.project} {wheel.version}" for wheel in report.wheels if wheel.project)
+    return ", ".join(names) or "no readable wheel"
 
 
 def verdict(report: Report) -> str:
-    """Sum a report up in one sentence."""
-    bad = sum(node.outcome in BAD for node in every_node(report))
-    bad += sum(one.outcome in BAD for file in report.files for one in file.untested)
-    wheels = f"{len(report.files)} wheel{'s' * (len(report.files) != 1)}"
-    places = sum(len(file.places) for file in report.files)
-    where = f"{places} target{'s' * (places != 1)}"
-    text = f"{wheels}, {where}: {f'{bad} failed' if bad else 'nothing failed'}."
+    """Summarize a report in one sentence."""
+    wheels = f"{len(report.wheels)} wheel{'s' * (len(report.wheels) != 1)}"
+    count = sum(len(wheel.targets) for wheel in report.wheels)
+    targets = f"{count} target{'s' * (count != 1)}"
+    text = f"{wheels}, {targets}: {f'{report.failures} failed' if report.failures else 'no failures'}."
     return text if report.complete else f"{text} The run was interrupted."
 
 
-def every_node(report: Report) -> list[Node]:
-    """List every node of a report."""
-    return [
-        *report.release,
-        *(node for file in report.files for node in file.checks),
-        *(node for file in report.files for place in file.places for node in place.nodes),
-    ]
-
-
-def table(found: Sequence[Row]) -> list[str]:
-    """Write the matrix as a table."""
+def table(rows: Sequence[MatrixRow]) -> list[str]:
+    """Render the matrix as a table."""
     lines = [f"| platform | interpreter | {' | '.join(COLUMNS)} |", f"|{' --- |' * (len(COLUMNS) + 2)}"]
-    last = ""
-    for row in found:
-        cells = [SIGNS[mark.state] + mark.text for mark in row.marks]
-        platform = row.platform if row.platform != last else ""
-        last = row.platform
-        lines.append(f"| {' | '.join(map(_cell, (platform, row.interpreter, *cells)))} |")
+    previous = ""
+    for row in rows:
+        texts = [SIGNS[cell.state] + cell.text for cell in row.cells]
+        platform = row.platform if row.platform != previous else ""
+        previous = row.platform
+        lines.append(f"| {' | '.join(map(_cell, (platform, row.interpreter, *texts)))} |")
     return lines
 
 
-def _file(file: File) -> list[str]:
-    lines = [f"sha256 `{file.sha256}`, {file.size} bytes", ""] if file.sha256 else []
-    lines += [f"- **{node.name}**: {node.outcome}: {_inline(node.text)}" for node in file.checks if node.outcome in BAD]
-    lines += [f"- {node.name}: warning: {_inline(text)}" for node in file.checks for text in node.warnings]
-    for place in file.places:
-        lines.append(
-            f"- {place.name}{f' on {place.host}' if place.host else ''} ({_inline(place.where)}): {counts(place.nodes)}"
-        )
-        lines += [
-            f"  - **{node.name}**: {node.outcome}: {_inline(node.text)}" for node in place.nodes if node.outcome in BAD
-        ]
-    lines += [f"- not run: {_inline(one.reason)}" for one in file.untested]
-    return lines or ["Nothing to tell."]
+def _wheel(wheel: WheelReport) -> list[str]:
+    lines = [f"sha256 `{wheel.sha256}`, {wheel.size} bytes", ""] if wheel.sha256 else []
+    lines += [f"- {_failure(check)}" for check in wheel.checks if check.outcome in BAD]
+    lines += [f"- {check.name}: warning: {_inline(text)}" for check in wheel.checks for text in check.warnings]
+    for target in wheel.targets:
+        on_host = f" on {target.host}" if target.host else ""
+        lines.append(f"- {target.name}{on_host} ({_inline(target.source)}): {counts(target.results)}")
+        lines += [f"  - {_failure(result)}" for result in target.results if result.outcome in BAD]
+    lines += [f"- not run: {_inline(entry.reason)}" for entry in wheel.not_run]
+    return lines or ["No results."]
 
 
-def counts(nodes: Sequence[Node]) -> str:
-    """Count the outcomes of nodes."""
-    found: dict[str, int] = {}
-    for node in nodes:
-        found[node.outcome] = found.get(node.outcome, 0) + 1
-    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(found.items())) or "nothing was run"
+def _failure(result: NodeResult) -> str:
+    return f"**{result.name}**: {result.outcome}: {_inline(result.text)}"
+
+
+def counts(results: Sequence[NodeResult]) -> str:
+    """Count results by outcome."""
+    numbers: dict[str, int] = {}
+    for result in results:
+        numbers[result.outcome] = numbers.get(result.outcome, 0) + 1
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(numbers.items())) or "nothing was run"
 
 
 def _inline(text: str) -> str:
-    """Keep a text in one line, and its characters from meaning anything."""
+    """Return a text on one line, with the special characters of Markdown escaped."""
     short = " ".join(text.split())
-    short = short if len(short) <= 600 else f"{short[:600]} …"
+    short = short if len(short) <= _MAX_TEXT else f"{short[:_MAX_TEXT]} …"
     for character in "\\`*_<>[]":
         short = short.replace(character, f"\\{character}")
     return short

@@ -1,4 +1,4 @@
-"""The coverage matrix: what a release is, and how much of that was looked at, computed from outcomes alone."""
+"""The coverage matrix: the wheels of a release, and where each was checked and tested; computed from outcomes alone."""
 
 from __future__ import annotations
 
@@ -6,233 +6,189 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
-
 from pytest_wheelcheck.reporting import expect
-from pytest_wheelcheck.reporting.report import BAD, File, Place, Report, worst
+from pytest_wheelcheck.reporting.report import BAD, Report, TargetReport, WheelReport, worst
 
-#: Columns of the matrix, as people read them.
+#: Headings of the columns behind platform and interpreter.
 COLUMNS = ("built", "checked", "tested natively", "tested under emulation", "tested on a board", "PTY excluded")
 
-#: An interpreter of a tag, with the parts by which it is put in order.
+#: The columns of :data:`COLUMNS` about tests, by kind of execution.
+_EXECUTIONS = ("native", "emulated", "board")
+
+#: An interpreter of a tag, with the parts by which it is sorted.
 _INTERPRETER = re.compile(r"(?P<kind>[a-z]+)(?P<major>\d)(?P<minor>\d*)(?P<rest>.*)")
 _LIBC = {"manylinux": "glibc", "musllinux": "musl"}
+_SYSTEMS = {"manylinux": "linux", "musllinux": "linux", "linux": "linux", "macosx": "darwin"}
+#: Families of platforms in the order of the rows.
+_FAMILIES = ("any", "manylinux", "musllinux", "linux", "macosx", "win")
+#: States of targets, the most important first.
+_STATES = ("failed", "no", "skipped", "imported", "passed")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mark:
-    """What stands in one field of the matrix.
+class Cell:
+    """A cell of the matrix.
 
-    :param state: ``passed``, ``failed``, ``imported`` (installed and imported, no test of the user's was run),
-        ``skipped`` (nothing but skips), ``missing``, ``yes``, ``no``.
-    :param text: for people, a few words.
+    :param state: ``passed``, ``failed``, ``imported`` (installed and imported, but no test ran), ``skipped`` (only
+        skips), ``missing``, ``yes``, ``no``.
+    :param text: a few words.
     """
 
     state: str
     text: str
 
 
-NONE = Mark(state="no", text="")
+EMPTY = Cell(state="no", text="")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One platform and interpreter.
+class MatrixRow:
+    """A row of the matrix: one platform and interpreter.
 
     :param platform: without the version of the C library or system: ``manylinux_x86_64``.
     :param interpreter: ``cp312``, ``cp314t``, ``cp39-abi3``, ``py3``.
-    :param marks: one for each of :data:`COLUMNS`.
-    :param files: the names of the wheels.
+    :param cells: one for each of :data:`COLUMNS`.
+    :param filenames: the names of the wheels.
     """
 
     platform: str
     interpreter: str
-    marks: tuple[Mark, ...]
-    files: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    filenames: tuple[str, ...]
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether a cell about tests is not empty."""
+        return any(cell.text for cell in self.cells[2 : 2 + len(_EXECUTIONS)])
 
 
-def rows(report: Report, missing: Iterable[tuple[str, str]] = ()) -> tuple[Row, ...]:
+def matrix_rows(report: Report, missing: Iterable[expect.Pair] = ()) -> tuple[MatrixRow, ...]:
     """Compute the matrix.
 
-    A wheel stands in a row of each of its tags. What an interpreter that no tag names made of it (a wheel for the stable
-    ABI on CPython 3.13) stands in the rows of that platform, with the interpreter's name.
+    A wheel is in a row for each of its tags. Results on an interpreter that no tag names (a wheel for the stable ABI on
+    CPython 3.13) are in the rows of that platform, with the name of the interpreter.
 
-    :param missing: pairs of platform and interpreter that were expected and are not there.
+    :param missing: expected pairs of platform and interpreter without a wheel.
     """
-    cells: dict[tuple[str, str], tuple[list[File], list[Place]]] = {}
-    for file in report.files:
-        own = expect.cells(file.tags)
-        for cell in own:
-            cells.setdefault(cell, ([], []))[0].append(file)
-        for place in file.places:
-            for platform in place_platforms(file, place):
-                named = (platform, place.interpreter)
-                general = [cell for cell in own if cell[0] == platform and cell[1] != "py2"]
-                for cell in [named] if named in own else general:
-                    cells[cell][1].append(place)
-    found = [_row(*cell, *content) for cell, content in cells.items()]
-    found += [
-        Row(
+    contents: dict[expect.Pair, tuple[list[WheelReport], list[TargetReport]]] = {}
+    for wheel in report.wheels:
+        pairs = expect.pairs(wheel.tags)
+        for pair in pairs:
+            contents.setdefault(pair, ([], []))[0].append(wheel)
+        for target in wheel.targets:
+            for platform in target_platforms(wheel, target):
+                exact = (platform, target.interpreter)
+                general = [pair for pair in pairs if pair[0] == platform and pair[1] != "py2"]
+                for pair in [exact] if exact in pairs else general:
+                    contents[pair][1].append(target)
+    rows = [_row(pair, *content) for pair, content in contents.items()]
+    rows += [
+        MatrixRow(
             platform=platform,
             interpreter=interpreter,
-            marks=(Mark(state="missing", text="missing"), *[NONE] * (len(COLUMNS) - 1)),
-            files=(),
+            cells=(Cell(state="missing", text="missing"), *[EMPTY] * (len(COLUMNS) - 1)),
+            filenames=(),
         )
         for platform, interpreter in missing
-        if (platform, interpreter) not in cells
+        if (platform, interpreter) not in contents
     ]
-    return tuple(sorted(found, key=lambda row: (_platform_order(row.platform), _interpreter_order(row.interpreter))))
+    return tuple(sorted(rows, key=lambda row: (_platform_order(row.platform), _interpreter_order(row.interpreter))))
 
 
-def place_platforms(file: File, place: Place) -> tuple[str, ...]:
-    """Tell as which of a wheel's platforms an interpreter installed it."""
-    every = dict.fromkeys(
-        platform for tag in map(expect.read_tag, file.tags) for platform in expect.families(tag.platform)
+def target_platforms(wheel: WheelReport, target: TargetReport) -> tuple[str, ...]:
+    """Return the platforms of a wheel's tags for which a target installed it."""
+    platforms = dict.fromkeys(
+        platform for tag in map(expect.read_tag, wheel.tags) for platform in expect.families(tag.platform)
     )
-    fitting = [platform for platform in every if _is_on(platform, place)]
-    return tuple(fitting or list(every)[:1])
+    fitting = [platform for platform in platforms if _fits(platform, target)]
+    return tuple(fitting or list(platforms)[:1])
 
 
-def _is_on(platform: str, place: Place) -> bool:
+def _fits(platform: str, target: TargetReport) -> bool:
     family, _, arch = platform.partition("_")
     if platform == "any":
         return True
     if family.startswith("win"):
-        return place.system == "win32" and platform == place.platform
-    systems = {"manylinux": "linux", "musllinux": "linux", "linux": "linux", "macosx": "darwin"}
-    libc = _LIBC.get(family)
-    return systems.get(family) == place.system and place.architecture == arch and (libc is None or libc == place.libc)
+        return target.system == "win32" and platform == target.platform
+    libc = _LIBC.get(family, target.libc)
+    return _SYSTEMS.get(family) == target.system and target.architecture == arch and libc == target.libc
 
 
-def _row(platform: str, interpreter: str, files: Sequence[File], places: Sequence[Place]) -> Row:
-    groups = {how: [place for place in places if place.how == how] for how in ("native", "emulated", "board")}
-    excluded = sum(node.excluded_for_pty for place in places for node in place.nodes)
-    return Row(
+def _row(pair: expect.Pair, wheels: Sequence[WheelReport], targets: Sequence[TargetReport]) -> MatrixRow:
+    platform, interpreter = pair
+    tested = (
+        _tested([target for target in targets if target.execution == execution], interpreter)
+        for execution in _EXECUTIONS
+    )
+    skipped = sum(result.skipped_for_pty for target in targets for result in target.results)
+    return MatrixRow(
         platform=platform,
         interpreter=interpreter,
-        marks=(
-            Mark(state="yes", text="yes"),
-            _checked(files),
-            *(_tested(groups[how], interpreter) for how in ("native", "emulated", "board")),
-            Mark(state="skipped", text=_count(excluded, "test")) if excluded else NONE,
+        cells=(
+            Cell(state="yes", text="yes"),
+            _checked(wheels),
+            *tested,
+            Cell(state="skipped", text=_count(skipped, "test")) if skipped else EMPTY,
         ),
-        files=tuple(file.file for file in files),
+        filenames=tuple(wheel.filename for wheel in wheels),
     )
 
 
-def _checked(files: Sequence[File]) -> Mark:
-    outcomes = [node.outcome for file in files for node in file.checks]
-    warnings = sum(len(node.warnings) for file in files for node in file.checks)
+def _checked(wheels: Sequence[WheelReport]) -> Cell:
+    """Summarize the static checks of some wheels."""
+    outcomes = [check.outcome for wheel in wheels for check in wheel.checks]
+    warnings = sum(len(check.warnings) for wheel in wheels for check in wheel.checks)
     if not outcomes:
-        return NONE
-    worst_of = worst(outcomes)
-    if worst_of in BAD:
-        return Mark(state="failed", text=f"{sum(one in BAD for one in outcomes)} failed")
-    if worst_of == "skipped":
-        return Mark(state="skipped", text="skipped")
-    if any(not any(node.outcome != "skipped" for node in file.checks) for file in files):
-        return Mark(state="skipped", text="in part")
-    return Mark(state="passed", text=f"passed, {_count(warnings, 'warning')}" if warnings else "passed")
+        return EMPTY
+    if worst(outcomes) in BAD:
+        return Cell(state="failed", text=f"{sum(outcome in BAD for outcome in outcomes)} failed")
+    if worst(outcomes) == "skipped":
+        return Cell(state="skipped", text="skipped")
+    if any(all(check.outcome == "skipped" for check in wheel.checks) for wheel in wheels):
+        return Cell(state="skipped", text="in part")
+    return Cell(state="passed", text=f"passed, {_count(warnings, 'warning')}" if warnings else "passed")
 
 
-def _tested(places: Sequence[Place], interpreter: str) -> Mark:
-    """Say how the tests on some targets went: on which interpreters, if not the row's, and machines."""
-    if not places:
-        return NONE
-    states = [place_state(place) for place in places]
-    texts: dict[tuple[str, str], list[str]] = {}
-    for place, (state, text) in zip(places, states, strict=True):
-        other = "" if place.interpreter == interpreter else place.interpreter
-        texts.setdefault((state, text), []).extend(filter(None, [f"{other} {place.machine}".strip()]))
-    words = [f"{text} ({', '.join(dict.fromkeys(where))})" if where else text for (_, text), where in texts.items()]
-    order = ("failed", "no", "skipped", "imported", "passed")
-    return Mark(state=min((state for state, _ in states), key=order.index), text="; ".join(words))
+def _tested(targets: Sequence[TargetReport], interpreter: str) -> Cell:
+    """Summarize the tests on some targets, with the interpreter if it is not that of the row, and the machine."""
+    if not targets:
+        return EMPTY
+    locations: dict[Cell, list[str]] = {}
+    for target in targets:
+        other = "" if target.interpreter == interpreter else target.interpreter
+        locations.setdefault(target_state(target), []).extend(filter(None, [f"{other} {target.machine}".strip()]))
+    texts = [
+        f"{cell.text} ({', '.join(dict.fromkeys(names))})" if names else cell.text for cell, names in locations.items()
+    ]
+    return Cell(state=min((cell.state for cell in locations), key=_STATES.index), text="; ".join(texts))
 
 
-def place_state(place: Place) -> tuple[str, str]:
-    """Sum up what happened on one target: a state as in :class:`Mark`, and a few words."""
-    bad = sum(node.outcome in BAD for node in place.nodes)
-    tests = [node for node in place.nodes if node.is_test]
-    good = sum(node.outcome in {"passed", "xfailed", "xpassed"} for node in tests)
-    if bad:
-        return "failed", f"{bad} failed, {good} passed" if good else f"{bad} failed"
-    if good:
-        return "passed", f"{good} passed"
-    if any(node.outcome == "passed" for node in place.nodes):
-        return "imported", "installed and imported" if not tests else "imported, tests skipped"
-    return ("skipped", "skipped") if place.nodes else ("no", "nothing was run")
+def target_state(target: TargetReport) -> Cell:
+    """Summarize the results on one target."""
+    failed = sum(result.outcome in BAD for result in target.results)
+    tests = [result for result in target.results if result.is_test]
+    passed = sum(result.outcome in {"passed", "xfailed", "xpassed"} for result in tests)
+    if failed:
+        return Cell(state="failed", text=f"{failed} failed, {passed} passed" if passed else f"{failed} failed")
+    if passed:
+        return Cell(state="passed", text=f"{passed} passed")
+    if any(result.outcome == "passed" for result in target.results):
+        return Cell(state="imported", text="imported, tests skipped" if tests else "installed and imported")
+    return Cell(state="skipped", text="skipped") if target.results else Cell(state="no", text="nothing was run")
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _platform_order(platform: str) -> tuple[int, str]:
-    families = ("any", "manylinux", "musllinux", "linux", "macosx", "win")
-    return next((at for at, family in enumerate(families) if platform.startswith(family)), len(families)), platform
+    order = (index for index, family in enumerate(_FAMILIES) if platform.startswith(family))
+    return next(order, len(_FAMILIES)), platform
 
 
 def _interpreter_order(name: str) -> tuple[int, int, str]:
-    found = _INTERPRETER.fullmatch(name)
-    if found is None:
+    match = _INTERPRETER.fullmatch(name)
+    if match is None:
         return len(name), 0, name
     kinds = {"cp": 0, "py": 1, "pp": 2}
-    return kinds.get(found["kind"], 3), int(found["minor"] or 0), found["rest"]
-
-
-# --- the release against its metadata ------------------------------------------------------------------------------------
-
-_CLASSIFIER = re.compile(r"Programming Language :: Python :: 3\.(\d{1,2})")
-#: Newest minor version that is thought of where no upper bound is told.
-_LAST = 60
-
-
-def metadata_warnings(files: Sequence[File]) -> list[str]:
-    """Compare ``Requires-Python`` and the classifiers of each project with the interpreters that its wheels cover.
-
-    Only projects with wheels for single versions of CPython are judged: for others every version is covered.
-    """
-    lines: list[str] = []
-    projects: dict[str, list[File]] = {}
-    for file in files:
-        if file.name:
-            projects.setdefault(canonicalize_name(file.name), []).append(file)
-    for project, own in projects.items():
-        given = [expect.Given(file=file.file, name=file.name, tags=file.tags) for file in own]
-        covered = [minor for minor in range(_LAST) if _covers_somewhere(given, minor)]
-        if not covered or covered[-1] == _LAST - 1:
-            continue
-        prefix = f"{project}: " if len(projects) > 1 else ""
-        classified = sorted(
-            {int(found[1]) for file in own for one in file.classifiers if (found := _CLASSIFIER.fullmatch(one))}
-        )
-        if classified:
-            if more := [minor for minor in classified if minor not in covered]:
-                lines.append(f"{prefix}the classifiers name {_versions(more)}, for which there is no wheel")
-            if more := [minor for minor in covered if minor not in classified]:
-                lines.append(f"{prefix}there are wheels for {_versions(more)}, which the classifiers do not name")
-        for text in dict.fromkeys(file.requires_python for file in own):
-            allowed = _allowed(text)
-            if more := [minor for minor in range(covered[0]) if allowed is not None and minor in allowed]:
-                lines.append(f"{prefix}Requires-Python is {text}, and there is no wheel for {_versions(more)}")
-    return lines
-
-
-def _covers_somewhere(files: Sequence[expect.Given], minor: int) -> bool:
-    wanted = f"cp3{minor}"
-    return any(expect.covers(file, (expect.read_tag(tag).platform, wanted)) for file in files for tag in file.tags)
-
-
-def _allowed(text: str | None) -> list[int] | None:
-    """Tell the minor versions that a Requires-Python admits; ``None`` where it names no lower bound."""
-    try:
-        specifier = SpecifierSet(text or "")
-    except InvalidSpecifier:
-        return None  # WHL209 tells it
-    found = [minor for minor in range(_LAST) if any(specifier.contains(f"3.{minor}.{micro}") for micro in (0, 5, 30))]
-    return found if found and found[0] > 0 else None
-
-
-def _versions(minors: Iterable[int]) -> str:
-    return ", ".join(f"3.{minor}" for minor in minors)
+    return kinds.get(match["kind"], 3), int(match["minor"] or 0), match["rest"]

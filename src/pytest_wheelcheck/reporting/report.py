@@ -1,45 +1,41 @@
-"""A run as values: what was there, what was done, how it ended. Written as JSON, read again, joined with others.
+"""The report of a run as frozen values: the wheels, their targets, and the outcome of every node; written as JSON.
 
-Nothing here looks at a disk or at pytest; every report, in whatever form, is computed from these values.
+Nothing here reads a disk or calls pytest. Every other form of a report is computed from these values.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.model import Outcome, Wheel
-from pytest_wheelcheck.results import StepResult
-from pytest_wheelcheck.targets.target import NoTarget, Target
 
-#: What a file of ours begins with, and the version of its form. It grows with every change that older readers would
-#: misunderstand.
-FORMAT, FORMAT_VERSION = "pytest-wheelcheck", 1
+#: The name of the file format and its version. A change that older readers would misunderstand increments the version.
+#: 2: fields renamed (``files`` to ``wheels``, ``places`` to ``targets``, ``nodes`` to ``results``, and others).
+FORMAT, FORMAT_VERSION = "pytest-wheelcheck", 2
 
-#: Outcomes of nodes, the worst first. pytest's own words; ``error`` is one outside the test itself.
+#: Outcomes of nodes, the worst first, as pytest names them; ``error`` is a failure outside the test itself.
 OUTCOMES = ("failed", "error", "xpassed", "passed", "xfailed", "skipped")
-#: Those that fail a run.
+#: Outcomes that fail a run.
 BAD = frozenset({"failed", "error"})
 
 #: The reasons that the targets' rules for pseudo-terminals give.
 _PTY = re.compile(r"needs (?:a pseudo-terminal|the module '(?:pty|tty|termios|fcntl|resource)'), which ")
-_NOT_TESTS = re.compile(r"install$|(?:import|entry|run)\[")
-#: Characters of a text that are kept.
-_MAX_TEXT = 4000
+_STEP = re.compile(r"install$|(?:import|entry|run)\[")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
-    """One node that was run.
+class NodeResult:
+    """The result of one node.
 
-    :param name: what stands in its id behind the wheel or the target.
+    :param name: the part of the node id behind the wheel or the target.
     :param outcome: one of :data:`OUTCOMES`.
     :param text: why it failed or was skipped.
-    :param warnings: what is not wrong enough to fail.
+    :param seconds: duration of all phases.
+    :param warnings: what is wrong, but does not fail the node.
     """
 
     name: str
@@ -50,24 +46,24 @@ class Node:
 
     @property
     def is_test(self) -> bool:
-        """Whether it is a test of the user's, not one of our own nodes."""
-        return _NOT_TESTS.match(self.name) is None
+        """Whether it is a test of the user's, not a step of this plugin."""
+        return _STEP.match(self.name) is None
 
     @property
-    def excluded_for_pty(self) -> bool:
-        """Whether it was skipped since the target has no pseudo-terminal."""
+    def skipped_for_pty(self) -> bool:
+        """Whether it was skipped because the target has no pseudo-terminal."""
         return self.outcome == "skipped" and _PTY.search(self.text) is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """A target and what was run on it.
+class TargetReport:
+    """The results on one target.
 
     :param name: as in node ids, such as ``cp311-linux-aarch64+rpi5``.
-    :param how: ``native``, ``emulated`` or ``board``.
-    :param machine: what was emulated (``aarch64``, ``rpi5``, ``wine``) or which board it was; empty for this host itself.
-    :param where: one line for people on where the interpreter comes from.
-    :param host: on which host it was, where reports of several were joined.
+    :param execution: ``native``, ``emulated`` or ``board``.
+    :param machine: the emulated machine (``aarch64``, ``rpi5``, ``wine``) or the name of the board; empty for this host.
+    :param source: where the interpreter comes from, one line.
+    :param host: the host of the run, where reports of several hosts are merged.
     """
 
     name: str
@@ -76,18 +72,18 @@ class Place:
     system: str
     libc: str = ""
     architecture: str = ""
-    how: str = "native"
+    execution: str = "native"
     machine: str = ""
-    where: str = ""
+    source: str = ""
     host: str = ""
-    nodes: tuple[Node, ...] = ()
+    results: tuple[NodeResult, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Untested:
-    """An interpreter on which a wheel could not be run, or the wheel as a whole.
+class NotRun:
+    """An interpreter on which a wheel was not run, or no interpreter at all.
 
-    :param outcome: ``skipped`` where the host cannot by nature, else ``error`` or ``failed``.
+    :param outcome: ``skipped`` if the host cannot run it by nature, else ``error`` or ``failed``.
     """
 
     name: str
@@ -97,80 +93,98 @@ class Untested:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class File:
-    """A wheel, or what was given as one.
+class WheelReport:
+    """A wheel, or a file that was given as one.
 
-    :param shown: its path as in node ids.
-    :param file: its name.
-    :param sha256: empty where it could not be read.
-    :param name: of the project; empty where it could not be opened.
-    :param tags: whole tags, expanded.
-    :param checks: the static checks that ran.
+    :param path: its path as in node ids.
+    :param filename: its name.
+    :param sha256: hexadecimal digest; empty if the file could not be read.
+    :param size: in bytes.
+    :param project: name of the project as in the file name; empty if the file name cannot be parsed.
+    :param tags: the compatibility tags, expanded.
+    :param checks: results of the static checks.
+    :param targets: where it was installed and tested.
+    :param not_run: where it was not.
     """
 
-    shown: str
-    file: str
+    path: str
+    filename: str
     sha256: str = ""
     size: int = 0
-    name: str = ""
+    project: str = ""
     version: str = ""
     tags: tuple[str, ...] = ()
     requires_python: str | None = None
     classifiers: tuple[str, ...] = ()
-    checks: tuple[Node, ...] = ()
-    places: tuple[Place, ...] = ()
-    untested: tuple[Untested, ...] = ()
+    checks: tuple[NodeResult, ...] = ()
+    targets: tuple[TargetReport, ...] = ()
+    not_run: tuple[NotRun, ...] = ()
+
+    @property
+    def failures(self) -> int:
+        """The number of failed checks, results on targets, and missing targets."""
+        outcomes = [result.outcome for result in self.checks]
+        outcomes += [result.outcome for target in self.targets for result in target.results]
+        outcomes += [entry.outcome for entry in self.not_run]
+        return sum(outcome in BAD for outcome in outcomes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """A run, or several that were joined.
+    """The report of one run, or of several runs that were merged.
 
-    :param files: the wheels.
-    :param others: names of other files of the release, such as its sdist.
-    :param release: nodes about the release as a whole.
+    :param other_files: names of other files of the release, such as its sdist.
+    :param release: results of the checks of the release as a whole.
     :param expect: the clauses of ``--wheel-expect``.
-    :param complete: whether every run came to its end.
+    :param complete: whether every run ended normally.
+    :param program: name and version of the program that wrote it.
     """
 
-    files: tuple[File, ...] = ()
-    others: tuple[str, ...] = ()
-    release: tuple[Node, ...] = ()
+    wheels: tuple[WheelReport, ...] = ()
+    other_files: tuple[str, ...] = ()
+    release: tuple[NodeResult, ...] = ()
     expect: tuple[str, ...] = ()
     complete: bool = True
     program: str = field(default="", compare=False)
 
+    @property
+    def failures(self) -> int:
+        """The number of failures of all wheels and of the release."""
+        return sum(wheel.failures for wheel in self.wheels) + sum(result.outcome in BAD for result in self.release)
+
 
 def to_json(report: Report) -> str:
-    """Write a report."""
+    """Serialize a report."""
     return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(report)}, indent=1) + "\n"
 
 
 def from_json(text: str, *, source: str) -> Report:
-    """Read what :func:`to_json` wrote.
+    """Read the output of :func:`to_json`.
 
     :param source: the file's name, for errors.
-    :raises UsageError: it is not a report of ours, or one of a later form.
+    :raises UsageError: it is no report of this program, or one of another format version.
     """
     try:
         data = json.loads(text)
         version = data["format_version"] if data["format"] == FORMAT else None
     except (ValueError, TypeError, KeyError):
         version = None
-    if version is None:
+    if not isinstance(version, int):
         raise UsageError(
-            f"{source} is no report of a run of wheels", fix="give files that --wheel-report NAME.json wrote"
+            f"{source} is not a report of pytest-wheelcheck", fix="pass files that --wheel-report NAME.json wrote"
         )
     if version != FORMAT_VERSION:
         raise UsageError(
-            f"{source} has form {version}, and this version reads form {FORMAT_VERSION}",
-            fix="merge with the version of pytest-wheelcheck that wrote the newest of the reports",
+            f"{source} has format version {version}; this version of pytest-wheelcheck reads version {FORMAT_VERSION}",
+            fix="upgrade pytest-wheelcheck here"
+            if version > FORMAT_VERSION
+            else "write the report again with this version of pytest-wheelcheck",
         )
     try:
         return Report(
-            files=tuple(map(_file, data["files"])),
-            others=tuple(data["others"]),
-            release=tuple(map(_node, data["release"])),
+            wheels=tuple(map(_wheel, data["wheels"])),
+            other_files=tuple(data["other_files"]),
+            release=tuple(map(_result, data["release"])),
             expect=tuple(data["expect"]),
             complete=bool(data["complete"]),
             program=data["program"],
@@ -179,256 +193,29 @@ def from_json(text: str, *, source: str) -> Report:
         raise UsageError(f"{source} is damaged: {type(error).__name__}: {error}") from None
 
 
-def _node(data: Mapping[str, Any]) -> Node:
+def _result(data: Mapping[str, Any]) -> NodeResult:
     if data["outcome"] not in OUTCOMES:
         raise KeyError(f"outcome {data['outcome']!r}")
-    return Node(**{**data, "warnings": tuple(data["warnings"])})
+    return NodeResult(**{**data, "warnings": tuple(data["warnings"])})
 
 
-def _place(data: Mapping[str, Any]) -> Place:
-    return Place(**{**data, "nodes": tuple(map(_node, data["nodes"]))})
+def _target(data: Mapping[str, Any]) -> TargetReport:
+    return TargetReport(**{**data, "results": tuple(map(_result, data["results"]))})
 
 
-def _file(data: Mapping[str, Any]) -> File:
-    return File(
+def _wheel(data: Mapping[str, Any]) -> WheelReport:
+    return WheelReport(
         **{
             **data,
             "tags": tuple(data["tags"]),
             "classifiers": tuple(data["classifiers"]),
-            "checks": tuple(map(_node, data["checks"])),
-            "places": tuple(map(_place, data["places"])),
-            "untested": tuple(Untested(**one) for one in data["untested"]),
+            "checks": tuple(map(_result, data["checks"])),
+            "targets": tuple(map(_target, data["targets"])),
+            "not_run": tuple(NotRun(**entry) for entry in data["not_run"]),
         }
     )
 
 
-class Outcomes:
-    """What happened to each node, gathered from pytest's reports as they come in."""
-
-    def __init__(self) -> None:
-        self._nodes: dict[str, Node] = {}
-        self._warnings: dict[str, list[str]] = {}
-
-    def add(self, node_id: str, *, when: str, outcome: str, expected: bool, text: str, seconds: float) -> None:
-        """Take one report.
-
-        :param when: ``setup``, ``call`` or ``teardown``.
-        :param outcome: ``passed``, ``failed``, ``skipped``; anything else (``rerun``) is not final and is left out.
-        :param expected: the test was marked as one that fails.
-        """
-        if outcome not in {"passed", "failed", "skipped"}:
-            return
-        if expected:
-            outcome = {"passed": "xpassed", "skipped": "xfailed"}.get(outcome, outcome)
-        elif outcome == "failed" and when != "call":
-            outcome = "error"
-        elif outcome == "passed" and when != "call" and node_id not in self._nodes:
-            return  # a setup or teardown alone is no outcome
-        before = self._nodes.get(node_id)
-        if before is None:
-            self._nodes[node_id] = Node(name=node_id, outcome=outcome, text=text[:_MAX_TEXT], seconds=seconds)
-            return
-        worse = OUTCOMES.index(outcome) < OUTCOMES.index(before.outcome) and not (
-            outcome == "passed" and when != "call"
-        )
-        self._nodes[node_id] = replace(
-            before,
-            outcome=outcome if worse else before.outcome,
-            text=(text if worse else before.text or text)[:_MAX_TEXT],
-            seconds=before.seconds + seconds,
-        )
-
-    def add_warning(self, node_id: str, text: str) -> None:
-        """Take a warning about a node."""
-        self._warnings.setdefault(node_id, []).append(text[:_MAX_TEXT])
-
-    def below(self, prefix: str) -> list[Node]:
-        """Return the nodes whose ids begin with a prefix, named by what follows it, in the order in which they ended."""
-        return [
-            replace(node, name=name.removeprefix(prefix), warnings=tuple(self._warnings.get(name, ())))
-            for name, node in self._nodes.items()
-            if name.startswith(prefix)
-        ]
-
-
-def describe_file(
-    shown: str,
-    file: str,
-    wheel: Wheel | None,
-    targets: Sequence[Target],
-    missing: Sequence[NoTarget],
-    outcomes: Outcomes,
-    host: str,
-) -> File:
-    """Tell of one file what was done with it.
-
-    :param wheel: ``None`` where it could not be opened as one.
-    :param targets: its targets.
-    :param missing: what it got no target for.
-    """
-    places = tuple(
-        replace(describe_target(target, host), nodes=tuple(outcomes.below(f"{target.node_id}::"))) for target in targets
-    )
-    below = {f"{place.name}::" for place in places}
-    left_out = {one.name for one in missing}
-    checks = tuple(
-        node
-        for node in outcomes.below(f"{shown}::")
-        if not node.name.startswith(tuple(below)) and node.name not in left_out
-    )
-    untested = tuple(
-        Untested(name=one.name, outcome=one.outcome.value, reason=one.reason, host=host) for one in missing
-    )
-    if wheel is None:
-        return File(shown=shown, file=file, checks=checks)
-    return File(
-        shown=shown,
-        file=file,
-        sha256=wheel.sha256,
-        size=wheel.size,
-        name=wheel.name,
-        version=wheel.version,
-        tags=tuple(map(str, wheel.tags)),
-        requires_python=wheel.requires_python,
-        classifiers=wheel.classifiers,
-        checks=checks,
-        places=places,
-        untested=untested,
-    )
-
-
-def describe_target(target: Target, host: str) -> Place:
-    """Tell what a target is, before anything was run on it."""
-    runtime, machine = target.runtime, target.machine.name
-    pretended = "" if machine == "host" else machine
-    platform, how = runtime.platform, runtime.backend.category
-    what = pretended or ("" if how == "native" else platform.architecture)
-    return Place(
-        name=target.name,
-        interpreter=runtime.interpreter,
-        platform=platform.name,
-        system=platform.system,
-        libc=platform.libc,
-        architecture=platform.architecture,
-        how=how,
-        machine=what,
-        where=runtime.installation.how,
-        host=host,
-    )
-
-
-def merge(reports: Sequence[Report]) -> Report:
-    """Join the reports of several runs by the digests of their wheels.
-
-    What one host could not look at, and another could, counts as the other has it. Whatever failed anywhere failed.
-    """
-    files: dict[str, File] = {}
-    for report in reports:
-        for file in report.files:
-            key = file.sha256 or f"unreadable {file.file}"
-            files[key] = _join(files[key], file) if key in files else file
-    others = dict.fromkeys(name for report in reports for name in report.others)
-    expect = dict.fromkeys(line for report in reports for line in report.expect)
-    return Report(
-        files=tuple(files.values()),
-        others=tuple(others),
-        expect=tuple(expect),
-        complete=all(report.complete for report in reports),
-        program=reports[0].program if reports else "",
-    )
-
-
-def _join(first: File, second: File) -> File:
-    return replace(
-        first,
-        checks=_join_nodes((*first.checks, *second.checks)),
-        places=_join_places((*first.places, *second.places)),
-        untested=tuple(dict.fromkeys((*first.untested, *second.untested))),
-    )
-
-
-def _join_places(places: Iterable[Place]) -> tuple[Place, ...]:
-    """Join the nodes of one target on one host, as shards of one run have them."""
-    found: dict[tuple[str, str, str, str], Place] = {}
-    for place in places:
-        key = (place.name, place.how, place.machine, place.host)
-        before = found.get(key)
-        found[key] = place if before is None else replace(before, nodes=_join_nodes((*before.nodes, *place.nodes)))
-    return tuple(found.values())
-
-
-def _join_nodes(nodes: Iterable[Node]) -> tuple[Node, ...]:
-    found: dict[str, Node] = {}
-    for node in nodes:
-        before = found.get(node.name)
-        if before is None or _rank(node) < _rank(before):
-            found[node.name] = replace(
-                node, warnings=tuple(dict.fromkeys((*(before.warnings if before else ()), *node.warnings)))
-            )
-        elif node.warnings:
-            found[node.name] = replace(before, warnings=tuple(dict.fromkeys((*before.warnings, *node.warnings))))
-    return tuple(found.values())
-
-
-def _rank(node: Node) -> int:
-    return OUTCOMES.index(node.outcome)
-
-
 def worst(outcomes: Iterable[str]) -> str:
-    """Tell the worst outcome of several; an empty string for none."""
+    """Return the worst of some outcomes; an empty string for none."""
     return min(outcomes, key=OUTCOMES.index, default="")
-
-
-def problems(report: Report, *, strict: bool = False) -> list[str]:
-    """List what fails a report, one line each.
-
-    :param strict: a wheel that was run nowhere fails.
-    """
-    lines: list[str] = []
-    digests: dict[str, set[str]] = {}
-    if not report.complete:
-        lines.append("a run was interrupted before its end")
-    for file in report.files:
-        digests.setdefault(file.file, set()).add(file.sha256)
-        if not file.checks and not file.places:
-            lines.append(f"{file.shown}: nothing is known of it")
-        lines += [
-            f"{file.shown}::{node.name}: {node.outcome}{_reason(node)}" for node in file.checks if node.outcome in BAD
-        ]
-        lines += [
-            f"{file.shown}::{place.name}::{node.name}{f' on {place.host}' if place.host else ''}: "
-            f"{node.outcome}{_reason(node)}"
-            for place in file.places
-            for node in place.nodes
-            if node.outcome in BAD
-        ]
-        lines += [
-            f"{file.shown}::{place.name}: nothing was run{f' on {place.host}' if place.host else ''}"
-            for place in file.places
-            if not place.nodes
-        ]
-        ran = any(node.outcome != "skipped" for place in file.places for node in place.nodes)
-        for one in file.untested:
-            if one.outcome == Outcome.ERROR.value or (one.outcome == Outcome.FAILED.value and not ran):
-                lines.append(f"{file.shown}::{one.name}: {one.outcome}: {one.reason}")
-        if strict and not ran and file.sha256:
-            why = "; ".join(dict.fromkeys(one.reason for one in file.untested))
-            lines.append(f"{file.shown}: not run anywhere{f' ({why})' if why else ''}")
-    lines += [f"{name}: {len(found)} files of this name differ" for name, found in digests.items() if len(found) > 1]
-    lines += [f"release::{node.name}: {node.outcome}{_reason(node)}" for node in report.release if node.outcome in BAD]
-    return lines
-
-
-def _reason(node: Node) -> str:
-    first = node.text.strip().partition("\n")[0]
-    return f": {first}" if first else ""
-
-
-def named(file: File, *, name: str, version: str, tags: tuple[str, ...]) -> File:
-    """Add what the name of a file tells that could not be opened."""
-    return replace(file, name=name, version=version, tags=tags)
-
-
-def of_step(step: StepResult) -> Node:
-    """Make the node of a step that no run of pytest told of."""
-    return Node(name=step.name, outcome=step.outcome.value, text=step.text, warnings=step.warnings)

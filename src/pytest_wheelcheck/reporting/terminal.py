@@ -1,14 +1,14 @@
-"""The table of wheels and targets at the end of a run."""
+"""The tables of the terminal summary: wheels and targets, and the coverage matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from pytest_wheelcheck.reporting.matrix import COLUMNS, Row
+from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
-#: Categories of pytest's terminal, in the order in which they are told, and how they are coloured.
+#: Categories of pytest's terminal reporter, in the order of the counts, and their markup.
 _CATEGORIES = (
     ("failed", {"red": True}),
     ("error", {"red": True}),
@@ -27,16 +27,19 @@ class _File(Protocol):
 def summary_lines(
     files: Iterable[_File],
     targets: Sequence[Target],
-    missing: Sequence[NoTarget],
+    not_run: Sequence[NoTarget],
     stats: Mapping[str, Sequence[Any]],
 ) -> list[tuple[str, dict[str, bool]]]:
-    """Say of each wheel where it was run and how that went.
+    """Return lines that list the targets of each wheel and count their outcomes.
 
-    :param stats: reports by category, as pytest's terminal reporter keeps them.
+    :param stats: reports by category, as in pytest's terminal reporter.
     :returns: lines with their markup.
     """
     reports = [
-        (kind, report.nodeid) for kind, _ in _CATEGORIES for report in stats.get(kind, ()) if hasattr(report, "nodeid")
+        (category, report.nodeid)
+        for category, _ in _CATEGORIES
+        for report in stats.get(category, ())
+        if hasattr(report, "nodeid")
     ]
     lines: list[tuple[str, dict[str, bool]]] = []
     width = max((len(target.name) for target in targets), default=0)
@@ -45,48 +48,54 @@ def summary_lines(
         own = [target for target in targets if target.wheel is file]
         prefixes = [f"{target.node_id}::" for target in own]
         for target, prefix in zip(own, prefixes, strict=True):
-            kinds = [kind for kind, nodeid in reports if nodeid.startswith(prefix)]
+            categories = [category for category, node_id in reports if node_id.startswith(prefix)]
             lines.append(
-                (f"  {target.name:{width}}  {_counts(kinds)}  ({target.runtime.installation.how})", _markup(kinds))
+                (
+                    f"  {target.name:{width}}  {_counts(categories)}  ({target.runtime.installation.how})",
+                    _markup(categories),
+                )
             )
-        reasons = [one for one in missing if one.wheel is file]
-        told = (*prefixes, *(f"{file.shown}::{one.name}" for one in reasons))
-        rest = [
-            kind
-            for kind, nodeid in reports
-            if nodeid.startswith(f"{file.shown}::") and not (told and nodeid.startswith(told))
+        reasons = [reason for reason in not_run if reason.wheel is file]
+        listed = (*prefixes, *(f"{file.shown}::{reason.name}" for reason in reasons))
+        static = [
+            category
+            for category, node_id in reports
+            if node_id.startswith(f"{file.shown}::") and not node_id.startswith(listed)
         ]
-        lines += [(f"  not run: {one.reason}", {"yellow": True}) for one in reasons]
-        if rest:
-            lines.append((f"  the file itself  {_counts(rest)}", _markup(rest)))
+        lines += [(f"  not run: {reason.reason}", {"yellow": True}) for reason in reasons]
+        if static:
+            lines.append((f"  static checks  {_counts(static)}", _markup(static)))
     return lines
 
 
-def _counts(kinds: Sequence[str]) -> str:
-    return ", ".join(f"{kinds.count(kind)} {kind}" for kind, _ in _CATEGORIES if kind in kinds) or "nothing was run"
+def _counts(categories: Sequence[str]) -> str:
+    counts = [f"{categories.count(name)} {name}" for name, _ in _CATEGORIES if name in categories]
+    return ", ".join(counts) or "nothing was run"
 
 
-def _markup(kinds: Sequence[str]) -> dict[str, bool]:
-    return next((dict(markup) for kind, markup in _CATEGORIES if kind in kinds), {"yellow": True})
+def _markup(categories: Sequence[str]) -> dict[str, bool]:
+    return next((dict(markup) for name, markup in _CATEGORIES if name in categories), {"yellow": True})
 
 
-def matrix_lines(found: Sequence[Row]) -> list[tuple[str, dict[str, bool]]]:
-    """Show the coverage matrix as lines with their markup. Columns in which nothing stands are left out."""
-    used = [at for at in range(len(COLUMNS)) if any(row.marks[at].text for row in found)]
-    heads = ["platform", "interpreter", *(COLUMNS[at] for at in used)]
-    table = [[row.platform, row.interpreter, *(row.marks[at].text or "-" for at in used)] for row in found]
-    for lower, above in zip(table[:0:-1], table[-2::-1], strict=True):
-        if lower[0] == above[0]:
+def matrix_lines(rows: Sequence[MatrixRow]) -> list[tuple[str, dict[str, bool]]]:
+    """Return the coverage matrix as lines with their markup, without its empty columns."""
+    if not rows:
+        return []
+    used = [index for index in range(len(COLUMNS)) if any(row.cells[index].text for row in rows)]
+    headings = ["platform", "interpreter", *(COLUMNS[index] for index in used)]
+    table = [[row.platform, row.interpreter, *(row.cells[index].text or "-" for index in used)] for row in rows]
+    for lower, upper in zip(table[:0:-1], table[-2::-1], strict=True):
+        if lower[0] == upper[0]:
             lower[0] = ""
-    widths = [max(map(len, column)) for column in zip(heads, *table, strict=True)]
-    lines: list[tuple[str, dict[str, bool]]] = [(_joined(heads, widths), {"bold": True})]
-    for cells, row in zip(table, found, strict=True):
-        states = {mark.state for mark in row.marks}
-        tested = states & {"passed", "imported"} and any(mark.text for mark in row.marks[2:5])
-        markup = {"red": True} if states & {"failed", "missing"} else {"green": True} if tested else {"yellow": True}
-        lines.append((_joined(cells, widths), markup))
-    return lines if found else []
+    widths = [max(map(len, column)) for column in zip(headings, *table, strict=True)]
+    lines: list[tuple[str, dict[str, bool]]] = [(_aligned(headings, widths), {"bold": True})]
+    for texts, row in zip(table, rows, strict=True):
+        states = {cell.state for cell in row.cells}
+        good = row.is_tested and states & {"passed", "imported"}
+        markup = {"red": True} if states & {"failed", "missing"} else {"green": True} if good else {"yellow": True}
+        lines.append((_aligned(texts, widths), markup))
+    return lines
 
 
-def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(text.ljust(width) for text, width in zip(texts, widths, strict=True)).rstrip()

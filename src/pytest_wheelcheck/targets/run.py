@@ -175,11 +175,11 @@ class TargetRun:
             {
                 "type": "tests",
                 "fixed_args": fixed,
-                "occurrences": [{"args": list(args), "from_host": host} for args, host in settings.occurrences],
+                "occurrences": [{"args": list(args), "from_host": host} for args, host in settings.target_args],
                 "overlays": list(map(str, prepared.overlays)),
                 "facts": self.facts(),
                 "python_m": settings.python_m,
-                "pretend": settings.pretend,
+                "pretend": settings.pretend_platform,
                 "pty_patterns": list(settings.pty_patterns),
                 "pty_calls": list(settings.pty_calls),
                 "ini_names": list(settings.ini_names),

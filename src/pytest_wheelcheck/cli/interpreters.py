@@ -1,0 +1,200 @@
+"""``wheelcheck runtime install``, ``runtime path`` and ``exec``: interpreters of other architectures and versions."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_wheelcheck.backends.base import Runtime
+from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
+from pytest_wheelcheck.cli import output
+from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
+from pytest_wheelcheck.interpreters import directory
+from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES
+from pytest_wheelcheck.interpreters.base import Offer, Request, here
+from pytest_wheelcheck.interpreters.windows import published
+from pytest_wheelcheck.model import Platform
+from pytest_wheelcheck.system import process, progress
+from pytest_wheelcheck.targets.specs import Interpreter, parse_specs
+
+if TYPE_CHECKING:
+    from pytest_wheelcheck.cli.output import Subparsers
+
+#: The help of an argument that :func:`parse_platform` reads.
+PLATFORM_HELP = "an architecture such as aarch64, with the prefix musllinux- for musl; or win_amd64, win32"
+
+
+def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
+    """Declare the commands.
+
+    :param runtime_actions: the actions of ``wheelcheck runtime``.
+    """
+    parser = runtime_actions.add_parser("install", help="fetch an interpreter for later runs without network")
+    _declare_interpreter(parser, nargs="*")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_install)
+    parser = runtime_actions.add_parser("path", help="print the path of an installed interpreter, for tox, uv, make")
+    _declare_interpreter(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_path)
+    parser = commands.add_parser(
+        "exec", help="run a program in an interpreter's environment: exec aarch64 3.13 -- python"
+    )
+    _declare_interpreter(parser)
+    parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="default: python")
+    parser.set_defaults(run=_exec)
+
+
+def _declare_interpreter(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    parser.add_argument("architecture", help=PLATFORM_HELP)
+    parser.add_argument("version", nargs=nargs, help="such as 3.13 or 3.14t")
+    declare_sources(parser)
+
+
+def declare_sources(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that :meth:`Sources.from_args` reads."""
+    parser.add_argument("--apt-source", default="", metavar="LINE", help="see the ini key wheel_apt_source")
+    parser.add_argument("--sysroot", action="append", default=[], metavar="ARCH=PATH", help="see --wheel-sysroot")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """Sources of interpreters that the user names, in addition to the usual ones.
+
+    :param apt_source: a package repository; see :func:`~pytest_wheelcheck.backends.catalog.make_catalog`.
+    :param sysroots: root file systems with interpreters.
+    """
+
+    apt_source: str = ""
+    sysroots: tuple[directory.Sysroot, ...] = ()
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> Sources:
+        """Read the options.
+
+        :raises UsageError: a value is invalid.
+        """
+        return cls(apt_source=args.apt_source, sysroots=directory.parse(args.sysroot))
+
+    def catalog(self, *, offline: bool) -> Catalog:
+        """Return all providers and backends."""
+        return make_catalog(offline=offline, apt_source=self.apt_source, sysroots=self.sysroots)
+
+
+def parse_platform(text: str) -> Platform:
+    """Read ``aarch64``, ``linux-aarch64``, ``musllinux-aarch64``, ``win_amd64``, ``win32`` or ``host``.
+
+    :raises UsageError: the platform is unknown.
+    """
+    if text == "host":
+        return here()
+    if text in published.PLATFORMS:
+        return published.PLATFORMS[text]
+    libc = "musl" if text.startswith("musllinux-") else "glibc"
+    name = re.sub(r"^(musl)?linux-", "", text)
+    name = ALIASES.get(name, name)
+    if name not in ARCHITECTURES:
+        raise UsageError(
+            f"{text}: unknown architecture", fix=f"use one of {', '.join(ARCHITECTURES)}, win_amd64, win32"
+        )
+    return Platform(system="linux", architecture=name, libc=libc)
+
+
+def _parse_version(text: str) -> Interpreter:
+    (spec,) = parse_specs([text])
+    if spec.interpreter is None:
+        raise UsageError(f"{text} is not a Python version", fix="use a version such as 3.13 or 3.14t")
+    return spec.interpreter
+
+
+def _obtain(platform: Platform, wanted: Interpreter, sources: Sources, *, offline: bool = False) -> Runtime:
+    """Return an interpreter, fetched if necessary.
+
+    :param offline: only if it is in the cache or on the host.
+    :raises RuntimeUnavailableError: no provider has it.
+    """
+    catalog = sources.catalog(offline=offline)
+    offers, reasons = catalog.ask(Request(platform=platform, wanted=frozenset({wanted.whole})))
+    last_error = None
+    fitting = [offer for offer in offers if _fits(offer, wanted)]
+    # If the user named a source, no other provider replaces it.
+    for offer in [offer for offer in fitting if offer.rank < 0] or fitting:
+        try:
+            return catalog.get(offer)
+        except RuntimeUnavailableError as error:  # noqa: PERF203  the next provider is tried
+            last_error = error
+    if last_error is not None:
+        raise last_error
+    versions = ", ".join(sorted({offer.interpreter for offer in offers}))
+    raise RuntimeUnavailableError(
+        f"{wanted} for {platform.architecture} is not available{' offline' if offline else ''}",
+        cause="; ".join(map(str, reasons)) or f"found {versions or 'none'}",
+        fix=f"wheelcheck runtime install {platform.architecture} {wanted.short}"
+        if offline
+        else "run `wheelcheck doctor` to see what this host can run",
+    )
+
+
+def _fits(offer: Offer, wanted: Interpreter) -> bool:
+    return (offer.implementation, offer.version[:2], offer.free_threaded) == wanted.whole
+
+
+def _install(args: argparse.Namespace) -> int:
+    """Fetch interpreters, and the emulator that they need."""
+    sources = Sources.from_args(args)
+    platform = parse_platform(args.architecture)
+    versions = args.version or ["{}.{}".format(*sys.version_info[:2])]
+    with progress.log_to():
+        installed = [_obtain(platform, _parse_version(text), sources) for text in versions]
+    if args.json:
+        output.write_json([_described(runtime) for runtime in installed])
+    else:
+        output.write(str(runtime.python) for runtime in installed)
+    return 0
+
+
+def _path(args: argparse.Namespace) -> int:
+    """Print the path of an installed interpreter."""
+    platform, version = parse_platform(args.architecture), _parse_version(args.version)
+    runtime = _obtain(platform, version, Sources.from_args(args), offline=True)
+    if args.json:
+        output.write_json(_described(runtime))
+    else:
+        output.write([str(runtime.python)])
+    return 0
+
+
+def _exec(args: argparse.Namespace) -> int:
+    """Replace this process by a program, with the interpreter's directory first in ``PATH``.
+
+    :returns: the program's exit status, on Windows.
+    :raises ProcessError: it cannot be started.
+    """
+    argv = args.argv[1:] if args.argv[:1] == ["--"] else args.argv
+    platform, version = parse_platform(args.architecture), _parse_version(args.version)
+    with progress.log_to():
+        runtime = _obtain(platform, version, Sources.from_args(args))
+    program, *rest = argv or ["python"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    env["PATH"] = os.pathsep.join((str(runtime.python.parent), env.get("PATH", os.defpath)))
+    if re.fullmatch(r"python(3(\.\d+t?)?)?", program):
+        program = str(runtime.python)
+    return process.exec_program([program, *rest], env)
+
+
+def _described(runtime: Runtime) -> dict[str, Any]:
+    installation = runtime.installation
+    return {
+        "name": runtime.name,
+        "python": str(runtime.python),
+        "version": installation.version_text,
+        "architecture": installation.platform.architecture,
+        "libc": f"{installation.platform.libc} {'.'.join(map(str, installation.libc_version))}",
+        "emulated": runtime.backend.emulated,
+        "provider": installation.provider,
+        "how": installation.how,
+    }

@@ -1,0 +1,150 @@
+"""Builds :class:`~pytest_wheelcheck.settings.Settings` from pytest's options and ini keys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.plugin import options, takeover
+from pytest_wheelcheck.reporting import expect
+from pytest_wheelcheck.reporting.write import parse_report_path
+from pytest_wheelcheck.settings import Settings, TargetArgument
+from pytest_wheelcheck.targets.release import absolute
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Read options and ini keys.
+
+    :raises UsageError: a value is invalid.
+    """
+    option, getini = config.option, config.getini
+    cwd, root = config.invocation_params.dir, config.rootpath
+    command = takeover.command_arguments(config)
+    jobs = option.wheel_jobs if option.wheel_jobs is not None else options.default_jobs()
+    if jobs < 1:
+        raise UsageError(f"--wheel-jobs {jobs} is less than 1", fix="omit the option, or pass 1 or more")
+    return Settings(
+        cwd=cwd,
+        root=root,
+        wheels=(*option.wheel, *config.stash[takeover.COMMAND_LINE].wheels),
+        pythons=tuple(option.wheel_python) or ("auto",),
+        machines=tuple(option.wheel_machine),
+        apt_source=str(getini("wheel_apt_source")),
+        sysroots=(
+            *(_sysroot(text, root) for text in getini("wheel_sysroots")),
+            *(_sysroot(text, cwd) for text in option.wheel_sysroot),
+        ),
+        requires=tuple(_requirement(text, cwd) for text in (*getini("wheel_requires"), *option.wheel_requires)),
+        groups=(*getini("wheel_groups"), *option.wheel_group),
+        extras=(*getini("wheel_extras"), *options.split_codes(option.wheel_extra)),
+        offline=option.wheel_offline,
+        find_links=tuple(_find_links(text, cwd) for text in option.wheel_find_links),
+        index=option.wheel_index,
+        without_backends=() if _boolean(config, "wheel_wine") and not option.wheel_no_wine else ("wine",),
+        strict=option.wheel_strict,
+        static=option.wheel_static,
+        jobs=jobs,
+        parallel_tests=option.wheel_jobs or 1,
+        select=options.split_codes([*getini("wheel_select"), *option.wheel_select]),
+        ignore=options.split_codes([*getini("wheel_ignore"), *option.wheel_ignore]),
+        max_size=_size(config, "wheel_max_size"),
+        expect=_expected(config),
+        reports=tuple(parse_report_path(text, cwd) for text in option.wheel_report),
+        import_ignore=tuple(getini("wheel_import_ignore")),
+        executables=_executables(config),
+        entry_timeout=_number(config, "wheel_entry_timeout"),
+        test_timeout=_number(config, "wheel_test_timeout"),
+        timeout_scale=_number(config, "wheel_timeout_scale"),
+        pty_patterns=("pty",) if getini("wheel_pty_patterns") is None else tuple(getini("wheel_pty_patterns")),
+        pty_calls=tuple(getini("wheel_pty_calls")),
+        target_args=_target_args(config, command),
+        fixed_args=_fixed_args(config),
+        plugins_env=command.plugins_env or os.environ.get("PYTEST_PLUGINS", ""),
+        ini_names=tuple(key.name for key in options.INI_KEYS),
+        markers=options.MARKERS,
+        python_m=Path(sys.argv[0]).name == "__main__.py",
+        keep="all" if option.wheel_keep else "failed" if option.wheel_keep_failed else "",
+        width=shutil.get_terminal_size().columns,
+        junit=bool(getattr(option, "xmlpath", None)),
+        pretend_platform=os.environ.get("WHEELCHECK_PRETEND_PLATFORM", ""),
+    )
+
+
+def _target_args(config: pytest.Config, command: takeover.CommandArguments) -> tuple[TargetArgument, ...]:
+    """Return the arguments for the targets' pytest, those of ``wheelcheck test`` first."""
+    forwarded = config.stash[takeover.COMMAND_LINE].target
+    return (
+        *(TargetArgument((text,), known_to_host=False) for text in command.target_args),
+        *(argument for argument in forwarded if argument.argv not in command.host_args),
+    )
+
+
+def _fixed_args(config: pytest.Config) -> tuple[str, ...]:
+    """Return the arguments that come first for every target's pytest."""
+    ini = takeover.ini_file(config)
+    return (
+        *("-p", "no:wheelcheck"),
+        *("-p", "no:lfplugin", "-p", "no:nfplugin", "-p", "no:stepwiseplugin"),
+        *("-o", "addopts="),
+        f"--rootdir={config.rootpath}",
+        *(("-c", str(ini)) if ini is not None else ()),
+        "--color=no",
+    )
+
+
+def _expected(config: pytest.Config) -> tuple[str, ...]:
+    clauses = tuple(config.option.wheel_expect or config.getini("wheel_expect"))
+    expect.parse(clauses)
+    return clauses
+
+
+def _executables(config: pytest.Config) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+    try:
+        return options.parse_executables(config.getini("wheel_executables"))
+    except ValueError as error:
+        raise UsageError(f"wheel_executables: {error}") from None
+
+
+def _size(config: pytest.Config, name: str) -> int:
+    text = config.getini(name)
+    try:
+        return options.parse_size(text)
+    except ValueError:
+        raise UsageError(f"{name} = {text} is not a size", fix="write bytes, 250MB or 100MiB") from None
+
+
+def _number(config: pytest.Config, name: str) -> float:
+    text = config.getini(name)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"{name} = {text} is not a number of 0 or more")
+    return number
+
+
+def _boolean(config: pytest.Config, name: str) -> bool:
+    try:
+        return bool(config.getini(name))
+    except (ValueError, pytest.UsageError) as error:
+        raise UsageError(f"{name}: {error}", fix="write true or false") from None
+
+
+def _requirement(text: str, cwd: Path) -> str:
+    """Return a requirement. A requirements file may be given as its path alone."""
+    return f"-r {text}" if text.endswith((".txt", ".in")) and (cwd / text).is_file() else text
+
+
+def _sysroot(text: str, start: Path) -> str:
+    name, equals, path = text.partition("=")
+    return f"{name}={absolute(path.strip(), start)}" if equals and path.strip() else text
+
+
+def _find_links(text: str, cwd: Path) -> str:
+    return text if "://" in text else str(absolute(text, cwd))

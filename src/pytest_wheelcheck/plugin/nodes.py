@@ -1,0 +1,322 @@
+"""pytest's nodes of a run with wheels: wheels, targets, and the items whose outcomes come from elsewhere."""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+from _pytest.junitxml import xml_key
+
+from pytest_wheelcheck.model import Outcome
+from pytest_wheelcheck.plugin import replay
+from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.targets.item_results import Collected, Crash, ItemResult
+from pytest_wheelcheck.targets.prepare import Preparation
+from pytest_wheelcheck.targets.run import TargetRun
+from pytest_wheelcheck.targets.target import NoTarget, Target
+
+if TYPE_CHECKING:
+    from pytest_wheelcheck.worker import messages
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTarget:
+    """A prepared target and the tests collected there.
+
+    :param run: runs the tests; ``None`` if the preparation failed.
+    """
+
+    target: Target
+    preparation: Preparation
+    run: TargetRun | None
+    collected: Collected
+
+
+#: The children of a wheel's node.
+Child = StepResult | NoTarget | PreparedTarget
+
+
+class WheelNode(pytest.Directory):
+    """A wheel. pytest sees a directory, so ``-k`` matches targets and tests, not the file name of the wheel."""
+
+    def __init__(self, *, shown: str, children: Sequence[Child], **kwargs: Any) -> None:
+        super().__init__(nodeid=shown, name=shown, **kwargs)  # type: ignore[arg-type]
+        self._children = children
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        for child in self._children:
+            if isinstance(child, StepResult):
+                yield StepItem.from_parent(self, name=child.name, step=child)
+            elif isinstance(child, NoTarget):
+                step = StepResult(name=child.name, outcome=child.outcome, text=child.reason)
+                yield StepItem.from_parent(self, name=child.name, step=step)
+            else:
+                yield TargetNode.from_parent(self, name=child.target.name, prepared=child)
+
+
+class TargetNode(pytest.Collector):
+    """A wheel on an interpreter."""
+
+    def __init__(self, *, prepared: PreparedTarget, **kwargs: Any) -> None:
+        super().__init__(nodeid=prepared.target.node_id, **kwargs)
+        self._prepared = prepared
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        for step in self._prepared.preparation.steps:
+            yield StepItem.from_parent(self, name=step.name, step=step)
+        collected = self._prepared.collected
+        for module, text in collected.crashes:
+            outcome = Outcome.ERROR if text.startswith("could not be checked: ") else Outcome.FAILED
+            step = StepResult(name=module or "collect", outcome=outcome, text=text)
+            yield StepItem.from_parent(self, name=step.name, step=step)
+        for report in collected.reports:
+            yield CollectionItem.from_parent(self, name=report["nodeid"] or "collect", report=report)
+        if self._prepared.run is not None:
+            yield from self._tests(collected.items, self._prepared.run)
+
+    def _tests(self, described: Iterable[messages.Item], run: TargetRun) -> Iterator[pytest.Item | pytest.Collector]:
+        """Build the tree of modules, classes and tests, in the order of the target's collection."""
+        current: list[tuple[str, _Group]] = []
+        top: list[_Group] = []
+        for data in described:
+            path, *names = data["id"].partition("[")[0].split("::")
+            parts = [path, *names[:-1]] if names else [path]
+            depth = 0
+            while depth < min(len(parts), len(current)) and current[depth][0] == parts[depth]:
+                depth += 1
+            del current[depth:]
+            kinds = [kind for kind, _ in data["chain"][-len(parts) - 1 : -1]]
+            for index, part in enumerate(parts[depth:], depth):
+                parent = current[-1][1] if current else self
+                kind = kinds[index] if len(kinds) == len(parts) else "Collector"
+                group = _Group.from_parent(parent, name=part, nodeid=f"{parent.nodeid}::{part}", kind=kind)
+                if current:
+                    current[-1][1].children.append(group)
+                else:
+                    top.append(group)
+                current.append((part, group))
+            holder = current[-1][1]
+            name = data["chain"][-1][1]
+            holder.children.append(RemoteItem.from_parent(holder, name=name, data=data, run=run, prefix=self.nodeid))
+        yield from top
+
+
+class _Group(pytest.Collector):
+    """A test module or class of a target."""
+
+    def __init__(self, *, kind: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.children: list[pytest.Item | pytest.Collector] = []
+        self._kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{self._kind} {self.name}>"
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        return self.children
+
+
+class ReplayedItem(pytest.Item):
+    """An item whose outcome comes from elsewhere; pytest's runtest protocol is not used."""
+
+    shown_location: tuple[str, int | None, str]
+
+    def runtest(self) -> NoReturn:
+        raise RuntimeError("outcomes of targets are replayed, not run here")
+
+    @property
+    def location(self) -> tuple[str, int | None, str]:
+        """The user's file and line."""
+        return self.shown_location
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        file, line, domain = self.shown_location
+        return self.config.rootpath / file, line, domain
+
+    def run(self, nextitem: pytest.Item | None) -> ItemResult | None:  # noqa: ARG002
+        """Run the test in its target. Return ``None`` if the outcome is known already."""
+        return None
+
+    @abc.abstractmethod
+    def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:
+        """Return the reports to replay.
+
+        :param result: the result of :meth:`run`.
+        """
+
+    def report(
+        self,
+        when: str,
+        outcome: str = "passed",
+        longrepr: object = None,
+        *,
+        seconds: float = 0.0,
+        sections: Iterable[tuple[str, str]] = (),
+    ) -> pytest.TestReport:
+        """Make a report of this item."""
+        now = time.time()
+        return pytest.TestReport(
+            nodeid=self.nodeid,
+            location=self.location,
+            keywords=dict.fromkeys(self.keywords, 1),
+            outcome=outcome,  # type: ignore[arg-type]
+            longrepr=longrepr,  # type: ignore[arg-type]
+            when=when,  # type: ignore[arg-type]
+            sections=sections,
+            duration=seconds,
+            start=now - seconds,
+            stop=now,
+            user_properties=self.user_properties,
+        )
+
+
+class StepItem(ReplayedItem):
+    """A check, an installation, an import, an executable, or the reason why there is no target."""
+
+    def __init__(self, *, step: StepResult, **kwargs: Any) -> None:
+        parent: pytest.Collector = kwargs["parent"]
+        super().__init__(nodeid=f"{parent.nodeid}::{step.name}", **kwargs)
+        self._step = step
+        path, _, rest = self.nodeid.partition("::")
+        # The heading of a failure. Below a target, the target's name is enough; below a wheel, its file name is needed.
+        # pytest would replace the dots of a name that equals the end of the node id by colons.
+        target_name = parent.nodeid.rpartition("::")[2]
+        heading = f"{target_name}: collecting {step.name}" if step.name.endswith(".py") else rest
+        self.shown_location = (path, None, heading if "::" in rest else f"{rest} of {path.rpartition('/')[2]}")
+        self.user_properties.extend(step.properties)
+
+    def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:  # noqa: ARG002
+        step = self._step
+        for text in step.warnings:
+            replay.warn(self, text)
+        if step.outcome is Outcome.SKIPPED:
+            yield self.report("setup", "skipped", (str(self.config.rootpath / self.location[0]), None, step.text))
+            yield self.report("teardown")
+            return
+        if step.outcome is Outcome.ERROR:
+            longrepr: object = replay.plain_text(self, step.text)
+            yield self.report("setup", "failed", longrepr, seconds=step.seconds, sections=step.sections)
+            yield self.report("teardown")
+            return
+        yield self.report("setup")
+        sections = list(step.sections)
+        longrepr = None
+        if step.outcome is Outcome.FAILED:
+            longrepr = replay.remote_traceback(step.trace) if step.trace else replay.plain_text(self, step.text)
+            if step.trace:
+                sections.insert(0, ("Explanation", step.text))
+        elif step.text:
+            sections.insert(0, ("Details", step.text))
+        yield self.report("call", step.outcome.value, longrepr, seconds=step.seconds, sections=sections)
+        yield self.report("teardown")
+
+
+class CollectionItem(ReplayedItem):
+    """A test module that could not be collected in the target, or that skipped itself there."""
+
+    def __init__(self, *, report: Mapping[str, Any], **kwargs: Any) -> None:
+        parent: TargetNode = kwargs["parent"]
+        super().__init__(nodeid=f"{parent.nodeid}::{kwargs['name']}", **kwargs)
+        self._data = report
+        shown = report["nodeid"] or parent.nodeid.partition("::")[0]
+        self.shown_location = (shown, None, f"{parent.name}: collecting {kwargs['name']}")
+
+    def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:  # noqa: ARG002
+        data = {**self._data, "$report_type": "CollectReport", "result": None}
+        collected = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
+        if collected.outcome == "skipped":
+            yield self.report("setup", "skipped", tuple(collected.longrepr), sections=collected.sections)
+        else:
+            yield self.report("setup")
+            yield self.report("call", "failed", collected.longrepr, sections=collected.sections)
+        yield self.report("teardown")
+
+
+class RemoteItem(ReplayedItem):
+    """A test of the user's, in a target."""
+
+    def __init__(self, *, data: messages.Item, run: TargetRun, prefix: str, **kwargs: Any) -> None:
+        super().__init__(nodeid=f"{prefix}::{data['id']}", **kwargs)
+        self.remote_id: str = data["id"]
+        self.target_run = run
+        self._prefix = prefix
+        self._kind: str = data["chain"][-1][0]
+        file, line, domain = data["location"]
+        self.shown_location = str(file), line if isinstance(line, int) else None, f"{run.target.name}::{domain}"
+        self.extra_keyword_matches.update(data["names"])
+        if data["doc"]:
+            self.obj = _DocstringHolder(data["doc"])
+        for described in reversed(data["marks"]):
+            mark = pytest.Mark(described["name"], tuple(described["args"]), described["kwargs"], _ispytest=True)
+            self.own_markers.insert(0, mark)
+            self.keywords[mark.name] = pytest.MarkDecorator(mark, _ispytest=True)
+
+    def __repr__(self) -> str:
+        return f"<{self._kind} {self.name}>"
+
+    def run(self, nextitem: pytest.Item | None) -> ItemResult:
+        same_target = isinstance(nextitem, RemoteItem) and nextitem.target_run is self.target_run
+        following = nextitem.remote_id if isinstance(nextitem, RemoteItem) and same_target else None
+        maxfail = int(self.config.getvalue("maxfail") or 0)
+        left = max(maxfail - self.session.testsfailed, 1) if maxfail else 0
+        return self.target_run.run(self.remote_id, following, left)
+
+    def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:
+        assert result is not None  # noqa: S101  run() made it
+        for message in result.messages:
+            if message["type"] == "report":
+                yield self._read_report(message["data"])
+            elif message["type"] == "warning":
+                replay.replay_warning(self.config, message, self._prefix)
+            elif message["type"] == "text":
+                replay.write_text(self.config, message["text"])
+            elif message["type"] == "property":
+                self._add_to_junit(message)
+        if result.crash is not None:
+            yield from self._crash_reports(result.crash)
+
+    def _add_to_junit(self, message: messages.Property) -> None:
+        xml: Any = self.config.stash.get(xml_key, None)
+        if xml is None:
+            # A worker of xdist, which has no JUnit report; in an ordinary run the fixtures do nothing there either.
+            return
+        if message["id"]:
+            xml.node_reporter(self.nodeid).add_attribute(message["name"], message["value"])
+        else:
+            xml.add_global_property(message["name"], message["value"])
+
+    def _crash_reports(self, crash: Crash) -> Iterator[pytest.TestReport]:
+        longrepr = replay.plain_text(self, crash.text)
+        yield self.report(crash.when, "failed", longrepr, seconds=crash.seconds, sections=crash.sections)
+        if crash.when != "teardown":
+            yield self.report("teardown")
+
+    def _read_report(self, data: Mapping[str, Any]) -> pytest.TestReport:
+        """Make a report of this item from the target's report."""
+        fields = dict(data)
+        fields["nodeid"] = self.nodeid
+        fields["location"] = self.location
+        fields["sections"] = [tuple(section) for section in fields.get("sections", ())]
+        fields["user_properties"] = [tuple(pair) for pair in fields.get("user_properties", ())]
+        if isinstance(fields.get("longrepr"), list):
+            fields["longrepr"] = tuple(fields["longrepr"])
+        report = self.config.hook.pytest_report_from_serializable(config=self.config, data=fields)
+        if not isinstance(report, pytest.TestReport):
+            return self.report("call", "failed", f"the target sent an invalid report: {data!r:.500}")
+        context = fields.get("_subtest.context")
+        if context:
+            # pytest formats a subtest's values when it makes the context, and would format the texts again.
+            object.__setattr__(report.context, "kwargs", context["kwargs"])
+        return report
+
+
+class _DocstringHolder:
+    """Replaces the test function for ``--collect-only -v``, which shows its docstring."""
+
+    def __init__(self, doc: str) -> None:
+        self.__doc__ = doc

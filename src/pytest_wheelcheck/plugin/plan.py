@@ -1,0 +1,102 @@
+"""The plan of a run: its settings, opened wheels and targets. Built by the process that the user started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from pytest_wheelcheck.backends import bubblewrap, registry
+from pytest_wheelcheck.backends.catalog import make_catalog
+from pytest_wheelcheck.checks import select_checks
+from pytest_wheelcheck.interpreters import directory
+from pytest_wheelcheck.model import Outcome
+from pytest_wheelcheck.plugin import takeover
+from pytest_wheelcheck.plugin.configuration import read_settings
+from pytest_wheelcheck.reporting.release import RELEASE
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system import progress
+from pytest_wheelcheck.targets.plan import plan
+from pytest_wheelcheck.targets.release import Release, absolute, open_release, shown_path
+from pytest_wheelcheck.targets.specs import parse_specs
+from pytest_wheelcheck.targets.target import NoTarget, Target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What every process of a run needs to know. Workers of xdist read it from a file.
+
+    :param targets: where the wheels are tested, in the order of the nodes.
+    :param not_run: wheels and interpreters without a target, with the reason.
+    :param selections: node ids of the command line; only these nodes run. Empty for all.
+    :param directory: the temporary directory of the run.
+    """
+
+    settings: Settings
+    release: Release
+    targets: tuple[Target, ...]
+    not_run: tuple[NoTarget, ...]
+    selections: tuple[str, ...]
+    directory: Path
+
+
+def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
+    """Open the wheels and choose their targets.
+
+    :param run_directory: the temporary directory of the run.
+    :raises UsageError: an option, an ini value or a path is wrong.
+    """
+    settings = read_settings(config)
+    parse_specs(settings.pythons)
+    profiles = registry.parse_machines(settings.machines)
+    sysroots = directory.parse(settings.sysroots)
+    select_checks(select=settings.select, ignore=settings.ignore)
+    if config.option.wheel_sandbox and not settings.static:
+        with progress.log_to():
+            settings = replace(settings, sandbox=bubblewrap.find(offline=settings.offline))
+    release = open_release(settings.wheels, cwd=settings.cwd, root=settings.root, store=run_directory / "wheels")
+    targets: Sequence[Target] = ()
+    not_run: Sequence[NoTarget] = ()
+    if not settings.static:
+        with progress.log_to():
+            targets, not_run = plan(
+                release.wheels,
+                settings.pythons,
+                make_catalog(
+                    offline=settings.offline,
+                    index=settings.index,
+                    find_links=settings.find_links,
+                    apt_source=settings.apt_source,
+                    sysroots=sysroots,
+                    without=settings.without_backends,
+                ),
+                profiles=profiles,
+            )
+    if settings.strict:
+        not_run = [_strict(reason, targets) for reason in not_run]
+    selections = config.stash[takeover.COMMAND_LINE].selections
+    return Plan(
+        settings=settings,
+        release=release,
+        targets=tuple(targets),
+        not_run=tuple(not_run),
+        selections=tuple(_normalized(node_id, settings) for node_id in selections),
+        directory=run_directory,
+    )
+
+
+def _strict(reason: NoTarget, targets: Sequence[Target]) -> NoTarget:
+    """Make a skipped wheel that has no target at all a failure."""
+    if reason.outcome is not Outcome.SKIPPED or any(target.wheel is reason.wheel for target in targets):
+        return reason
+    return replace(reason, outcome=Outcome.FAILED, reason=f"{reason.reason} (--wheel-strict: not run anywhere)")
+
+
+def _normalized(node_id: str, settings: Settings) -> str:
+    """Return a node id of the command line as the nodes have it: with a path relative to the root directory."""
+    path, _, rest = node_id.partition("::")
+    if path == RELEASE:
+        return node_id
+    return f"{shown_path(absolute(path, settings.cwd), settings.root)}::{rest}"

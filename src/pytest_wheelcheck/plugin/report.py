@@ -1,0 +1,103 @@
+"""Gathers the outcomes of a run, shows the coverage matrix, and writes the report files.
+
+Every form of the report is computed by :mod:`~pytest_wheelcheck.reporting`.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.plugin.plan import Plan
+from pytest_wheelcheck.plugin.replay import WheelWarning
+from pytest_wheelcheck.reporting.describe import describe_release
+from pytest_wheelcheck.reporting.matrix import matrix_rows
+from pytest_wheelcheck.reporting.outcomes import Outcomes
+from pytest_wheelcheck.reporting.release import expected_files
+from pytest_wheelcheck.reporting.report import Report
+from pytest_wheelcheck.reporting.terminal import matrix_lines
+from pytest_wheelcheck.reporting.write import write_reports
+
+#: Exit statuses of a session that ended normally.
+_COMPLETE = frozenset({pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED})
+
+
+class RunReport:
+    """The report of a run, in the process that the user started."""
+
+    def __init__(self, config: pytest.Config, plan: Plan) -> None:
+        self._config = config
+        self._plan = plan
+        self._outcomes = Outcomes()
+        self._complete = True
+        self._written: tuple[Path, ...] = ()
+
+    def _build(self, *, host: str = "") -> Report:
+        return describe_release(
+            self._plan.release,
+            self._plan.targets,
+            self._plan.not_run,
+            self._outcomes,
+            expected=self._plan.settings.expect,
+            complete=self._complete,
+            host=host,
+        )
+
+    def add_report(self, report: pytest.TestReport) -> None:
+        """Add the outcome of a phase."""
+        longrepr: Any = report.longrepr
+        if report.outcome == "skipped" and isinstance(longrepr, tuple):
+            text = str(longrepr[2]).removeprefix("Skipped: ")
+        else:
+            text = report.longreprtext if report.outcome in {"failed", "skipped"} else ""
+        self._outcomes.add(
+            report.nodeid,
+            when=report.when or "call",
+            outcome=report.outcome,
+            expected=hasattr(report, "wasxfail"),
+            text=text,
+            seconds=report.duration,
+        )
+
+    def add_warning(self, recorded: Any, node_id: str) -> None:
+        """Add a warning of a static check.
+
+        :param recorded: the :class:`warnings.WarningMessage`; other warnings are ignored.
+        """
+        if isinstance(recorded.message, WheelWarning):
+            self._outcomes.add_warning(node_id, str(recorded.message))
+
+    def write(self, session: pytest.Session, exit_status: int) -> None:
+        """Write the report files.
+
+        :raises pytest.UsageError: a file cannot be written.
+        """
+        self._complete = exit_status in _COMPLETE and not session.shouldstop and not session.shouldfail
+        paths = self._plan.settings.reports
+        if not paths or self._config.option.collectonly:
+            return
+        host = f"{sys.platform}-{platform.machine().lower()}"
+        try:
+            write_reports(paths, self._build(), for_merge=self._build(host=host))
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        self._written = paths
+
+    def show(self, reporter: pytest.TerminalReporter) -> None:
+        """Show the coverage matrix, and the paths of the report files."""
+        if self._config.option.collectonly or reporter.verbosity < 0:
+            return
+        report = self._build()
+        lines = matrix_lines(matrix_rows(report, expected_files(report).missing_pairs))
+        if lines:
+            reporter.section("coverage")
+            for line, markup in lines:
+                reporter.write_line(line, **markup)
+        for path in self._written:
+            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            reporter.write_line(f"report: {shown}")

@@ -1,0 +1,73 @@
+"""Sharing between the processes of a run under pytest-xdist: the plan, and the results of work done once."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from pytest_wheelcheck.plugin.plan import Plan
+
+#: Keys of ``workerinput`` and ``workeroutput``, the dictionaries that xdist passes between controller and worker.
+_PLAN = "wheelcheck_plan"
+SUMMARIES, LEFTOVERS, USAGE_ERROR = "wheelcheck_summaries", "wheelcheck_leftovers", "wheelcheck_usage_error"
+
+
+def received_plan(config: pytest.Config) -> tuple[Plan, str] | None:
+    """Return the plan that the controller passed and the id of this worker; ``None`` if this is no worker."""
+    workerinput = getattr(config, "workerinput", None)
+    if workerinput is None:
+        return None
+    # A file of this plugin in the run's own directory, written by the controller of this run.
+    plan: Plan = pickle.loads(Path(workerinput[_PLAN]).read_bytes())  # noqa: S301
+    return plan, workerinput["workerid"]
+
+
+def send_plan(plan: Plan, node: Any) -> None:
+    """Pass the plan to a worker.
+
+    :param node: xdist's ``WorkerController``.
+    """
+    file = plan.directory / "plan"
+    if not file.exists():
+        file.write_bytes(pickle.dumps(plan))
+    node.workerinput[_PLAN] = str(file)
+
+
+def send_output(config: pytest.Config, **output: object) -> None:
+    """Pass values to the controller; nothing happens if this is no worker."""
+    workeroutput = getattr(config, "workeroutput", None)
+    if workeroutput is not None:
+        workeroutput.update(output)
+
+
+class SharedFiles:
+    """Texts that the workers of a run share: the first worker that needs one makes it.
+
+    :param directory: the run's temporary directory.
+    :param enabled: whether this process is a worker; in any other process, each text is made and returned.
+    """
+
+    def __init__(self, directory: Path, *, enabled: bool) -> None:
+        self._directory = directory
+        self._enabled = enabled
+
+    def get(self, name: str, make: Callable[[], str]) -> str:
+        """Return the text *name*, made by *make* if no worker has made it yet."""
+        if not self._enabled:
+            return make()
+        file = self.path(name)
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                part = file.with_suffix(".tmp")
+                part.write_text(make(), encoding="utf-8")
+                part.rename(file)
+        return file.read_text(encoding="utf-8")
+
+    def path(self, name: str) -> Path:
+        """Return the path of the file for the text *name*."""
+        return self._directory / f"{name}.json"
