@@ -415,7 +415,7 @@ def test_an_archive_without_the_architecture(tmp_path: Path, monkeypatch: pytest
     provider = catalog.providers[1]
     answer = provider.offers(Request(platform=ARM))
     assert answer.offers == ()
-    assert answer.reason == "the host's archive does not carry the architecture arm64"
+    assert answer.reason == "the host's package repository does not carry the architecture arm64"
     assert answer.unavailable is not None
     assert not answer.unavailable.unchecked
     assert _nothing(tmp_path, catalog).outcome is Outcome.SKIPPED
@@ -491,7 +491,7 @@ def test_machines(
             "*aarch64+rpi5::test_code.py::test_newer PASSED*",
         ],
     )
-    told = "*instruction 0xb8210000, of LSE atomics (Armv8.1), stands in *mcode/newer.bin at 0x0*"
+    told = "*instruction 0xb8210000, of LSE atomics (Armv8.1), is in *mcode/newer.bin at 0x0*"
     for where in ("*entry?mcode?*", "*::test_newer*"):
         result.stdout.fnmatch_lines([where, "*the machine rpi4 (Raspberry Pi 4*does not have an instruction*", told])
     result.stdout.fnmatch_lines(
@@ -521,7 +521,7 @@ def test_levels_of_the_host_s_own_processors(
     result.stdout.fnmatch_lines(
         [
             "*the machine x86-64-v2 *",
-            "*instruction c5 fd fe c0 *, of AVX, AVX2, FMA or BMI, stands in *newer.bin at 0x0*",
+            "*instruction c5 fd fe c0 *, of AVX, AVX2, FMA or BMI, is in *newer.bin at 0x0*",
         ]
     )
     result.stdout.fnmatch_lines(["*could not be checked: x86-64-v4 is not available: QEMU does not emulate AVX-512*"])

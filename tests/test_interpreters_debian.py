@@ -15,7 +15,7 @@ from pytest_wheelcheck.backends import environments
 from pytest_wheelcheck.backends.base import MachineProfile, Runtime
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.backends.launcher import Launch
-from pytest_wheelcheck.backends.qemu import emulators, machines
+from pytest_wheelcheck.backends.qemu import emulators, illegal_instructions, machines
 from pytest_wheelcheck.backends.qemu.backend import QemuBackend
 from pytest_wheelcheck.backends.qemu.machines import HOST, PROFILES
 from pytest_wheelcheck.backends.registry import backends
@@ -88,9 +88,9 @@ def test_the_order_of_the_suites() -> None:
 
 
 def test_versions() -> None:
-    assert emulators.parse("1:7.2+dfsg-7+deb12u18+b3") == (7, 2)
-    assert emulators.parse("qemu-aarch64 version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)") == (10, 0)
-    assert emulators.parse("") is None
+    assert emulators.parse_version("1:7.2+dfsg-7+deb12u18+b3") == (7, 2)
+    assert emulators.parse_version("qemu-aarch64 version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)") == (10, 0)
+    assert emulators.parse_version("") is None
     assert roots.upstream_version("2.36-9+deb12u14") == (2, 36)
 
 
@@ -226,15 +226,15 @@ def test_a_machine_that_qemu_cannot_be() -> None:
     ],
 )
 def test_the_feature_of_an_instruction(architecture: str, code: str, expected: str) -> None:
-    assert machines.feature(architecture, bytes.fromhex(code)) == expected
+    assert illegal_instructions.feature(architecture, bytes.fromhex(code)) == expected
 
 
 def test_an_illegal_instruction_is_explained() -> None:
     output = "noise\nwheelcheck: illegal instruction 000021b8c0035fd6 in /site/pkg/_native.so at 0x250\nmore"
-    explanation = machines.explain(output, "aarch64", Machine(name="rpi4"))
+    explanation = illegal_instructions.explain(output, "aarch64", Machine(name="rpi4"))
     assert "rpi4" in explanation
-    assert "0xb8210000, of LSE atomics (Armv8.1), stands in /site/pkg/_native.so at 0x250" in explanation
-    assert machines.explain(output, "aarch64", Machine()) == ""
+    assert "0xb8210000, of LSE atomics (Armv8.1), is in /site/pkg/_native.so at 0x250" in explanation
+    assert illegal_instructions.explain(output, "aarch64", Machine()) == ""
 
 
 class OneProvider:

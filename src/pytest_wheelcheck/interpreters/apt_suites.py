@@ -31,12 +31,12 @@ _FAILED = 300.0
 _UPDATE_DEADLINE = 120.0
 
 #: Increase when the contents of cached answers change.
-_GENERATION = 3
+_GENERATION = 4
 
-#: The packages whose versions are read.
+#: The packages whose versions are read: interpreters, C libraries, and user-mode emulators, whose names end in ``-user``.
 _VERSIONS = re.compile(
-    rb"^Package: (python3\.\d+-minimal|libc6(?:-[a-z0-9]+-cross)?|musl|qemu-user|qemu-user-static)\n(?:(?!\n).*\n)*?"
-    rb"Version: (\S+)$",
+    rb"^Package: (python3\.\d+-minimal|libc6(?:-[a-z0-9]+-cross)?|musl|[a-z0-9.+-]+-user(?:-static)?)\n"
+    rb"(?:(?!\n).*\n)*?Version: (\S+)$",
     re.MULTILINE,
 )
 

@@ -21,7 +21,6 @@ class Architecture:
     :param name: as in platform tags.
     :param debian: Debian's name (``dpkg-architecture -L``).
     :param multiarch: the name of its library directories (https://wiki.debian.org/Multiarch/Tuples).
-    :param qemu: the suffix of its user-mode emulator: ``qemu-`` and this.
     :param loader: path of glibc's dynamic loader, relative to the root (glibc's ``shlib-versions``).
     :param machine: ELF's ``e_machine`` (``elf.h``).
     :param bits: size of a pointer.
@@ -31,7 +30,6 @@ class Architecture:
     name: str
     debian: str
     multiarch: str
-    qemu: str
     loader: str
     machine: int
     bits: int = 64
@@ -46,7 +44,6 @@ ARCHITECTURES = {
             name="x86_64",
             debian="amd64",
             multiarch="x86_64-linux-gnu",
-            qemu="x86_64",
             loader="lib64/ld-linux-x86-64.so.2",
             machine=62,
         ),
@@ -54,7 +51,6 @@ ARCHITECTURES = {
             name="aarch64",
             debian="arm64",
             multiarch="aarch64-linux-gnu",
-            qemu="aarch64",
             loader="lib/ld-linux-aarch64.so.1",
             machine=183,
         ),
@@ -62,7 +58,6 @@ ARCHITECTURES = {
             name="armv7l",
             debian="armhf",
             multiarch="arm-linux-gnueabihf",
-            qemu="arm",
             loader="lib/ld-linux-armhf.so.3",
             machine=40,
             bits=32,
@@ -71,7 +66,6 @@ ARCHITECTURES = {
             name="i686",
             debian="i386",
             multiarch="i386-linux-gnu",
-            qemu="i386",
             loader="lib/ld-linux.so.2",
             machine=3,
             bits=32,
@@ -80,7 +74,6 @@ ARCHITECTURES = {
             name="ppc64le",
             debian="ppc64el",
             multiarch="powerpc64le-linux-gnu",
-            qemu="ppc64le",
             loader="lib64/ld64.so.2",
             machine=21,
         ),
@@ -88,7 +81,6 @@ ARCHITECTURES = {
             name="riscv64",
             debian="riscv64",
             multiarch="riscv64-linux-gnu",
-            qemu="riscv64",
             loader="lib/ld-linux-riscv64-lp64d.so.1",
             machine=243,
         ),
@@ -96,7 +88,6 @@ ARCHITECTURES = {
             name="s390x",
             debian="s390x",
             multiarch="s390x-linux-gnu",
-            qemu="s390x",
             loader="lib/ld64.so.1",
             machine=22,
             little_endian=False,

@@ -25,8 +25,8 @@ VARIABLE = "WHEELCHECK_CACHE"
 #: Seconds to wait for another run that makes the same entry.
 LOCK_TIMEOUT = 1200.0
 
-#: The file that marks an entry as complete. Its modification time is the time of the last use: the access time does not
-#: serve, because backups and Wine change it. The directory's own modification time is the time when it was made.
+#: The file that marks an entry as complete. Its modification time is the time of the last use: the access time
+#: changes without a use, for example by a backup. The directory's own modification time is the time when it was made.
 _MARK = ".complete"
 
 #: Seconds for which another use does not update the mark.

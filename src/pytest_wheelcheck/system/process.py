@@ -57,7 +57,7 @@ _started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
 #: Exceptions that end a Windows process (``ntstatus.h``).
 _EXCEPTIONS = {
-    0x80000100: "a function that Wine does not have",
+    0x80000100: "a function that the system does not implement",
     0xC0000005: "access violation",
     0xC000001D: "illegal instruction",
     0xC0000094: "integer division by zero",

@@ -1,8 +1,8 @@
-"""The QEMU backend: Linux programs of other architectures, or of other hardware, behind QEMU's user-mode emulators.
+"""The QEMU backend: runs Linux programs of other architectures, or for other hardware, in QEMU's user-mode emulators.
 
 A launcher starts the emulator with the root file system and, through ``-0 "$0"``, its own path as the program's name.
-Environments are made by native tools, and their interpreter is swapped afterwards: under emulation that would take ten
-times as long.
+Native tools make and fill the environments, which would take ten times as long under emulation. Then the launcher becomes
+their interpreter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pytest_wheelcheck.backends import environments, executables, launcher
 from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, MachineProfile, Runtime, Session
 from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.local import LocalSession
-from pytest_wheelcheck.backends.qemu import emulators, machines
+from pytest_wheelcheck.backends.qemu import emulators, illegal_instructions
 from pytest_wheelcheck.backends.qemu.machines import Profile
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt
@@ -49,15 +49,15 @@ class EmulatedSession(LocalSession):
 
     def explain_illegal_instruction(self, output: str) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
-        return machines.explain(output, self.runtime.platform.architecture, self.machine)
+        return illegal_instructions.explain(output, self.runtime.platform.architecture, self.machine)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QemuBackend:
     """Runs Linux interpreters of the architectures that QEMU emulates.
 
-    :param offline: fetch no emulator.
-    :param apt_source: an archive to fetch emulators from before the host's, as a line of ``sources.list(5)``.
+    :param offline: download no emulator.
+    :param apt_source: a repository to download emulators from before the host's, as a line of ``sources.list(5)``.
     """
 
     offline: bool = False
@@ -96,7 +96,7 @@ class QemuBackend:
             return ", emulated by QEMU"
         if offer.fixed_libc:
             version = f"{offer.libc_version[0]}.{offer.libc_version[1]}"
-            return f", emulated by QEMU, since its loader is of glibc {version}"
+            return f", emulated by QEMU, because its dynamic loader is that of glibc {version}"
         return None
 
     def fetch(self, platform: Platform) -> None:
@@ -104,8 +104,8 @@ class QemuBackend:
         self._emulator(platform)
 
     def _emulator(self, platform: Platform) -> Path:
-        archive = apt.parse_source(self.apt_source) if self.apt_source else None
-        return emulators.find(ARCHITECTURES[platform.architecture], archive=archive, offline=self.offline).path
+        repository = apt.parse_source(self.apt_source) if self.apt_source else None
+        return emulators.find(ARCHITECTURES[platform.architecture], repository=repository, offline=self.offline).path
 
     def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -149,7 +149,9 @@ class QemuBackend:
                 f"could not be checked: {profile.name} is not available for {runtime.platform.name}"
             )
         try:
-            found = emulators.find(architecture, accepts=profile.accepts, what=profile.needs, offline=self.offline)
+            found = emulators.find(
+                architecture, accepts=profile.accepts, requirement=profile.needs, offline=self.offline
+            )
         except RuntimeUnavailableError as error:
             raise RuntimeUnavailableError(
                 f"could not be checked: {profile.name} is not available: {error.message}",
@@ -157,7 +159,7 @@ class QemuBackend:
                 fix=error.fix,
                 details=error.details,
             ) from error
-        # The program of a host's interpreter may be a link; QEMU loads the file itself.
+        # The program of a host's interpreter may be a link, and QEMU loads the file itself.
         installation = runtime.installation if installation.root else _resolved(installation)
         launch = _launch(found.path, installation.root, profile.flags)
         _try(launch, installation, profile)
@@ -182,11 +184,11 @@ class QemuBackend:
         settings: InstallSettings,
         *,
         project: Path | None = None,
-        compile_bytecode: bool = False,  # noqa: ARG002 — under emulation that would take longer than it saves
+        compile_bytecode: bool = False,  # noqa: ARG002 — under emulation, compiling takes longer than it saves
     ) -> InstallResult:
         """See :class:`pytest_wheelcheck.backends.base.Backend`.
 
-        While uv runs, the environment's interpreter is the native one: uv asks it for its directories, and writes the
+        While uv runs, the environment's interpreter is the native one. uv reads the directories from it, and writes the
         environment's path into console scripts.
         """
         foreign = _foreign_arguments(runtime)
@@ -246,8 +248,8 @@ class QemuBackend:
 def _launch(emulator: Path, root: Path | None, flags: _Flags = ()) -> Launch:
     """Return how programs are emulated.
 
-    :param root: where the program's absolute paths are looked up first: its loader, libraries and data. ``None`` for a
-        program of this host.
+    :param root: the directory in which the program's absolute paths are searched first: those of its loader, libraries
+        and data. ``None`` for a program of this host.
     """
     if root is None:
         return Launch(before=(str(emulator), *flags, "-0"), paths=(emulator,))
@@ -255,7 +257,7 @@ def _launch(emulator: Path, root: Path | None, flags: _Flags = ()) -> Launch:
 
 
 def _foreign_arguments(runtime: Runtime) -> list[str | Path] | None:
-    """Return uv's arguments for working on behalf of a runtime through its native interpreter, or ``None``."""
+    """Return uv's arguments for installing for a runtime with its native interpreter; ``None`` if that is impossible."""
     platform = environments.uv_platform(runtime.installation)
     if platform is None or runtime.native is None:
         return None
@@ -267,7 +269,10 @@ def _resolved(installation: Installation) -> Installation:
 
 
 def _try(launch: Launch, installation: Installation, profile: Profile) -> None:
-    """Check whether the interpreter itself runs on the machine. If a launcher exists, it did."""
+    """Check that the interpreter itself runs on the machine. If its launcher exists, it did before.
+
+    :raises RuntimeUnavailableError: it does not run.
+    """
     if launcher.present(launch, installation):
         return
     program = installation.program
@@ -276,6 +281,6 @@ def _try(launch: Launch, installation: Installation, profile: Profile) -> None:
     except ProcessError as error:
         raise RuntimeUnavailableError(
             f"could not be checked: python{installation.stem} itself does not run as {profile.name}",
-            cause="the interpreter, or its C library, was built for more than this machine has, or QEMU lacks the model",
+            cause="the interpreter or its C library was built for newer hardware, or QEMU does not have the model",
             details=f"{error.message}\n{error.details}".strip(),
         ) from error

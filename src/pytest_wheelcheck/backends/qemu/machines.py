@@ -1,8 +1,8 @@
 """Hardware profiles: machines that a runtime pretends to be, in QEMU's user mode.
 
-The table is data. A row names the nearest model of QEMU and the page size of the system that runs on the machine, and
-says what that pair does not cover. QEMU raises SIGILL for an instruction that the model lacks. A page size other than
-4 KiB is obeyed by QEMU before 9.0 only (its ``docs/about/deprecated.rst``), so what needs a newer QEMU cannot have one.
+A profile names the nearest CPU model of QEMU and the page size of the system that runs on the machine, and says what these
+two do not cover. QEMU raises SIGILL for an instruction that the model lacks. Only QEMU before 9.0 obeys a page size other
+than 4 KiB (its ``docs/about/deprecated.rst``), so a profile that needs a newer QEMU cannot have one.
 """
 
 from __future__ import annotations
@@ -11,47 +11,43 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pytest_wheelcheck.backends.base import HOST_MACHINE
 from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.model import Machine, Platform
+from pytest_wheelcheck.model import Platform
 
-#: The page size of a kernel that was not configured otherwise, in bytes.
-USUAL_PAGE = 4096
+#: The page size that QEMU emulates by default, in bytes.
+DEFAULT_PAGE = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Profile:
-    """One machine.
+    """A machine.
 
     :param name: as in ``--wheel-machine`` and in node ids.
     :param architecture: as in platform tags; empty for any.
-    :param cpu: QEMU's name of the nearest model; empty for the default.
+    :param cpu: QEMU's name of the nearest CPU model; empty for its default.
     :param page: page size in bytes.
-    :param since: the first QEMU that has the model.
-    :param hardware: what it stands for.
-    :param uncovered: what of it this emulation does not cover, or covers too generously.
-    :param impossible: why no QEMU can do it; empty where one can.
-    :param source: where the facts come from.
+    :param since: the first QEMU that has the model: major, minor.
+    :param hardware: what the machine is, for reports.
+    :param uncovered: the differences between the machine and its emulation.
+    :param impossible: why no QEMU can emulate it; empty if one can.
+    :param source: the source of these facts.
     """
 
     name: str
     architecture: str = ""
     cpu: str = ""
-    page: int = USUAL_PAGE
+    page: int = DEFAULT_PAGE
     since: tuple[int, int] = (7, 0)
     hardware: str = ""
     uncovered: str = ""
     impossible: str = ""
     source: str = ""
 
-    @property
-    def machine(self) -> Machine:
-        """The value that stands in a target."""
-        return Machine(name=self.name)
-
     def accepts(self, version: tuple[int, int]) -> bool:
-        """Tell whether a version of QEMU can be this machine."""
-        return version >= self.since and (self.page == USUAL_PAGE or version < emulators.PAGES_BEFORE)
+        """Return whether a version of QEMU, (major, minor), can emulate this machine."""
+        return version >= self.since and (self.page == DEFAULT_PAGE or version < emulators.PAGE_SIZE_BEFORE)
 
     def fits(self, platform: Platform) -> bool:
         """See :class:`pytest_wheelcheck.backends.base.MachineProfile`."""
@@ -62,23 +58,25 @@ class Profile:
         """QEMU's options for it."""
         return (
             *(("-cpu", self.cpu) if self.cpu else ()),
-            *(("-p", str(self.page)) if self.page != USUAL_PAGE else ()),
+            *(("-p", str(self.page)) if self.page != DEFAULT_PAGE else ()),
         )
 
     @property
     def needs(self) -> str:
-        """What it asks of QEMU, for people."""
+        """The QEMU that it needs, for messages, such as ``with the model cortex-a72 (7.0 or later)``."""
         parts = []
         if self.cpu:
-            parts.append(f"the model {self.cpu.partition(',')[0]} (from {'.'.join(map(str, self.since))} on)")
-        if self.page != USUAL_PAGE:
-            before = ".".join(map(str, emulators.PAGES_BEFORE))
+            parts.append(f"the model {self.cpu.partition(',')[0]} ({'.'.join(map(str, self.since))} or later)")
+        if self.page != DEFAULT_PAGE:
+            before = ".".join(map(str, emulators.PAGE_SIZE_BEFORE))
             parts.append(f"pages of {self.page // 1024} KiB (before {before})")
         return f"with {' and '.join(parts)}" if parts else ""
 
 
-#: The machine at hand, without a profile.
-HOST = Profile(name="host", hardware="the processor and kernel at hand, or the most that QEMU has")
+#: The host's own hardware, without a profile.
+HOST = Profile(
+    name=HOST_MACHINE, hardware="the host's processor and kernel; for another architecture, everything that QEMU has"
+)
 
 _RASPBERRY = 'Raspberry Pi documentation, "Processors"'
 _GRAVITON = 'AWS, "Getting started with Graviton", table of processors'
@@ -86,8 +84,8 @@ _LEVELS = 'x86-64 psABI, 3.1.1 "Processor Architecture", table of micro-architec
 
 #: All profiles by name.
 PROFILES = {
-    each.name: each
-    for each in (
+    profile.name: profile
+    for profile in (
         Profile(
             name="rpi3",
             architecture="aarch64",
@@ -110,8 +108,8 @@ PROFILES = {
             cpu="cortex-a76",
             page=16384,
             hardware="Raspberry Pi 5 and 500: Cortex-A76, Armv8.2 with LSE and dot product, 16 KiB pages by default",
-            uncovered="system calls with addresses that are multiples of 4 KiB only are let through",
-            source=f"{_RASPBERRY}: BCM2712; its «config.txt», kernel: kernel_2712.img has 16 KiB pages",
+            uncovered="system calls accept addresses that are only multiples of 4 KiB",
+            source=f'{_RASPBERRY}: BCM2712; "config.txt", kernel: kernel_2712.img has 16 KiB pages',
         ),
         Profile(
             name="graviton2",
@@ -127,7 +125,7 @@ PROFILES = {
             cpu="neoverse-v1",
             since=(8, 1),
             hardware="AWS Graviton3: Neoverse V1, Armv8.4 with SVE (256 bits), bf16 and i8mm",
-            uncovered="systems with 64 KiB pages, which only QEMU 8.1 and 8.2 have together with the model",
+            uncovered="systems with 64 KiB pages: only QEMU 8.1 and 8.2 have both these and the model",
             source=f"{_GRAVITON}; QEMU's change log for 8.1",
         ),
         Profile(
@@ -136,15 +134,15 @@ PROFILES = {
             cpu="neoverse-n2",
             since=(8, 2),
             hardware="AWS Graviton4: Neoverse V2, Armv9.0 with SVE2 (128 bits)",
-            uncovered="no QEMU has the Neoverse V2; the nearest model, N2, is of the same architecture version; systems "
-            "with 64 KiB pages, which only QEMU 8.2 has together with the model",
+            uncovered="no QEMU has the Neoverse V2; the nearest model, N2, has the same architecture version; systems "
+            "with 64 KiB pages: only QEMU 8.2 has both these and the model",
             source=f"{_GRAVITON}; QEMU's change log for 8.2",
         ),
         Profile(
             name="x86-64-v1",
             architecture="x86_64",
             cpu="qemu64,-pni,-cx16,-lahf-lm,-popcnt,-abm,-sse4a",
-            hardware="the baseline: SSE2, nothing later",
+            hardware="the baseline: SSE2, nothing newer",
             source=_LEVELS,
         ),
         Profile(
@@ -178,113 +176,45 @@ _SIZE = re.compile(r"(\d+)([kK](?:i?[bB])?)?")
 def parse(texts: Iterable[str]) -> tuple[Profile, ...]:
     """Read the values of ``--wheel-machine``: names and ``cpu=MODEL,page=SIZE``, separated by commas.
 
-    :raises UsageError: a name is not known, or a size is none.
+    :raises UsageError: a name is unknown, or a size is invalid.
     """
-    found: dict[str, Profile] = {}
+    profiles: dict[str, Profile] = {}
     for text in texts:
-        for words in _grouped(text):
-            profile = _generic(words) if "=" in words[0] else PROFILES.get(words[0], HOST)
-            if profile is HOST and words[0] != "host":
+        for parts in _grouped(text):
+            profile = _generic(parts) if "=" in parts[0] else PROFILES.get(parts[0], HOST)
+            if profile is HOST and parts[0] != HOST.name:
                 raise UsageError(
-                    f"--wheel-machine {words[0]}: no such machine is known",
-                    fix=f"give host, {', '.join(PROFILES)}, or cpu=MODEL,page=SIZE with QEMU's name of the model",
+                    f"--wheel-machine {parts[0]}: unknown machine",
+                    fix=f"use {HOST.name}, {', '.join(PROFILES)}, or cpu=MODEL,page=SIZE with QEMU's name of the CPU model",
                 )
-            found.setdefault(profile.name, profile)
-    return tuple(found.values())
+            profiles.setdefault(profile.name, profile)
+    return tuple(profiles.values())
 
 
 def _grouped(text: str) -> list[list[str]]:
+    """Split a value at its commas; consecutive assignments to different keys form one machine."""
     groups: list[list[str]] = []
-    for word in filter(None, (part.strip() for part in text.split(","))):
-        name = word.partition("=")[0]
-        if "=" in word and groups and "=" in groups[-1][0] and not any(w.startswith(f"{name}=") for w in groups[-1]):
-            groups[-1].append(word)
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key = part.partition("=")[0]
+        if "=" in part and groups and "=" in groups[-1][0] and not any(p.startswith(f"{key}=") for p in groups[-1]):
+            groups[-1].append(part)
         else:
-            groups.append([word])
+            groups.append([part])
     return groups
 
 
-def _generic(words: list[str]) -> Profile:
-    given = dict(word.partition("=")[::2] for word in words)
+def _generic(assignments: list[str]) -> Profile:
+    """Return the profile of a machine without a name."""
+    given = dict(assignment.partition("=")[::2] for assignment in assignments)
+    cpu = given.get("cpu", "")
     match = _SIZE.fullmatch(given.get("page", "4k"))
     page = int(match[1]) * (1024 if match[2] else 1) if match else 0
-    if (
-        set(given) - {"cpu", "page"}
-        or page < USUAL_PAGE
-        or page & (page - 1)
-        or not re.fullmatch(r"[\w.+-]*", given.get("cpu", ""))
-    ):
+    is_valid_page = page >= DEFAULT_PAGE and not page & (page - 1)
+    if set(given) - {"cpu", "page"} or not is_valid_page or not re.fullmatch(r"[\w.+-]*", cpu):
         raise UsageError(
-            f"--wheel-machine {','.join(words)}: not of the form cpu=MODEL,page=SIZE",
-            fix="SIZE is a power of two from 4096 on, such as 16k or 65536; MODEL is one of qemu-ARCHITECTURE -cpu help",
+            f"--wheel-machine {','.join(assignments)}: not of the form cpu=MODEL,page=SIZE",
+            fix="SIZE is a power of two, 4096 or more, such as 16k or 65536; `qemu-ARCHITECTURE -cpu help` lists the models",
         )
-    cpu = given.get("cpu", "")
-    parts = [*([cpu] if cpu else []), *([f"{page // 1024}k"] if page != USUAL_PAGE or not cpu else [])]
-    since = max((each.since for each in PROFILES.values() if each.cpu == cpu), default=HOST.since)
+    parts = [*([cpu] if cpu else []), *([f"{page // 1024}k"] if page != DEFAULT_PAGE or not cpu else [])]
+    since = max((profile.since for profile in PROFILES.values() if profile.cpu == cpu), default=HOST.since)
     return Profile(name="-".join(parts), cpu=cpu, page=page, since=since, hardware="as given on the command line")
-
-
-# --- illegal instructions ----------------------------------------------------------------------------------------------
-
-_REPORTED = re.compile(r"wheelcheck: illegal instruction ([0-9a-f]+) in (.+)")
-
-#: Mask, value and feature of A64 instructions (Arm Architecture Reference Manual, C4.1 «A64 instruction set encoding»).
-_A64 = (
-    (0x1E000000, 0x04000000, "SVE"),
-    (0x3FFFFC00, 0x38BFC000, "RCpc loads (Armv8.3)"),
-    (0x3B200C00, 0x38200000, "LSE atomics (Armv8.1)"),
-    (0x3FA07C00, 0x08A07C00, "LSE atomics (Armv8.1)"),
-    (0xBFA0FC00, 0x0820FC00, "LSE atomics (Armv8.1)"),
-    (0x9FE0FC00, 0x0E809400, "dot product (Armv8.2)"),
-    (0x9F00F400, 0x0F00E000, "dot product (Armv8.2)"),
-    (0xBFE0FC00, 0x0E809C00, "matrix multiplication of integers (i8mm)"),
-    (0xBFE0FC00, 0x0E80A400, "matrix multiplication of integers (i8mm)"),
-    (0xFFFFCC00, 0x4E284800, "AES"),
-)
-
-
-def feature(architecture: str, code: bytes) -> str:
-    """Name the extension that an instruction belongs to; an empty string where it cannot be told.
-
-    :param architecture: ``aarch64`` or ``x86_64``.
-    :param code: the instruction's first eight bytes, as they lie in memory.
-    """
-    if architecture == "aarch64":
-        word = int.from_bytes(code[:4], "little")
-        return next((name for mask, value, name in _A64 if word & mask == value), "")
-    if architecture == "x86_64":
-        # Intel's manual, volume 2, 2.3 «VEX» and 2.7 «EVEX»; legacy prefixes come first.
-        rest = code.lstrip(b"\x66\xf2\xf3")
-        if code[:1] == b"\x62":
-            return "AVX-512"
-        if code[:1] in {b"\xc4", b"\xc5"}:
-            return "AVX, AVX2, FMA or BMI"
-        rest = rest[1:] if rest[:1] and rest[0] & 0xF0 == 0x40 else rest
-        if rest[:2] == b"\x0f\xb8":
-            return "POPCNT"
-        if rest[:3] in {b"\x0f\x38\xf0", b"\x0f\x38\xf1"}:
-            return "SSE4.2 or MOVBE"
-        if rest[:2] in {b"\x0f\x38", b"\x0f\x3a"}:
-            return "SSSE3 or SSE4"
-    return ""
-
-
-def explain(output: str, architecture: str, machine: Machine) -> str:
-    """Explain an illegal instruction: machine, module, bytes, missing feature. Empty on the host itself.
-
-    :param output: the interpreter's output before it died.
-    """
-    if machine.name == HOST.name:
-        return ""
-    profile = PROFILES.get(machine.name)
-    hardware = f" ({profile.hardware})" if profile else ""
-    lines = [f"the machine {machine.name}{hardware} does not have an instruction that the code uses"]
-    if match := _REPORTED.search(output):
-        code = bytes.fromhex(match[1])
-        shown = f"0x{int.from_bytes(code[:4], 'little'):08x}" if architecture == "aarch64" else code.hex(" ")
-        name = feature(architecture, code)
-        lines.append(f"the instruction {shown}{f', of {name},' if name else ''} stands in {match[2]}")
-    lines.append(
-        "Cause: built with -C target-cpu or -march for newer hardware, or chosen at run time without a test for it"
-    )
-    return "\n".join(lines)

@@ -243,7 +243,7 @@ def python3_dll(library: str, names: Iterable[str], *, bits: int = 64) -> bytes:
 
 
 def bcryptprimitives_dll(*, bits: int = 64) -> bytes:
-    """Return ``bcryptprimitives.dll``, which programs built with a recent Rust load, and older versions of Wine lack.
+    """Return ``bcryptprimitives.dll``, which programs built with a recent Rust load and some systems lack.
 
     Its only documented function ``ProcessPrng(buffer, size)`` fills a buffer with random bytes and always succeeds.
     Here it calls ``RtlGenRandom``, whose exported name is ``SystemFunction036``.

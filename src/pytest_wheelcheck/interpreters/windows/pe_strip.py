@@ -8,9 +8,8 @@ import struct
 def strip_debug_sections(data: bytes) -> bytes:
     """Remove the debug sections and symbols of a portable executable, if they follow all other sections.
 
-    They are the largest part of the libraries of a Wine that was packaged with them. Other files are returned
-    unchanged. pefile cannot remove sections, and ``strip`` for Windows files need not be installed. Source of the
-    offsets: Microsoft's specification "PE Format".
+    They can be the largest part of a library. Other files are returned unchanged. pefile cannot remove sections, and
+    ``strip`` for Windows files need not be installed. Source of the offsets: Microsoft's specification "PE Format".
     """
     (start,) = struct.unpack_from("<I", data, 0x3C) if data[:2] == b"MZ" and len(data) > 0x40 else (0,)
     if not start or data[start : start + 4] != b"PE\0\0":
