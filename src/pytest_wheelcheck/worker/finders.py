@@ -1,7 +1,7 @@
 """Finds modules by listing each directory once, while the test tools are loaded.
 
-The standard finder calls ``stat`` on the directory at each import, and on each file three times. On Windows, in particular
-under Wine, each call takes about a millisecond, and pytest has two hundred modules. Nothing changes these directories until
+The standard finder calls ``stat`` on the directory at each import, and on each file three times. On Windows, each call
+takes up to a millisecond, and pytest has two hundred modules. Nothing changes these directories until
 the first conftest is loaded, so one listing of each is enough.
 """
 
