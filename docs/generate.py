@@ -38,8 +38,8 @@ def lines() -> Iterator[str]:
     yield ""
     yield "## Machines"
     yield ""
-    yield "What `--wheel-machine` knows by name; `wheelcheck machines` prints it. What no single QEMU can do together is"
-    yield "an error of the target, «could not be checked», never a pass."
+    yield "The names for `--wheel-machine`; `wheelcheck machines` prints them too. If no QEMU version can emulate a machine, its"
+    yield "target is an error (`could not be checked`), never a pass."
     yield ""
     yield "| name | hardware | emulated by | not covered | source |"
     yield "| --- | --- | --- | --- | --- |"
@@ -49,7 +49,7 @@ def lines() -> Iterator[str]:
     yield ""
     yield "## Static checks"
     yield ""
-    yield "`--wheel-select` and `--wheel-ignore` take codes or their beginnings."
+    yield "`--wheel-select` and `--wheel-ignore` take codes or prefixes of codes."
     for check in CHECKS:
         yield ""
         yield f"### {check.name} ({check.severity.value})"
@@ -63,14 +63,14 @@ def lines() -> Iterator[str]:
 
 
 def emulator(profile: Profile) -> str:
-    """Say what a machine needs."""
+    """Return the QEMU that a machine needs."""
     if profile.impossible:
         return f"nothing: {profile.impossible}"
     return f"QEMU {profile.needs}".replace(profile.cpu, f"`{profile.cpu}`")
 
 
 def cell(text: str) -> str:
-    """Return a text that stands in a table's cell."""
+    """Return a text for a cell of a table."""
     return text.replace("|", "\\|")
 
 

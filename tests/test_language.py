@@ -19,7 +19,18 @@ DOCUMENTS = [
     ROOT / "native" / "README.md",
 ]
 #: The rooms whose messages are checked.
-ROOMS = ("checks", "system", "wheels", "errors.py", "model.py", "results.py", "settings.py")
+ROOMS = (
+    "checks",
+    "cli",
+    "plugin",
+    "reporting",
+    "system",
+    "wheels",
+    "errors.py",
+    "model.py",
+    "results.py",
+    "settings.py",
+)
 MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path.relative_to(SOURCE).parts[0] in ROOMS]
 HEADER = "| retired | use |"
 

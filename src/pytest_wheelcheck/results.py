@@ -1,4 +1,4 @@
-"""What a node of ours found: a frozen value that crosses process borders as JSON."""
+"""The result of a step as a frozen value, which crosses process borders as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_wheelcheck.model import Outcome
 class Frame:
     """One entry of a remote traceback.
 
-    :param lines: source lines, ending with the one that was running.
+    :param lines: source lines up to the one that was running.
     """
 
     file: str
@@ -24,10 +24,10 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemoteError:
-    """One exception of a chain that was raised in a target, the root cause first in its chain.
+    """One exception of a chain that was raised in a target. The root cause is the first of its chain.
 
-    :param missing: the module that an :class:`ImportError` could not find.
-    :param relation: ``cause`` or ``context``, how it relates to the next one; empty for the last.
+    :param missing: the module that an :class:`ImportError` could not find; ``None`` for other exceptions.
+    :param relation: how the next exception refers to it: ``cause`` or ``context``; empty for the last.
     """
 
     type: str
@@ -38,7 +38,7 @@ class RemoteError:
 
     @classmethod
     def chain(cls, data: list[Mapping[str, Any]]) -> tuple[RemoteError, ...]:
-        """Read what ``describe_exception`` of the worker wrote."""
+        """Read the output of the worker's ``describe_exception``."""
         return tuple(
             cls(
                 type=entry["type"],
@@ -53,15 +53,15 @@ class RemoteError:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """The outcome of one node that is not a test of the user's: install, import, entry point, executable, check.
+    """The result of one step, that is a node that is no test of the user's: install, import, entry point, executable, check.
 
     :param name: the last part of the node id, such as ``import[pkg._native]``.
-    :param seconds: how long it took.
-    :param text: what is wrong, for people; for a pass, what is worth knowing.
+    :param seconds: duration.
+    :param text: the reason of the outcome, human-readable; for a pass, notes on it.
     :param trace: the remote exception chain, if there was one.
-    :param sections: headings and contents shown below a failure.
-    :param properties: name and value pairs for reports (junit's ``property``).
-    :param warnings: what is not wrong enough to fail, one text each.
+    :param sections: headings and contents that are shown below a failure.
+    :param properties: name and value pairs for reports (``property`` of JUnit).
+    :param warnings: problems that do not fail the step, one text each.
     """
 
     name: str
@@ -79,7 +79,7 @@ class StepResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StepResult:
-        """Read what :meth:`to_json` made."""
+        """Read the output of :meth:`to_json`."""
         trace = tuple(
             RemoteError(
                 **{

@@ -66,7 +66,7 @@ def test_kept_environments(demo: Ground) -> None:
         directories = list(demo.temp.glob("wheelcheck-*"))
         assert sorted(path.name for directory in directories for path in directory.iterdir()) == kept
         for directory in directories:
-            assert f"environments kept in {directory}: 0/ (dist/demo-1.0-py3-none-any.whl::" in demo.said()
+            assert f"environments retained in {directory}: 0/ (dist/demo-1.0-py3-none-any.whl::" in demo.said()
             python = next((directory / "0" / "env").glob("*/python.exe" if sys.platform == "win32" else "*/python"))
             assert subprocess.run([python, "-c", "import demo"], check=False).returncode == 0
             shutil.rmtree(directory)

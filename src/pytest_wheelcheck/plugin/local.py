@@ -24,7 +24,7 @@ def skip_items(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 class LocalRun:
-    """On a system without pseudo-terminals (Windows), skips test modules whose import fails for want of a Unix module."""
+    """On a system without pseudo-terminals (Windows), skips test modules that import a missing Unix module."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._rules = rules(config)

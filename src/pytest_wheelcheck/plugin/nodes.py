@@ -1,4 +1,4 @@
-"""pytest's nodes of a run with wheels: wheels, targets, and the items whose outcomes come from elsewhere."""
+"""pytest's nodes of a run with wheels: wheels, targets, and the items whose outcomes are replayed."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class _Group(pytest.Collector):
 
 
 class ReplayedItem(pytest.Item):
-    """An item whose outcome comes from elsewhere; pytest's runtest protocol is not used."""
+    """An item whose outcome is computed in a target or beforehand; pytest's runtest protocol is not used."""
 
     shown_location: tuple[str, int | None, str]
 

@@ -1,4 +1,4 @@
-"""The options and ini keys, each declared once: the command line, ``--help`` and the reference page come from here."""
+"""The options, ini keys and markers, each declared once: pytest's parser, ``--help`` and the reference page use these."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ class Option:
     """A command line option.
 
     :param flag: such as ``--wheel-python``; its destination in ``config.option`` is the flag with underscores.
-    :param help: one sentence.
-    :param metavar: what stands for the value in help; empty for a switch.
+    :param help: one or two sentences.
+    :param metavar: the placeholder of the value in the help; empty for a switch.
     :param repeat: whether it may be given several times.
     :param type: converter of the value.
-    :param choices: the values it takes.
     """
 
     flag: str
@@ -29,7 +28,6 @@ class Option:
     metavar: str = ""
     repeat: bool = False
     type: Callable[[str], Any] | None = None
-    choices: tuple[str, ...] = ()
 
     @property
     def dest(self) -> str:
@@ -41,7 +39,7 @@ class Option:
 class IniKey:
     """A key of the project's pytest configuration.
 
-    :param type: as :meth:`pytest.Parser.addini` takes it.
+    :param type: as in :meth:`pytest.Parser.addini`.
     """
 
     name: str
@@ -53,152 +51,166 @@ class IniKey:
 OPTIONS = (
     Option(
         "--wheel",
-        "Test this built wheel: a file, a folder of wheels or a quoted glob. Further *.whl arguments count too; other "
-        "arguments are test paths, collected and run in the interpreters that the wheels are for.",
+        "Test this built wheel: a file, a directory of wheels or a quoted glob. Other *.whl arguments are tested too; all "
+        "other arguments are test paths, which are collected and run in the interpreters that the wheels are for.",
         "PATH",
         repeat=True,
     ),
     Option(
         "--wheel-python",
-        "Interpreters for wheels that admit several: auto (the oldest and the newest that can be had; the default), all, "
-        "a list such as 3.11,3.13,3.14t,pypy3.11, or the path of an interpreter.",
+        "Interpreters for wheels that support several: auto (the oldest and the newest available; the default), all, a "
+        "list such as 3.11,3.13,3.14t,pypy3.11, or the path of an interpreter.",
         "SPEC",
         repeat=True,
     ),
     Option(
         "--wheel-machine",
-        "Pretend to be this hardware, in an emulator: rpi3, rpi4, rpi5, graviton2, graviton3, graviton4, x86-64-v1 to "
-        "x86-64-v4, host, or cpu=MODEL,page=SIZE with QEMU's name of the model. Several give a target each.",
+        "Emulate this hardware: rpi3, rpi4, rpi5, graviton2, graviton3, graviton4, x86-64-v1 to x86-64-v4, host, or "
+        "cpu=MODEL,page=SIZE with QEMU's name of the CPU model. Several machines give a target each.",
         "NAME",
         repeat=True,
     ),
     Option(
         "--wheel-sysroot",
-        "Run wheels of this architecture with the interpreters of a root file system of yours (an unpacked image of a "
-        "board, an export of a container), or with an installation or interpreter in one: aarch64=DIR. "
-        "win_amd64=DIR and win32=DIR name a CPython for Windows, which runs under Wine.",
+        "Run wheels of this architecture with the interpreters in a root file system (an unpacked disk image of a board, "
+        "an exported container), or with one interpreter or installation in it: aarch64=DIR. win_amd64=DIR and win32=DIR "
+        "name a CPython for Windows, which runs under Wine.",
         "ARCH=PATH",
         repeat=True,
     ),
     Option(
         "--wheel-requires",
-        "What the tests need: a requirement, or the path of a file of requirements.",
+        "A requirement of the tests, or the path of a requirements file.",
         "REQUIREMENT",
         repeat=True,
     ),
-    Option("--wheel-group", "A dependency group of pyproject.toml that the tests need (PEP 735).", "NAME", repeat=True),
+    Option(
+        "--wheel-group",
+        "A dependency group of pyproject.toml that the tests need (PEP 735).",
+        "NAME",
+        repeat=True,
+    ),
     Option("--wheel-extra", "Install the wheels with this extra.", "NAME", repeat=True),
-    Option("--wheel-find-links", "A folder or page where dependencies may be found, too.", "PATH", repeat=True),
-    Option("--wheel-index", "The package index to take dependencies from.", "URL"),
-    Option("--wheel-offline", "Use no network: what is cached or lies in --wheel-find-links must do."),
+    Option(
+        "--wheel-find-links",
+        "A directory or page to search for dependencies, in addition to the package index.",
+        "PATH",
+        repeat=True,
+    ),
+    Option("--wheel-index", "The package index to install dependencies from.", "URL"),
+    Option("--wheel-offline", "Do not use the network. Use only the cache and --wheel-find-links."),
     Option("--wheel-select", "Run only the static checks with these codes or prefixes.", "CODES", repeat=True),
-    Option("--wheel-ignore", "Leave out the static checks with these codes or prefixes.", "CODES", repeat=True),
+    Option("--wheel-ignore", "Skip the static checks with these codes or prefixes.", "CODES", repeat=True),
     Option(
         "--wheel-expect",
-        "What the release must cover, such as `cp312-cp314: manylinux_x86_64 macosx_arm64 win_amd64; cp39-abi3: "
-        "win_arm64; sdist`. Every missing and every unexpected wheel is named. Comes in the place of the ini key.",
+        "The expected wheels of the release, such as `cp312-cp314: manylinux_x86_64 macosx_arm64 win_amd64; cp39-abi3: "
+        "win_arm64; sdist`. Missing and unexpected wheels fail the run. Overrides the ini key.",
         "SPEC",
         repeat=True,
     ),
     Option(
         "--wheel-report",
-        "Write a report to this file, whose ending tells its form: .json, .md or .html.",
+        "Write a report to this file. The extension selects the format: .json, .md or .html.",
         "FILE",
         repeat=True,
     ),
-    Option("--wheel-static", "Run the static checks only: install, import and run nothing."),
-    Option("--wheel-strict", "A wheel that could not be run anywhere fails instead of being skipped."),
+    Option("--wheel-static", "Run only the static checks; do not install, import or run anything."),
+    Option("--wheel-strict", "Fail if a wheel could not be run anywhere, instead of skipping it."),
     Option(
         "--wheel-jobs",
-        "Targets side by side. By default as many as there are CPUs are prepared at once, and their tests run one target "
-        "after the other, since tests of one project may meet in the source tree or on a port.",
+        "Number of targets to prepare and test in parallel. Default: as many as there are CPUs are prepared in parallel, "
+        "but their tests run one target after the other, because tests of one project may share files or ports.",
         "N",
         type=int,
     ),
-    Option("--wheel-no-wine", "Run no Windows wheels under Wine; they are then skipped where this is not Windows."),
+    Option("--wheel-no-wine", "Do not run Windows wheels under Wine; skip them if this host is not Windows."),
     Option(
         "--wheel-sandbox",
-        "Run imports, executables and tests in a sandbox (bubblewrap, on Linux): no network; home, source tree and cache "
-        "read-only; a private /tmp. Where that cannot be had, the run ends with an error.",
+        "Run imports, executables and tests in a sandbox (bubblewrap, Linux only): no network; home, source tree and "
+        "cache are read-only; private /tmp. If no sandbox is available, the run ends with an error.",
     ),
-    Option("--wheel-keep", "Keep the environments of the targets and say where they are."),
-    Option("--wheel-keep-failed", "Keep the environments of targets in which something failed."),
+    Option("--wheel-keep", "Keep the environments of all targets, and print their paths."),
+    Option("--wheel-keep-failed", "Keep the environments of targets with failures, and print their paths."),
 )
 
 INI_KEYS = (
-    IniKey("wheel_requires", "What the tests need, one requirement a line.", "linelist", []),
+    IniKey("wheel_requires", "Requirements of the tests, one per line.", "linelist", []),
     IniKey("wheel_groups", "Dependency groups that the tests need.", "args", []),
-    IniKey("wheel_extras", "Extras that the wheels are installed with.", "args", []),
-    IniKey("wheel_import_ignore", "Patterns of dotted module names that are not meant to be imported.", "linelist", []),
+    IniKey("wheel_extras", "Extras to install the wheels with.", "args", []),
     IniKey(
-        "wheel_executables",
-        "How to start the executables that a wheel installs, one `NAME: ARGUMENTS` a line, `NAME: off` for not at all; "
-        "NAME may be a pattern. Executables in .data/scripts are started with --version; console scripts only when named.",
+        "wheel_import_ignore",
+        "Patterns of dotted module names that the import check skips, one per line.",
         "linelist",
         [],
     ),
     IniKey(
-        "wheel_entry_timeout", "Seconds that an executable may take to start and end; 0 for any number.", "string", "60"
+        "wheel_executables",
+        "Arguments to start the installed executables with, one `NAME: ARGUMENTS` per line, or `NAME: off` to not start "
+        "one. NAME may be a pattern. By default, executables in .data/scripts are started with --version, and console "
+        "scripts are not started.",
+        "linelist",
+        [],
     ),
+    IniKey("wheel_entry_timeout", "Timeout for starting an executable, in seconds; 0 for none.", "string", "60"),
     IniKey(
         "wheel_test_timeout",
-        "Seconds for a test or import without a time-out of its own; 0 for none.",
+        "Timeout for a test or import that does not set one itself, in seconds; 0 for none.",
         "string",
         "600",
     ),
-    IniKey("wheel_wine", "Whether Windows wheels run under Wine on Linux.", "bool", default=True),
-    IniKey("wheel_timeout_scale", "Factor for all time-outs on emulated targets.", "string", "10"),
+    IniKey("wheel_wine", "Whether to run Windows wheels under Wine on Linux.", "bool", default=True),
+    IniKey("wheel_timeout_scale", "Factor for all timeouts on emulated targets.", "string", "10"),
     IniKey(
         "wheel_pty_patterns",
-        "Words in names of test files, classes and functions that tell that a test needs a pseudo-terminal "
-        "(default: pty). Where the key is set, it also holds in ordinary runs without --wheel.",
+        "Words in the names of test files, classes and functions that mark a test as one that needs a pseudo-terminal "
+        "(default: pty). If the key is set, it also applies to ordinary runs without --wheel.",
         "args",
         None,
     ),
     IniKey(
         "wheel_pty_calls",
-        "Native calls of the project's own that open a pseudo-terminal, one a line, dotted as far as it takes: where a test "
-        "fails in one on a target that has none, the report says so and how to mark the test.",
+        "Native functions of the project that open a pseudo-terminal, one dotted name per line. If a test fails in one on "
+        "a target without pseudo-terminals, the report says so, and how to mark the test.",
         "linelist",
         [],
     ),
     IniKey(
         "wheel_max_size",
-        "Size of a file above which WHL807 warns: bytes, or a number with kB, MB, KiB, MiB or GiB.",
+        "File size above which WHL807 warns: bytes, or a number with kB, MB, KiB, MiB or GiB.",
         "string",
         "100MiB",
     ),
     IniKey(
         "wheel_expect",
-        "What the release must cover, one clause a line: `INTERPRETERS: PLATFORMS`, or `sdist`.",
+        "The expected wheels of the release, one clause per line: `INTERPRETERS: PLATFORMS`, or `sdist`.",
         "linelist",
         [],
     ),
     IniKey(
         "wheel_apt_source",
-        "An archive of packages that interpreters of other architectures are fetched from in the place of the host's, as "
-        "a line of sources.list: deb [signed-by=FILE] URI SUITE main.",
+        "The package repository to fetch interpreters of other architectures from, instead of the host's, as a line of "
+        "sources.list: deb [signed-by=FILE] URI SUITE main.",
     ),
     IniKey(
         "wheel_sysroots",
-        "Root file systems with interpreters, one `ARCHITECTURE=PATH` a line; a relative path starts from the root folder.",
+        "Root file systems with interpreters, one `ARCHITECTURE=PATH` per line. Relative paths start at the root directory.",
         "linelist",
         [],
     ),
     IniKey("wheel_select", "Static checks to run: codes or prefixes.", "args", []),
-    IniKey("wheel_ignore", "Static checks to leave out: codes or prefixes.", "args", []),
+    IniKey("wheel_ignore", "Static checks to skip: codes or prefixes.", "args", []),
 )
 
 
 #: The markers, as the ini key ``markers`` takes them; the targets' pytest gets them with its settings.
 MARKERS = (
     (
-        "pty: the test needs a pseudo-terminal and is skipped on targets that have none (Windows); "
-        "pty(False) exempts a test that only sounds like one."
+        "pty: the test needs a pseudo-terminal and is skipped on targets without one (Windows); "
+        "pty(False) exempts a test whose name matches wheel_pty_patterns."
     ),
     (
-        "wheel_target(*, skip=False, reason='', **facts): run the test only on targets with these facts, or with "
-        "skip=True skip it there, e.g. wheel_target(libc='glibc') or wheel_target(skip=True, emulated=True)."
+        "wheel_target(*, skip=False, reason='', **facts): run the test only on targets with these facts; with skip=True, "
+        "skip it there, e.g. wheel_target(libc='glibc') or wheel_target(skip=True, emulated=True)."
     ),
 )
 
@@ -207,16 +219,16 @@ def declare(parser: pytest.Parser) -> None:
     """Declare every option and key to pytest."""
     group = parser.getgroup("wheelcheck", "testing built wheels")
     for option in OPTIONS:
-        words: dict[str, Any] = {"dest": option.dest, "help": option.help}
+        attributes: dict[str, Any] = {"dest": option.dest, "help": option.help}
         if not option.metavar:
-            words["action"] = "store_true"
+            attributes["action"] = "store_true"
         else:
-            words.update(action="append" if option.repeat else "store", metavar=option.metavar, default=None)
+            attributes.update(action="append" if option.repeat else "store", metavar=option.metavar, default=None)
             if option.repeat:
-                words["default"] = []
+                attributes["default"] = []
             if option.type is not None:
-                words["type"] = option.type
-        group.addoption(option.flag, **words)
+                attributes["type"] = option.type
+        group.addoption(option.flag, **attributes)
     for key in INI_KEYS:
         parser.addini(key.name, key.help, type=key.type, default=key.default)
 
@@ -254,31 +266,31 @@ def split_codes(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def parse_executables(lines: Sequence[str]) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
-    """Read ``wheel_executables``.
+    """Parse the ini key ``wheel_executables``.
 
-    :returns: pairs of pattern and arguments (``None`` for off), the first that fits decides; the default stands last.
-    :raises ValueError: a line is not of the form ``NAME: ARGUMENTS``.
+    :returns: pairs of pattern and arguments (``None`` for off). The first match applies; the default is last.
+    :raises ValueError: a line has another form than ``NAME: ARGUMENTS``.
     """
-    found: list[tuple[str, tuple[str, ...] | None]] = []
+    executables: list[tuple[str, tuple[str, ...] | None]] = []
     for line in lines:
         name, colon, rest = line.partition(":")
         if not colon or not name.strip():
             raise ValueError(f"{line!r} is not of the form `NAME: ARGUMENTS` or `NAME: off`")
         try:
-            found.append((name.strip(), None if rest.strip() == "off" else tuple(shlex.split(rest))))
+            executables.append((name.strip(), None if rest.strip() == "off" else tuple(shlex.split(rest))))
         except ValueError as error:
             raise ValueError(f"{line!r}: {str(error).lower()}") from None
-    return (*found, ("*", ("--version",)))
+    return (*executables, ("*", ("--version",)))
 
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
 
 def parse_size(text: str) -> int:
-    """Read a size such as ``250MiB``.
+    """Parse a size such as ``250MiB``.
 
     :returns: bytes.
-    :raises ValueError: it is no size.
+    :raises ValueError: the text is not a size.
     """
     number = text.strip().rstrip("bBkKmMgGiI ")
     unit = text.strip()[len(number) :].strip().lower()

@@ -1,4 +1,4 @@
-"""Shows what a target sent through pytest's means: warnings, terminal output, failures, tracebacks."""
+"""Shows messages of a target as pytest shows its own: warnings, terminal output, failures, tracebacks."""
 
 from __future__ import annotations
 

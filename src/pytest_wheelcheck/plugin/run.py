@@ -161,7 +161,7 @@ class WheelRun:
     # -- running ------------------------------------------------------------------------------------------------------
 
     def run_session(self, session: pytest.Session) -> bool | None:
-        """Run all items; return ``None`` where xdist owns the loop."""
+        """Run all items; return ``None`` if xdist owns the loop."""
         if self._is_worker or self._config.pluginmanager.hasplugin("dsession"):
             return None
         if session.testsfailed and not self._config.option.continue_on_collection_errors:
@@ -254,7 +254,7 @@ class WheelRun:
         return [*lines, *self._leftovers_of_workers]
 
     def show_summary(self, reporter: pytest.TerminalReporter) -> None:
-        """Show the output of the targets' plugins, the table of targets, and what the run left behind."""
+        """Show the output of the targets' plugins, the table of targets, and the leftovers of the run."""
         for name, text in self._summaries.items():
             reporter.section(f"from {name}", sep="-")
             reporter.write_raw(text if text.endswith("\n") else f"{text}\n")
@@ -272,16 +272,16 @@ class WheelRun:
             reporter.write_line(f"tests modified the source tree: {names}{more}", yellow=True)
         if self._has_long_output():
             reporter.write_line(f"the complete output of failed tests is in {plan.directory / sandbox.OUTPUT}")
-        if kept := self._kept_targets():
-            names = ", ".join(f"{number}/ ({node_id})" for number, node_id in kept.items())
-            reporter.write_line(f"environments kept in {plan.directory}: {names}")
+        if retained := self._retained_targets():
+            names = ", ".join(f"{number}/ ({node_id})" for number, node_id in retained.items())
+            reporter.write_line(f"environments retained in {plan.directory}: {names}")
 
     def _has_long_output(self) -> bool:
         directory = self._plan.directory / sandbox.OUTPUT
         return directory.is_dir() and any(directory.iterdir())
 
-    def _kept_targets(self) -> dict[int, str]:
-        """Return the node ids of the targets whose directories are kept, by their numbers."""
+    def _retained_targets(self) -> dict[int, str]:
+        """Return the node ids of the targets whose directories are retained, by their numbers."""
         keep = self._plan.settings.keep
         if not keep:
             return {}
@@ -301,10 +301,10 @@ class WheelRun:
                 run.close()
             if self._directory is None:
                 return
-            kept = {str(number) for number in self._kept_targets()}
+            retained = {str(number) for number in self._retained_targets()}
             if self._has_long_output():
-                kept.add(sandbox.OUTPUT)
-            self._directory.remove(keep=frozenset(kept))
+                retained.add(sandbox.OUTPUT)
+            self._directory.remove(keep=frozenset(retained))
         if self._restore_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

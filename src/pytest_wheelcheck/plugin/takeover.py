@@ -1,4 +1,4 @@
-"""The host's pytest in a run with wheels: the arguments it parses, the user's code it must not import, its root directory."""
+"""The host's pytest in a run with wheels: its arguments and root directory, and the user's code that it must not import."""
 
 from __future__ import annotations
 

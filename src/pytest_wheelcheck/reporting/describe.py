@@ -85,7 +85,7 @@ def _describe_wheel(
 
 
 def _describe_bad_wheel(file: BadWheel, outcomes: Outcomes) -> WheelReport:
-    """Describe a file that is no readable wheel, with what its name says."""
+    """Describe a file that is not a readable wheel, with the project and tags in its name."""
     report = WheelReport(path=file.shown, filename=file.path.name, checks=tuple(outcomes.below(f"{file.shown}::")))
     try:
         name, version, _, tags = parse_name(file.path.name)
