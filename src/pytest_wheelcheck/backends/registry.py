@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from pytest_wheelcheck.errors import WheelcheckError
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.backends.base import Backend, MachineProfile
+    from pytest_wheelcheck.backends.qemu.machines import Profile
+    from pytest_wheelcheck.interpreters.architectures import Architecture
 
 #: The classes of all backends, in the order in which they are preferred. Each takes the keyword arguments ``offline`` and
 #: ``apt_source`` of :func:`backends`.
@@ -33,6 +37,27 @@ def backends(*, offline: bool = False, apt_source: str = "", without: Iterable[s
         if backend.name not in excluded:
             made.append(backend)
     return tuple(made)
+
+
+#: The kind of cache entries that are emulators, and the name of the emulator.
+EMULATOR_KIND, EMULATOR = "qemu", "QEMU"
+
+
+def emulator_version(architecture: Architecture) -> str:
+    """Return the version of the cached or installed emulator for an architecture; empty if there is none."""
+    from pytest_wheelcheck.backends.qemu import emulators
+
+    try:
+        return ".".join(map(str, emulators.find(architecture, offline=True).version))
+    except WheelcheckError:
+        return ""
+
+
+def machine_profiles() -> Mapping[str, Profile]:
+    """Return the machines that are known by name."""
+    from pytest_wheelcheck.backends.qemu.machines import PROFILES
+
+    return PROFILES
 
 
 def parse_machines(texts: Iterable[str]) -> tuple[MachineProfile, ...]:

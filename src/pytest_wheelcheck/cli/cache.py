@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_wheelcheck.backends import launcher
-from pytest_wheelcheck.backends.qemu import emulators
+from pytest_wheelcheck.backends.registry import EMULATOR, EMULATOR_KIND, emulator_version
 from pytest_wheelcheck.cli import output
-from pytest_wheelcheck.errors import UsageError, WheelcheckError
+from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, runs_natively
 from pytest_wheelcheck.system import cache, directories
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_wheelcheck.cli.output import Subparsers
 
 #: Kinds of cache entries that ``runtime list`` shows: interpreters, C libraries, emulators.
-_RUNTIME_KINDS = ("runtimes", "roots", "qemu")
+_RUNTIME_KINDS = ("runtimes", "roots", EMULATOR_KIND)
 
 _INCOMPLETE = "incomplete"
 
@@ -30,7 +29,7 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
 
     :param runtime_actions: the actions of ``wheelcheck runtime``.
     """
-    parser = runtime_actions.add_parser("list", help="list the cached interpreters: size, age, last use, QEMU")
+    parser = runtime_actions.add_parser("list", help=f"list the cached interpreters: size, age, last use, {EMULATOR}")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_list)
     parser = runtime_actions.add_parser("remove", help="remove interpreters from the cache")
@@ -69,15 +68,13 @@ class _CachedRuntime:
         return self.key.partition("/")[2]
 
     @property
-    def qemu(self) -> str:
-        """The version of the cached QEMU that runs it; empty if it runs natively or QEMU is not cached."""
+    def emulator(self) -> str:
+        """The version of the emulator that runs it; empty if it runs natively or the emulator is not cached."""
         parts = self.name.split("-")
         architecture = next((found for found in ARCHITECTURES.values() if found.name in parts), None)
-        if self.key.startswith("qemu/") or architecture is None or runs_natively(architecture.name):
+        if self.key.startswith(f"{EMULATOR_KIND}/") or architecture is None or runs_natively(architecture.name):
             return ""
-        with contextlib.suppress(WheelcheckError):
-            return ".".join(map(str, emulators.find(architecture, offline=True).version))
-        return ""
+        return emulator_version(architecture)
 
 
 def _cached_runtimes() -> list[_CachedRuntime]:
@@ -107,7 +104,7 @@ def _list(args: argparse.Namespace) -> int:
                     "name": runtime.name,
                     "kind": runtime.key.partition("/")[0],
                     "provider": runtime.name.partition("-")[0] if runtime.key.startswith("runtimes/") else "",
-                    "qemu": runtime.qemu,
+                    EMULATOR_KIND: runtime.emulator,
                     "bytes": runtime.size,
                     "age": runtime.age,
                     "unused": runtime.idle,
@@ -119,10 +116,10 @@ def _list(args: argparse.Namespace) -> int:
     if not found:
         output.write([f"no interpreters in {cache.root()}"])
         return 0
-    output.write([f"{'size':>9}  {'age':>10}  {'unused':>10}  {'QEMU':5} name"])
+    output.write([f"{'size':>9}  {'age':>10}  {'unused':>10}  {EMULATOR:5} name"])
     output.write(
         f"{_megabytes(runtime.size)}  {_duration(runtime.age):>10}  {_duration(runtime.idle):>10}  "
-        f"{runtime.qemu:5} {runtime.key}"
+        f"{runtime.emulator:5} {runtime.key}"
         for runtime in found
     )
     output.write([f"{_megabytes(sum(runtime.size for runtime in found))} in {cache.root()}"])

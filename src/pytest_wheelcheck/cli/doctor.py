@@ -212,9 +212,9 @@ def _fixes(platform: Platform, reasons: Sequence[str], *, any_found: bool) -> It
     searched = "PATH and the directories of pyenv and uv are searched"
     if platform == host:
         yield f"install the interpreter; {searched}"
-    elif platform.system != "linux":
+    elif not platform.is_linux:
         yield f"install the interpreter, if this machine can run it; {searched}"
-    if platform.system != "linux" or host_architecture() is None:
+    if not platform.is_linux or host_architecture() is None:
         return
     if any(reason.startswith("debian: ") for reason in reasons) and not any_found:
         yield "set the ini key wheel_apt_source to a package repository that has the architecture"

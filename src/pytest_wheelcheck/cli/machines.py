@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from pytest_wheelcheck.backends.qemu.machines import PROFILES
+from pytest_wheelcheck.backends.registry import EMULATOR, machine_profiles
 from pytest_wheelcheck.cli import output
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ def declare(commands: Subparsers) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     if args.json:
-        output.write_json([{**asdict(profile), "needs": profile.needs} for profile in PROFILES.values()])
+        output.write_json([{**asdict(profile), "needs": profile.needs} for profile in machine_profiles().values()])
         return 0
-    for profile in PROFILES.values():
+    for profile in machine_profiles().values():
         lines = [f"{profile.name:10} {profile.hardware}"]
         if profile.impossible:
             lines.append(f"{'':10} could not be checked: {profile.impossible}")
         else:
-            lines.append(f"{'':10} needs QEMU {profile.needs}")
+            lines.append(f"{'':10} needs {EMULATOR} {profile.needs}")
         if profile.uncovered:
             lines.append(f"{'':10} not covered: {profile.uncovered}")
         output.write(lines)

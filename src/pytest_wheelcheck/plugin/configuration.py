@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_wheelcheck.backends.command_line import switched_off
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.plugin import options, takeover
 from pytest_wheelcheck.reporting import expect
@@ -45,7 +46,7 @@ def read_settings(config: pytest.Config) -> Settings:
         offline=option.wheel_offline,
         find_links=tuple(_find_links(text, cwd) for text in option.wheel_find_links),
         index=option.wheel_index,
-        without_backends=() if _boolean(config, "wheel_wine") and not option.wheel_no_wine else ("wine",),
+        without_backends=switched_off(lambda name: _boolean(config, name), config.getoption),
         strict=option.wheel_strict,
         static=option.wheel_static,
         jobs=jobs,

@@ -4,48 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from pytest_wheelcheck.backends.command_line import MACHINE, NO_WINDOWS, SYSROOT, WINDOWS
+from pytest_wheelcheck.settings import IniKey, Option
 
 if TYPE_CHECKING:
     import pytest
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A command line option.
-
-    :param flag: such as ``--wheel-python``; its destination in ``config.option`` is the flag with underscores.
-    :param help: one or two sentences.
-    :param metavar: the placeholder of the value in the help; empty for a switch.
-    :param repeat: whether it may be given several times.
-    :param type: converter of the value.
-    """
-
-    flag: str
-    help: str
-    metavar: str = ""
-    repeat: bool = False
-    type: Callable[[str], Any] | None = None
-
-    @property
-    def dest(self) -> str:
-        """The attribute of ``config.option``."""
-        return self.flag[2:].replace("-", "_")
-
-
-@dataclass(frozen=True, slots=True)
-class IniKey:
-    """A key of the project's pytest configuration.
-
-    :param type: as in :meth:`pytest.Parser.addini`.
-    """
-
-    name: str
-    help: str
-    type: Any = "string"
-    default: Any = ""
 
 
 OPTIONS = (
@@ -63,21 +29,8 @@ OPTIONS = (
         "SPEC",
         repeat=True,
     ),
-    Option(
-        "--wheel-machine",
-        "Emulate this hardware: rpi3, rpi4, rpi5, graviton2, graviton3, graviton4, x86-64-v1 to x86-64-v4, host, or "
-        "cpu=MODEL,page=SIZE with QEMU's name of the CPU model. Several machines give a target each.",
-        "NAME",
-        repeat=True,
-    ),
-    Option(
-        "--wheel-sysroot",
-        "Run wheels of this architecture with the interpreters in a root file system (an unpacked disk image of a board, "
-        "an exported container), or with one interpreter or installation in it: aarch64=DIR. win_amd64=DIR and win32=DIR "
-        "name a CPython for Windows, which runs under Wine.",
-        "ARCH=PATH",
-        repeat=True,
-    ),
+    MACHINE,
+    SYSROOT,
     Option(
         "--wheel-requires",
         "A requirement of the tests, or the path of a requirements file.",
@@ -123,7 +76,7 @@ OPTIONS = (
         "N",
         type=int,
     ),
-    Option("--wheel-no-wine", "Do not run Windows wheels under Wine; skip them if this host is not Windows."),
+    NO_WINDOWS,
     Option(
         "--wheel-sandbox",
         "Run imports, executables and tests in a sandbox (bubblewrap, Linux only): no network; home, source tree and "
@@ -158,7 +111,7 @@ INI_KEYS = (
         "string",
         "600",
     ),
-    IniKey("wheel_wine", "Whether to run Windows wheels under Wine on Linux.", "bool", default=True),
+    WINDOWS,
     IniKey("wheel_timeout_scale", "Factor for all timeouts on emulated targets.", "string", "10"),
     IniKey(
         "wheel_pty_patterns",

@@ -109,7 +109,7 @@ def _fits(platform: str, target: TargetReport) -> bool:
     if platform == "any":
         return True
     if family.startswith("win"):
-        return target.system == "win32" and platform == target.platform
+        return platform == target.platform
     libc = _LIBC.get(family, target.libc)
     return _SYSTEMS.get(family) == target.system and target.architecture == arch and libc == target.libc
 

@@ -61,7 +61,7 @@ class TargetReport:
 
     :param name: as in node ids, such as ``cp311-linux-aarch64+rpi5``.
     :param execution: ``native``, ``emulated`` or ``board``.
-    :param machine: the emulated machine (``aarch64``, ``rpi5``, ``wine``) or the name of the board; empty for this host.
+    :param machine: the emulated machine (``aarch64``, ``rpi5``) or the name of the board; empty for this host.
     :param source: where the interpreter comes from, one line.
     :param host: the host of the run, where reports of several hosts are merged.
     """

@@ -1,0 +1,41 @@
+"""The options and ini keys that name a backend. The plugin lists them among its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytest_wheelcheck.settings import IniKey, Option
+
+MACHINE = Option(
+    "--wheel-machine",
+    "Emulate this hardware: rpi3, rpi4, rpi5, graviton2, graviton3, graviton4, x86-64-v1 to x86-64-v4, host, or "
+    "cpu=MODEL,page=SIZE with QEMU's name of the CPU model. Several machines give a target each.",
+    "NAME",
+    repeat=True,
+)
+
+SYSROOT = Option(
+    "--wheel-sysroot",
+    "Run wheels of this architecture with the interpreters in a root file system (an unpacked disk image of a board, "
+    "an exported container), or with one interpreter or installation in it: aarch64=DIR. win_amd64=DIR and win32=DIR "
+    "name a CPython for Windows, which runs under Wine.",
+    "ARCH=PATH",
+    repeat=True,
+)
+
+NO_WINDOWS = Option("--wheel-no-wine", "Do not run Windows wheels under Wine; skip them if this host is not Windows.")
+
+WINDOWS = IniKey("wheel_wine", "Whether to run Windows wheels under Wine on Linux.", "bool", default=True)
+
+#: The backends that can be switched off: by name, the ini key that must be true and the option that must be absent.
+_SWITCHES = {"wine": (WINDOWS, NO_WINDOWS)}
+
+
+def switched_off(getini: Callable[[str], Any], getoption: Callable[[str], Any]) -> tuple[str, ...]:
+    """Return the names of the backends that the user switched off.
+
+    :param getini: returns the value of an ini key as a boolean.
+    :param getoption: returns the value of an option by its ``dest``.
+    """
+    return tuple(name for name, (key, off) in _SWITCHES.items() if not getini(key.name) or getoption(off.dest))
