@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +25,7 @@ from pytest_wheelcheck.interpreters import apt, apt_suites, debian, roots, tags
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Request, Starter
 from pytest_wheelcheck.model import Installation, Machine, Outcome, Platform
+from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.targets.plan import plan
 from pytest_wheelcheck.wheels.reader import open_wheel
 
@@ -201,6 +203,18 @@ def test_a_machine_that_qemu_cannot_be() -> None:
     )
     with pytest.raises(RuntimeUnavailableError, match=r"could not be checked: x86-64-v4 .* AVX-512"):
         backend.on_machine(runtime, PROFILES["x86-64-v4"])
+
+
+@posix
+def test_a_machine_is_part_of_the_description(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    program = Path(shutil.which("true") or "")
+    monkeypatch.setattr(emulators, "find", lambda *_, **__: emulators.Qemu(path=program, version=(8, 0)))
+    backend = QemuBackend()
+    runtime = Runtime(installation=make_installation(), python=Path("/launchers/bin/python3.11"), backend=backend)
+    found = backend.on_machine(runtime, PROFILES["rpi4"])
+    assert found is not None
+    assert found.installation == replace(runtime.installation, how="made up, as rpi4")
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,23 @@ def test_a_root_with_musl(
     assert "is for musl" in answer.reason
 
 
+@emulates
+@pytest.mark.network
+@pytest.mark.usefixtures("own_cache")
+def test_an_interpreter_of_the_hosts_own_architecture(tmp_path: Path) -> None:
+    host = Platform(system="linux", architecture="x86_64", libc="glibc")
+    catalog = catalogs.catalog_of(lambda native_python: PublishedProvider(HostProvider(), native_python), host=False)
+    installation = _get(catalog, "published", host, 12).installation
+    (found,) = directory.parse([f"x86_64={installation.program.parent.parent}"])
+    assert found.found[0].root is None
+    catalog = catalogs.catalog_of(lambda native_python: directory.DirectoryProvider([found], native_python), host=False)
+    runtime = _get(catalog, "directory", host)
+    assert (runtime.backend.name, runtime.installation.version) == ("native", installation.version)
+    code = "import sys, ssl, ctypes; print(sys.executable)"
+    completed = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == str(runtime.python)
+
+
 def test_a_usage_error_of_a_run(pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]) -> None:
     builders.build_wheel(pytester.path / "dist", "tool", files={"tool/__init__.py": ""})
     result = run_wheels("--wheel=dist", "--wheel-sysroot=aarch64=nowhere")

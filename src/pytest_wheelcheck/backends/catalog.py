@@ -101,15 +101,20 @@ class Catalog:
     def native_python(self, version: tuple[int, int], free_threaded: bool) -> Path | None:  # noqa: FBT001
         """Return a native CPython, made if need be: it installs and compiles on behalf of one that is slow to run.
 
+        Providers are asked one after another until one of them has it. Pre-releases do not count, because their bytecode
+        may have another format. Neither do interpreters that the user named: they are under test, and this method may be
+        called while they are being made.
+
         :returns: ``None`` if there is none.
         """
-        platform = replace(here(), libc="glibc") if here().is_linux else here()
         kind = ("cpython", version, free_threaded)
-        offers, _ = self.ask(Request(platform=platform, wanted=frozenset({kind})))
-        for offer in offers:
-            if offer.kind == kind and offer.backend == NATIVE:
-                with contextlib.suppress(WheelcheckError):
-                    return self.get(offer).python
+        request = Request(platform=here(), wanted=frozenset({kind}))
+        native = [backend for backend in self._covering(request.platform)[0] if backend.name == NATIVE]
+        for provider in self.providers:
+            for offer in self._paired(provider.offers(request).offers, native):
+                if offer.kind == kind and offer.rank >= 0 and not offer.prerelease:
+                    with contextlib.suppress(WheelcheckError):
+                        return self.get(offer).python
         return None
 
     def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime:

@@ -106,6 +106,7 @@ class Offer:
     :param rank: of equal interpreters from several providers, the lowest rank is taken. Below 0: the user named it, and no
         other may replace it.
     :param fixed_libc: its C library is part of a root file system that the user named, so no newer one can replace it.
+    :param prerelease: it is not a final release of its version.
     :param backend: the name of the backend that would run it; set when it was found.
     """
 
@@ -120,6 +121,7 @@ class Offer:
     key: str = ""
     rank: int = 0
     fixed_libc: bool = False
+    prerelease: bool = False
     backend: str = ""
 
     @property

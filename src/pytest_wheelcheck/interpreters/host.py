@@ -166,6 +166,7 @@ class HostProvider:
             tags=facts.tags,
             how=f"{facts.python} ({found.where})",
             key=str(facts.python),
+            prerelease=facts.level != "final",
         )
 
     def _path(self, python: Path, platform: Platform) -> Answer:

@@ -142,7 +142,6 @@ class QemuBackend:
             raise RuntimeUnavailableError(
                 f"could not be checked: {profile.name} is not available: {profile.impossible}"
             )
-        installation = runtime.installation
         architecture = ARCHITECTURES.get(runtime.platform.architecture)
         if architecture is None or not runtime.platform.is_linux:
             raise RuntimeUnavailableError(
@@ -160,7 +159,8 @@ class QemuBackend:
                 details=error.details,
             ) from error
         # The program of a host's interpreter may be a link, and QEMU loads the file itself.
-        installation = runtime.installation if installation.root else _resolved(installation)
+        installation = runtime.installation if runtime.installation.root else _resolved(runtime.installation)
+        installation = replace(installation, how=f"{installation.how}, as {profile.name}")
         launch = _launch(found.path, installation.root, profile.flags)
         _try(launch, installation, profile)
         native_python = runtime.native if runtime.backend.name == self.name else runtime.python
