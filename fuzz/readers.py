@@ -93,14 +93,15 @@ def read_container(data: bytes) -> None:
                     raise AssertionError(f"{name} has another content with zipfile")
 
 
-def read_binary(data: bytes) -> None:
+def read_native_file(data: bytes) -> None:
     """Read a native file like the parser process."""
-    from pytest_wheelcheck.wheels.binary import Binary, exports, format_of, read
+    from pytest_wheelcheck.wheels.binary import Binary, format_of
+    from pytest_wheelcheck.wheels.binary_reader import exports_of_binary, read_binary
 
     started = time.perf_counter()
     try:
-        binaries = read("x.so", data)
-        exports(data, frozenset({"x"}))
+        binaries = read_binary("x.so", data)
+        exports_of_binary(data, frozenset({"x"}))
     except (MemoryError, RecursionError):
         raise
     except Exception:  # noqa: BLE001 - the parser process turns any exception of a library into a finding
@@ -113,7 +114,7 @@ def read_binary(data: bytes) -> None:
 
 TARGETS = {
     "containers": (read_container, write_container_seeds),
-    "binaries": (read_binary, write_binary_seeds),
+    "binaries": (read_native_file, write_binary_seeds),
 }
 
 
@@ -124,7 +125,17 @@ def fuzz(target: str, arguments: list[str]) -> None:
     """
     import atheris
 
-    modules = ("binary", "container", "elf", "inspection", "macho", "pe", "record_file", "zip_structures")
+    modules = (
+        "binary",
+        "binary_reader",
+        "container",
+        "elf",
+        "inspection",
+        "macho",
+        "pe",
+        "record_file",
+        "zip_structures",
+    )
     with atheris.instrument_imports(include=[f"pytest_wheelcheck.wheels.{name}" for name in modules]):
         import pytest_wheelcheck.wheels.elf
         import pytest_wheelcheck.wheels.inspection

@@ -14,7 +14,8 @@ from checks.objects import make_fat
 from checks.samples import native
 from pytest_wheelcheck.checks import run_checks
 from pytest_wheelcheck.model import Outcome
-from pytest_wheelcheck.wheels.binary import Binary, read
+from pytest_wheelcheck.wheels.binary import Binary
+from pytest_wheelcheck.wheels.binary_reader import read_binary
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 DATA = Path(__file__).parent / "data"
@@ -25,7 +26,7 @@ EVERY = sorted([*ELF, *DATA.glob("macho-*"), *DATA.glob("pe-*")])
 
 
 def read_one(name: str) -> Binary:
-    (found,) = read(name, (DATA / name).read_bytes())
+    (found,) = read_binary(name, (DATA / name).read_bytes())
     return found
 
 

@@ -30,7 +30,8 @@ from pytest_wheelcheck.checks.parser_client import ImpossibleHereError
 from pytest_wheelcheck.checks.policies import Policy, PolicyAnalysis, libc_and_architecture
 from pytest_wheelcheck.errors import ProcessError, UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Wheel
-from pytest_wheelcheck.wheels.binary import Binary, format_of, read
+from pytest_wheelcheck.wheels.binary import Binary, format_of
+from pytest_wheelcheck.wheels.binary_reader import read_binary
 from pytest_wheelcheck.wheels.elf import needed
 from pytest_wheelcheck.wheels.reader import open_wheel
 from pytest_wheelcheck.wheels.record_file import parse_record
@@ -192,7 +193,7 @@ def test_damage_anywhere_gives_an_exception_or_a_value_quickly(data: bytes, dama
     for place, patch in damage:
         damaged[place : place + len(patch)] = patch
     with contextlib.suppress(Exception):
-        assert all(isinstance(found, Binary) for found in read("x", bytes(damaged)))
+        assert all(isinstance(found, Binary) for found in read_binary("x", bytes(damaged)))
 
 
 def test_a_file_that_only_starts_like_a_native_one_is_ignored(tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_elf_of_every_machine(machine: str) -> None:
         soname="libx.so.1",
         runpath="$ORIGIN:/opt",
     )
-    (found,) = read("x.so", data)
+    (found,) = read_binary("x.so", data)
     assert found == Binary(
         path="x.so",
         format="ELF",
@@ -238,7 +239,7 @@ def test_elf_of_every_machine(machine: str) -> None:
 
 def test_the_stack_of_a_file_without_a_header_for_it() -> None:
     """glibc treats it as a request on x86, but not on aarch64."""
-    assert [read("x", make_elf(machine=m, stack=None))[0].executable_stack for m in ("x86_64", "aarch64")] == [
+    assert [read_binary("x", make_elf(machine=m, stack=None))[0].executable_stack for m in ("x86_64", "aarch64")] == [
         True,
         False,
     ]
@@ -255,7 +256,7 @@ def test_both_slices_and_both_load_commands_for_the_minimum_macos() -> None:
         "x86_64": make_macho(machine="x86_64", minimum=(10, 9), old_style=True, weak=("/usr/lib/w.dylib",)),
         "arm64": make_macho(minimum=(12, 3), exports=INIT, rpaths=("@loader_path/x",), name="@rpath/me", kind=6),
     }
-    old, new = read("x.so", make_fat(slices))
+    old, new = read_binary("x.so", make_fat(slices))
     assert (old.machine, old.minimum_os, old.weak) == ("x86_64", "10.9", ("/usr/lib/w.dylib",))
     assert (new.machine, new.minimum_os, new.search_paths, new.name) == (
         "arm64",
@@ -268,7 +269,7 @@ def test_both_slices_and_both_load_commands_for_the_minimum_macos() -> None:
 
 @pytest.mark.parametrize("machine", ["amd64", "x86", "arm64"])
 def test_pe_of_every_machine(machine: str) -> None:
-    (found,) = read("x.pyd", make_pe(machine=machine, exports=("PyInit_a", "other"), needed=("KERNEL32.dll",)))
+    (found,) = read_binary("x.pyd", make_pe(machine=machine, exports=("PyInit_a", "other"), needed=("KERNEL32.dll",)))
     assert (found.machine, found.kind, found.needed, found.init_functions) == (
         machine, "library", ("KERNEL32.dll",), ("PyInit_a",),
     )  # fmt: skip

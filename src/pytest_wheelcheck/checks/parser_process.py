@@ -20,7 +20,8 @@ from typing import Any
 
 from pytest_wheelcheck.checks.parser_client import NOT_INSTALLED, may_be_native
 from pytest_wheelcheck.errors import WheelError
-from pytest_wheelcheck.wheels.binary import Binary, exports, format_of, glibc_symbols, read
+from pytest_wheelcheck.wheels.binary import Binary, format_of, glibc_symbols
+from pytest_wheelcheck.wheels.binary_reader import exports_of_binary, read_binary
 from pytest_wheelcheck.wheels.container import Container, Member
 from pytest_wheelcheck.wheels.dist_info import find_dist_info, read_metadata
 from pytest_wheelcheck.wheels.inspection import inspect
@@ -93,7 +94,7 @@ def find_binaries(container: Container, digests: dict[str, str]) -> Iterator[Bin
     """
     for member in container.files:
         if may_be_native(member) and (file_format := format_of(container.head(member, 8))):
-            yield from _read_binary(container, member, file_format, digests)
+            yield from _read_slices(container, member, file_format, digests)
 
 
 def drop_resolved_symbols(container: Container, binaries: list[Binary]) -> Iterator[Binary]:
@@ -110,7 +111,7 @@ def drop_resolved_symbols(container: Container, binaries: list[Binary]) -> Itera
         if not missing:
             break
         if member is not None:
-            exported = exports(container.read(member, limit=_MAX_BINARY), frozenset(missing))
+            exported = exports_of_binary(container.read(member, limit=_MAX_BINARY), frozenset(missing))
             defined |= exported
             missing -= exported
     for binary in binaries:
@@ -122,11 +123,11 @@ def _is_bundled(path: str) -> bool:
     return any(part.endswith(".libs") or part == ".dylibs" for part in path.split("/"))
 
 
-def _read_binary(container: Container, member: Member, file_format: str, digests: dict[str, str]) -> Iterable[Binary]:
+def _read_slices(container: Container, member: Member, file_format: str, digests: dict[str, str]) -> Iterable[Binary]:
     try:
         data = container.read(member, limit=_MAX_BINARY)
         digests[member.name] = hashlib.sha256(data).hexdigest()
-        return read(member.name, data)
+        return read_binary(member.name, data)
     except WheelError as error:
         reason = error.message
     except ImportError:

@@ -103,9 +103,9 @@ def _library(file: str, work: Path) -> str:
 
 def facts(path: Path) -> list[dict[str, object]]:
     """Return the values of the readers, without those that depend on the version of the compiler."""
-    from pytest_wheelcheck.wheels.binary import read
+    from pytest_wheelcheck.wheels.binary_reader import read_binary
 
-    slices = [dataclasses.asdict(binary) for binary in read(path.name, path.read_bytes())]
+    slices = [dataclasses.asdict(binary) for binary in read_binary(path.name, path.read_bytes())]
     for values in slices:
         # The start-up code of each version of a toolchain may use other functions of the C library.
         values["versions"] = sorted({library for library, _ in values["versions"]})
