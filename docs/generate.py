@@ -1,4 +1,4 @@
-"""Write ``docs/reference.md`` from the declarations in the code: options, ini keys, checks."""
+"""Write ``docs/reference.md`` from the declarations in the code: options, ini keys, machines, checks."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def lines() -> Iterator[str]:
     yield "| key | kind | default | meaning |"
     yield "| --- | --- | --- | --- |"
     for key in INI_KEYS:
-        default = f"`{key.default}`" if key.default not in ("", None, []) else ""
-        yield f"| `{key.name}` | {key.type} | {default} | {cell(key.help)} |"
+        default = "true" if key.default is True else key.default
+        shown = f"`{default}`" if default not in ("", None, []) else ""
+        yield f"| `{key.name}` | {key.type} | {shown} | {cell(key.help)} |"
     yield ""
     yield "## Machines"
     yield ""

@@ -12,26 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "pytest_wheelcheck"
-#: The page of the checks and the generated page follow with their rooms.
-DOCUMENTS = [
-    *sorted(ROOT.glob("*.md")),
-    *sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "checks.md", ROOT / "docs" / "reference.md"}),
-    ROOT / "native" / "README.md",
-]
-#: The rooms whose messages are checked.
-ROOMS = (
-    "checks",
-    "cli",
-    "plugin",
-    "reporting",
-    "system",
-    "wheels",
-    "errors.py",
-    "model.py",
-    "results.py",
-    "settings.py",
-)
-MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path.relative_to(SOURCE).parts[0] in ROOMS]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "native" / "README.md"]
+#: Rooms whose messages are not in plain English yet.
+PENDING = ("backends", "interpreters")
+MODULES = [path for path in sorted(SOURCE.rglob("*.py")) if path.relative_to(SOURCE).parts[0] not in PENDING]
 HEADER = "| retired | use |"
 
 
@@ -60,13 +44,13 @@ TERMS = retired_terms()
 
 
 def markdown(path: Path) -> Iterator[Text]:
-    """Yield the lines of a document without code, link targets and the table of retired terms."""
+    """Yield the lines of a document without code, link targets, names of checks and the table of retired terms."""
     in_table = in_code = False
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         in_table = line == HEADER or (in_table and line.startswith("|"))
         in_code ^= line.startswith("```")
         if not in_table and not in_code:
-            yield Text(number, re.sub(r"`[^`]*`|\]\([^)]*\)", " ", line))
+            yield Text(number, re.sub(r"`[^`]*`|\]\([^)]*\)|WHL\d+-[\w-]+", " ", line))
 
 
 def messages(path: Path) -> Iterator[Text]:
