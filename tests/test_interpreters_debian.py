@@ -209,7 +209,7 @@ def test_a_machine_that_qemu_cannot_be() -> None:
 def test_a_machine_is_part_of_the_description(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     program = Path(shutil.which("true") or "")
-    monkeypatch.setattr(emulators, "find", lambda *_, **__: emulators.Qemu(path=program, version=(8, 0)))
+    monkeypatch.setattr(emulators, "find", lambda *_, **__: emulators.Emulator(path=program, version=(8, 0)))
     backend = QemuBackend()
     runtime = Runtime(installation=make_installation(), python=Path("/launchers/bin/python3.11"), backend=backend)
     found = backend.on_machine(runtime, PROFILES["rpi4"])
