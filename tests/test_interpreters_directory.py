@@ -19,8 +19,10 @@ import pytest
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.interpreters import apt, debian, directory, link_farm
+from pytest_wheelcheck.interpreters import apt, debian, link_farm
 from pytest_wheelcheck.interpreters.base import Request
+from pytest_wheelcheck.interpreters.directory.provider import DirectoryProvider
+from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
@@ -48,8 +50,8 @@ ARM_MUSL = Platform(system="linux", architecture="aarch64", libc="musl")
         ("vax=/srv", "not of the form"),
         ("aarch64=", "not of the form"),
         ("aarch64={}/nowhere", "there is no "),
-        ("aarch64={}/empty", "no CPython from 3.9 on"),
-        ("aarch64={}/text", "no CPython from 3.9 on"),
+        ("aarch64={}/empty", "no CPython 3.9 or later"),
+        ("aarch64={}/text", "no CPython 3.9 or later"),
         ("aarch64=/", "this host itself"),
         ("arm64={}/other", "is for armv7l, not for aarch64"),
         ("aarch64={}/other/usr/bin/python3.11", "is for armv7l, not for aarch64"),
@@ -62,10 +64,11 @@ def test_invalid_root_file_systems(text: str, message: str, tmp_path: Path) -> N
         (tmp_path / name / "usr/lib/python3.11").mkdir(parents=True)
         (tmp_path / name / "usr/lib/python3.11/os.py").touch()
     (tmp_path / "text/usr/bin/python3.11").write_text("#!/bin/sh\n", encoding="utf-8")
-    # elf(5): 32 bits, least significant byte first; ET_EXEC, EM_ARM.
-    (tmp_path / "other/usr/bin/python3.11").write_bytes(b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + b"\x02\0\x28\0")
+    # elf(5): 32 bits, least significant byte first; ET_EXEC, EM_ARM, EV_CURRENT; no program headers.
+    header = b"\x7fELF\x01\x01\x01".ljust(16, b"\0") + b"\x02\0\x28\0\x01\0\0\0"
+    (tmp_path / "other/usr/bin/python3.11").write_bytes(header.ljust(52, b"\0"))
     with pytest.raises(UsageError, match=message) as caught:
-        directory.parse([text.format(tmp_path)])
+        parse_sysroots([text.format(tmp_path)])
     assert caught.value.fix
 
 
@@ -197,8 +200,8 @@ def test_a_board(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    (found,) = directory.parse([f"arm64={board}"])
-    (one,) = found.found
+    (found,) = parse_sysroots([f"arm64={board}"])
+    (one,) = found.interpreters
     assert one.program.parent == board / "usr/bin"
     assert one.root == board
     assert one.libc_version >= (2, 31)
@@ -226,7 +229,7 @@ def test_a_board(
     name = f"cp3{one.version[1]}-linux-aarch64"
     result.stdout.fnmatch_lines([f"*::{name}::test_tool.py::test_processes PASSED*"])
     # No other interpreter was made.
-    assert [path.name for path in (own_cache / "runtimes").glob("*")] == [Path(one.key("aarch64")).name]
+    assert [path.name for path in (own_cache / "runtimes").glob("*")] == [Path(one.cache_key("aarch64")).name]
     assert _contents(board) == before
 
 
@@ -235,13 +238,13 @@ def test_a_board(
 @pytest.mark.usefixtures("own_cache")
 def test_an_interpreter_by_its_path_and_one_that_changed(board: Path) -> None:
     # An absolute link of the image: seen from the host, it leads nowhere, or to a program of the host.
-    (found,) = directory.parse([f"aarch64={board / 'usr/bin/python3'}"])
-    assert found.found[0].root == board
-    catalog = catalogs.catalog_of(lambda native_python: directory.DirectoryProvider([found], native_python))
+    (found,) = parse_sysroots([f"aarch64={board / 'usr/bin/python3'}"])
+    assert found.interpreters[0].root == board
+    catalog = catalogs.catalog_of(lambda native_python: DirectoryProvider([found], native_python))
     runtime = _get(catalog, "directory", ARM)
     installation = runtime.installation
     assert installation.provider == "directory"
-    assert installation.program == found.found[0].program
+    assert installation.program == found.interpreters[0].program
     assert shlex.split(runtime.python.read_text(encoding="utf-8").splitlines()[1])[-2] == str(installation.program)
     code = "import sys, ssl, ctypes; print(sys.prefix == sys.base_prefix, sys.flags.dont_write_bytecode)"
     completed = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
@@ -256,10 +259,10 @@ def test_an_interpreter_by_its_path_and_one_that_changed(board: Path) -> None:
     )
     (row,) = json.loads(doctor.stdout)
     assert [each["provider"] for each in row["interpreters"]] == ["directory"]
-    (again,) = directory.parse([f"aarch64={board}"])
-    assert cache.find(again.found[0].key("aarch64"))
-    os.utime(found.found[0].program, ns=(1, 1))
-    assert cache.find(again.found[0].key("aarch64")) is None
+    (again,) = parse_sysroots([f"aarch64={board}"])
+    assert cache.find(again.interpreters[0].cache_key("aarch64"))
+    os.utime(found.interpreters[0].program, ns=(1, 1))
+    assert cache.find(again.interpreters[0].cache_key("aarch64")) is None
 
 
 @pytest.fixture(scope="module")
@@ -286,8 +289,8 @@ def test_a_root_with_musl(
     tmp_path: Path,
 ) -> None:
     root = alpine
-    (sysroot,) = directory.parse([f"aarch64={root}"])
-    (one,) = sysroot.found
+    (sysroot,) = parse_sysroots([f"aarch64={root}"])
+    (one,) = sysroot.interpreters
     assert (one.libc, one.libc_version, one.version[:2]) == ("musl", (1, 2), (3, 12))
     pip = [*pinned.pip_command(), "download", "-q", "--no-deps", "--only-binary=:all:", "-d", "dist"]
     pip += ["--platform=musllinux_1_2_aarch64", "--python-version=3.12", "--abi=cp312", "--implementation=cp"]
@@ -312,7 +315,7 @@ def test_a_root_with_musl(
     assert result.ret == 0
     assert _contents(root) == before
     # A wheel for glibc cannot be tested in this root, and the reason says why.
-    answer = directory.DirectoryProvider([sysroot], catalogs.no_python).offers(Request(platform=ARM))
+    answer = DirectoryProvider([sysroot], catalogs.no_python).offers(Request(platform=ARM))
     assert answer.offers == ()
     assert "is for musl" in answer.reason
 

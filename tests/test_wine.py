@@ -20,8 +20,8 @@ from nodes import outcomes
 from pytest_wheelcheck.backends import bubblewrap, launcher
 from pytest_wheelcheck.backends.wine import system
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError, WheelcheckError
-from pytest_wheelcheck.interpreters import directory
 from pytest_wheelcheck.interpreters.base import Request
+from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.windows import pe_programs, published
 from pytest_wheelcheck.system import cache
@@ -474,7 +474,7 @@ def test_an_installation_of_ones_own_of_32_bits(
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/wine").symlink_to(cache.root() / "wine")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    (sysroot,) = directory.parse([f"win32={folder}"])
+    (sysroot,) = parse_sysroots([f"win32={folder}"])
     assert sysroot.windows is not None
     provider = published.WineProvider(HostProvider(), offline=True, named=[sysroot.windows])
     # What was named for one kind says nothing of the other.
@@ -482,7 +482,7 @@ def test_an_installation_of_ones_own_of_32_bits(
     (own,) = provider.offers(published.REQUEST_32).offers
     assert (own.version, own.platform) == (offer.version, published.REQUEST_32.platform)
     with pytest.raises(UsageError, match=r"python313\.dll is not for x86-64"):
-        directory.parse([f"win_amd64={folder}"])
+        parse_sysroots([f"win_amd64={folder}"])
 
 
 def test_wine_of_the_host(narrow: published.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -534,7 +534,7 @@ def test_folders_that_are_none(tmp_path: Path, files: dict[str, bytes], words: s
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(UsageError) as caught:
-        directory.parse([f"win_amd64={tmp_path}"])
+        parse_sysroots([f"win_amd64={tmp_path}"])
     assert words in str(caught.value)
 
 

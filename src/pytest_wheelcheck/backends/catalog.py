@@ -17,7 +17,7 @@ from pytest_wheelcheck.backends.registry import backends
 from pytest_wheelcheck.errors import RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.interpreters import base
 from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Provider, Request, Unavailable, here
-from pytest_wheelcheck.interpreters.directory import Sysroot
+from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot
 from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.model import Platform
 

@@ -13,9 +13,9 @@ from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.cli import output
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
-from pytest_wheelcheck.interpreters import directory
 from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES
 from pytest_wheelcheck.interpreters.base import Offer, Request, here
+from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot, parse_sysroots
 from pytest_wheelcheck.interpreters.windows import published
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import process, progress
@@ -70,7 +70,7 @@ class Sources:
     """
 
     apt_source: str = ""
-    sysroots: tuple[directory.Sysroot, ...] = ()
+    sysroots: tuple[Sysroot, ...] = ()
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Sources:
@@ -78,7 +78,7 @@ class Sources:
 
         :raises UsageError: a value is invalid.
         """
-        return cls(apt_source=args.apt_source, sysroots=directory.parse(args.sysroot))
+        return cls(apt_source=args.apt_source, sysroots=parse_sysroots(args.sysroot))
 
     def catalog(self, *, offline: bool) -> Catalog:
         """Return all providers and backends."""

@@ -22,18 +22,12 @@ class Architecture:
     :param debian: Debian's name (``dpkg-architecture -L``).
     :param multiarch: the name of its library directories (https://wiki.debian.org/Multiarch/Tuples).
     :param loader: path of glibc's dynamic loader, relative to the root (glibc's ``shlib-versions``).
-    :param machine: ELF's ``e_machine`` (``elf.h``).
-    :param bits: size of a pointer.
-    :param little_endian: whether the least significant byte comes first.
     """
 
     name: str
     debian: str
     multiarch: str
     loader: str
-    machine: int
-    bits: int = 64
-    little_endian: bool = True
 
 
 #: All supported architectures by their names in platform tags.
@@ -45,52 +39,42 @@ ARCHITECTURES = {
             debian="amd64",
             multiarch="x86_64-linux-gnu",
             loader="lib64/ld-linux-x86-64.so.2",
-            machine=62,
         ),
         Architecture(
             name="aarch64",
             debian="arm64",
             multiarch="aarch64-linux-gnu",
             loader="lib/ld-linux-aarch64.so.1",
-            machine=183,
         ),
         Architecture(
             name="armv7l",
             debian="armhf",
             multiarch="arm-linux-gnueabihf",
             loader="lib/ld-linux-armhf.so.3",
-            machine=40,
-            bits=32,
         ),
         Architecture(
             name="i686",
             debian="i386",
             multiarch="i386-linux-gnu",
             loader="lib/ld-linux.so.2",
-            machine=3,
-            bits=32,
         ),
         Architecture(
             name="ppc64le",
             debian="ppc64el",
             multiarch="powerpc64le-linux-gnu",
             loader="lib64/ld64.so.2",
-            machine=21,
         ),
         Architecture(
             name="riscv64",
             debian="riscv64",
             multiarch="riscv64-linux-gnu",
             loader="lib/ld-linux-riscv64-lp64d.so.1",
-            machine=243,
         ),
         Architecture(
             name="s390x",
             debian="s390x",
             multiarch="s390x-linux-gnu",
             loader="lib/ld64.so.1",
-            machine=22,
-            little_endian=False,
         ),
     )
 }

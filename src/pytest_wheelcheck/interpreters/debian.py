@@ -182,7 +182,7 @@ class DebianProvider:
             self._renew_libc(archive, candidate, architecture, starter.minimum_libc(offer.platform), side)
             roots.tidy(side / "root", final / "root")
             compiler = self._native_python((3, candidate.minor), offer.free_threaded) if foreign else None
-            roots.finish(side, final, offer, starter, compiler, stem=f"3.{candidate.minor}", smoke=_SMOKE)
+            roots.finish(side, final, offer, starter, compiler, stem=f"3.{candidate.minor}", smoke_test=_SMOKE)
 
     def _renew_libc(
         self,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.interpreters.base import NativePython, Provider
-    from pytest_wheelcheck.interpreters.directory import Sysroot
+    from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot
 
 
 def providers(
@@ -29,7 +29,7 @@ def providers(
     :param sysroots: root file systems and interpreters that the user named.
     """
     from pytest_wheelcheck.interpreters.debian import DebianProvider
-    from pytest_wheelcheck.interpreters.directory import DirectoryProvider
+    from pytest_wheelcheck.interpreters.directory.provider import DirectoryProvider
     from pytest_wheelcheck.interpreters.host import HostProvider
     from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
     from pytest_wheelcheck.interpreters.uv_builds import UvProvider
@@ -39,7 +39,7 @@ def providers(
     named = [sysroot for sysroot in sysroots if sysroot.windows is None]
     windows = [sysroot.windows for sysroot in sysroots if sysroot.windows is not None]
     return (
-        *((DirectoryProvider(named, native_python, offline=offline, source=apt_source),) if named else ()),
+        *((DirectoryProvider(named, native_python, offline=offline, apt_source=apt_source),) if named else ()),
         host,
         PublishedProvider(host, native_python, offline=offline, index=index, find_links=find_links, source=apt_source),
         DebianProvider(native_python, offline=offline, source=apt_source),

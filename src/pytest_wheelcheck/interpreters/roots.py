@@ -1,7 +1,7 @@
-"""Root file systems in the cache: unpacked packages of a distribution, or links to the root of somebody else.
+"""Root file systems in the cache: unpacked packages of a distribution, or links to a root file system of the user.
 
-An installation in the cache is a directory that holds a ``root`` with the C library, the interpreter, and a file with the
-facts that were measured when it was made.
+An installation in the cache is a directory with a ``root`` that contains the C library, the interpreter, and a file with the
+facts that the interpreter reported when the installation was made.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from pytest_wheelcheck.interpreters.facts import Facts, facts_from_json, facts_t
 from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import process
 
-#: Packages besides the interpreter's own that wheels may rely on: libraries of the manylinux policies (PEP 513, PEP 571,
-#: PEP 599) that an interpreter does not bring by itself.
+#: Packages that wheels may rely on and an interpreter does not depend on: libraries of the manylinux policies (PEP 513,
+#: PEP 571, PEP 599).
 LIBRARIES = ("libstdc++6", "libgcc-s1", "libatomic1", "zlib1g", "libexpat1")
 
-#: Files that nobody reads here.
-_NOT_KEPT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/lintian", "usr/share/bash-completion")
+#: Directories of packages that are removed, because nothing reads them.
+_UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/lintian", "usr/share/bash-completion")
 
-#: The file with the facts that were measured when an installation was made.
+#: The file with the facts of an installation.
 _FACTS = "facts.json"
 
 
 def tidy(root: Path, final: Path) -> None:
-    """Make an unpacked root usable where it is: the links of the merged ``/usr``, the paths that Python recorded.
+    """Make an unpacked root usable in the cache: merge ``/usr``, make links relative, correct the paths in Python's files.
 
-    :param root: where it is now.
-    :param final: where it will be.
+    :param root: its directory.
+    :param final: the directory that it will be moved to.
     """
     merge(root)
-    for name in _NOT_KEPT:
+    for name in _UNUSED:
         shutil.rmtree(root / name, ignore_errors=True)
-    for parent, folders, files in os.walk(root):
-        for link in (Path(parent, name) for name in (*folders, *files)):
+    for parent, directories, files in os.walk(root):
+        for link in (Path(parent, name) for name in (*directories, *files)):
             if link.is_symlink() and str(link.readlink()).startswith("/"):
-                # Seen from the host, it would lead to the host's own files.
-                inside = root / str(link.readlink()).lstrip("/")
-                if inside.exists():
+                # On the host, an absolute link would lead to the host's own files.
+                target = root / str(link.readlink()).lstrip("/")
+                if target.exists():
                     link.unlink()
-                    link.symlink_to(os.path.relpath(inside, parent))
+                    link.symlink_to(os.path.relpath(target, parent))
     for file in root.glob("usr/lib/python3*/_sysconfigdata*.py"):
         if file.is_symlink():
             continue
-        # Where ensurepip finds pip (Debian's patch of it).
+        # The directory in which ensurepip finds pip (Debian's patch of it).
         text = file.read_text(encoding="utf-8")
         changed = re.sub(r"(['\"])/usr/share/python-wheels/?\1", repr(str(final / "usr/share/python-wheels")), text)
         if changed != text:
@@ -57,18 +57,19 @@ def tidy(root: Path, final: Path) -> None:
 
 
 def merge(root: Path) -> None:
-    """Make ``/lib`` and its kin links to those of ``/usr``, as on every Debian since 12 and Ubuntu since 20.04.
+    """Make ``/bin``, ``/lib`` and the like links to those of ``/usr``, as in Debian since 12 and Ubuntu since 20.04.
 
-    Older packages have files in both, and from Debian 13 on the links belong to a package that nothing here needs.
+    Older packages have files in both. Since Debian 13 the links belong to a package that no interpreter depends on.
     """
     for name in ("bin", "sbin", "lib", "lib64", "lib32"):
         old, new = root / name, root / "usr" / name
         if old.is_dir() and not old.is_symlink():
-            for parent, folders, files in os.walk(old):
-                place = new / Path(parent).relative_to(old)
-                place.mkdir(parents=True, exist_ok=True)
-                for file in (*files, *(each for each in folders if (Path(parent) / each).is_symlink())):
-                    (Path(parent) / file).replace(place / file)
+            for parent, directories, files in os.walk(old):
+                target = new / Path(parent).relative_to(old)
+                target.mkdir(parents=True, exist_ok=True)
+                links = [directory for directory in directories if (Path(parent) / directory).is_symlink()]
+                for file in (*files, *links):
+                    (Path(parent) / file).replace(target / file)
             shutil.rmtree(old)
         if not old.exists() and new.is_dir():
             old.symlink_to(f"usr/{name}", target_is_directory=True)
@@ -82,23 +83,26 @@ def finish(
     compiler: Path | None,
     *,
     stem: str,
-    smoke: str,
+    smoke_test: str,
     program: str | Path = "",
     library: str = "root/usr/lib",
     root: Path | None = None,
 ) -> None:
-    """Compile the bytecode of an installation, try it, and store its facts.
+    """Compile the bytecode of an installation, run its interpreter, and store its facts.
 
-    :param side: where it is now: ``root`` with the C library, and the rest.
-    :param final: where it will be.
-    :param offer: what it should be.
+    :param side: its directory.
+    :param final: the directory that it will be moved to.
+    :param offer: the offer that it was made for.
+    :param starter: starts its interpreter.
     :param compiler: a native interpreter of the same minor version; ``None`` for the new one itself.
-    :param program: the real interpreter, relative to *side*; ``root/usr/bin/python3.N`` if empty.
-    :param library: the directory that holds ``python3.N``, relative to *side*.
-    :param root: where its C library is; ``root`` below *side* if left out.
-    :raises RuntimeUnavailableError: it does not work.
+    :param stem: the end of the names of its executable and library directory, such as ``3.14t``.
+    :param smoke_test: a program that the interpreter must be able to run.
+    :param program: the executable, relative to *side*; ``root/usr/bin/python3.N`` if empty.
+    :param library: the directory that contains ``python3.N``, relative to *side*.
+    :param root: the root with its C library; ``root`` in *side* by default.
+    :raises RuntimeUnavailableError: the interpreter does not run.
     """
-    # Only for the trial: a launcher has a ``lib`` of its own.
+    # For this run only: the launchers that are made later have a ``lib`` of their own.
     home = side / "trial"
     (home / "bin").mkdir(parents=True)
     (home / "lib").symlink_to(side / library, target_is_directory=True)
@@ -109,19 +113,19 @@ def finish(
     )
     directory = side / library / f"python{stem}"
     compiling: list[str | Path] = ["-I", "-m", "compileall", "-q", "-q", "-j", "0", "-s", side, "-p", final, directory]
-    # Test data of a library may hold files with invalid syntax: no reason to give up.
+    # The exit status is ignored, because a standard library may contain test data with invalid syntax.
     process.run([*([compiler] if compiler is not None else argv), *compiling], check=False)
     try:
         facts = query(name, argv)
-        process.run([*argv, "-I", "-c", smoke])
+        process.run([*argv, "-I", "-c", smoke_test])
     except WheelcheckError as error:
         raise RuntimeUnavailableError(
             f"the interpreter python{stem} for {offer.platform.architecture} does not work here",
-            cause="it needs a newer kernel or emulator than this host has, or a library is missing",
+            cause="the host's kernel or emulator is too old for it, or a library is missing",
             details=f"{error.message}\n{error.details}".strip(),
         ) from error
     if facts.libc == "musl" and facts.libc_version == (0, 0):
-        # The interpreter could not run its loader, which reports the version (PEP 656): the kernel would have to.
+        # The loader reports the version (PEP 656), but the interpreter could not run it without the starter.
         loader = next((root / "lib").glob("ld-musl-*.so.1"))
         output = process.run(
             starter.trial_argv(platform=offer.platform, root=root, name=loader, program=loader), check=False
@@ -141,24 +145,21 @@ def installation_in(
     root: Path | None = None,
     extensible: bool = False,
 ) -> Installation:
-    """Return the installation that :func:`finish` completed.
+    """Return the installation that :func:`finish` completed. See there for the other parameters.
 
-    :param program: as for :func:`finish`.
-    :param library: as for :func:`finish`.
-    :param root: as for :func:`finish`.
     :param extensible: see :class:`~pytest_wheelcheck.model.Installation`.
-    :raises RuntimeUnavailableError: something of it is missing.
+    :raises RuntimeUnavailableError: its facts are missing.
     """
     facts = facts_of(directory)
     if facts is None:
         raise RuntimeUnavailableError(
             f"{directory} is damaged",
-            cause="something was removed from the cache",
-            fix=f"remove {directory}, run again",
+            cause="files were removed from the cache",
+            fix=f"remove {directory} and run again",
         )
     libc_version = facts.libc_version
     if root is not None and offer.libc_version > libc_version:
-        # Its C library is not its own, and may be a newer one by now.
+        # Its C library is in a root of its own, which may be newer than the one that it was made with.
         libc_version = offer.libc_version
     stem = stem or f"{facts.version[0]}.{facts.version[1]}{'t' if facts.free_threaded else ''}"
     measured = offer.measured(
@@ -175,15 +176,15 @@ def installation_in(
     )
 
 
-def facts_of(folder: Path) -> Facts | None:
-    """Read what was learnt when an installation was made."""
+def facts_of(directory: Path) -> Facts | None:
+    """Read the facts of an installation; ``None`` if it has none."""
     try:
-        return facts_from_json((folder / _FACTS).read_text(encoding="utf-8"))
+        return facts_from_json((directory / _FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def upstream_version(text: str) -> tuple[int, int]:
-    """Read major and minor of an upstream version: ``2.36-9+deb12u14``."""
+    """Return major and minor version of a package's version such as ``2.36-9+deb12u14``; ``(0, 0)`` if it has none."""
     match = re.match(r"(?:\d+:)?(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else (0, 0)

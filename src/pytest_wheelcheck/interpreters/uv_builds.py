@@ -177,7 +177,7 @@ class UvProvider:
                     starter,
                     self._native_python(download.version[:2], download.free_threaded),
                     stem=download.stem,
-                    smoke=standard_library.SMOKE_TEST,
+                    smoke_test=standard_library.SMOKE_TEST,
                     program=program,
                     library="python/lib",
                     root=root,

@@ -11,7 +11,7 @@ import pytest
 from pytest_wheelcheck.backends import bubblewrap, registry
 from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.checks import select_checks
-from pytest_wheelcheck.interpreters import directory
+from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.plugin import takeover
 from pytest_wheelcheck.plugin.configuration import read_settings
@@ -51,7 +51,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     settings = read_settings(config)
     parse_specs(settings.pythons)
     profiles = registry.parse_machines(settings.machines)
-    sysroots = directory.parse(settings.sysroots)
+    sysroots = parse_sysroots(settings.sysroots)
     select_checks(select=settings.select, ignore=settings.ignore)
     if config.option.wheel_sandbox and not settings.static:
         with progress.log_to():

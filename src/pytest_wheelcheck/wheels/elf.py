@@ -85,6 +85,19 @@ def needed(path: Path) -> tuple[str, ...]:
         return _needed(_dynamic_tags(ELFFile(stream)))
 
 
+def machine_and_loader(path: Path) -> tuple[str, str]:
+    """Return the machine of an ELF file on disk, by its name in platform tags, and its dynamic loader (PT_INTERP).
+
+    The loader of a static program or library is an empty string.
+
+    :raises OSError: the file cannot be read.
+    :raises Exception: any exception of pyelftools if it is no ELF file, or a malformed one.
+    """
+    with path.open("rb") as stream:
+        elf: Any = ELFFile(stream)
+        return _machine(elf), next((segment.get_interp_name() for segment in elf.iter_segments("PT_INTERP")), "")
+
+
 def exports_of_elf(data: bytes, wanted: frozenset[str]) -> set[str]:
     """Return the wanted symbols that an ELF file defines.
 

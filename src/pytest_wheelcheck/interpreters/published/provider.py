@@ -162,7 +162,7 @@ class PublishedProvider:
                 starter,
                 self._native_python(published.version[:2], published.free_threaded),
                 stem=_stem(published),
-                smoke=SMOKE_TEST,
+                smoke_test=SMOKE_TEST,
                 program=f"bin/python{_stem(published)}",
                 library="lib",
                 root=root,

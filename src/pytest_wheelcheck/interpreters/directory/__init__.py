@@ -1,0 +1,1 @@
+"""The provider ``directory``: interpreters in directories that the user names."""
