@@ -327,9 +327,9 @@ def test_an_interpreter_of_the_hosts_own_architecture(tmp_path: Path) -> None:
     host = Platform(system="linux", architecture="x86_64", libc="glibc")
     catalog = catalogs.catalog_of(lambda native_python: PublishedProvider(HostProvider(), native_python), host=False)
     installation = _get(catalog, "published", host, 12).installation
-    (found,) = directory.parse([f"x86_64={installation.program.parent.parent}"])
-    assert found.found[0].root is None
-    catalog = catalogs.catalog_of(lambda native_python: directory.DirectoryProvider([found], native_python), host=False)
+    (found,) = parse_sysroots([f"x86_64={installation.program.parent.parent}"])
+    assert found.interpreters[0].root is None
+    catalog = catalogs.catalog_of(lambda native_python: DirectoryProvider([found], native_python), host=False)
     runtime = _get(catalog, "directory", host)
     assert (runtime.backend.name, runtime.installation.version) == ("native", installation.version)
     code = "import sys, ssl, ctypes; print(sys.executable)"
