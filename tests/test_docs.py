@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_wheelcheck.interpreters.registry import providers
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -29,6 +31,13 @@ def test_every_ini_key_in_the_readme_exists(pytestconfig: pytest.Config) -> None
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in set(re.findall(r"^(wheel_[a-z_]+) =", text, re.MULTILINE)):
         pytestconfig.getini(name)
+
+
+def test_the_page_of_interpreters_lists_every_provider_in_order() -> None:
+    page = (ROOT / "docs" / "interpreters.md").read_text(encoding="utf-8")
+    table = page.partition("| provider |")[2].partition("\n\n")[0]
+    names = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert names == ["directory", *(provider.name for provider in providers(lambda *_: None))]
 
 
 def test_the_tox_environments_that_the_documents_name_exist() -> None:
