@@ -16,7 +16,7 @@ from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES
 from pytest_wheelcheck.interpreters.base import Offer, Request, here
 from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot, parse_sysroots
-from pytest_wheelcheck.interpreters.windows import published
+from pytest_wheelcheck.interpreters.windows.platforms import PLATFORMS
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import process, progress
 from pytest_wheelcheck.targets.specs import Interpreter, parse_specs
@@ -92,8 +92,8 @@ def parse_platform(text: str) -> Platform:
     """
     if text == "host":
         return here()
-    if text in published.PLATFORMS:
-        return published.PLATFORMS[text]
+    if text in PLATFORMS:
+        return PLATFORMS[text]
     libc = "musl" if text.startswith("musllinux-") else "glibc"
     name = re.sub(r"^(musl)?linux-", "", text)
     name = ALIASES.get(name, name)

@@ -33,7 +33,7 @@ def providers(
     from pytest_wheelcheck.interpreters.host import HostProvider
     from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
     from pytest_wheelcheck.interpreters.uv_builds import UvProvider
-    from pytest_wheelcheck.interpreters.windows.published import WindowsProvider
+    from pytest_wheelcheck.interpreters.windows.provider import WindowsProvider
 
     host = HostProvider()
     named = [sysroot for sysroot in sysroots if sysroot.windows is None]

@@ -15,7 +15,7 @@ from pytest_wheelcheck.backends.wine.session import WineSession
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.architectures import runs_natively
 from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable, here
-from pytest_wheelcheck.interpreters.windows import folders, pe_writer
+from pytest_wheelcheck.interpreters.windows.platforms import BITS, cache_name
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
@@ -52,11 +52,11 @@ class WineBackend:
 
     def unavailable(self, platform: Platform) -> Unavailable | None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        if platform.architecture not in pe_writer.BITS:
+        if platform.architecture not in BITS:
             return Unavailable(reason=f"Wine runs programs for x86-64 and x86 only, not for {platform.architecture}")
         if not runs_natively("x86_64"):
             return Unavailable(reason="Wine is used on x86-64 only")
-        bits = pe_writer.BITS[platform.architecture]
+        bits = BITS[platform.architecture]
         if reason := system.hindrance(offline=False, bits=bits):
             return Unavailable(reason=reason)
         if reason := system.hindrance(offline=self.offline, bits=bits):
@@ -72,7 +72,7 @@ class WineBackend:
         self._launch(platform)
 
     def _launch(self, platform: Platform) -> WineLaunch:
-        return wine_launch.provide(offline=self.offline, bits=pe_writer.BITS[platform.architecture])
+        return wine_launch.provide(offline=self.offline, bits=BITS[platform.architecture])
 
     def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:  # noqa: ARG002
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -89,7 +89,7 @@ class WineBackend:
     def make_ready(self, installation: Installation, native_python: NativePython) -> Runtime:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         launch = self._launch(installation.platform)
-        name = folders.name_of(installation.version, installation.platform.architecture)
+        name = cache_name(installation.version, installation.platform.architecture)
         return Runtime(
             installation=installation,
             python=launcher.provision(launch.launch, installation, name=name),

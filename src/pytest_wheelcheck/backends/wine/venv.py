@@ -21,7 +21,7 @@ from pathlib import Path
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.wine.paths import whole
-from pytest_wheelcheck.interpreters.windows import pe_writer
+from pytest_wheelcheck.interpreters.windows.platforms import BITS
 from pytest_wheelcheck.model import Installation
 from pytest_wheelcheck.system import process
 
@@ -96,7 +96,7 @@ def _move(staging: Path, site: Path, folder: Path, architecture: str, launch: La
     made: dict[str, str] = {}
     for name, reference in _entry_points(target):
         exe = scripts / f"{name}.exe"
-        exe.write_bytes(_program(reference, pe_writer.BITS[architecture]))
+        exe.write_bytes(_program(reference, BITS[architecture]))
         (staging / "bin" / name).unlink(missing_ok=True)
         made[name] = exe.name
     for path in (staging / "bin").iterdir():

@@ -16,7 +16,8 @@ from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters import link_farm
 from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES, Architecture
 from pytest_wheelcheck.interpreters.base import OLDEST
-from pytest_wheelcheck.interpreters.windows import folders
+from pytest_wheelcheck.interpreters.windows import directories
+from pytest_wheelcheck.interpreters.windows.platforms import ARCHITECTURES as WINDOWS_ARCHITECTURES
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.wheels.elf import machine_and_loader
 
@@ -54,7 +55,7 @@ class Sysroot:
     architecture: str
     path: Path
     interpreters: tuple[SysrootInterpreter, ...] = ()
-    windows: folders.WindowsDirectory | None = None
+    windows: directories.WindowsDirectory | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,14 +109,14 @@ def _parse(text: str) -> Sysroot:
     option = f"--wheel-sysroot {text}"
     key, equals, value = (part.strip() for part in text.partition("="))
     name = ALIASES.get(key, key)
-    if name in folders.ARCHITECTURES and value:
+    if name in WINDOWS_ARCHITECTURES and value:
         path = Path(value).expanduser().absolute()
-        windows = folders.named(path, folders.ARCHITECTURES[name], option)
+        windows = directories.find(path, WINDOWS_ARCHITECTURES[name], option)
         return Sysroot(architecture=name, path=path, windows=windows)
     if not equals or not value or name not in ARCHITECTURES:
         raise UsageError(
             f"{option}: not of the form ARCHITECTURE=DIRECTORY",
-            fix=f"use one of these architectures: {', '.join((*ARCHITECTURES, *folders.ARCHITECTURES))}",
+            fix=f"use one of these architectures: {', '.join((*ARCHITECTURES, *WINDOWS_ARCHITECTURES))}",
         )
     path = _resolve(Path(value).expanduser().absolute())
     if not path.exists():

@@ -17,7 +17,7 @@ def strip_debug_sections(data: bytes) -> bytes:
     count, _, symbols, number, size = struct.unpack_from("<HIIIH", data, start + 6)
     strings = symbols + 18 * number
     table = start + 24 + size
-    kept = end = image = 0
+    retained = end = image = 0
     for index in range(count):
         at = table + 40 * index
         name = data[at : at + 8].rstrip(b"\0")
@@ -26,16 +26,16 @@ def strip_debug_sections(data: bytes) -> bytes:
             name = data[begin : data.index(b"\0", begin)]
         if name.startswith(b".debug"):
             continue
-        if kept != index:
+        if retained != index:
             return data  # a section that is needed follows a debug section
         length, address, raw_size, raw = struct.unpack_from("<4I", data, at + 8)
-        kept, end, image = index + 1, max(end, raw + raw_size), address + max(length, raw_size)
-    if kept == count or not end:
+        retained, end, image = index + 1, max(end, raw + raw_size), address + max(length, raw_size)
+    if retained == count or not end:
         return data
-    slim = bytearray(data[:end])
-    struct.pack_into("<H", slim, start + 6, kept)
-    struct.pack_into("<II", slim, start + 12, 0, 0)
+    stripped = bytearray(data[:end])
+    struct.pack_into("<H", stripped, start + 6, retained)
+    struct.pack_into("<II", stripped, start + 12, 0, 0)
     (alignment,) = struct.unpack_from("<I", data, start + 24 + 32)
-    struct.pack_into("<I", slim, start + 24 + 56, -(-image // alignment) * alignment)  # SizeOfImage
-    slim[table + 40 * kept : table + 40 * count] = bytes(40 * (count - kept))
-    return bytes(slim)
+    struct.pack_into("<I", stripped, start + 24 + 56, -(-image // alignment) * alignment)  # SizeOfImage
+    stripped[table + 40 * retained : table + 40 * count] = bytes(40 * (count - retained))
+    return bytes(stripped)

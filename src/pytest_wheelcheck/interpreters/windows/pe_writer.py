@@ -25,9 +25,6 @@ _BASES = {64: (0x140000000, 0x180000000), 32: (0x400000, 0x10000000)}
 #: Machine types by the number of bits (IMAGE_FILE_MACHINE_AMD64, IMAGE_FILE_MACHINE_I386).
 MACHINES = {64: 0x8664, 32: 0x14C}
 
-#: Number of bits by architecture, as in platform tags.
-BITS = {"amd64": 64, "x86": 32}
-
 #: Begins all code for x86: push ebx; call the next instruction; pop ebx.
 X86_PROLOGUE = b"\x53\xe8\x00\x00\x00\x00\x5b"
 
