@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 #: Written by faulthandler (``Modules/faulthandler.c``) and by CPython itself.
-_FATAL = re.compile(r"^Windows fatal exception: (?P<what>.+?)\s*$", re.MULTILINE)
-_ABORTED = re.compile(r"^Fatal Python error: (?P<what>.+?)\s*$", re.MULTILINE)
+_FATAL = re.compile(r"^Windows fatal exception: (?P<cause>.+?)\s*$", re.MULTILINE)
+_ABORTED = re.compile(r"^Fatal Python error: (?P<cause>.+?)\s*$", re.MULTILINE)
 
 #: Exceptions by number that faulthandler has no name for (``winnt.h``, ``ntstatus.h``).
 NUMBERS = {
@@ -19,10 +19,10 @@ NUMBERS = {
 def describe(output: str, further: tuple[re.Pattern[str], ...] = ()) -> str:
     """Return the exception that ended an interpreter; empty if the output names none.
 
-    :param further: patterns with a group ``what``, tried after that of faulthandler.
+    :param further: patterns with a group ``cause``, tried after that of faulthandler.
     """
     for pattern in (_FATAL, *further, _ABORTED):
-        if found := pattern.search(output):
-            what = found["what"]
-            return NUMBERS.get(what.lower().replace("code 0x", "code "), what)
+        if match := pattern.search(output):
+            cause = match["cause"]
+            return NUMBERS.get(cause.lower().replace("code 0x", "code "), cause)
     return ""

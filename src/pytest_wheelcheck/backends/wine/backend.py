@@ -9,7 +9,7 @@ from pathlib import Path
 from pytest_wheelcheck.backends import environments, launcher
 from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, MachineProfile, Runtime, Session
 from pytest_wheelcheck.backends.wine import launch as wine_launch
-from pytest_wheelcheck.backends.wine import paths, system, venv
+from pytest_wheelcheck.backends.wine import paths, provide, venv
 from pytest_wheelcheck.backends.wine.launch import WineLaunch
 from pytest_wheelcheck.backends.wine.session import WineSession
 from pytest_wheelcheck.errors import RuntimeUnavailableError
@@ -55,11 +55,11 @@ class WineBackend:
         if platform.architecture not in BITS:
             return Unavailable(reason=f"Wine runs programs for x86-64 and x86 only, not for {platform.architecture}")
         if not runs_natively("x86_64"):
-            return Unavailable(reason="Wine is used on x86-64 only")
+            return Unavailable(reason="Wine is supported on x86-64 hosts only")
         bits = BITS[platform.architecture]
-        if reason := system.hindrance(offline=False, bits=bits):
+        if reason := provide.unavailable_reason(offline=False, bits=bits):
             return Unavailable(reason=reason)
-        if reason := system.hindrance(offline=self.offline, bits=bits):
+        if reason := provide.unavailable_reason(offline=self.offline, bits=bits):
             return Unavailable(reason=reason, unchecked=True)
         return None
 
@@ -72,7 +72,7 @@ class WineBackend:
         self._launch(platform)
 
     def _launch(self, platform: Platform) -> WineLaunch:
-        return wine_launch.provide(offline=self.offline, bits=BITS[platform.architecture])
+        return wine_launch.provision(offline=self.offline, bits=BITS[platform.architecture])
 
     def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:  # noqa: ARG002
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -80,7 +80,7 @@ class WineBackend:
 
     def target_path(self, path: Path) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return paths.whole().to_target(path)
+        return paths.all_drives().to_target(path)
 
     def minimum_libc(self, platform: Platform) -> tuple[int, int]:  # noqa: ARG002 — part of the protocol
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -121,7 +121,7 @@ class WineBackend:
 
     def uv_arguments(self, runtime: Runtime) -> list[str | Path]:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return ["--python", runtime.native or venv.running_python(), *_platform_arguments(runtime)]
+        return ["--python", runtime.native or wine_launch.base_python(), *_platform_arguments(runtime)]
 
     def install(
         self,
@@ -131,7 +131,7 @@ class WineBackend:
         settings: InstallSettings,
         *,
         project: Path | None = None,
-        compile_bytecode: bool = False,  # noqa: ARG002 — would take longer than it saves
+        compile_bytecode: bool = False,  # noqa: ARG002 — compiling takes longer than it saves
     ) -> InstallResult:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         completed = venv.install(

@@ -1,4 +1,8 @@
-"""What is told when a program under Wine ends or fails: in Windows' terms, and what is Wine's fault rather than its own."""
+"""Diagnosis of failures under Wine from the output: how an interpreter died, and whether Wine is the cause.
+
+Wine writes messages of its own to the standard error of its programs: lines of debug channels
+(``0024:err:module:import_dll ...``), and a few others that begin with ``wine: ``.
+"""
 
 from __future__ import annotations
 
@@ -6,60 +10,61 @@ import re
 
 from pytest_wheelcheck.backends import windows_deaths
 
-#: Wine's own words for a function that it has as a name only (``dlls/winecrt0/stub.c``, ``dlls/kernelbase/debug.c``).
+#: The message about a function that Wine only has as a stub (``dlls/winecrt0/stub.c``, ``dlls/kernelbase/debug.c``).
 _STUB = re.compile(
     r"unimplemented function (?P<name>[\w.-]+?\.(?:dll|drv|sys|exe|ocx|cpl|acm)\.[^\s,]+)", re.IGNORECASE
 )
 
-#: A library that was not found, or needs one that was not (``dlls/ntdll/loader.c``, channel ``err+module``).
+#: The message about a library that was not found, or needs one that was not (``dlls/ntdll/loader.c``).
 _MISSING = re.compile(
     r':err:module:import_dll Library (?P<library>\S+) \(which is needed by L"(?P<needing>[^"]+)"\) not found'
 )
 
-#: What faulthandler writes (``Modules/faulthandler.c``), and what Wine says of an exception that nobody handled.
-_RAISED = re.compile(r"^[0-9a-f]+:err:seh:NtRaiseException Unhandled exception (?P<what>code [0-9a-f]+)", re.MULTILINE)
-_OVERFLOWED = re.compile(r"^[0-9a-f]+:err:virtual:virtual_setup_exception (?P<what>stack overflow)", re.MULTILINE)
-_UNHANDLED = re.compile(r"^wine: Unhandled (?P<what>.+?) (?:at address|in thread|\()", re.MULTILINE)
+#: Wine's messages about exceptions that the program did not handle (``dlls/ntdll/unix/thread.c`` and ``virtual.c``,
+#: ``dlls/kernelbase/debug.c``).
+_RAISED = re.compile(r"^[0-9a-f]+:err:seh:NtRaiseException Unhandled exception (?P<cause>code [0-9a-f]+)", re.MULTILINE)
+_OVERFLOWED = re.compile(r"^[0-9a-f]+:err:virtual:virtual_setup_exception (?P<cause>stack overflow)", re.MULTILINE)
+_UNHANDLED = re.compile(r"^wine: Unhandled (?P<cause>.+?) (?:at address|in thread|\()", re.MULTILINE)
 
-#: Exceptions by number of Wine itself.
+#: Exceptions of Wine's own, by number.
 _NUMBERS = {"code 80000100": "a function that Wine does not have (0x80000100)"}
 
 
 def explain_failure(output: str) -> str:
-    """Say that what failed failed for want of something in Wine; empty where nothing tells so.
+    """Return why a failure is Wine's and not the wheel's, as ``could not be checked: ...``; empty if nothing shows that.
 
-    :param output: everything that was written meanwhile, also by Wine itself.
+    :param output: everything that was written meanwhile, also by Wine.
     """
-    what = ""
-    if found := _STUB.search(output):
-        what = f"Wine does not implement {found['name']}, which was called here"
+    cause = ""
+    if match := _STUB.search(output):
+        cause = f"Wine does not implement {match['name']}, which was called here"
     else:
         from pytest_wheelcheck.checks.windows import is_system_library
 
         for library, needing in missing_libraries(output):
             if is_system_library(library):
-                what = f"Wine does not have {library}, a part of Windows that {needing} needs"
+                cause = f"Wine does not have {library}, a part of Windows that {needing} needs"
                 break
-    if not what:
+    if not cause:
         return ""
     return (
-        f"could not be checked: {what}\n"
-        "Fix: nothing is known to be wrong with the wheel; test it on Windows, or with a newer Wine"
+        f"could not be checked: {cause}\n"
+        "Fix: nothing is known to be wrong with the wheel; test it on Windows or with a newer Wine"
     )
 
 
 def missing_libraries(output: str) -> list[tuple[str, str]]:
     """List the libraries that were not found, each with the name of the file that needs it."""
-    found = [(each["library"], re.split(r"[\\\\/]", each["needing"])[-1]) for each in _MISSING.finditer(output)]
-    return list(dict.fromkeys(found))
+    pairs = [(match["library"], re.split(r"[\\/]", match["needing"])[-1]) for match in _MISSING.finditer(output)]
+    return list(dict.fromkeys(pairs))
 
 
 def describe_death(output: str) -> str:
     """Return what ended the interpreter; empty if nothing shows it."""
-    what = windows_deaths.describe(output, (_OVERFLOWED, _RAISED, _UNHANDLED))
-    return _NUMBERS.get(what.lower().replace("code 0x", "code "), what)
+    description = windows_deaths.describe(output, (_OVERFLOWED, _RAISED, _UNHANDLED))
+    return _NUMBERS.get(description.lower().replace("code 0x", "code "), description)
 
 
-def overflowed(output: str) -> bool:
-    """Say whether Wine told that a thread ran over the end of its stack. On Windows the process ends of it."""
+def has_stack_overflow(output: str) -> bool:
+    """Return whether a thread overflowed its stack. Windows then ends the process; Wine may end the thread only."""
     return _OVERFLOWED.search(output) is not None

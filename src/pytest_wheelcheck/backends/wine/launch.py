@@ -1,4 +1,4 @@
-"""How programs for Windows are started: by :mod:`.runner`, a script of its own."""
+"""How programs for Windows are started: by :mod:`.runner`, a script."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.backends.launcher import Launch
-from pytest_wheelcheck.backends.wine import paths, runner, system
+from pytest_wheelcheck.backends.wine import paths, prefix, provide, runner
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WineLaunch:
     """How programs for Windows are started.
 
-    :param runner: the interpreter and script that start one.
+    :param runner: argv of the script that starts one.
     :param description: the file that describes Wine to the script.
     """
 
@@ -24,7 +24,7 @@ class WineLaunch:
     @property
     def launch(self) -> Launch:
         """The same in the form of a launcher."""
-        interpreters = paths.whole().arguments()[0]
+        interpreters = paths.all_drives().arguments()[0]
         return Launch(before=(*self.runner, str(self.description), interpreters), paths=self.paths)
 
     @property
@@ -33,13 +33,20 @@ class WineLaunch:
         return (Path(self.runner[0]), Path(self.runner[-1]), self.description)
 
 
-def provide(*, offline: bool, bits: int) -> WineLaunch:
-    """Return how programs are started; Wine and a pristine prefix are made if need be.
+def provision(*, offline: bool, bits: int) -> WineLaunch:
+    """Return how programs are started; Wine and a pristine prefix are made if necessary.
 
-    :param bits: of the programs.
+    :param bits: number of bits of the programs.
     :raises RuntimeUnavailableError: Wine is not available, or does not work here.
     """
-    wine = system.get(offline=offline, bits=bits)
-    # Not the interpreter of a virtual environment, which may be gone when a launcher is used.
-    python = Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
-    return WineLaunch(runner=(str(python), "-I", "-S", str(Path(runner.__file__))), description=system.describe(wine))
+    wine = provide.get(offline=offline, bits=bits)
+    python = base_python().resolve()
+    return WineLaunch(runner=(str(python), "-I", "-S", runner.__file__), description=prefix.provision(wine))
+
+
+def base_python() -> Path:
+    """Return the running interpreter, or the one that its virtual environment was made from.
+
+    A virtual environment may be removed while launchers in the cache name its interpreter.
+    """
+    return Path(getattr(sys, "_base_executable", None) or sys.executable)

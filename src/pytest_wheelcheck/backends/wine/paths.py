@@ -1,7 +1,8 @@
-"""Paths as Windows says them, and back: the one place where they change for what crosses the channel to a worker.
+"""Translation of paths between this host and the programs of a session.
 
-What lies on which drive is a session's own, see :class:`Drives`. What goes in are settings, in which an absolute path
-stands alone or behind an equals sign; what comes out is anything: locations, tracebacks, a test's own words.
+Each session has its own drives, see :class:`Drives`. Settings go to the target: there a path is a whole value, or follows
+an equals sign. Messages come from the target: they contain locations, tracebacks and the output of tests, with paths
+anywhere in the text.
 """
 
 from __future__ import annotations
@@ -18,75 +19,79 @@ from typing import Any
 from pytest_wheelcheck.backends.wine import runner
 from pytest_wheelcheck.system import cache
 
-#: The drives of the interpreters, of the folder of the run, and of all that there is.
-RUNTIMES, RUN, ROOT = "R:", "T:", "Z:"
-#: Letters that tests seldom write themselves.
-_PROJECTS = "PQSUVWXYGHIJKLMNO"
+#: The drives of the interpreters, of the directory of the run, and of the root directory.
+INTERPRETERS, RUN, ROOT = "R:", "T:", "Z:"
 
-#: ``NAME=`` or nothing, then an absolute path, then perhaps the rest of a node id.
-_GOING_IN = re.compile(r"((?:[^/\s=]+=)?)(/[^:\0]*)((?:::.*)?)", re.DOTALL)
+#: Letters of the drives of projects, first those that tests seldom contain.
+_PROJECT_LETTERS = "PQSUVWXYGHIJKLMNO"
 
-#: A path on a drive, or of Wine's own kind beside all drives, its separators single or, inside a quoted string, doubled.
-#: A part may hold spaces where another part follows.
-_COMING_OUT = re.compile(
+#: ``NAME=`` or nothing, an absolute path, and the rest of a node id if there is one.
+_SETTING = re.compile(r"((?:[^/\s=]+=)?)(/[^:\0]*)((?:::.*)?)", re.DOTALL)
+
+#: A path on a drive, or one of Wine's own kind that is on no drive. Its separators are single, or doubled inside a quoted
+#: string. A part may contain spaces if another part follows.
+_WINDOWS_PATH = re.compile(
     r"(?:(?:(?:\\\\){1,2}\?\\{1,2})?\b(?P<drive>[A-Za-z]:)|(?:\\\\){1,2}\?\\{1,2}unix(?=\\))"
     r"(?P<rest>(?:(?:\\{1,2}|/)(?:[^\\/:*?\"'<>|\r\n]+(?=[\\/])|[^\\/:*?\"'<>|\s,;)\]}]+))+|[\\/]{1,2})"
 )
 
-#: Keys of messages whose value is a path, or begins with one.
+#: Keys of messages whose value is a path, and those whose value is a list that begins with one.
 _PATH_KEYS = frozenset({"path", "file", "filename"})
-_PLACE_KEYS = frozenset({"location"})
+_LOCATION_KEYS = frozenset({"location"})
 
-#: Keys of node ids, which name a file, and may hold a parameter that looks like a path; and of names that stay as they are.
+#: Keys whose value is a node id: its file is a path, but a parameter may only look like one.
 _ID_KEYS = frozenset({"id", "nodeid"})
+
+#: Keys whose value is not translated.
 _NAME_KEYS = frozenset({"names", "chain", "keywords"})
 
 
 @dataclass(frozen=True, slots=True)
 class Drives:
-    """What the drives of a session stand for.
+    """The drives of a session. See :class:`pytest_wheelcheck.backends.base.PathMapping` for the methods.
 
-    :param folders: letters, with the colon, and absolute folders.
-    :param cwd: the working directory; empty where paths that go up from it stay on their drive.
+    :param directories: letters with a colon, and absolute directories.
+    :param cwd: the working directory; empty if relative paths with ``..`` stay as they are.
     """
 
-    folders: tuple[tuple[str, str], ...]
+    directories: tuple[tuple[str, str], ...]
     cwd: str = ""
 
     def arguments(self) -> tuple[str, ...]:
-        """Say them as :mod:`.wine_session` wants them."""
-        return tuple(f"{letter}={folder}" for letter, folder in self.folders)
+        """Return the drives as arguments of :mod:`.runner`."""
+        return tuple(f"{letter}={directory}" for letter, directory in self.directories)
 
     def to_target(self, path: Path | str) -> str:
-        """Say an absolute path as Windows does."""
-        return runner.to_windows(str(path), self.folders)
+        """Return an absolute path of this host as Windows programs name it."""
+        return runner.to_windows_path(str(path), self.directories)
 
     def text_from_target(self, text: str) -> str:
-        """Say every path on one of the drives that stands in a text as this system does."""
-        return _COMING_OUT.sub(self._lies, text) if ":" in text or "?\\" in text else text
+        """Translate every path on one of the drives in a text of a Windows program."""
+        return _WINDOWS_PATH.sub(self._host_path, text) if ":" in text or "?\\" in text else text
 
     def settings_to_target(self, value: Any) -> Any:
-        """Change the paths in the settings of a worker."""
+        """Translate the paths inside the settings of a worker."""
         if isinstance(value, str):
             if self.cwd and value.startswith("..") and (Path(self.cwd) / value.partition("::")[0]).exists():
+                # It may lead to another drive.
                 value = os.path.abspath(Path(self.cwd) / value)  # noqa: PTH100  symbolic links stay
-            found = _GOING_IN.fullmatch(value)
-            if found is None or not _is_here(found[2]):
+            match = _SETTING.fullmatch(value)
+            if match is None or not _may_exist(match[2]):
                 return value
-            return f"{found[1]}{self.to_target(found[2])}{found[3]}"
+            return f"{match[1]}{self.to_target(match[2])}{match[3]}"
         if isinstance(value, (list, tuple)):
-            return [self.settings_to_target(each) for each in value]
+            return [self.settings_to_target(item) for item in value]
         if isinstance(value, dict):
-            return {key: self.settings_to_target(each) for key, each in value.items()}
+            return {key: self.settings_to_target(item) for key, item in value.items()}
         return value
 
     def node_id_to_target(self, node_id: str) -> str:
-        """Say a node id, which names its file by an absolute path where that lies outside of the root folder."""
+        """Translate a node id; its file is an absolute path if it is outside of the root directory."""
         path, separator, rest = node_id.partition("::")
         return (self.to_target(path).replace("\\", "/") if path.startswith("/") else path) + separator + rest
 
     def message_from_target(self, message: Any) -> Any:
-        """See :class:`pytest_wheelcheck.backends.base.PathMapping`."""
+        """Translate the paths in a message of a worker."""
         return self._translate(message, "")
 
     def _translate(self, value: Any, key: str) -> Any:
@@ -99,33 +104,33 @@ class Drives:
             text = self.text_from_target(value)
             return PureWindowsPath(text).as_posix() if key in _PATH_KEYS and "\\" in text else text
         if isinstance(value, list):
-            if key in _PLACE_KEYS and value and isinstance(value[0], str):
-                # Path, line, and the name of a test.
+            if key in _LOCATION_KEYS and value and isinstance(value[0], str):
+                # Path, line, name of the test.
                 return [self.text_from_target(value[0]).replace("\\", "/"), *value[1:]]
-            return [self._translate(each, key if key in _NAME_KEYS else "") for each in value]
+            return [self._translate(item, key if key in _NAME_KEYS else "") for item in value]
         if isinstance(value, dict):
-            return {name: self._translate(each, name) for name, each in value.items()}
+            return {name: self._translate(item, name) for name, item in value.items()}
         return value
 
-    def _lies(self, found: re.Match[str]) -> str:
-        drive = found["drive"]
-        folder = "" if drive is None else dict(self.folders).get(drive.upper())
-        if folder is None:
-            return found[0]
-        rest = re.sub(r"\\{1,2}", "/", found["rest"])
-        return _as_it_lies(folder.rstrip("/") + rest if rest != "/" else folder or "/")
+    def _host_path(self, match: re.Match[str]) -> str:
+        drive = match["drive"]
+        directory = "" if drive is None else dict(self.directories).get(drive.upper())
+        if directory is None:
+            return match[0]
+        rest = re.sub(r"\\{1,2}", "/", match["rest"])
+        return _existing_spelling(directory.rstrip("/") + rest if rest != "/" else directory or "/")
 
 
-def whole() -> Drives:
-    """Give the drives of a program that has a session for itself: all of this system."""
-    return Drives(((RUNTIMES, str(_runtimes())), (ROOT, "/")))
+def all_drives() -> Drives:
+    """Return the drives of a program that has a session of its own: it reaches the whole file system."""
+    return Drives(((INTERPRETERS, str(_interpreters())), (ROOT, "/")))
 
 
-def limited(run: Path, projects: Iterable[Path], cwd: Path) -> Drives:
-    """Give the drives of a target's session: the interpreters, the folder of the run, the project.
+def limited_drives(run: Path, projects: Iterable[Path], cwd: Path) -> Drives:
+    """Return the drives of a target's session: the interpreters, the directory of the run, and the project.
 
-    :param run: holds environments and temporary folders.
-    :param projects: folders; those within others need no drive of their own.
+    :param run: has the environments and temporary directories.
+    :param projects: directories; those inside others get no drive of their own.
     :param cwd: the working directory.
     """
     roots: list[Path] = []
@@ -135,29 +140,32 @@ def limited(run: Path, projects: Iterable[Path], cwd: Path) -> Drives:
     for path in sorted(absolute, key=lambda path: len(path.parts)):
         if not any(path.is_relative_to(root) for root in roots):
             roots.append(path)
-    lettered = ((f"{letter}:", str(path)) for letter, path in zip(_PROJECTS, roots, strict=False))
-    return Drives((*lettered, (RUNTIMES, str(_runtimes())), (RUN, str(run))), cwd=str(cwd))
+    drives = ((f"{letter}:", str(path)) for letter, path in zip(_PROJECT_LETTERS, roots, strict=False))
+    return Drives((*drives, (INTERPRETERS, str(_interpreters())), (RUN, str(run))), cwd=str(cwd))
 
 
-def _runtimes() -> Path:
+def _interpreters() -> Path:
     return cache.root() / "runtimes"
 
 
 @lru_cache(maxsize=4096)
-def _as_it_lies(path: str) -> str:
-    """Spell a path as it lies here, as far as it is there at all: ``site`` of CPython 3.10 says ``lib`` of ``Lib``."""
+def _existing_spelling(path: str) -> str:
+    """Return a path with upper and lower case as on disk, as far as it exists.
+
+    Windows programs need not preserve it: ``site`` of CPython 3.10 writes ``lib`` for ``Lib``.
+    """
     found, parts = Path("/"), path.split("/")[1:]
-    for at, part in enumerate(parts):
-        spelt = part
+    for index, part in enumerate(parts):
+        name = part
         if not (found / part).exists():
             with contextlib.suppress(OSError):
-                spelt = next((each.name for each in found.iterdir() if each.name.lower() == part.lower()), part)
-        parts[at] = spelt
-        found /= spelt
+                name = next((entry.name for entry in found.iterdir() if entry.name.lower() == part.lower()), part)
+        parts[index] = name
+        found /= name
     return "/" + "/".join(parts)
 
 
-def _is_here(path: str) -> bool:
-    """Tell a path from a word that only begins like one: its first folder is there."""
+def _may_exist(path: str) -> bool:
+    """Return whether a text that begins with ``/`` is a path: its first directory exists."""
     first = path.split("/", 2)[1]
     return not first or Path("/", first).exists()

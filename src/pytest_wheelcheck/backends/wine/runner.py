@@ -1,20 +1,19 @@
-"""Starts one Windows program under Wine, and leaves nothing behind. Runs by itself: ``python -I -S wine_session.py``.
+"""Starts one Windows program under Wine, and leaves nothing behind. Run as a script: ``python -I -S runner.py``.
 
-Every start is a session of its own, with a fresh copy of the pristine prefix, so a server of Wine's own. What it starts
-is below it in the tree of processes (a subreaper, prctl(2)), and is ended with it: the programs, Wine's services, the
-server. So two sessions never meet, and none outlives the one who asked for it.
+Every start is a session of its own: it has a new copy of the pristine prefix and therefore a Wine server of its own. The
+script is a subreaper (prctl(2)), so the programs, Wine's services and the server stay below it in the process tree, and
+it ends them all. Two sessions share nothing, and no session outlives the process that started it.
 
-With ``--hold`` as the first argument a session is begun for programs that will be started in it one after the other, and
-lasts until standard input is closed. They find it through the variable :data:`HELD`. What one of them starts is still
-below it alone, and ended with it.
+With ``--hold`` as the first argument, the script begins a session for several programs that run one after the other; the
+session lasts until standard input is closed. The programs find it through the variable :data:`SESSION`. Each is still
+started by a script of its own, which ends everything that the program started.
 
-This is also the edge at which a command line and a few variables change from the paths of this system to those of
-Windows. What lies on which drive is said by the prefix. Where a session is held those folders alone have drives that its
-programs have to do with; a single program finds the root folder as ``Z:``.
+The script also translates the paths in the arguments and in a few variables. The drives are defined by the prefix. In a
+held session only the directories that its programs need have drives; a single program has the root directory as ``Z:``.
 
-Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``path``), ``R:=FOLDER`` for the
-interpreters, the path by which the launcher was called, the program, its arguments. After ``--hold``: that file, the
-folder that takes the prefix, the one for temporary files, and ``D:=FOLDER`` for each drive.
+Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``path``), ``R:=DIRECTORY`` of the
+interpreters, the path by which the launcher was called, the program, its arguments. After ``--hold``: the same file, the
+directory in which the prefix is made, the directory for temporary files, and ``D:=DIRECTORY`` for each drive.
 """
 
 from __future__ import annotations
@@ -31,70 +30,76 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, NoReturn
 
-#: Variables that name a file or folder and are meant for the program.
-PATHS = ("VIRTUAL_ENV", "WHEELCHECK_GUARD")
+#: Environment variables whose value is a path and that are meant for the program.
+PATH_VARIABLES = ("VIRTUAL_ENV", "WHEELCHECK_GUARD")
 
-#: Variables of a desktop that a test has no business with, and those of another Wine.
-DROPPED = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_", "DBUS_", "WINE")
+#: Prefixes of environment variables that are not passed on: those of the desktop, and those of the user's own Wine.
+DROPPED_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_", "DBUS_", "WINE")
 
-#: Nothing is written into menus; no .NET and no browser is offered for installation.
-OVERRIDES = "winemenubuilder.exe=d;mscoree=d;mshtml=d"
+#: Parts of Wine that are turned off: menu entries, and the offers to install .NET and a browser (``WINEDLLOVERRIDES``).
+DISABLED_PARTS = "winemenubuilder.exe=d;mscoree=d;mshtml=d"
 
-#: Names the prefix of a session that somebody holds.
-HELD = "WHEELCHECK_WINE_SESSION"
+#: Environment variable with the prefix of a held session.
+SESSION = "WHEELCHECK_WINE_SESSION"
 
-#: Begins a line on standard error that names what the program left running.
-LEFT = "wheelcheck wine left running: "
+#: Begins the line on standard error that names the processes which the program left running.
+LEFT_RUNNING = "wheelcheck wine left running: "
 
-#: Seconds between two looks at whether whoever started this session is still there.
-LOOK = 0.5
+#: Seconds between two checks whether the process that started this one is still there.
+POLL_INTERVAL = 0.5
 
 
-def to_windows(path: str, drives: Iterable[tuple[str, str]]) -> str:
-    """Say an absolute path as Windows does.
+def to_windows_path(path: str, drives: Iterable[tuple[str, str]]) -> str:
+    """Return an absolute path as Windows programs name it.
 
-    :param drives: letters, with the colon, and the folders that they stand for; the deepest that holds the path counts.
+    :param drives: letters with a colon, and the directories that they stand for. The deepest one with the path is used;
+        without any, the path is one that Wine alone knows, below ``unix``.
     """
     letter, rest = "\\\\?\\unix", path
     longest = 0
-    for name, folder in drives:
-        for base in {folder, os.path.realpath(folder)}:
-            begin = base.rstrip("/") + "/"
-            if (path + "/").startswith(begin) and len(begin) > longest:
-                letter, rest, longest = name, "/" + path[len(begin) :], len(begin)
+    for name, directory in drives:
+        for base in {directory, os.path.realpath(directory)}:
+            start = base.rstrip("/") + "/"
+            if (path + "/").startswith(start) and len(start) > longest:
+                letter, rest, longest = name, "/" + path[len(start) :], len(start)
     return letter + rest.replace("/", "\\")
 
 
 def drives_of(prefix: str) -> list[tuple[str, str]]:
-    """List the drives of a prefix, but for ``C:``."""
+    """List the drives of a prefix, except ``C:``."""
     devices = os.path.join(prefix, "dosdevices")
     names = os.listdir(devices) if os.path.isdir(devices) else []
-    found = [(name.upper(), os.readlink(os.path.join(devices, name))) for name in names]
-    return [(name, folder) for name, folder in found if len(name) == 2 and folder.startswith("/")]
+    drives = [(name.upper(), os.readlink(os.path.join(devices, name))) for name in names]
+    return [(name, directory) for name, directory in drives if len(name) == 2 and directory.startswith("/")]
 
 
 def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]:
-    """Make the variables of a program under Wine; *program* is empty for one of Wine's own."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith((*DROPPED, HELD))}
+    """Return the environment variables of a program under Wine.
+
+    :param wine: the description of Wine.
+    :param program: its path; empty for a program of Wine itself.
+    """
+    dropped = (*DROPPED_VARIABLES, SESSION)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     drives = drives_of(prefix)
-    for name in PATHS:
+    for name in PATH_VARIABLES:
         if env.get(name, "").startswith("/"):
-            env[name] = to_windows(env[name], drives)
+            env[name] = to_windows_path(env[name], drives)
     env.update(
         WINEPREFIX=prefix,
-        # Only of what dies: a stack that overflowed, an exception that nobody may handle.
+        # Only messages about deaths: a stack overflow, an unhandled exception; and about libraries that are not found.
         WINEDEBUG="-all,err+virtual,err+seh,err+module",
-        WINEDLLOVERRIDES=OVERRIDES,
-        # Wine would link folders of the user's home.
+        WINEDLLOVERRIDES=DISABLED_PARTS,
+        # Wine links directories of HOME into the prefix.
         HOME=prefix,
-        # File names are UTF-8, the language is English; else the C locale would garble them.
+        # File names are UTF-8, and the language is English. In the C locale, other characters would be lost.
         LC_ALL="C.UTF-8",
     )
     if program:
-        env["WINEPATH"] = to_windows(os.path.dirname(program), drives)
-    # Windows programs look at TEMP, see :func:`copy_prefix`; Debian's Wine 10 dies where this is set.
+        env["WINEPATH"] = to_windows_path(os.path.dirname(program), drives)
+    # Windows programs use TEMP, see copy_prefix(); Debian's Wine 10 crashes if this is set.
     env.pop("TMPDIR", None)
     if wine["libraries"]:
         env["LD_LIBRARY_PATH"] = wine["libraries"]
@@ -104,97 +109,104 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
 
 
 def main(argv: list[str]) -> int:
-    """Run a program; return its exit status as a shell tells it."""
+    """Run a program; return its exit status as a shell reports it."""
     if argv[0] == "--hold":
         return hold(argv[1], argv[2], argv[3], argv[4:])
-    description, runtimes, name, program = argv[:4]
+    description, interpreters, name, program = argv[:4]
     with open(description, encoding="utf-8") as file:
         wine = json.load(file)
     environment = os.path.dirname(os.path.dirname(os.path.abspath(name)))
-    inside = environment if os.path.isfile(os.path.join(environment, "pyvenv.cfg")) else None
+    parent_directory = environment if os.path.isfile(os.path.join(environment, "pyvenv.cfg")) else None
     parent = os.getppid()
-    held = os.environ.get(HELD, "")
-    prefix = held or tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=inside)
+    session = os.environ.get(SESSION, "")
+    prefix = session or tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=parent_directory)
     try:
-        if not held:
-            copy_prefix(wine["prefix"], prefix, os.environ.get("TMPDIR", ""), [runtimes, "Z:=/"])
+        if not session:
+            copy_prefix(wine["prefix"], prefix, os.environ.get("TMPDIR", ""), [interpreters, "Z:=/"])
         drives = drives_of(prefix)
-        words = [
-            to_windows(word, drives) if word.startswith("/") and os.path.exists(word) else word for word in argv[4:]
+        command = [
+            to_windows_path(program, drives),
+            *(
+                to_windows_path(argument, drives) if argument.startswith("/") and os.path.exists(argument) else argument
+                for argument in argv[4:]
+            ),
         ]
         become_subreaper()
         watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         pid = os.fork()
         if pid == 0:
-            start(wine["wine"], [to_windows(program, drives), *words], variables(wine, prefix, program), watched)
-        # The channel is the program's own: where it closes that, the other end is to notice.
+            exec_wine(wine["wine"], command, variables(wine, prefix, program), watched)
+        # Only the program has the channel, so that the other end notices when the program closes it.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
-        status = wait(pid, parent, watched, [to_windows(program, drives), *words])
-        sweep(prefix)
+        status = wait_for_program(pid, parent, watched, command)
+        end_remaining(prefix)
     finally:
-        if not held:
-            remove(prefix)
+        if not session:
+            remove_prefix(prefix)
     if os.WIFSIGNALED(status):
-        # Not by the same signal: SIGKILL would mean that this process, which has ended everything, was itself killed.
+        # Not by the same signal: SIGKILL would mean that this process was killed, which has ended everything.
         return 128 + os.WTERMSIG(status)
     return os.waitstatus_to_exitcode(status)
 
 
-def hold(description: str, folder: str, temporary: str, drives: Iterable[str]) -> int:
-    """Begin a session, tell its prefix in a line on standard output, and end it when standard input is closed.
+def hold(description: str, directory: str, temporary: str, drives: Iterable[str]) -> int:
+    """Begin a session, write its prefix in a line to standard output, and end it when standard input is closed.
 
-    :param folder: takes the prefix.
-    :param temporary: the folder for temporary files of the programs.
-    :param drives: ``D:=FOLDER`` for each.
+    :param directory: where the prefix is made.
+    :param temporary: the programs' directory for temporary files.
+    :param drives: ``D:=DIRECTORY`` for each drive.
     """
     with open(description, encoding="utf-8") as file:
         wine = json.load(file)
     parent = os.getppid()
-    prefix = tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=folder)
+    prefix = tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=directory)
     try:
         copy_prefix(wine["prefix"], prefix, temporary, drives)
         become_subreaper()
         watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-        given, kept = os.pipe()
-        told, telling = os.pipe()
+        child_stdin, idle = os.pipe()
+        output, child_stdout = os.pipe()
         pid = os.fork()
         if pid == 0:
-            os.dup2(given, 0)
-            os.dup2(telling, 1)
-            # It waits for input that does not come. While it is there, the server stays.
-            words = ["C:\\windows\\system32\\cmd.exe", "/q", "/k", "echo", "ready"]
-            start(wine["wine"], words, variables(wine, prefix, ""), watched)
-        os.close(given)
-        os.close(telling)
-        if os.read(told, 1):
+            os.dup2(child_stdin, 0)
+            os.dup2(child_stdout, 1)
+            # It waits for input that never comes. While it runs, the server stays.
+            command = ["C:\\windows\\system32\\cmd.exe", "/q", "/k", "echo", "ready"]
+            exec_wine(wine["wine"], command, variables(wine, prefix, ""), watched)
+        os.close(child_stdin)
+        os.close(child_stdout)
+        if os.read(output, 1):
             os.write(1, os.fsencode(prefix) + b"\n")
-            wait_for_end(pid, told, parent, watched)
-        os.close(kept)
-        sweep(prefix)
+            wait_until_unused(pid, output, parent, watched)
+        os.close(idle)
+        end_remaining(prefix)
     finally:
-        remove(prefix)
+        remove_prefix(prefix)
     return 0
 
 
-def wait_for_end(pid: int, told: int, parent: int, watched: set[signal.Signals]) -> None:
-    """Wait until the first program of a held session has ended, or nobody needs it any more."""
+def wait_until_unused(pid: int, output: int, parent: int, watched: set[signal.Signals]) -> None:
+    """Wait until the first program of a held session has ended, or nothing needs the session anymore.
+
+    :param output: file descriptor of the first program's standard output.
+    """
     import select
 
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
-    poll.register(told, select.POLLIN | select.POLLHUP)
+    poll.register(output, select.POLLIN | select.POLLHUP)
     while os.getppid() == parent:
-        for fd, event in poll.poll(LOOK * 1000):
+        for fd, event in poll.poll(POLL_INTERVAL * 1000):
             if fd == 0:
                 return
             if not os.read(fd, 4096) or event & select.POLLERR:
                 return
-        found = signal.sigtimedwait(watched, 0)
-        if found is not None and found.si_signo != signal.SIGCHLD:
+        received = signal.sigtimedwait(watched, 0)
+        if received is not None and received.si_signo != signal.SIGCHLD:
             return
         try:
             if os.waitpid(pid, os.WNOHANG)[0]:
@@ -206,10 +218,10 @@ def wait_for_end(pid: int, told: int, parent: int, watched: set[signal.Signals])
 
 
 def copy_prefix(pristine: str, prefix: str, temporary: str, drives: Iterable[str]) -> None:
-    """Make a prefix: the registry and the user's folders are its own, what Windows is made of is linked.
+    """Fill a prefix: the registry and the user's directories are copied, the files of Windows are linked.
 
-    :param temporary: the folder for temporary files; empty for that of the prefix.
-    :param drives: ``D:=FOLDER`` for each, beside ``C:``.
+    :param temporary: the directory for temporary files; empty for that of the prefix.
+    :param drives: ``D:=DIRECTORY`` for each drive other than ``C:``.
     """
     for name in os.listdir(pristine):
         source, target = os.path.join(pristine, name), os.path.join(prefix, name)
@@ -218,9 +230,9 @@ def copy_prefix(pristine: str, prefix: str, temporary: str, drives: Iterable[str
         elif name == "dosdevices":
             os.mkdir(target)
             os.symlink("../drive_c", os.path.join(target, "c:"))
-            for word in drives:
-                letter, _, folder = word.partition("=")
-                os.symlink(folder, os.path.join(target, letter.lower()))
+            for drive in drives:
+                letter, _, directory = drive.partition("=")
+                os.symlink(directory, os.path.join(target, letter.lower()))
         else:
             os.mkdir(target)
             for inner in os.listdir(source):
@@ -231,13 +243,13 @@ def copy_prefix(pristine: str, prefix: str, temporary: str, drives: Iterable[str
                 else:
                     os.symlink(os.path.join(source, inner), os.path.join(target, inner))
     if temporary:
-        text = to_windows(temporary, drives_of(prefix)).replace("\\", "\\\\")
+        text = to_windows_path(temporary, drives_of(prefix)).replace("\\", "\\\\")
         with open(os.path.join(prefix, "user.reg"), "a", encoding="utf-8") as file:
-            file.write('\n[Environment]\n"TEMP"="%s"\n"TMP"="%s"\n' % (text, text))
+            file.write(f'\n[Environment]\n"TEMP"="{text}"\n"TMP"="{text}"\n')
 
 
 def link_entries(source: str, target: str) -> None:
-    """Link everything in a folder but for ``temp``."""
+    """Make a directory with links to everything in another one, except ``temp``."""
     os.mkdir(target)
     for name in os.listdir(source):
         if name.lower() == "temp":
@@ -246,54 +258,55 @@ def link_entries(source: str, target: str) -> None:
             os.symlink(os.path.join(source, name), os.path.join(target, name))
 
 
-def start(wine: str, words: list[str], env: dict[str, str], watched: set[signal.Signals]) -> None:
-    """Become Wine, in the child."""
+def exec_wine(wine: str, command: list[str], env: dict[str, str], watched: set[signal.Signals]) -> NoReturn:
+    """Replace the forked child with Wine."""
     try:
         os.setsid()
         prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
         signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
-        os.execve(wine, [wine, *words], env)
+        os.execve(wine, [wine, *command], env)
     except OSError as error:
-        os.write(2, ("%s cannot be started: %s\n" % (wine, error)).encode("utf-8", "backslashreplace"))
+        os.write(2, f"{wine} cannot be started: {error}\n".encode("utf-8", "backslashreplace"))
     os._exit(127)
 
 
-def wait(pid: int, parent: int, watched: set[signal.Signals], words: list[str]) -> int:
-    """Wait for the end of the program, and bring it about where it is asked for or nobody is left to ask.
+def wait_for_program(pid: int, parent: int, watched: set[signal.Signals], command: list[str]) -> int:
+    """Wait for the end of the program; end it if a signal asks for that or the process that started this one is gone.
 
-    :param words: the program and its arguments.
+    :param command: the program and its arguments.
+    :returns: its status, as of waitpid(2).
     """
     while True:
         while True:
-            done, status = os.waitpid(-1, os.WNOHANG)
-            if done == pid:
+            ended, status = os.waitpid(-1, os.WNOHANG)
+            if ended == pid:
                 return status
-            if done == 0:
+            if ended == 0:
                 break
-        found = signal.sigtimedwait(watched, LOOK)
-        asked = found is not None and found.si_signo in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        received = signal.sigtimedwait(watched, POLL_INTERVAL)
+        asked = received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         if asked or os.getppid() != parent:
             os.kill(pid, signal.SIGKILL)
-            end_started(words)
+            kill_32_bit(command)
 
 
-def end_started(words: list[str]) -> None:
-    """End the program where it is a 32-bit one: these are started by a program of Wine's own, which has been ended."""
-    line = " ".join(" ".join(words).split())[:200]
+def kill_32_bit(command: list[str]) -> None:
+    """End the program if it is a 32-bit one: Wine starts these from a process of its own, which has been killed."""
+    line = " ".join(" ".join(command).split())[:200]
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
-        found = [pid for pid, said in descendants().items() if said == line]
-        if not found:
+        pids = [pid for pid, command_line in descendants().items() if command_line == line]
+        if not pids:
             return
-        for pid in found:
+        for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
 
 
-def sweep(prefix: str) -> None:
-    """End everything that is left, and tell of what is not Wine's own."""
-    told = False
+def end_remaining(prefix: str) -> None:
+    """End all remaining processes, and name those that are not parts of Wine on standard error."""
+    reported = False
     pause = 0.005
     end = time.monotonic() + 5.0
     while time.monotonic() < end:
@@ -302,33 +315,31 @@ def sweep(prefix: str) -> None:
                 pass
         except ChildProcessError:
             break
-        found = descendants()
-        strange = [line for line in found.values() if line and not is_own(line, prefix)]
-        if strange and not told:
-            told = True
-            os.write(
-                2, ("\n%s%d: %s\n" % (LEFT, len(strange), "; ".join(strange[:5]))).encode("utf-8", "backslashreplace")
-            )
-        for pid in found:
+        remaining = descendants()
+        left = [line for line in remaining.values() if line and not is_part_of_wine(line, prefix)]
+        if left and not reported:
+            reported = True
+            os.write(2, f"\n{LEFT_RUNNING}{len(left)}: {'; '.join(left[:5])}\n".encode("utf-8", "backslashreplace"))
+        for pid in remaining:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        # To look through all processes is most of the work here.
+        # Reading all of /proc is most of the work here.
         time.sleep(pause)
         pause = min(2 * pause, 0.05)
 
 
-def is_own(line: str, prefix: str) -> bool:
-    """Say whether a command line is of a part of Wine."""
+def is_part_of_wine(line: str, prefix: str) -> bool:
+    """Return whether a command line is that of a part of Wine."""
     windows = ("c:\\windows\\system32\\", "c:\\windows\\syswow64\\")
     return line.lower().startswith(windows) or "wineserver" in line or prefix in line
 
 
 def descendants() -> dict[int, str]:
-    """Return the living processes below this one and their command lines."""
+    """Return the living processes below this one, with their command lines."""
     parents = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            with contextlib.suppress(OSError, ValueError), open("/proc/%s/stat" % name, "rb") as file:
+            with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
                 state, parent = file.read().rpartition(b")")[2].split()[:2]
                 if state not in (b"Z", b"X"):
                     parents[int(name)] = int(parent)
@@ -338,43 +349,44 @@ def descendants() -> dict[int, str]:
         level = {pid for pid, parent in parents.items() if parent in level and pid not in found}
         for pid in level:
             found[pid] = ""
-            with contextlib.suppress(OSError), open("/proc/%d/cmdline" % pid, "rb") as file:
-                words = file.read(500).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "backslashreplace")
-                found[pid] = " ".join(words.split())[:200]
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+                line = file.read(500).rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "backslashreplace")
+                found[pid] = " ".join(line.split())[:200]
     return found
 
 
-def remove(prefix: str) -> None:
-    """Remove the prefix and what its server left elsewhere."""
-    remove_sockets(prefix)
+def remove_prefix(prefix: str) -> None:
+    """Remove a prefix, and the files of its server outside of it."""
+    remove_socket_directory(prefix)
     shutil.rmtree(prefix, ignore_errors=True)
 
 
-def remove_sockets(prefix: str) -> None:
-    """Remove the folder where the server of a prefix had its socket.
+def remove_socket_directory(prefix: str) -> None:
+    """Remove the directory in which the server of a prefix had its socket.
 
-    Wine names that by the prefix (``server/request.c``), Debian's Wine at random, and writes the name into the prefix.
+    Wine derives its name from the prefix (``server/request.c``). Debian's Wine chooses it at random and writes it into the
+    prefix.
     """
-    folders = []
+    directories = []
     with contextlib.suppress(OSError):
-        about = os.stat(prefix)
-        # The folder around it stays: another session may be about to use it.
-        folders.append("/tmp/.wine-%d/server-%x-%x" % (os.getuid(), about.st_dev, about.st_ino))  # noqa: S108
+        status = os.stat(prefix)
+        # Its parent directory stays: another session may be about to use it.
+        directories.append(f"/tmp/.wine-{os.getuid()}/server-{status.st_dev:x}-{status.st_ino:x}")  # noqa: S108
     with contextlib.suppress(OSError, ValueError), open(os.path.join(prefix, "wineserver"), encoding="ascii") as file:
         name = file.read().strip()
         if name.startswith("wine-") and "/" not in name:
-            folders.append("/tmp/" + name)  # noqa: S108
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+            directories.append(f"/tmp/{name}")  # noqa: S108
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def become_subreaper() -> None:
-    """Have orphans below this process become its children (Linux)."""
+    """Make orphans below this process its children (Linux)."""
     prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
 
 def prctl(option: int, value: int) -> None:
-    """Tell the kernel something of this process: the system call of that name."""
+    """Change a property of this process (prctl(2))."""
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):

@@ -1,7 +1,7 @@
-"""The session of a target under Wine: its programs are started in one that runs already.
+"""The session of a target under Wine: its programs are started in a Wine session that is already running.
 
-Starting one takes a second or two. So it is begun when the preparation of the target begins, and is ready when the first
-program is. The guarantees of :mod:`.runner` hold for each of the programs.
+To begin one takes a second or two. It is begun together with the preparation of the target, so it is ready when the first
+program starts. The guarantees of :mod:`.runner` hold for each program.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
 
 #: Seconds that a session may take to begin, and to end.
-_BEGIN, _END = 120.0, 10.0
+_BEGIN_TIMEOUT, _END_TIMEOUT = 120.0, 10.0
 
 
 class _Holder:
@@ -41,10 +41,10 @@ class _Holder:
             stdin=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        self._listener = threading.Thread(target=self._listen, name="wheelcheck-wine", daemon=True)
-        self._listener.start()
+        self._reader = threading.Thread(target=self._read, name="wheelcheck-wine", daemon=True)
+        self._reader.start()
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         stream = self.process.stdout
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -52,7 +52,7 @@ class _Holder:
 
     def prefix(self) -> str:
         """Wait until the session has begun; return its prefix, or an empty string if it did not begin."""
-        self._listener.join(_BEGIN)
+        self._reader.join(_BEGIN_TIMEOUT)
         return self._prefix
 
     def end(self) -> None:
@@ -61,12 +61,12 @@ class _Holder:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(_END)
+            self.process.wait(_END_TIMEOUT)
         process.kill_tree(self.process)
 
 
 class WineSession(LocalSession):
-    """The session of a target under Wine. In the sandbox, every program has a session of its own."""
+    """The session of a target under Wine. In the sandbox, every program has a Wine session of its own."""
 
     def __init__(
         self, runtime: Runtime, machine: Machine, settings: Settings, directory: Path, launch: WineLaunch
@@ -76,11 +76,11 @@ class WineSession(LocalSession):
         self._lock = threading.Lock()
         self._holder: _Holder | None = None
         if settings.sandbox:
-            self._paths = self._drives = paths.whole()
+            self._paths = self._drives = paths.all_drives()
         else:
             tests = [path if path.is_dir() else path.parent for path in sandbox.requested_tests(settings)]
-            projects = [_repository(settings.root), *tests]
-            self._paths = self._drives = paths.limited(directory.parent, projects, settings.cwd)
+            projects = [_working_copy(settings.root), *tests]
+            self._paths = self._drives = paths.limited_drives(directory.parent, projects, settings.cwd)
 
     def begin(self) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
@@ -90,7 +90,7 @@ class WineSession(LocalSession):
             if self._holder is not None and self._holder.process.poll() is None:
                 return
             temporary = self.directory / "temporary"
-            # Without a session, every program begins one of its own.
+            # If it cannot be begun, every program begins a Wine session of its own.
             with contextlib.suppress(OSError, ProcessError):
                 temporary.mkdir(parents=True, exist_ok=True)
                 self._holder = _Holder(self._launch, self.directory, temporary, self._drives)
@@ -101,7 +101,7 @@ class WineSession(LocalSession):
         holder = self._holder
         if holder is None or not (prefix := holder.prefix()):
             return {}
-        return {runner.HELD: prefix, "TMPDIR": str(holder.temporary)}
+        return {runner.SESSION: prefix, "TMPDIR": str(holder.temporary)}
 
     def end(self) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
@@ -116,15 +116,15 @@ class WineSession(LocalSession):
 
     def left_running_prefix(self, nonce: str) -> str:  # noqa: ARG002 — the runner writes the line, not the worker
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
-        return runner.LEFT
+        return runner.LEFT_RUNNING
 
     def describe_death(self, output: str) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
         return diagnosis.describe_death(output)
 
     def is_dead(self, output: str) -> bool:
-        """See :class:`pytest_wheelcheck.backends.base.Session`: a stack overflow ends only the thread under Wine."""
-        return diagnosis.overflowed(output)
+        """See :class:`pytest_wheelcheck.backends.base.Session`: a stack overflow may end only the thread under Wine."""
+        return diagnosis.has_stack_overflow(output)
 
     def explain_failure(self, output: str) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
@@ -135,10 +135,10 @@ class WineSession(LocalSession):
         return diagnosis.missing_libraries(output)
 
 
-def _repository(root: Path) -> Path:
-    """Return the working copy that a directory is part of; itself if it is none, or somebody's home.
+def _working_copy(root: Path) -> Path:
+    """Return the working copy that has a directory; the directory itself if there is none.
 
-    Tests may need files outside the directory of the wheel's sources.
+    Tests may need files outside of the directory of the wheel's sources. The user's home directory does not count.
     """
     with contextlib.suppress(RuntimeError):
         home = Path.home()
