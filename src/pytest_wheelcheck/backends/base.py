@@ -215,6 +215,9 @@ class Session(Protocol):
         Negative numbers are signals, as for :class:`subprocess.Popen`.
         """
 
+    def program_output(self, output: str) -> str:
+        """Return what programs of the target wrote: *output* without the lines of the backend itself, for the user."""
+
     def describe_death(self, output: str) -> str:
         """Name the cause of an interpreter's death as *output* shows it; empty if it does not."""
 

@@ -170,6 +170,10 @@ class LocalSession:
         # The sandbox reports a signal as a shell does (bwrap(1)).
         return 128 - code if self.settings.sandbox and code > 128 else code
 
+    def program_output(self, output: str) -> str:
+        """See :class:`.base.Session`."""
+        return output
+
     def describe_death(self, output: str) -> str:
         """See :class:`.base.Session`."""
         return windows_deaths.describe(output) if self.runtime.platform.is_windows else ""

@@ -82,7 +82,7 @@ def _run(
         )
     sections = tuple(
         (f"Captured {title}", text[-_OUTPUT_TAIL:])
-        for title, text in (("stdout", completed.stdout), ("stderr", completed.stderr))
+        for title, text in (("stdout", completed.stdout), ("stderr", session.program_output(completed.stderr)))
         if text.strip()
     )
     failed = completed.returncode != 0

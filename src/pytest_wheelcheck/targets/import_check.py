@@ -86,7 +86,7 @@ def check_imports(
                 step = imports.evaluate_import(message, target, context, session)
                 yield _diagnosed(step, message["output"], session)
     except WorkerError as error:
-        yield StepResult(name="import", outcome=Outcome.ERROR, text=str(error))
+        yield StepResult(name="import", outcome=Outcome.ERROR, text=session.program_output(str(error)))
     finally:
         for worker in workers:
             worker.end()

@@ -73,7 +73,7 @@ def evaluate_import(result: Mapping[str, Any], target: Target, context: ImportCo
                 "(Py_mod_gil; in PyO3: #[pymodule(gil_used = false)])"
             )
         problems.extend(disallowed_libraries(result, target, context))
-    output = str(result["output"]).strip()
+    output = session.program_output(str(result["output"])).strip()
     properties = tuple(_properties(result, context))
     return StepResult(
         name=f"{kind}[{result['name']}]",

@@ -78,7 +78,8 @@ class TargetRun:
             except _CollectCrashError as crash:
                 self.end()
                 explanation = self._session.explain_failure(str(crash))
-                crashes.append((crash.module, f"{explanation}\n{crash}" if explanation else str(crash)))
+                text = self._session.program_output(str(crash))
+                crashes.append((crash.module, f"{explanation}\n{text}" if explanation else text))
                 if not crash.module or len(crashes) >= BOOT_TRIES:
                     if crash.module:
                         crashes.append(("", f"{len(crashes)} modules ended the interpreter: no other was collected"))
@@ -88,7 +89,7 @@ class TargetRun:
             if found["type"] == "finished":
                 text = self._worker.output() if self._worker else ""
                 self.end()
-                text = _usage_text(text, found["status"])
+                text = _usage_text(self._session.program_output(text), found["status"])
                 if found["conftest_failed"]:
                     return Collected(crashes=(("", text),), messages=tuple(messages))
                 return Collected(usage=text, messages=tuple(messages))
@@ -293,13 +294,15 @@ class TargetRun:
             self._no_worker = self._worker.output() if self._worker else ""
             self.end()
             self._failed_boots += 1
-        return f"no fresh worker could be started after a crash ({BOOT_TRIES} tries): this test was not run\n{self._no_worker}"
+        output = self._session.program_output(self._no_worker)
+        return f"no fresh worker could be started after a crash ({BOOT_TRIES} tries): this test was not run\n{output}"
 
     def _ended(self, messages: list[FromWorker], text: str, output: str, start: float) -> ItemResult:
         self.end()
         phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
         when = "setup" if "setup" not in phases else "call" if "call" not in phases else "teardown"
-        sections = (("Output of the interpreter", output),) if output.strip() else ()
+        shown = self._session.program_output(output)
+        sections = (("Output of the interpreter", shown),) if shown.strip() else ()
         if explanation := self._session.explain_failure(output):
             # An error and not a failure: nothing is known to be wrong with the wheel.
             when, text = "setup", explanation

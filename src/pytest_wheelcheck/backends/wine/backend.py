@@ -76,7 +76,7 @@ class WineBackend:
 
     def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:  # noqa: ARG002
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return self._launch(platform).launch.argv(name, program)
+        return self._launch(platform).trial_argv(name, program)
 
     def target_path(self, path: Path) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""

@@ -10,6 +10,12 @@ import re
 
 from pytest_wheelcheck.backends import windows_deaths
 
+#: A line of a debug channel: thread id, class, channel, function (``__wine_dbg_header`` in ``dlls/ntdll/thread.c``). It may
+#: follow output that does not end in a newline.
+_DEBUG_LINE = re.compile(
+    r"(?:^[0-9a-f]{4,8}|[0-9a-f]{4}):(?:err|fixme|warn|trace):[a-z_0-9]+:\w+ [^\n]*\n?", re.MULTILINE
+)
+
 #: The message about a function that Wine only has as a stub (``dlls/winecrt0/stub.c``, ``dlls/kernelbase/debug.c``).
 _STUB = re.compile(
     r"unimplemented function (?P<name>[\w.-]+?\.(?:dll|drv|sys|exe|ocx|cpl|acm)\.[^\s,]+)", re.IGNORECASE
@@ -28,6 +34,15 @@ _UNHANDLED = re.compile(r"^wine: Unhandled (?P<cause>.+?) (?:at address|in threa
 
 #: Exceptions of Wine's own, by number.
 _NUMBERS = {"code 80000100": "a function that Wine does not have (0x80000100)"}
+
+
+def without_debug_lines(output: str) -> str:
+    """Return the output of a program without the lines of Wine's debug channels, for display and comparison.
+
+    They say nothing about the wheel unless the functions of this module recognize them, and some are harmless, such as
+    ``err:module:alloc_tls_slot`` when a thread starts while a library is loaded. Lines that begin with ``wine: `` stay.
+    """
+    return _DEBUG_LINE.sub("", output)
 
 
 def explain_failure(output: str) -> str:

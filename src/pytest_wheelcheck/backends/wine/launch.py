@@ -32,6 +32,13 @@ class WineLaunch:
         """The files that are needed to start a program."""
         return (Path(self.runner[0]), Path(self.runner[-1]), self.description)
 
+    def trial_argv(self, name: Path, program: Path) -> list[str | Path]:
+        """Return the argv that starts a program whose output shows why it failed; its arguments follow.
+
+        :param name: the path by which it is started.
+        """
+        return ["env", f"{runner.DIAGNOSE}=1", *self.launch.argv(name, program)]
+
 
 def provision(*, offline: bool, bits: int) -> WineLaunch:
     """Return how programs are started; Wine and a pristine prefix are made if necessary.

@@ -44,6 +44,14 @@ DISABLED_PARTS = "winemenubuilder.exe=d;mscoree=d;mshtml=d"
 #: Environment variable with the prefix of a held session.
 SESSION = "WHEELCHECK_WINE_SESSION"
 
+#: Environment variable that has Wine write why programs and libraries fail. A caller who sets it knows these messages
+#: (:mod:`.diagnosis`); for all others they would be mixed with the output of the program.
+DIAGNOSE = "WHEELCHECK_WINE_DIAGNOSE"
+
+#: Wine's debug channels (``WINEDEBUG``) without and with that variable: unhandled exceptions, stack overflows, and
+#: libraries that are not found. What Wine writes outside of these channels cannot be turned off.
+SILENT, DIAGNOSTIC = "-all", "-all,err+virtual,err+seh,err+module"
+
 #: Begins the line on standard error that names the processes which the program left running.
 LEFT_RUNNING = "wheelcheck wine left running: "
 
@@ -81,7 +89,7 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
     :param wine: the description of Wine.
     :param program: its path; empty for a program of Wine itself.
     """
-    dropped = (*DROPPED_VARIABLES, SESSION)
+    dropped = (*DROPPED_VARIABLES, SESSION, DIAGNOSE)
     env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     drives = drives_of(prefix)
     for name in PATH_VARIABLES:
@@ -89,8 +97,7 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
             env[name] = to_windows_path(env[name], drives)
     env.update(
         WINEPREFIX=prefix,
-        # Only messages about deaths: a stack overflow, an unhandled exception; and about libraries that are not found.
-        WINEDEBUG="-all,err+virtual,err+seh,err+module",
+        WINEDEBUG=DIAGNOSTIC if os.environ.get(DIAGNOSE) else SILENT,
         WINEDLLOVERRIDES=DISABLED_PARTS,
         # Wine links directories of HOME into the prefix.
         HOME=prefix,

@@ -99,9 +99,10 @@ class WineSession(LocalSession):
         """See :class:`pytest_wheelcheck.backends.local.LocalSession`."""
         self.begin()
         holder = self._holder
+        diagnose = {runner.DIAGNOSE: "1"}
         if holder is None or not (prefix := holder.prefix()):
-            return {}
-        return {runner.SESSION: prefix, "TMPDIR": str(holder.temporary)}
+            return diagnose
+        return {**diagnose, runner.SESSION: prefix, "TMPDIR": str(holder.temporary)}
 
     def end(self) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
@@ -117,6 +118,10 @@ class WineSession(LocalSession):
     def left_running_prefix(self, nonce: str) -> str:  # noqa: ARG002 — the runner writes the line, not the worker
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
         return runner.LEFT_RUNNING
+
+    def program_output(self, output: str) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        return diagnosis.without_debug_lines(output)
 
     def describe_death(self, output: str) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
