@@ -1,6 +1,6 @@
-"""The plugin as a user of Windows has it: itself, its dependencies, the wheel and the target are all of Windows.
+"""The plugin as on Windows: the plugin itself, its dependencies, the wheel and the target are for Windows.
 
-The interpreter is a real one for Windows, under Wine. These tests know of Wine only that it is there.
+The interpreter is CPython for Windows, under Wine; the tests use Wine in no other way.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from builders import build_wheel
 from nodes import Seen, read
-from windows import Run, lay
+from windows import Run, make_environment
 
-from pytest_wheelcheck.backends.wine import system
+from pytest_wheelcheck.backends.wine import provide, runner
 from pytest_wheelcheck.errors import WheelcheckError
 
 pytestmark = [
     pytest.mark.network,
-    pytest.mark.skipif(sys.platform != "linux", reason="on Windows, the other tests are this one"),
+    pytest.mark.skipif(sys.platform != "linux", reason="on Windows, the other tests run the plugin in this way"),
 ]
 
-#: Files of tests that start no run of their own, or few: the others are for `tox run -e windows`.
+#: Files of tests that start few runs of pytest. The others run with `tox run -e windows`.
 QUICK = (
     "checks/test_container.py",
     "test_cache.py",
@@ -44,12 +44,12 @@ QUICK = (
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run a program of a Windows environment in which the plugin is installed."""
+    """Run the interpreter of a Windows environment in which the plugin is installed."""
     try:
-        system.get(offline=False)
+        provide.get(offline=False)
     except WheelcheckError as error:
         pytest.skip(str(error))
-    return lay(tmp_path_factory.mktemp("windows"))
+    return make_environment(tmp_path_factory.mktemp("windows"))
 
 
 TESTS = """
@@ -114,13 +114,13 @@ def test_a_run_on_windows(run: Run, tmp_path: Path) -> None:
         "test_last[b]": "PASSED",
         "test_b.py": "SKIPPED",
     }, found.text
-    for words in ("access violation", "did not end within 5 s", "the running interpreter", "termios"):
-        assert words in found.text
+    for text in ("access violation", "did not end within 5 s", "the running interpreter", "termios"):
+        assert text in found.text
     for name in ("fault", "hang"):
         assert re.search(rf"test_a\.py\", line \d+,? in test_{name}", found.text)
     assert found.text.count("were ended, ") == 1
     assert re.search(r"tests left processes running, which were ended, \d: \d+ .*python\.exe", found.text)
-    assert "wheelcheck wine left running" not in done.stderr
+    assert runner.LEFT_RUNNING not in done.stderr
     assert (tmp_path / "r.json").is_file()
 
 

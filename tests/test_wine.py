@@ -1,4 +1,4 @@
-"""Windows wheels on Linux: what works, fails, hangs and is skipped under Wine, and that nothing of it stays."""
+"""Windows wheels on Linux, under Wine: crashes, hangs, skips, paths, drives, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ import pytest
 from builders import build_wheel
 from ground import Ground, wait_for
 from nodes import outcomes
+from windows import make_windows_catalog, offer_of
 
-from pytest_wheelcheck.backends import bubblewrap, launcher
-from pytest_wheelcheck.backends.wine import system
+from pytest_wheelcheck.backends import bubblewrap
+from pytest_wheelcheck.backends.catalog import Catalog
+from pytest_wheelcheck.backends.wine import diagnosis, prefix, provide, runner
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError, WheelcheckError
+from pytest_wheelcheck.interpreters import directory
 from pytest_wheelcheck.interpreters.base import Request
-from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
-from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.windows import pe_programs, published
+from pytest_wheelcheck.interpreters.windows import pe_programs
+from pytest_wheelcheck.interpreters.windows.platforms import REQUEST, REQUEST_32
 from pytest_wheelcheck.system import cache
 
 pytestmark = [
@@ -51,26 +53,29 @@ def hang(): ctypes.PyDLL("kernel32").Sleep(10**8)
 
 
 @pytest.fixture(scope="module")
-def narrow(wines: published.WineProvider) -> published.WineProvider:
-    """The same, with what 32-bit programs need."""
-    if reason := system.hindrance(offline=False, bits=32):
+def catalog_32(catalog: Catalog) -> Catalog:
+    """The same, after Wine's part for 32-bit programs was fetched."""
+    if reason := provide.unavailable_reason(offline=False, bits=32):
         pytest.skip(reason)
-    system.get(offline=False, bits=32)
-    return wines
+    provide.get(offline=False, bits=32)
+    return catalog
 
 
 @pytest.fixture(scope="module")
-def wines() -> published.WineProvider:
-    provider = published.WineProvider(HostProvider())
+def catalog() -> Catalog:
     try:
-        system.get(offline=False)
+        provide.get(offline=False)
     except WheelcheckError as error:
         pytest.skip(str(error))
-    return provider
+    return make_windows_catalog()
+
+
+def reasons_of(catalog: Catalog, request: Request) -> str:
+    return "; ".join(reason.reason for reason in catalog.ask(request)[1])
 
 
 @pytest.fixture
-def ground(pytester: pytest.Pytester, wines: published.WineProvider) -> Ground:
+def ground(pytester: pytest.Pytester, catalog: Catalog) -> Ground:
     wheel = build_wheel(
         pytester.path / "dist",
         "demo",
@@ -84,14 +89,14 @@ def ground(pytester: pytest.Pytester, wines: published.WineProvider) -> Ground:
 def test_crashes_hangs_and_neighbours(ground: Ground) -> None:
     ground.ini("wheel_test_timeout = 5")
     kinds = ("fault", "abort", "recurse", "fast_fail", "hang")
-    ones = "".join(f"def test_{kind}(): demo.{kind}()\ndef test_after_{kind}(): pass\n" for kind in kinds)
+    tests = "".join(f"def test_{kind}(): demo.{kind}()\ndef test_after_{kind}(): pass\n" for kind in kinds)
     ground.write(
         test_ends=f"""
 import demo, os, subprocess, sys
 def test_begin(): open("C:/mark", "w").write("begun")
-{ones}
+{tests}
 def test_own_drive():
-    # Every target has a Windows of its own; all of its workers have the same.
+    # Every target has a Windows of its own, which all of its workers share.
     assert open("C:/mark").read() == "begun"
 def test_exit(): os._exit(0)
 def test_kill(): os.kill(os.getpid(), 9)
@@ -101,22 +106,22 @@ def test_last(): pass
 """
     )
     found = ground.run("--wheel-python=auto", "tests", bound=240)
-    tests = {name.partition("::test_")[2]: outcome for name, outcome in found.nodes.items() if "::" in name}
-    assert [name for name, outcome in tests.items() if outcome == "FAILED"] == [*kinds, "exit", "kill"]
+    outcome_of = {name.partition("::test_")[2]: outcome for name, outcome in found.nodes.items() if "::" in name}
+    assert [name for name, outcome in outcome_of.items() if outcome == "FAILED"] == [*kinds, "exit", "kill"]
     assert {
         outcome
-        for name, outcome in tests.items()
+        for name, outcome in outcome_of.items()
         if name.startswith("after_") or name in {"begin", "own_drive", "last"}
     } == {"PASSED"}
-    for words in (
+    for text in (
         "access violation",
         "stack overflow",
         "Aborted",
         "__fastfail",
         "Timeout: the test did not end within 5 s",
     ):
-        assert words in found.text
-    # Where Wine itself leaves the process there, the stack overflow is told at once all the same.
+        assert text in found.text
+    # Wine leaves the process running after a stack overflow, which is reported at once nevertheless.
     assert found.text.count("Timeout (0:00:") == 1
     assert 'demo/__init__.py", line' in found.text
     assert "tests left processes running, which were ended, 1: " in found.text
@@ -177,7 +182,7 @@ def test_warns():
     assert "\\" not in found.text
 
 
-NARROW = """
+TESTS_32 = """
 import ctypes, os, pathlib, platform, ssl, struct, subprocess, sys, sysconfig
 import demo
 
@@ -186,7 +191,7 @@ def test_windows(wheel_target):
     assert sys.platform == "win32" and sysconfig.get_platform() == "win32" and wheel_target.machine == "wine"
     done = subprocess.run(["demo-tool", "x"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("started on win32")
-    # What makes it start is of 32 bits, too.
+    # Its launcher is a 32-bit program as well.
     data = (pathlib.Path(sys.executable).parent / "demo-tool.exe").read_bytes()
     assert data[(at := struct.unpack_from("<I", data, 60)[0]) + 4:at + 6] == bytes([0x4C, 1])
     child = subprocess.run([sys.executable, "-c", "import demo, sys; sys.exit(sys.maxsize % 97)"])
@@ -198,16 +203,16 @@ def test_stable_abi():
     assert library.Py_GetVersion().decode() == sys.version
 
 def test_random_numbers():
-    # Wine's own, and what is written where Wine has none.
+    # Wine's own, and the one that is written if Wine has none.
     for name in ("bcryptprimitives.dll", str(pathlib.Path(__file__).with_name("own.dll"))):
         library = ctypes.WinDLL(name)
         made = {bytes(memory) for memory in [(ctypes.c_char * 64)() for _ in range(3)] if library.ProcessPrng(memory, 64) == 1}
         assert len(made) == 3 and bytes(64) not in made
 
 def test_64_bits():
-    # Programs of 64 bits are there beside those of 32.
-    words = ["C:\\\\windows\\\\sysnative\\\\cmd.exe", "/c", "set PROCESSOR_ARCHITECTURE"]
-    assert subprocess.check_output(words, text=True).strip() == "PROCESSOR_ARCHITECTURE=AMD64"
+    # 64-bit programs can be started, too.
+    argv = ["C:\\\\windows\\\\sysnative\\\\cmd.exe", "/c", "set PROCESSOR_ARCHITECTURE"]
+    assert subprocess.check_output(argv, text=True).strip() == "PROCESSOR_ARCHITECTURE=AMD64"
 
 def test_fault(): demo.fault()
 def test_fast_fail(): demo.fast_fail()
@@ -217,7 +222,7 @@ def test_last(): pass
 """
 
 
-def test_32_bits(ground: Ground, narrow: published.WineProvider, pytester: pytest.Pytester) -> None:
+def test_32_bits(ground: Ground, catalog_32: Catalog, pytester: pytest.Pytester) -> None:
     other = build_wheel(
         pytester.path / "dist",
         "demo",
@@ -226,46 +231,46 @@ def test_32_bits(ground: Ground, narrow: published.WineProvider, pytester: pytes
         entry_points={"console_scripts": {"demo-tool": "demo:main"}},
     )
     ground.ini("wheel_test_timeout = 5")
-    ground.write(test_narrow=NARROW)
+    ground.write(test_32=TESTS_32)
     (ground.path / "tests/own.dll").write_bytes(pe_programs.bcryptprimitives_dll(bits=32))
     found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-rA", bound=240)
     ends = ["fast_fail", "fault", "hang"]
-    assert found.only("FAILED") == [f"tests/test_narrow.py::test_{name}" for name in ends], found.text
-    assert found.only("ERROR") == ["tests/test_narrow.py::test_stub"]
+    assert found.only("FAILED") == [f"tests/test_32.py::test_{name}" for name in ends], found.text
+    assert found.only("ERROR") == ["tests/test_32.py::test_stub"]
     for name in ("windows", "stable_abi", "random_numbers", "64_bits", "last"):
-        assert found.nodes[f"tests/test_narrow.py::test_{name}"] == "PASSED"
+        assert found.nodes[f"tests/test_32.py::test_{name}"] == "PASSED"
     assert found.nodes["import[demo]"] == found.nodes["entry[demo-tool]"] == "PASSED"
-    for words in ("access violation", "__fastfail", "did not end within 5 s", "does not implement ucrtbase.dll.crealf"):
-        assert words in found.text
+    for text in ("access violation", "__fastfail", "did not end within 5 s", "does not implement ucrtbase.dll.crealf"):
+        assert text in found.text
     assert "left processes running" not in found.text
     assert "cp313-win32+wine" in found.text
-    # What looks like the same library of the other kind is none.
-    described = system.describe(system.get(offline=True, bits=32))
-    folder = described.parent / "prefix/drive_c/windows/syswow64"
-    kinds = {path.readlink().parent.name for path in folder.iterdir() if path.is_symlink()}
+    # No file is linked to a library of the other architecture.
+    description = prefix.provision(provide.get(offline=True, bits=32))
+    directory_32 = description.parent / "prefix/drive_c/windows/syswow64"
+    kinds = {path.readlink().parent.name for path in directory_32.iterdir() if path.is_symlink()}
     assert kinds == {"i386-windows"}
 
 
-def test_the_doctor_says_what_a_green_run_means(wines: published.WineProvider) -> None:
-    assert wines.offers(published.REQUEST).offers
-    told = subprocess.run(
+def test_the_doctor_says_what_a_green_run_means(catalog: Catalog) -> None:
+    assert catalog.ask(REQUEST)[0]
+    doctor = subprocess.run(
         [sys.executable, "-m", "pytest_wheelcheck", "doctor", "win_amd64"], capture_output=True, text=True, check=True
     )
-    assert "is strong evidence, and not Windows itself" in told.stdout
+    assert "is strong evidence, but not Windows itself" in doctor.stdout
 
 
 def needing(library: str) -> bytes:
-    """A library for Windows that wants another one."""
+    """A library for Windows that needs another one."""
     image = pefile.PE(data=pe_programs.python_exe(library))
     image.FILE_HEADER.Characteristics |= pefile.IMAGE_CHARACTERISTICS["IMAGE_FILE_DLL"]
     return bytes(image.write())
 
 
 def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pytest.Pytester) -> None:
-    """There is no fork on Windows: each import has an interpreter that is started for it."""
+    """There is no fork on Windows: an interpreter is started for each import."""
     files: dict[str, str | bytes] = {
         "abandons.py": "import atexit, faulthandler\natexit.register(faulthandler._read_null)\n",
-        "calm.py": "print('said by the import')\n",
+        "calm.py": "print('printed by the import')\n",
         "exits.py": "import os\nos._exit(0)\n",
         "hangs.py": "while True: pass\n",
         "raises.py": "import nothing_here\n",
@@ -280,7 +285,7 @@ def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pyte
     found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-o", "wheel_test_timeout=6", bound=120)
     assert found.only("FAILED") == [f"import[{name}]" for name in ("abandons", "exits", "hangs", "of_nobody", "raises")]
     assert found.only("ERROR") == ["import[drawn]", "import[of_windows]"]
-    assert "of_nobody.cp313-win_amd64.pyd needs nowhere.dll, which is no part of Windows" in found.text
+    assert "of_nobody.cp313-win_amd64.pyd needs nowhere.dll, which is not part of Windows" in found.text
     assert "Wine does not have pathcch.dll, a part of Windows that of_windows.cp313-win_amd64.pyd needs" in found.text
     assert "_tkinter is of the standard library, but this interpreter was built without it" in found.text
     assert found.only("PASSED") == ["import[calm]", "install", "run[script]", "tests/test_one.py::test_one"]
@@ -289,6 +294,8 @@ def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pyte
     assert "the interpreter died: exit status 0" in found.text
     assert 'site-packages/hangs.py", line 1 in <module>' in found.text
     assert "No module named 'nothing_here'" in found.text
+    # Wine's own messages were read, and are not shown.
+    assert "err:module" not in found.text
 
 
 def test_two_targets_at_once_and_the_end_of_the_run(ground: Ground, pytester: pytest.Pytester) -> None:
@@ -313,7 +320,7 @@ def test_two_targets_at_once_and_the_end_of_the_run(ground: Ground, pytester: py
 
 
 def test_two_workers_of_xdist(ground: Ground) -> None:
-    """Each worker has a session of its own; what comes of the tests is what comes of them without."""
+    """Each worker has a session of its own; the outcomes are those of a run without xdist."""
     ground.write(
         test_split="""
 import demo, os, time, pytest
@@ -331,13 +338,13 @@ def test_pty(): raise AssertionError
 def test_last(): pass
 """
     )
-    words = ("--wheel-python=auto", "tests")
-    serial = ground.run(*words, "--junit-xml=serial.xml", bound=120)
-    parallel = ground.run(*words, "--junit-xml=parallel.xml", "-n2", "-rP", bound=120)
+    arguments = ("--wheel-python=auto", "tests")
+    serial = ground.run(*arguments, "--junit-xml=serial.xml", bound=120)
+    parallel = ground.run(*arguments, "--junit-xml=parallel.xml", "-n2", "-rP", bound=120)
     assert serial.only("FAILED") == [f"tests/test_split.py::test_{name}" for name in ("exits", "fails")]
-    told = outcomes(ground.path / "serial.xml")
-    assert len(told) == 3 + 1 + 8
-    assert outcomes(ground.path / "parallel.xml") == told
+    expected = outcomes(ground.path / "serial.xml")
+    assert len(expected) == 3 + 1 + 8
+    assert outcomes(ground.path / "parallel.xml") == expected
     assert set(re.findall(r"^worker (\w+) 0$", parallel.text, re.MULTILINE)) == {"gw0", "gw1"}
     assert "Z:" not in parallel.text
 
@@ -347,19 +354,19 @@ import os, pathlib, socket, demo, pytest
 
 def test_inside(tmp_path): (tmp_path / "x").write_text("x")
 
-def test_users_folder():
+def test_home_directory():
     open(os.path.expanduser("~/own"), "w").close()
     assert os.environ["USERPROFILE"].startswith("C:")
 
-def test_folders(pytestconfig):
-    for folder in (pytestconfig.rootpath, "Z:" + os.environ["OF_THE_USER"]):
+def test_read_only(pytestconfig):
+    for directory in (pytestconfig.rootpath, "Z:" + os.environ["OF_THE_USER"]):
         with pytest.raises(OSError):
-            open(os.path.join(folder, "hole"), "w")
+            open(os.path.join(directory, "hole"), "w")
 
 def test_drives():
     assert [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if os.path.exists(letter + ":/")] == ["C", "P", "R", "T"]
-    # The interpreters, the project that holds this file, and what the run made.
-    assert any(name.startswith("wine-cp313-") for name in os.listdir("R:/"))
+    # The interpreters, the project with this file, and the files of the run.
+    assert any(name.startswith("windows-cp313-") for name in os.listdir("R:/"))
     assert pathlib.Path("P:/tests/test_reach.py").samefile(__file__)
     assert {"0", "in-use"} <= set(os.listdir("T:/"))
 
@@ -381,18 +388,18 @@ def test_what_is_reached(ground: Ground, tmp_path: Path, sandboxed: bool) -> Non
     ground.write(test_reach=REACH)
     with socket.create_server(("127.0.0.1", 0)) as server:
         ground.env |= {"HOME": str(home), "OF_THE_USER": str(home), "A_PORT": str(server.getsockname()[1])}
-        left_out = "test_drives" if sandboxed else "test_folders"
-        words = ["--wheel-sandbox"] if sandboxed else []
-        words.append(f"--deselect=tests/test_reach.py::{left_out}")
-        found = ground.run("--wheel-python=auto", "tests", *words, bound=240)
+        deselected = "test_drives" if sandboxed else "test_read_only"
+        arguments = ["--wheel-sandbox"] if sandboxed else []
+        arguments.append(f"--deselect=tests/test_reach.py::{deselected}")
+        found = ground.run("--wheel-python=auto", "tests", *arguments, bound=240)
     failed = [] if sandboxed else ["tests/test_reach.py::test_network"]
     assert found.only("FAILED") == failed, found.text
-    assert found.nodes["tests/test_reach.py::test_users_folder"] == "PASSED"
+    assert found.nodes["tests/test_reach.py::test_home_directory"] == "PASSED"
     assert list(home.iterdir()) == []
 
 
 def test_tests_on_another_drive(ground: Ground, tmp_path: Path) -> None:
-    """They lie outside of the project, and are named from where pytest was started."""
+    """They are outside of the project, and named relative to the working directory."""
     ground.ini("")
     other = tmp_path / "elsewhere"
     other.mkdir()
@@ -418,9 +425,9 @@ def test_without_wine(ground: Ground) -> None:
 
 
 def test_offline_and_nothing_in_the_cache(ground: Ground, tmp_path: Path) -> None:
-    """That could not be checked, which is no skip."""
-    if system.of_host():
-        pytest.skip("Wine itself is here")
+    """The wheel could not be checked, which is an error and not a skip."""
+    if provide.find_installed():
+        pytest.skip("Wine is installed")
     ground.env["WHEELCHECK_CACHE"] = str(tmp_path / "empty")
     ground.write(test_one="def test_one(): pass\n")
     found = ground.run("--wheel-python=auto", "tests", "--wheel-offline")
@@ -428,125 +435,121 @@ def test_offline_and_nothing_in_the_cache(ground: Ground, tmp_path: Path) -> Non
     assert "Wine is neither installed nor in the cache, and this run is offline" in found.text
 
 
-def test_installations_of_ones_own_and_of_uv(
-    ground: Ground, wines: published.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_installations_of_the_user_and_of_uv(
+    ground: Ground, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (offer,) = (offer for offer in wines.offers(published.REQUEST).offers if offer.version[:2] == (3, 13))
-    folder = tmp_path / "Python 3.13"
+    offer = offer_of(catalog)
+    installation = tmp_path / "Python 3.13"
     shutil.copytree(
-        wines.get(offer).python.resolve().parents[1].joinpath("lib").resolve().parent,
-        folder,
+        catalog.get(offer).installation.program.parent,
+        installation,
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    before = sorted(folder.rglob("*"))
-    # Wine itself, and its prefix, are not made again.
+    before = sorted(installation.rglob("*"))
+    # Wine and its prefix are not made again.
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/wine").symlink_to(cache.root() / "wine")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     ground.env["WHEELCHECK_CACHE"] = str(tmp_path / "cache")
     ground.write(test_one="import demo, sys\ndef test_one(): assert sys.version_info[:3] == (3, 13, 11)\n")
-    words = ("tests", "--wheel-python=auto", "--wheel-offline", "-rA")
-    found = ground.run(*words, f"--wheel-sysroot=win_amd64={folder}", bound=240)
+    arguments = ("tests", "--wheel-python=auto", "--wheel-offline", "-rA")
+    found = ground.run(*arguments, f"--wheel-sysroot=win_amd64={installation}", bound=240)
     assert found.nodes["tests/test_one.py::test_one"] == "PASSED"
-    assert f"({folder}, under Wine)" in found.text
-    assert sorted(folder.rglob("*")) == before
+    assert f"({installation}, under Wine)" in found.text
+    assert sorted(installation.rglob("*")) == before
 
     key = "cpython-3.13.11-windows-x86_64-none"
-    entry = archives.make_download(tmp_path, folder, key=key, arch="x86_64", libc="none", system="windows")
-    catalogue = archives.write_catalogue(tmp_path / "uv.json", {key: entry})
-    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue)
-    (of_uv,) = published.WineProvider(HostProvider()).offers(published.REQUEST).offers[:1]
+    entry = archives.make_download(tmp_path, installation, key=key, arch="x86_64", libc="none", system="windows")
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "uv.json", {key: entry}))
+    (of_uv,) = make_windows_catalog().ask(REQUEST)[0][:1]
     assert of_uv.how == f"{key} of uv, under Wine"
-    runtime = published.WineProvider(HostProvider()).get(of_uv)
-    told = subprocess.check_output([runtime.python, "-c", "import sys; print(sys.version_info[:3])"], text=True)
-    assert told.strip() == "(3, 13, 11)"
-    # Also without its place of downloads, now that it is here.
+    runtime = make_windows_catalog().get(of_uv)
+    output = subprocess.check_output([runtime.python, "-c", "import sys; print(sys.version_info[:3])"], text=True)
+    assert output.strip() == "(3, 13, 11)"
+    # Once it is cached, it is offered without the list of downloads.
     monkeypatch.delenv("UV_PYTHON_DOWNLOADS_JSON_URL")
-    again = published.WineProvider(HostProvider(), offline=True).offers(published.REQUEST)
-    assert [each.key for each in again.offers] == [of_uv.key]
+    again, _ = make_windows_catalog(offline=True).ask(REQUEST)
+    assert [offer.key for offer in again] == [of_uv.key]
 
 
-def test_an_installation_of_ones_own_of_32_bits(
-    narrow: published.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_32_bit_installation_of_the_user(
+    catalog_32: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (offer,) = (offer for offer in narrow.offers(published.REQUEST_32).offers if offer.version[:2] == (3, 13))
-    folder = launcher.program_of(narrow.get(offer).python).parent
+    offer = offer_of(catalog_32, REQUEST_32)
+    installation = catalog_32.get(offer).installation.program.parent
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/wine").symlink_to(cache.root() / "wine")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    (sysroot,) = parse_sysroots([f"win32={folder}"])
+    (sysroot,) = directory.parse([f"win32={installation}"])
     assert sysroot.windows is not None
-    provider = published.WineProvider(HostProvider(), offline=True, named=[sysroot.windows])
-    # What was named for one kind says nothing of the other.
-    assert "not in the cache" in provider.offers(published.REQUEST).reason
-    (own,) = provider.offers(published.REQUEST_32).offers
-    assert (own.version, own.platform) == (offer.version, published.REQUEST_32.platform)
+    catalog = make_windows_catalog(offline=True, named=[sysroot.windows])
+    # It replaces the interpreters of its own platform only.
+    assert "not in the cache" in reasons_of(catalog, REQUEST)
+    (own,) = catalog.ask(REQUEST_32)[0]
+    assert (own.version, own.platform) == (offer.version, REQUEST_32.platform)
     with pytest.raises(UsageError, match=r"python313\.dll is not for x86-64"):
-        parse_sysroots([f"win_amd64={folder}"])
+        directory.parse([f"win_amd64={installation}"])
 
 
-def test_wine_of_the_host(narrow: published.WineProvider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    if system.of_host():
-        pytest.skip("all other tests have it")
-    offers = [
-        next(offer for offer in narrow.offers(request).offers if offer.version[:2] == (3, 13))
-        for request in (published.REQUEST, published.REQUEST_32)
-    ]
+def test_wine_of_the_host(catalog_32: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if provide.find_installed():
+        pytest.skip("all other tests use it")
+    offers = [offer_of(catalog_32, request) for request in (REQUEST, REQUEST_32)]
     for offer in offers:
-        narrow.get(offer)
-    own = system.get(offline=True, bits=32)
+        catalog_32.get(offer)
+    own = provide.get(offline=True, bits=32)
     program = tmp_path / "bin" / "wine64"
     program.parent.mkdir()
-    words = f"LD_LIBRARY_PATH={own.libraries} WINEDLLPATH={own.path}"
-    program.write_text(f'#!/bin/sh\n{words} exec {own.program} "$@"\n', encoding="utf-8")
+    variables = f"LD_LIBRARY_PATH={own.libraries} WINEDLLPATH={own.path}"
+    program.write_text(f'#!/bin/sh\n{variables} exec {own.program} "$@"\n', encoding="utf-8")
     program.chmod(0o755)
-    # The interpreter is there already; the prefix is this Wine's own.
+    # The interpreter is in the cache; the prefix is made for this Wine.
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/runtimes").symlink_to(cache.root() / "runtimes")
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    found = system.get(offline=True)
+    found = provide.get(offline=True)
     assert (found.program, found.libraries) == (program, None)
-    provider = published.WineProvider(HostProvider(), offline=True)
-    assert "runs no 32-bit programs; install its 32-bit half: " in provider.offers(published.REQUEST_32).reason
-    with pytest.raises(RuntimeUnavailableError, match="of this host runs no 32-bit programs"):
-        provider.get(offers[1])
-    monkeypatch.setattr(system, "_LIBRARIES", (str(own.windows),))
-    assert system.get(offline=True).windows32 is None
-    monkeypatch.setattr(system, "_LIBRARIES_32", (str(own.windows32),))
+    catalog = make_windows_catalog(offline=True)
+    assert "cannot run 32-bit programs; install its 32-bit part: " in reasons_of(catalog, REQUEST_32)
+    with pytest.raises(RuntimeUnavailableError, match="of this host cannot run 32-bit programs"):
+        catalog.get(offers[1])
+    monkeypatch.setattr(provide, "_LIBRARIES", (str(own.windows),))
+    assert provide.get(offline=True).windows32 is None
+    monkeypatch.setattr(provide, "_LIBRARIES_32", (str(own.windows32),))
     for offer, size in ((offers[0], 63), (offers[1], 31)):
-        runtime = provider.get(offer)
-        told = subprocess.check_output([runtime.python, "-c", "import ssl, sys; print(sys.maxsize)"], text=True)
-        assert told.strip() == str(2**size - 1)
+        runtime = catalog.get(offer)
+        output = subprocess.check_output([runtime.python, "-c", "import ssl, sys; print(sys.maxsize)"], text=True)
+        assert output.strip() == str(2**size - 1)
     assert [path.name.partition("-")[0] for path in (tmp_path / "cache/wine").iterdir()] == ["prefix"]
 
 
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("files", "message"),
     [
-        ({}, "no CPython for Windows from 3.9 on was found"),
-        ({"python.exe": b"MZ", "python313t.dll": b"MZ"}, "free-threaded ones cannot be used"),
+        ({}, "no CPython for Windows of version 3.9 or newer was found"),
+        ({"python.exe": b"MZ", "python313t.dll": b"MZ"}, "free-threaded ones are not supported"),
         ({"python.exe": b"MZ", "python313.dll": b"MZ"}, "python313.dll is not for x86-64"),
         ({"python.exe": b"MZ", "python313.dll": pe_programs.python3_dll("x.dll", ["a"])}, "no standard library in Lib"),
     ],
 )
-def test_folders_that_are_none(tmp_path: Path, files: dict[str, bytes], words: str) -> None:
+def test_directories_without_an_installation(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(UsageError) as caught:
-        parse_sysroots([f"win_amd64={tmp_path}"])
-    assert words in str(caught.value)
+        directory.parse([f"win_amd64={tmp_path}"])
+    assert message in str(caught.value)
 
 
 ENVIRONMENT = """
 import os, pathlib, subprocess, sys, time, venv
-folder = pathlib.Path(sys.argv[1])
-venv.create(folder)
-python = folder / "Scripts" / "python.exe"
-told = subprocess.run([python, "-c", "import sys; print(sys.prefix, sys.executable, sys.argv); sys.exit(5)", "a b", '"'],
+directory = pathlib.Path(sys.argv[1])
+venv.create(directory)
+python = directory / "Scripts" / "python.exe"
+done = subprocess.run([python, "-c", "import sys; print(sys.prefix, sys.executable, sys.argv); sys.exit(5)", "a b", '"'],
                       capture_output=True, text=True)
-assert told.returncode == 5, told
-assert told.stdout == f"{folder} {python} {['-c', 'a b', chr(34)]}\\n", told
+assert done.returncode == 5, done
+assert done.stdout == f"{directory} {python} {['-c', 'a b', chr(34)]}\\n", done
 child = subprocess.Popen([python, "-u", "-c", "import os, time; print(os.getpid()); time.sleep(60)"], stdout=subprocess.PIPE)
 assert int(child.stdout.readline()) != child.pid
 child.kill()
@@ -557,29 +560,49 @@ assert child.stdout.read() == b"" and time.monotonic() - begin < 20
 
 @pytest.mark.parametrize(
     ("request_", "version"),
-    [(published.REQUEST, (3, 12)), (published.REQUEST, (3, 13)), (published.REQUEST_32, (3, 13))],
+    [(REQUEST, (3, 12)), (REQUEST, (3, 13)), (REQUEST_32, (3, 13))],
 )
 def test_environments_made_by_the_interpreter(
-    narrow: published.WineProvider, tmp_path: Path, request_: Request, version: tuple[int, int]
+    catalog_32: Catalog, tmp_path: Path, request_: Request, version: tuple[int, int]
 ) -> None:
-    (offer,) = (offer for offer in narrow.offers(request_).offers if offer.version[:2] == version)
-    python = narrow.get(offer).python
+    python = catalog_32.get(offer_of(catalog_32, request_, version)).python
     done = subprocess.run([python, "-c", ENVIRONMENT, tmp_path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_interpreter_as_a_command(wines: published.WineProvider) -> None:
-    (offer,) = (offer for offer in wines.offers(published.REQUEST).offers if offer.version[:2] == (3, 13))
-    runtime = wines.get(offer)
+def test_the_interpreter_as_a_command(catalog: Catalog) -> None:
+    offer = offer_of(catalog)
+    runtime = catalog.get(offer)
     code = "import sys; print(sys.version_info[:2], sys.argv[1:], sys.stdin.read()); sys.exit(3)"
     before = set(Path("/tmp").glob("wine-??????"))
     done = subprocess.run(
         [runtime.python, "-c", code, "/c", str(Path(__file__))],
-        input="said",
+        input="input",
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 3
-    assert done.stdout.split("\n")[0] == f"(3, 13) ['/c', {'Z:' + str(Path(__file__)).replace('/', chr(92))!r}] said"
+    assert done.stdout.split("\n")[0] == f"(3, 13) ['/c', {'Z:' + str(Path(__file__)).replace('/', chr(92))!r}] input"
     assert set(Path("/tmp").glob("wine-??????")) <= before
+
+
+def test_wine_writes_nothing_into_the_output_of_a_command(catalog: Catalog, tmp_path: Path) -> None:
+    """Wine reports a library that is not found only if the caller asked for such messages."""
+    (tmp_path / "of_nobody.dll").write_bytes(needing("nowhere.dll"))
+    python = catalog.get(offer_of(catalog)).python
+    code = "import ctypes, sys\ntry: ctypes.WinDLL(sys.argv[1])\nexcept OSError: print('not loaded')\n"
+    stderr = {}
+    for variables in ({}, {runner.DIAGNOSE: "1"}):
+        done = subprocess.run(
+            [python, "-c", code, tmp_path / "of_nobody.dll"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == "not loaded"
+        stderr[bool(variables)] = done.stderr
+    assert stderr[False] == ""
+    assert ":err:module:import_dll Library nowhere.dll" in stderr[True]
+    assert diagnosis.without_debug_lines(stderr[True]) == ""

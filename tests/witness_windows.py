@@ -1,8 +1,8 @@
-"""The witness for Windows, built on Linux, and its own tests on Windows interpreters: ``tox run -e witness-windows``.
+"""The witness for Windows, built on Linux, and its tests on Windows interpreters: ``tox run -e witness-windows``.
 
 The compiler, the sources of its standard library and the linker for ``x86_64-pc-windows-gnu`` are packages of the host's
-archive (Debian and Ubuntu), unpacked into a folder without touching the system. Only an old compiler has that target's
-standard library as a package, so it is compiled here, from the packaged sources (``-Z build-std``).
+archive (Debian and Ubuntu); they are unpacked into a directory and not installed. Only an old compiler has a package with
+that target's standard library, so the library is compiled here, from the packaged sources (``-Z build-std``).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ ROOT = Path(__file__).parents[1]
 TARGET = "x86_64-pc-windows-gnu"
 TRIPLE = "x86_64-w64-mingw32"
 
-#: Compiler, its builder and its sources: the current ones of a stable release first, then those of any other.
+#: Packages of compiler, Cargo and sources: first the current ones of a stable release, then those of any release.
 TOOLS = (("rustc-web", "cargo-web", "rust-web-src"), ("rustc", "cargo", "rust-src"))
 LINKER = "gcc-mingw-w64-x86-64-win32"
 
 
 def toolchain() -> Path:
-    """Unpack the packages, once.
+    """Return the directory of the unpacked packages.
 
-    :raises WheelcheckError: the host has no such archive, or it lacks them.
+    :raises WheelcheckError: the host has no such archive, or it does not have the packages.
     """
     archive = apt.host_repository()
     if archive is None:
-        raise WheelcheckError("this host has no archive of Debian's kind", fix="rustup target add " + TARGET)
+        raise WheelcheckError("this host has no package archive of Debian or Ubuntu", fix="rustup target add " + TARGET)
     for number, tools in enumerate(TOOLS):
         key = f"tools/rust-windows-{archive.codename}-{cache.digest(*tools, '1')}"
 
@@ -51,8 +51,8 @@ def toolchain() -> Path:
     raise AssertionError
 
 
-def program(folder: Path, name: str, text: str) -> Path:
-    path = folder / name
+def write_program(directory: Path, name: str, text: str) -> Path:
+    path = directory / name
     path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
     return path
@@ -61,36 +61,36 @@ def program(folder: Path, name: str, text: str) -> Path:
 def build(out: Path, work: Path) -> Path:
     """Build the wheel into *out*.
 
-    :param work: takes what is made on the way.
+    :param work: a directory for intermediate files.
     """
     root = toolchain()
     programs = work / "bin"
     programs.mkdir(parents=True)
     libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu:{root}/usr/lib"
-    # Host programs of the package's own release: with the host's C library, and the package's other libraries.
-    slim = work / "lib"
-    slim.mkdir()
-    for folder in libraries.split(":"):
-        for path in Path(folder).glob("*.so*") if Path(folder).is_dir() else ():
+    # The packages' programs run with the C library of the host and the other libraries of the packages.
+    library_directory = work / "lib"
+    library_directory.mkdir()
+    for directory in libraries.split(":"):
+        for path in Path(directory).glob("*.so*") if Path(directory).is_dir() else ():
             if not path.name.startswith(
                 ("libc.so", "libm.so", "ld-linux", "libpthread", "libdl", "librt", "libresolv")
             ):
                 with contextlib.suppress(FileExistsError):
-                    (slim / path.name).symlink_to(path)
-    mine = f"export LD_LIBRARY_PATH={slim}"
+                    (library_directory / path.name).symlink_to(path)
+    search_path = f"export LD_LIBRARY_PATH={library_directory}"
     rustc = next(path for path in (root / "usr/bin").glob("rustc*") if os.access(path, os.X_OK))
     cargo = next(path for path in (root / "usr/bin").glob("cargo*") if os.access(path, os.X_OK))
-    program(programs, "rustc", f'{mine}\nexec {rustc} "$@"')
-    program(programs, "cargo", f'{mine}\nexec {cargo} -Z build-std=std,panic_unwind "$@"')
-    # The objects that begin and end a program, which come with a compiled standard library.
+    write_program(programs, "rustc", f'{search_path}\nexec {rustc} "$@"')
+    write_program(programs, "cargo", f'{search_path}\nexec {cargo} -Z build-std=std,panic_unwind "$@"')
+    # The objects that begin and end a program; otherwise they come with a compiled standard library.
     objects = work / "objects"
     objects.mkdir()
     (sources,) = (root / "usr/src").glob("rustc-*")
     env = {**os.environ, "RUSTC_BOOTSTRAP": "1", "PATH": f"{programs}:{os.environ['PATH']}"}
-    linker = program(
+    linker = write_program(
         programs,
         "linker",
-        f"""export LD_LIBRARY_PATH={slim}
+        f"""export LD_LIBRARY_PATH={library_directory}
 export PATH={root}/usr/bin:$PATH
 for word; do
   shift
@@ -128,10 +128,10 @@ exec {root}/usr/bin/{TRIPLE}-gcc-win32 -B{root}/usr/bin/{TRIPLE}- -L{root}/usr/{
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", type=Path, metavar="FOLDER", help="only build the wheel into this folder")
+    parser.add_argument("--build", type=Path, metavar="DIRECTORY", help="only build the wheel, into this directory")
     parser.add_argument("--wheel", type=Path, help="test this wheel instead of building one")
     parser.add_argument("--wheel-python", default="3.11,3.12,3.13,3.14", metavar="SPEC", help="interpreters")
-    parser.add_argument("words", nargs="*", help="for pytest")
+    parser.add_argument("arguments", nargs="*", help="arguments for pytest")
     found = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="witness-") as name:
         work = Path(name)
@@ -141,8 +141,8 @@ def main() -> int:
             return 0
         shutil.copytree(ROOT / "native/tests", work / "project/tests")
         shutil.copy(ROOT / "native/pyproject.toml", work / "project")
-        words = [f"--wheel={wheel.absolute()}", f"--wheel-python={found.wheel_python}", "--wheel-jobs=2", "-ra", "-q"]
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words, *found.words, "tests"]
+        options = [f"--wheel={wheel.absolute()}", f"--wheel-python={found.wheel_python}", "--wheel-jobs=2", "-ra", "-q"]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, *found.arguments, "tests"]
         return subprocess.run(command, cwd=work / "project", check=False).returncode
 
 
