@@ -25,7 +25,7 @@ from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.backends.wine import paths, runner
 from pytest_wheelcheck.backends.wine.launch import WineLaunch
 from pytest_wheelcheck.interpreters.base import Request
-from pytest_wheelcheck.interpreters.windows.published import PLATFORMS
+from pytest_wheelcheck.interpreters.windows.platforms import PLATFORMS
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.install import install_wheel
 from pytest_wheelcheck.wheels.reader import open_wheel
@@ -77,10 +77,10 @@ def prepare_bare(directory: Path, wheel: Path, tag: str) -> tuple[list[str], dic
     wine = json.loads(runtime.launch.description.read_text(encoding="utf-8"))
     prefix = directory / "prefix"
     prefix.mkdir()
-    runner.copy_prefix(wine["prefix"], str(prefix), "", paths.whole().arguments())
+    runner.copy_prefix(wine["prefix"], str(prefix), "", paths.all_drives().arguments())
     program = environment.scripts / "python.exe"
     variables = runner.variables(wine, str(prefix), str(program))
-    return [wine["wine"], paths.whole().to_target(program), "-m", "pytest", "-q", "tests"], variables
+    return [wine["wine"], paths.all_drives().to_target(program), "-m", "pytest", "-q", "tests"], variables
 
 
 def measure(argv: list[str], env: dict[str, str], cwd: Path) -> tuple[float, float]:
