@@ -103,7 +103,9 @@ def make_environment(directory: Path, version: tuple[int, int] = (3, 13)) -> Run
             env={**env, **caches, "TMPDIR": str(directory), "COLUMNS": "200"},
             stdin=subprocess.DEVNULL,
             capture_output=not shown,
-            text=True,
+            # Programs for Windows may write in their code page.
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout,
             check=False,
         )
