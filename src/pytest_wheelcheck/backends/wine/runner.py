@@ -62,7 +62,7 @@ POLL_INTERVAL = 0.5
 def to_windows_path(path: str, drives: Iterable[tuple[str, str]]) -> str:
     """Return an absolute path as Windows programs name it.
 
-    :param drives: letters with a colon, and the directories that they stand for. The deepest one with the path is used;
+    :param drives: letters with a colon, each with its directory. The deepest directory with the path is used;
         without any, the path is one that Wine alone knows, below ``unix``.
     """
     letter, rest = "\\\\?\\unix", path
