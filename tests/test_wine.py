@@ -22,8 +22,8 @@ from pytest_wheelcheck.backends import bubblewrap
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.backends.wine import diagnosis, prefix, provide, runner
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError, WheelcheckError
-from pytest_wheelcheck.interpreters import directory
 from pytest_wheelcheck.interpreters.base import Request
+from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.interpreters.windows import pe_programs
 from pytest_wheelcheck.interpreters.windows.platforms import REQUEST, REQUEST_32
 from pytest_wheelcheck.system import cache
@@ -480,7 +480,7 @@ def test_a_32_bit_installation_of_the_user(
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/wine").symlink_to(cache.root() / "wine")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    (sysroot,) = directory.parse([f"win32={installation}"])
+    (sysroot,) = parse_sysroots([f"win32={installation}"])
     assert sysroot.windows is not None
     catalog = make_windows_catalog(offline=True, named=[sysroot.windows])
     # It replaces the interpreters of its own platform only.
@@ -488,7 +488,7 @@ def test_a_32_bit_installation_of_the_user(
     (own,) = catalog.ask(REQUEST_32)[0]
     assert (own.version, own.platform) == (offer.version, REQUEST_32.platform)
     with pytest.raises(UsageError, match=r"python313\.dll is not for x86-64"):
-        directory.parse([f"win_amd64={installation}"])
+        parse_sysroots([f"win_amd64={installation}"])
 
 
 def test_wine_of_the_host(catalog_32: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -537,7 +537,7 @@ def test_directories_without_an_installation(tmp_path: Path, files: dict[str, by
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(UsageError) as caught:
-        directory.parse([f"win_amd64={tmp_path}"])
+        parse_sysroots([f"win_amd64={tmp_path}"])
     assert message in str(caught.value)
 
 
