@@ -12,7 +12,7 @@ from pathlib import Path
 import builders
 import pytest
 
-from pytest_wheelcheck.backends import environments
+from pytest_wheelcheck.backends import environments, launcher
 from pytest_wheelcheck.backends.base import MachineProfile, Runtime
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.backends.launcher import Launch
@@ -130,6 +130,23 @@ def test_a_launcher_passes_on_its_path_and_its_arguments(tmp_path: Path) -> None
     Launch(before=emulator, after=("--after",)).write(script, program)
     output = subprocess.check_output([script, "a b", "$HOME", ""], text=True)
     assert output.strip() == str(["-0", str(script), "--after", str(program), "a b", "$HOME", ""])
+
+
+@posix
+def test_launchers_of_removed_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    program = tmp_path / "runtimes/one/bin/python3.11"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    installation = replace(make_installation(), program=program, library=program.parent)
+    python = launcher.provision(Launch(before=("/bin/emulator", "-0")), installation, name="one")
+    assert list(launcher.broken()) == []
+    program.unlink()
+    assert list(launcher.broken()) == [f"launchers/{python.parent.parent.name}"]
+    # The remains of a killed run are removed by the next run that makes the same launcher.
+    directory = python.parent.parent
+    directory.rename(directory.with_name(f".making-{directory.name}"))
+    assert list(launcher.broken()) == []
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,8 @@ def present(launch: Launch, installation: Installation) -> bool:
 def broken() -> Iterator[str]:
     """Yield the cache keys of launchers whose interpreter or libraries were removed from the cache."""
     for file in (cache.root() / "launchers").glob(f"*/{_PATHS}"):
+        if file.parent.name.startswith("."):
+            continue  # another run is making it, or was killed while making it
         paths = [Path(text) for text in json.loads(file.read_text(encoding="utf-8"))]
         if not all(path.exists() for path in paths if path.is_relative_to(cache.root())):
             yield f"launchers/{file.parent.name}"
