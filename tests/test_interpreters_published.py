@@ -343,4 +343,4 @@ def test_an_archive_of_the_user_has_the_c_library(monkeypatch: pytest.MonkeyPatc
     assert "comes from an archive of Debian or Ubuntu" in without.reason
     assert offers(line).offers
     wrong = offers("the one next door")
-    assert (wrong.offers, "no source of packages" in wrong.reason) == ((), True)
+    assert (wrong.offers, "not a source of packages" in wrong.reason) == ((), True)
