@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,10 +11,11 @@ import pytest
 
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.backends.native import NativeBackend
+from pytest_wheelcheck.backends.registry import backends
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import base
 from pytest_wheelcheck.interpreters.base import Answer, Offer, Request, Starter
-from pytest_wheelcheck.model import Installation
+from pytest_wheelcheck.model import Installation, Platform
 
 
 def make_offer(minor: int, provider: str = "fake") -> Offer:
@@ -77,3 +79,22 @@ def test_a_native_interpreter_comes_from_the_first_provider_that_has_it() -> Non
 )
 def test_interpreters_that_do_no_native_work(offer: Offer) -> None:
     assert native_python(FakeProvider([offer])) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="architectures of Linux")
+def test_an_interpreter_that_the_host_starts_itself_is_native_whatever_its_architecture() -> None:
+    """The kernel may start programs of another architecture (binfmt_misc)."""
+    other = base.Offer.of_cpython(
+        provider="fake",
+        version=(3, 12, 5),
+        free_threaded=False,
+        platform=Platform(system="linux", architecture="s390x", libc="glibc"),
+        libc_version=(2, 36),
+        how="made up",
+    )
+    provider = FakeProvider([other, replace(other, runs_here=True)])
+    offers, _ = Catalog(lambda _: [provider], backends()).ask(Request(platform=other.platform))
+    assert [(offer.backend, offer.how) for offer in offers] == [
+        ("qemu", "made up, emulated by QEMU"),
+        ("native", "made up"),
+    ]

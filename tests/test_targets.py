@@ -118,6 +118,9 @@ class RunsEverything(NativeBackend):
     def covers(self, platform: Platform) -> bool:  # noqa: ARG002
         return True
 
+    def accepts(self, offer: Offer) -> str:  # noqa: ARG002
+        return ""
+
 
 def catalog(*providers: Provider) -> Catalog:
     return Catalog(lambda _: providers, [RunsEverything()])

@@ -53,9 +53,7 @@ class NativeBackend:
 
     def covers(self, platform: Platform) -> bool:
         """See :class:`.base.Backend`."""
-        if platform.system != here().system:
-            return False
-        return not platform.is_linux or runs_natively(platform.architecture) or platform == here()
+        return platform.system == here().system
 
     def unavailable(self, platform: Platform) -> Unavailable | None:  # noqa: ARG002 — part of the protocol
         """See :class:`.base.Backend`."""
@@ -63,6 +61,8 @@ class NativeBackend:
 
     def accepts(self, offer: Offer) -> str | None:
         """See :class:`.base.Backend`."""
+        if offer.platform.is_linux and not (offer.runs_here or runs_natively(offer.platform.architecture)):
+            return None
         if offer.fixed_libc and offer.platform.libc == "glibc" and offer.libc_version < _ARGV0_SINCE:
             # Its own loader cannot pass on the launcher's path.
             return None

@@ -107,6 +107,7 @@ class Offer:
         other may replace it.
     :param fixed_libc: its C library is part of a root file system that the user named, so no newer one can replace it.
     :param prerelease: it is not a final release of its version.
+    :param runs_here: this host starts it itself, whatever its architecture: it was started to find out what it is.
     :param backend: the name of the backend that would run it; set when it was found.
     """
 
@@ -122,6 +123,7 @@ class Offer:
     rank: int = 0
     fixed_libc: bool = False
     prerelease: bool = False
+    runs_here: bool = False
     backend: str = ""
 
     @property

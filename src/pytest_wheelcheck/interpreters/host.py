@@ -167,6 +167,7 @@ class HostProvider:
             how=f"{facts.python} ({found.where})",
             key=str(facts.python),
             prerelease=facts.level != "final",
+            runs_here=True,
         )
 
     def _path(self, python: Path, platform: Platform) -> Answer:
