@@ -20,10 +20,13 @@ import pytest
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, uv_builds
+from pytest_wheelcheck.interpreters import apt
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
+from pytest_wheelcheck.interpreters.uv_builds.catalog import read_catalog
+from pytest_wheelcheck.interpreters.uv_builds.installation import provide_windows, windows_downloads
+from pytest_wheelcheck.interpreters.uv_builds.provider import UvProvider
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 
@@ -80,7 +83,7 @@ def _installation(platform: Platform, minor: int, directory: Path, *, free_threa
 
 
 def _catalog(*, offline: bool = False) -> Catalog:
-    return catalogs.catalog_of(lambda native_python: uv_builds.UvProvider(native_python, offline=offline), host=False)
+    return catalogs.catalog_of(lambda native_python: UvProvider(native_python, offline=offline), host=False)
 
 
 def _get(catalog: Catalog, platform: Platform) -> Runtime:
@@ -90,7 +93,7 @@ def _get(catalog: Catalog, platform: Platform) -> Runtime:
 
 
 def test_the_catalog_of_uv() -> None:
-    found = uv_builds.catalogue()
+    found = read_catalog()
     kinds = {(each.version[:2], each.free_threaded, each.system, each.architecture, each.libc) for each in found}
     assert len(kinds) == len(found)
     for wanted in (("linux", "aarch64", "glibc"), ("linux", "x86_64", "musl"), ("linux", "armv7l", "glibc")):
@@ -110,7 +113,7 @@ def test_the_newest_release_of_a_catalog(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "cpython-3.12.9-windows-x86_64-none": {**ENTRY, "os": "windows", "libc": "none"},
     }
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "catalogue.json", entries))
-    assert [(each.system, each.version) for each in uv_builds.catalogue()] == [
+    assert [(each.system, each.version) for each in read_catalog()] == [
         ("win32", (3, 12, 9)),
         ("linux", (3, 12, 10)),
     ]
@@ -130,7 +133,7 @@ def test_unreachable_downloads_are_reported_quickly_and_tried_once(
             tmp_path / "catalogue.json", {"cpython-3.12.9-linux-x86_64-gnu": {**ENTRY, "url": url}}
         )
         monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", url_of_catalog)
-        provider = uv_builds.UvProvider(catalogs.no_python)
+        provider = UvProvider(catalogs.no_python)
         assert provider.costly(Request(platform=GLIBC))
         start = time.monotonic()
         answer = provider.offers(Request(platform=GLIBC))
@@ -146,9 +149,9 @@ def test_unreachable_downloads_are_reported_quickly_and_tried_once(
             assert unavailable.unchecked is unchecked
         assert first > 4.0
         start = time.monotonic()
-        assert uv_builds.UvProvider(catalogs.no_python).offers(Request(platform=GLIBC)) == answer
+        assert UvProvider(catalogs.no_python).offers(Request(platform=GLIBC)) == answer
         assert time.monotonic() - start < first
-    assert uv_builds.windows((3, 12), "amd64") is None
+    assert provide_windows((3, 12), "amd64") is None
 
 
 @pytest.mark.network
@@ -196,16 +199,16 @@ def test_for_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, architectu
     entry = archives.make_download(tmp_path, directory, key=key, arch=arch, libc="none", system="windows")
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    assert uv_builds.windows((3, 12), architecture, offline=True) is None
-    assert uv_builds.windows((3, 11), architecture) is None
-    found = uv_builds.windows((3, 12), architecture)
+    assert provide_windows((3, 12), architecture, offline=True) is None
+    assert provide_windows((3, 11), architecture) is None
+    found = provide_windows((3, 12), architecture)
     assert found is not None
     assert (found / "python.exe").is_file()
-    assert uv_builds.windows((3, 12), architecture, offline=True) == found
+    assert provide_windows((3, 12), architecture, offline=True) == found
     other = {"amd64": "x86", "x86": "amd64"}[architecture]
-    assert uv_builds.windows((3, 12), other) is None
-    assert [each.architecture for each in uv_builds.windows_offers(architecture)] == [architecture]
-    assert uv_builds.windows_offers(other) == []
+    assert provide_windows((3, 12), other) is None
+    assert [each.architecture for each in windows_downloads(architecture)] == [architecture]
+    assert windows_downloads(other) == []
 
 
 TESTS = """
@@ -321,7 +324,7 @@ def test_a_native_interpreter_with_musl(monkeypatch: pytest.MonkeyPatch, tmp_pat
     own.mkdir()
     (own / "roots").symlink_to(cache.root() / "roots")
     monkeypatch.setenv(cache.VARIABLE, str(own))
-    runtime = _get(catalogs.catalog_of(uv_builds.UvProvider), MUSL)
+    runtime = _get(catalogs.catalog_of(UvProvider), MUSL)
     made = runtime.installation
     assert (made.platform.libc, made.libc_version, runtime.backend.emulated) == ("musl", (1, 2), False)
     code = "import ssl, sys; print(sys.executable, 'musllinux_1_2_x86_64' in open('/proc/self/maps').read() or 'musl')"

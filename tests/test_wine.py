@@ -462,7 +462,7 @@ def test_installations_of_the_user_and_of_uv(
     entry = archives.make_download(tmp_path, installation, key=key, arch="x86_64", libc="none", system="windows")
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "uv.json", {key: entry}))
     (of_uv,) = make_windows_catalog().ask(REQUEST)[0][:1]
-    assert of_uv.how == f"{key} of uv, under Wine"
+    assert of_uv.how == f"{key} from uv, under Wine"
     runtime = make_windows_catalog().get(of_uv)
     output = subprocess.check_output([runtime.python, "-c", "import sys; print(sys.version_info[:3])"], text=True)
     assert output.strip() == "(3, 13, 11)"

@@ -302,6 +302,16 @@ def fits(platform: Platform, requested: Platform) -> bool:
     return platform.architecture == requested.architecture
 
 
+def install_command(platform: Platform, version: str = "VERSION") -> str:
+    """Return the command that downloads an interpreter of a Linux platform, for messages.
+
+    :param version: such as ``3.14t``.
+    """
+    return (
+        f"wheelcheck runtime install {'musllinux-' if platform.libc == 'musl' else ''}{platform.architecture} {version}"
+    )
+
+
 def ask(providers: Iterable[Provider], request: Request) -> tuple[tuple[Offer, ...], tuple[Unavailable, ...]]:
     """Ask all providers.
 

@@ -32,7 +32,7 @@ def providers(
     from pytest_wheelcheck.interpreters.directory.provider import DirectoryProvider
     from pytest_wheelcheck.interpreters.host import HostProvider
     from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
-    from pytest_wheelcheck.interpreters.uv_builds import UvProvider
+    from pytest_wheelcheck.interpreters.uv_builds.provider import UvProvider
     from pytest_wheelcheck.interpreters.windows.provider import WindowsProvider
 
     host = HostProvider()
@@ -43,6 +43,6 @@ def providers(
         host,
         PublishedProvider(host, native_python, offline=offline, index=index, find_links=find_links, source=apt_source),
         DebianProvider(native_python, offline=offline, source=apt_source),
-        UvProvider(native_python, offline=offline, source=apt_source),
+        UvProvider(native_python, offline=offline, apt_source=apt_source),
         WindowsProvider(host, offline=offline, index=index, find_links=find_links, named=windows),
     )

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
-from pytest_wheelcheck.interpreters import uv_builds
 from pytest_wheelcheck.interpreters.base import OLDEST
+from pytest_wheelcheck.interpreters.uv_builds.installation import provide_windows, windows_downloads
 from pytest_wheelcheck.interpreters.windows.pe_writer import MACHINES
 from pytest_wheelcheck.interpreters.windows.platforms import BITS, DESCRIPTIONS, cache_name
 from pytest_wheelcheck.system import cache
@@ -96,7 +96,7 @@ def _examine(directory: Path, library: Path, minor: int, architecture: str, opti
         raise UsageError(
             f"{option}: {directory} has no standard library in Lib",
             cause="it is the embeddable package, whose library is compiled and inside a ZIP file",
-            fix="name a complete installation, such as the NuGet package of python.org or one of uv",
+            fix="name a complete installation, such as the NuGet package of python.org or one from uv",
         )
     status = library.stat()
     return WindowsDirectory(
@@ -115,7 +115,7 @@ def list_of_uv(architecture: str, *, offline: bool) -> list[WindowsDirectory]:
     """
 
     def locate(version: tuple[int, int]) -> Path:
-        found = uv_builds.windows(version, architecture, offline=offline)
+        found = provide_windows(version, architecture, offline=offline)
         if found is None:
             raise RuntimeUnavailableError(
                 f"uv's CPython {version[0]}.{version[1]} for Windows can no longer be downloaded", fix="run again"
@@ -126,11 +126,11 @@ def list_of_uv(architecture: str, *, offline: bool) -> list[WindowsDirectory]:
         WindowsDirectory(
             version=download.version,
             stamp=f"{download.key} {download.url}",
-            how=f"{download.key} of uv",
+            how=f"{download.key} from uv",
             architecture=architecture,
             locate=partial(locate, download.version[:2]),
         )
-        for download in uv_builds.windows_offers(architecture, offline=offline)
+        for download in windows_downloads(architecture, offline=offline)
     ]
 
 
