@@ -1,6 +1,7 @@
-"""A test in a target is an ordinary item: everything that pytest tells of it is what plain pytest tells.
+"""A test in a target is an ordinary item: pytest reports the same as in an ordinary run.
 
-One rich project is run twice, with plain pytest in an environment made by hand and through ``--wheel``, and compared.
+A project with all kinds of tests is run twice, by plain pytest in a prepared environment and with ``--wheel``. The
+reports are compared.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nodes import Run
 
 PACKAGE = '''
 class DemoWarning(UserWarning):
-    """Cannot be made from its own text."""
+    """Cannot be constructed from its own text."""
 
     def __init__(self, code, text):
         super().__init__(f"{code}: {text}")
@@ -253,7 +254,7 @@ def of_subfolder(record_property):
 
 
 class Case(NamedTuple):
-    """What the JUnit report tells of a test, without what differs from run to run."""
+    """A test in a JUnit report, without values that differ from run to run."""
 
     file: str | None
     line: str | None
@@ -262,7 +263,7 @@ class Case(NamedTuple):
 
 
 def cases(report: Path, prefix: str = "") -> dict[str, list[Case]]:
-    """Read a JUnit report: tests below *prefix*, by their ids; one that failed twice has two entries."""
+    """Read a JUnit report: tests below *prefix*, by their ids. A test that failed twice has two entries."""
     found: dict[str, list[Case]] = {}
     for case in ET.parse(report).getroot().iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"
@@ -273,13 +274,13 @@ def cases(report: Path, prefix: str = "") -> dict[str, list[Case]]:
         parts = []
         for part in case:
             if part.tag == "properties":
-                text = repr([(one.get("name"), one.get("value")) for one in part])
+                text = repr([(entry.get("name"), entry.get("value")) for entry in part])
             else:
                 text = re.sub(r"0x[0-9a-fA-F]{6,}", "ADDRESS", part.text or "")
             parts.append((part.tag, part.get("type", ""), part.get("message", ""), text))
         assert float(case.get("time", "-1")) >= 0
-        told = Case(case.get("file"), case.get("line"), tuple(sorted(case.attrib)), tuple(parts))
-        found.setdefault(name, []).append(told)
+        entry = Case(case.get("file"), case.get("line"), tuple(sorted(case.attrib)), tuple(parts))
+        found.setdefault(name, []).append(entry)
     return found
 
 
@@ -288,14 +289,14 @@ def counts(result: pytest.RunResult) -> dict[str, int]:
 
 
 @pytest.fixture
-def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Make an environment without any of our own code: the interpreter in it."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Create an environment without any code of this project; the result is its interpreter."""
 
     def make(*requirements: str | Path) -> Path:
-        folder = tmp_path_factory.mktemp("hand") / "env"
+        directory = tmp_path_factory.mktemp("plain") / "env"
         uv_bin = uv.find_uv_bin()
-        subprocess.run([uv_bin, "venv", "-q", "--python", sys.executable, folder], check=True)
-        python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+        subprocess.run([uv_bin, "venv", "-q", "--python", sys.executable, directory], check=True)
+        python = directory / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         subprocess.run([uv_bin, "pip", "install", "-q", "--python", python, *requirements], check=True)
         return python
 
@@ -313,11 +314,11 @@ def write(pytester: pytest.Pytester, files: dict[str, str]) -> None:
 def test_same_as_plain_pytest(
     pytester: pytest.Pytester,
     run_wheels: Run,
-    by_hand: Callable[..., Path],
+    environment: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     release: str,
 ) -> None:
-    """With the host's own pytest in the target, and with the newest for the oldest target, CPython 3.9."""
+    """With the host's version of pytest in the target, and with the newest for the oldest target, CPython 3.9."""
     subtests = SUBTESTS if release.partition(".")[0] != "8" else ""
     write(
         pytester,
@@ -333,8 +334,8 @@ def test_same_as_plain_pytest(
     wheel = build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": PACKAGE})
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("CI", "1")  # No line of the summary is cut.
-    python = by_hand(wheel, f"pytest=={release}", f"pytest-timeout=={version('pytest-timeout')}")
+    monkeypatch.setenv("CI", "1")  # pytest does not truncate lines of the summary.
+    python = environment(wheel, f"pytest=={release}", f"pytest-timeout=={version('pytest-timeout')}")
     plain = pytester.run(python, "-m", "pytest", "-p", "no:cacheprovider", "-ra", "--junit-xml=plain.xml")
     before = sorted(path for path in pytester.path.rglob("*") if "runpytest" not in str(path))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
@@ -344,12 +345,12 @@ def test_same_as_plain_pytest(
     [target] = {line.partition("::")[2].partition("::")[0] for line in ours.outlines if "::checks/test_rich" in line}
     prefix = f"dist.{wheel.name}.{target}"
     expected, found = cases(Path("plain.xml")), cases(Path("ours.xml"), prefix)
-    # A module that skips itself has no leaf in plain pytest, and is one here.
+    # A module that skips itself is no item in plain pytest, and is one here.
     assert expected.pop("checks.test_skipped")[0].parts[0][:3] == ("skipped", "", "collection skipped")
     assert found.pop("checks.test_skipped")[0].parts[0][:3] == ("skipped", "pytest.skip", "the whole module")
     assert list(found) == ["install", "import[demo]", *expected]
-    for name, told in expected.items():
-        assert found[name] == told, name
+    for name, entries in expected.items():
+        assert found[name] == entries, name
     assert "custom" in found["checks.test_rich::test_attribute"][0].attributes
     [of_run] = ET.parse("ours.xml").getroot().iterfind("testsuite/properties/property")
     assert of_run.attrib == {"name": "of the run", "value": "value"}
@@ -365,7 +366,7 @@ def test_same_as_plain_pytest(
     ]
     lines = {line.replace(node, "") for line in ours.outlines}
     if release != version("pytest"):
-        # How the summary puts it is the host's pytest's own business; which tests it names is not.
+        # The host's pytest formats the summary; only the named tests are the same.
         summary = [line.partition(" - ")[0].replace("XFAIL at setup of ", "XFAIL ") for line in summary]
         lines = {line.partition(" - ")[0].replace("XFAIL at setup of ", "XFAIL ") for line in lines}
     assert [line for line in summary if line not in lines and "test_skipped.py" not in line] == []
@@ -374,13 +375,13 @@ def test_same_as_plain_pytest(
         [f"*{node}checks/test_rich.py::test_warnings*", "*DemoWarning: 7: of a class of the user's own*"]
     )
 
-    # The report only: no byte-code, no cache of the target's, nothing else.
+    # Only the report is new: no bytecode, no cache of the target.
     after = sorted(path for path in pytester.path.rglob("*") if "runpytest" not in str(path))
     assert [path.name for path in after if path not in before] == ["ours.xml"]
 
 
 def test_collection_that_fails(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """What cannot be collected is a failing leaf, while the rest runs; locations name the user's files."""
+    """A module that cannot be collected is a failed item, and the others run. Locations name the user's files."""
     write(
         pytester,
         {
@@ -412,7 +413,7 @@ def test_collection_that_fails(pytester: pytest.Pytester, run_wheels: Run) -> No
 
 
 def test_conftest_that_fails(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """A conftest that cannot be imported in the target is a failing node with pytest's own words."""
+    """A conftest file that cannot be imported in the target is a failed item with pytest's own message."""
     write(
         pytester, {"tests/conftest.py": "print('hello')\nimport not_here\n", "tests/test_a.py": "def test_a(): pass\n"}
     )
@@ -430,7 +431,7 @@ def test_conftest_that_fails(pytester: pytest.Pytester, run_wheels: Run) -> None
 
 
 def test_hook_that_interrupts(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """Nobody is at a keyboard in the target: who raised it is told."""
+    """A KeyboardInterrupt in the target is not Ctrl-C: the message shows where it was raised."""
     hook = "def pytest_collection_modifyitems():\n    raise KeyboardInterrupt('for once')\n"
     write(pytester, {"tests/conftest.py": hook, "tests/test_a.py": "def test_a(): pass\n"})
     wheel = build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": PACKAGE})
@@ -442,7 +443,7 @@ def test_hook_that_interrupts(pytester: pytest.Pytester, run_wheels: Run) -> Non
 
 
 def test_what_plugins_print(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """Header and summary of the user's conftest stand under the target's name; early ends tear down and tell, too."""
+    """Header and summary of the user's conftest are shown under the target's name, also if the run stops early."""
     write(
         pytester,
         {
@@ -485,7 +486,7 @@ def test_what_plugins_print(pytester: pytest.Pytester, run_wheels: Run) -> None:
 
 
 def test_items_of_other_kinds(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """Items of the user's own classes, the same id twice, a plugin that runs tests again, and live logs."""
+    """Items of the user's own classes, a repeated node id, a plugin that runs tests again, and live logs."""
     write(
         pytester,
         {
@@ -511,7 +512,7 @@ def test_items_of_other_kinds(pytester: pytest.Pytester, run_wheels: Run) -> Non
             "tests/test_a.py": "import logging, warnings, pytest\n"
             "COUNT = []\n"
             "def test_flaky():\n    COUNT.append(1)\n    assert len(COUNT) > 1\n"
-            "def test_log(): logging.info('said live')\n"
+            "def test_log(): logging.info('logged live')\n"
             "def test_filter():\n    with pytest.raises(UserWarning): warnings.warn('is an error')\n",
         },
     )
@@ -520,7 +521,7 @@ def test_items_of_other_kinds(pytester: pytest.Pytester, run_wheels: Run) -> Non
     tests = ["tests/test_a.py", "tests/test_a.py", "tests/cases.txt"]
     result = run_wheels("--wheel", wheel, "--wheel-select=WHL101", *words, *tests)
     assert result.parseoutcomes() == {"passed": 3 + 2 * 3 + 1, "failed": 1, "rerun": 2}
-    result.stdout.fnmatch_lines(["*live log call*", "INFO *said live"])
+    result.stdout.fnmatch_lines(["*live log call*", "INFO *logged live"])
     result.stdout.fnmatch_lines(["*::line bad::one ?x? __*", "shown by the item itself: bad::one ?x?"])
     result.stdout.fnmatch_lines(["FAILED dist/*::tests/cases.txt::bad::one ?x?*"])
     result.stdout.no_fnmatch_line("*virtualenv*")

@@ -1,4 +1,4 @@
-"""``wheelcheck cache`` shows what the cache holds, and ``prune`` removes what nobody uses."""
+"""``wheelcheck cache`` shows the contents of the cache, and ``prune`` removes unused entries."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pytest_wheelcheck.cli.main import main
 from pytest_wheelcheck.system import cache
 
 
-def fill(folder: Path) -> None:
-    (folder / "file").write_bytes(bytes(3_000_000))
+def fill(directory: Path) -> None:
+    (directory / "file").write_bytes(bytes(3_000_000))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_prune(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(path.name for path in filled.glob("*/*") if path.parent.name != "locks") == ["answers"]
 
 
-def test_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WHEELCHECK_CACHE", str(tmp_path / "none"))
     assert main(["cache"]) == main(["cache", "prune"]) == 0
     assert main(["cache", "prune", "--days=-1"]) == 4

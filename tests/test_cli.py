@@ -11,12 +11,12 @@ from builders import build_wheel
 from nodes import COMMAND
 
 WHEEL = "pkg-1.0-py3-none-any.whl"
-WORDS = ("-p", "no:cacheprovider", f"--wheel-python={sys.executable}", "--wheel-select=WHL101,WHL201", "-rA")
+ARGS = ("-p", "no:cacheprovider", f"--wheel-python={sys.executable}", "--wheel-select=WHL101,WHL201", "-rA")
 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Path:
-    """A wheel, and tests that leave a mark where the host imports them."""
+    """A wheel, and tests that write a file if the host imports them."""
     build_wheel(pytester.path / "dist", "pkg", files={"pkg.py": "X = 1\n"})
     pytester.makeini("[pytest]\naddopts = --own=3 -p no:randomly\ntestpaths = tests\n")
     pytester.makeconftest(
@@ -53,9 +53,9 @@ def test_the_table_of_checks(pytester: pytest.Pytester, monkeypatch: pytest.Monk
     assert "Traceback" not in wrong.stderr.str()
 
 
-def test_a_run_is_the_run_of_pytest(project: Path, pytester: pytest.Pytester) -> None:
-    """The same ids and outcomes: with `--wheel`, with bare wheels, and with a pasted id."""
-    plain = pytester.run(sys.executable, "-m", "pytest", "--wheel=dist", *WORDS)
+def test_a_run_has_the_outcomes_of_pytest(project: Path, pytester: pytest.Pytester) -> None:
+    """The node ids and outcomes are the same with `--wheel`, with bare wheels, and with a pasted node id."""
+    plain = pytester.run(sys.executable, "-m", "pytest", "--wheel=dist", *ARGS)
     ids = [line for line in plain.outlines if line.startswith(("PASSED ", "FAILED "))]
     assert plain.ret == pytest.ExitCode.TESTS_FAILED
     assert len(ids) == 2 + 2 + 2
@@ -63,19 +63,19 @@ def test_a_run_is_the_run_of_pytest(project: Path, pytester: pytest.Pytester) ->
         (COMMAND, "test", "--wheel=dist"),
         (sys.executable, "-m", "pytest_wheelcheck", "test", f"dist/{WHEEL}"),
     ):
-        result = pytester.run(*command, *WORDS)
+        result = pytester.run(*command, *ARGS)
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         assert [line for line in result.outlines if line.startswith(("PASSED ", "FAILED "))] == ids
         assert "Warning" not in result.stdout.str() + result.stderr.str()
-    chosen = next(line for line in ids if line.endswith("test_it")).removeprefix("PASSED ")
-    result = pytester.run(COMMAND, "test", chosen, *WORDS)
+    node_id = next(line for line in ids if line.endswith("test_it")).removeprefix("PASSED ")
+    result = pytester.run(COMMAND, "test", node_id, *ARGS)
     assert result.ret == pytest.ExitCode.OK
     result.assert_outcomes(passed=1)
 
 
 def test_wrong_invocations(project: Path, pytester: pytest.Pytester) -> None:
-    """All end with 4, and nothing is imported."""
-    for words, told in (
+    """All exit with status 4, and import nothing."""
+    for args, message in (
         ((), "no wheel given"),
         (("tests",), "no wheel given"),
         (("--wheel=nowhere",), "there is no such file"),
@@ -84,18 +84,18 @@ def test_wrong_invocations(project: Path, pytester: pytest.Pytester) -> None:
         ((f"dist/{WHEEL}", "--rootdir=none"), "none"),
         ((f"dist/{WHEEL}", "--pdb"), "--pdb cannot be used"),
     ):
-        result = pytester.run(COMMAND, "test", *words)
-        assert result.ret == pytest.ExitCode.USAGE_ERROR, words
-        assert told in result.stderr.str()
+        result = pytester.run(COMMAND, "test", *args)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR, args
+        assert message in result.stderr.str()
         assert "Traceback" not in result.stderr.str()
     assert not (project / "imported").exists()
-    told = pytester.run(COMMAND, "test", "--help").stdout.str()
-    assert "--wheel-python" in told
-    assert "--wheel-strict" in told
+    help_text = pytester.run(COMMAND, "test", "--help").stdout.str()
+    assert "--wheel-python" in help_text
+    assert "--wheel-strict" in help_text
 
 
 def test_without_other_plugins(project: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pytest loads no plugins by itself, the command still loads its own."""
+    """If pytest does not load installed plugins, the command still loads its own."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     result = pytester.run(COMMAND, "test", f"dist/{WHEEL}", "--wheel-static", "-rA", "--wheel-select=WHL101")
     assert result.ret == pytest.ExitCode.OK
@@ -103,7 +103,7 @@ def test_without_other_plugins(project: Path, pytester: pytest.Pytester, monkeyp
 
 
 def test_the_table_of_machines(pytester: pytest.Pytester) -> None:
-    """What cannot be checked is told before anybody asks for it."""
+    """The table names the machines that no QEMU can emulate."""
     listed = pytester.run(COMMAND, "machines")
     assert listed.ret == 0
     listed.stdout.fnmatch_lines(

@@ -1,4 +1,4 @@
-"""Native code may end, leave, double or deafen its process: each such test fails by name, and its neighbours run."""
+"""Native code may kill, exit or fork its process, or ignore signals: that test fails, and the other tests run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nodes import Run, Seen, seen
 
 WINDOWS = sys.platform == "win32"
 
-#: What is told of a program that reads where there is nothing.
+#: The message on a program that reads from an invalid address.
 FAULT = "access violation" if WINDOWS else "killed by SIGSEGV"
 
 
@@ -26,18 +26,18 @@ def run(pytester: pytest.Pytester, run_wheels: Run) -> Callable[..., Seen]:
     """Write test files and run them on a wheel."""
     wheel = build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": ""})
 
-    def write_and_run(*words: str, **files: str) -> Seen:
+    def write_and_run(*args: str, **files: str) -> Seen:
         for name, text in files.items():
             path = pytester.path / "tests" / f"{name}.py"
             path.parent.mkdir(exist_ok=True)
             path.write_text(textwrap.dedent(text))
-        return seen(run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", *words, timeout=60))
+        return seen(run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", *args, timeout=60))
 
     return write_and_run
 
 
 def failures(text: str) -> dict[str, str]:
-    """The reports on failures, by the title of each."""
+    """Return the texts of the failures by their titles."""
     found = {}
     for part in text.split("\n___")[1:]:
         title, _, rest = part.partition("\n")
@@ -76,7 +76,7 @@ def test_ends_of_the_process(run: Callable[..., Seen]) -> None:
         def test_setup(crash_in_setup): pass
         def test_teardown(crash_in_teardown): pass
         def test_fork_and_die():
-            # The child holds everything open that its parent had.
+            # The child keeps the files of its parent open.
             if not hasattr(os, "fork"):
                 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"], close_fds=False)
             elif os.fork() == 0:
@@ -102,24 +102,24 @@ def test_ends_of_the_process(run: Callable[..., Seen]) -> None:
         "test_fork_and_die": "FAILED",
         "test_last": "PASSED",
     }
-    told = failures(found.text)
-    assert f"the interpreter died: {FAULT}" in told["test_segfault"]
-    assert "in test_segfault\n" in told["test_segfault"]
-    assert "the interpreter died: exit status 0" in told["test_exit_0"]
-    assert "os._exit" in told["test_exit_0"]
-    assert f"the interpreter died: {'exit status 9' if WINDOWS else 'killed by SIGKILL'}" in told["test_kill"]
-    assert "the test raised KeyboardInterrupt" in told["test_interrupt"]
-    assert "E   KeyboardInterrupt: not at a keyboard" in told["test_interrupt"]
-    assert "_pytest" not in told["test_interrupt"]
-    assert "SystemExit: 0" in told["test_system_exit"]
+    texts = failures(found.text)
+    assert f"the interpreter died: {FAULT}" in texts["test_segfault"]
+    assert "in test_segfault\n" in texts["test_segfault"]
+    assert "the interpreter died: exit status 0" in texts["test_exit_0"]
+    assert "os._exit" in texts["test_exit_0"]
+    assert f"the interpreter died: {'exit status 9' if WINDOWS else 'killed by SIGKILL'}" in texts["test_kill"]
+    assert "the test raised KeyboardInterrupt" in texts["test_interrupt"]
+    assert "E   KeyboardInterrupt: not at a keyboard" in texts["test_interrupt"]
+    assert "_pytest" not in texts["test_interrupt"]
+    assert "SystemExit: 0" in texts["test_system_exit"]
     assert "ERROR at setup of" in found.text
-    assert "in crash_in_setup\n" in told["test_setup"]
+    assert "in crash_in_setup\n" in texts["test_setup"]
     assert "ERROR at teardown of" in found.text
-    assert ("Aborted" if WINDOWS else "killed by SIGABRT") in told["test_teardown"]
-    assert "exit status 0" in told["test_fork_and_die"]
+    assert ("Aborted" if WINDOWS else "killed by SIGABRT") in texts["test_teardown"]
+    assert "exit status 0" in texts["test_fork_and_die"]
 
 
-def test_what_the_channel_survives(run: Callable[..., Seen], pytester: pytest.Pytester) -> None:
+def test_the_channel_survives(run: Callable[..., Seen], pytester: pytest.Pytester) -> None:
     found = run(
         "-rP",
         test_channel="""
@@ -128,10 +128,10 @@ def test_what_the_channel_survives(run: Callable[..., Seen], pytester: pytest.Py
 
         def test_print_from_c():
             libc = ctypes.CDLL("ucrtbase" if os.name == "nt" else None)
-            libc.puts(b"said by C on stdout")
+            libc.puts(b"printed by C on stdout")
             libc.fflush(None)
             os.write(1, b"\\x00\\x00\\x00\\x08{}{}{}{}\\n")
-            os.write(2, b"said on stderr\\n")
+            os.write(2, b"printed on stderr\\n")
 
         def test_child_runs_on():
             with open("started", "a") as file:
@@ -160,7 +160,7 @@ def test_what_the_channel_survives(run: Callable[..., Seen], pytester: pytest.Py
                 if hasattr(signal, name):
                     signal.signal(getattr(signal, name), signal.SIG_IGN)
 
-        def test_folder(tmp_path):
+        def test_directory(tmp_path):
             os.chdir(tmp_path)
 
         def test_close_all():
@@ -172,18 +172,18 @@ def test_what_the_channel_survives(run: Callable[..., Seen], pytester: pytest.Py
     )
     names = [name.partition("::")[2] for name in found.only("FAILED")]
     assert names == ["test_close_all"]
-    told = failures(found.text)
-    assert "the worker in the target closed its channel" in told["test_close_all"]
-    assert "said by C on stdout" in told["test_print_from_c"]
-    assert "said on stderr" in told["test_print_from_c"]
-    assert "still captured" in told["test_after_close_standard"]
+    texts = failures(found.text)
+    assert "the worker in the target closed its channel" in texts["test_close_all"]
+    assert "printed by C on stdout" in texts["test_print_from_c"]
+    assert "printed on stderr" in texts["test_print_from_c"]
+    assert "still captured" in texts["test_after_close_standard"]
     assert found.nodes["tests/test_channel.py::test_last"] == "PASSED"
-    # A child that comes out of a test goes no further.
+    # A forked child that returns from a test runs no further test.
     assert Path("started").read_text() == Path("once").read_text() == "x"
 
 
 def test_while_collecting(run: Callable[..., Seen]) -> None:
-    # The one that forks comes last: its copy would write its stacks between those of the others.
+    # The module that forks is the last: its child would write stacks between those of the others.
     found = run(
         test_segfault="import faulthandler\nfaulthandler._read_null()\n",
         test_exit="import os\nos._exit(0)\n",
@@ -194,15 +194,15 @@ def test_while_collecting(run: Callable[..., Seen]) -> None:
     assert found.only("FAILED") == ["tests/test_exit.py", "tests/test_segfault.py"]
     assert found.nodes["tests/test_good.py::test_good"] == "PASSED"
     assert found.nodes["tests/test_zfork.py::test_fork"] == "PASSED"
-    told = failures(found.text)
+    texts = failures(found.text)
     assert f"{FAULT}, while tests/test_segfault.py was collected" in found.text
     assert 'test_segfault.py", line 2 in <module>' in found.text
     assert "exit status 0, while tests/test_exit.py was collected" in found.text
-    assert set(told) >= {"tests/test_exit.py", "tests/test_segfault.py"}
+    assert set(texts) >= {"tests/test_exit.py", "tests/test_segfault.py"}
 
 
-def test_beside_the_tests(run: Callable[..., Seen]) -> None:
-    """An end while loading or after the last test is a failure with a name, whatever the exit status says."""
+def test_crashes_outside_of_tests(run: Callable[..., Seen]) -> None:
+    """A crash while pytest is loaded or after the last test is a failed node, with any exit status."""
     found = run(
         conftest="import os\ndef pytest_sessionfinish():\n    os._exit(0)\n", test_good="def test_good(): pass\n"
     )
@@ -215,14 +215,14 @@ def test_beside_the_tests(run: Callable[..., Seen]) -> None:
     assert found.nodes["collect"] == "FAILED"
     assert "exit status 0, while pytest and the conftest files were loaded" in found.text
 
-    # Once the end record is there, nothing more can turn the outcome.
+    # After the end record, nothing changes the outcome.
     found = run(conftest="import atexit, os\natexit.register(os._exit, 7)\n")
     assert found.code == 0
 
 
-@pytest.mark.skipif(WINDOWS, reason="there Ctrl-C goes to all of a console, so to these tests, too")
-def test_interrupted_by_hand(pytester: pytest.Pytester) -> None:
-    """Ctrl-C ends the run at once, and with it a test that native code keeps busy, and what that started."""
+@pytest.mark.skipif(WINDOWS, reason="Ctrl-C goes to all processes of a console, so also to these tests")
+def test_ctrl_c(pytester: pytest.Pytester) -> None:
+    """Ctrl-C ends the run at once, with a test that is busy in native code, and the child processes of the test."""
     wheel = build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": ""})
     pytester.makepyfile(
         test_busy="""
@@ -236,7 +236,7 @@ def test_interrupted_by_hand(pytester: pytest.Pytester) -> None:
             ctypes.PyDLL(None).sleep(60)
         """
     )
-    words = [
+    args = [
         "--wheel",
         str(wheel),
         f"--wheel-python={sys.executable}",
@@ -244,8 +244,8 @@ def test_interrupted_by_hand(pytester: pytest.Pytester) -> None:
         "-p",
         "no:cacheprovider",
     ]
-    with Path("said").open("wb") as said:
-        process = subprocess.Popen([sys.executable, "-m", "pytest", *words], stdout=said, stderr=said)
+    with Path("output").open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-m", "pytest", *args], stdout=output, stderr=output)
         try:
             wait_for(lambda: Path("pids").exists())
             start = time.monotonic()
@@ -256,7 +256,7 @@ def test_interrupted_by_hand(pytester: pytest.Pytester) -> None:
             process.kill()
     for pid in Path("pids").read_text().split():
         wait_for(partial(gone, int(pid)))
-    assert "KeyboardInterrupt" in Path("said").read_text()
+    assert "KeyboardInterrupt" in Path("output").read_text()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -267,7 +267,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody reaps counts as ended."""
+    """Return whether a process has ended; a zombie counts as ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

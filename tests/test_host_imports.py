@@ -1,4 +1,4 @@
-"""The host's pytest imports nothing of the user's: each import leaves a mark that tells which process it was."""
+"""The host's pytest imports nothing of the user's: each module logs its import with the process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from builders import build_wheel
 from nodes import COMMAND, Run
 
-#: First lines of every module of the user's. The wheel's own interpreter has another prefix than the host's.
+#: First lines of every module of the user's. The target's interpreter has another prefix than the host's.
 MARK = """
 import os, sys
 with open({log!r}, "a") as log:
@@ -20,7 +20,7 @@ with open({log!r}, "a") as log:
 
 @pytest.fixture
 def log(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose every module writes into the log that is returned: name, prefix."""
+    """A project whose modules write their names and prefixes to the returned log."""
     log = pytester.path / "imports.log"
     mark = MARK.format(log=str(log))
     root = pytester.mkdir("project")
@@ -43,7 +43,7 @@ def log(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def marks(log: Path) -> tuple[set[str], set[str]]:
-    """The modules that the host imported, and those that a target imported."""
+    """Return the modules that the host imported, and those that a target imported."""
     lines = [line.split(" ") for line in log.read_text(encoding="utf-8").splitlines()]
     return (
         {name for name, prefix, *_ in lines if prefix == sys.prefix},
@@ -51,15 +51,15 @@ def marks(log: Path) -> tuple[set[str], set[str]]:
     )
 
 
-WORDS = ("--wheel=dist", "--wheel-select=WHL201", "-rA")
+ARGS = ("--wheel=dist", "--wheel-select=WHL201", "-rA")
 
 
 def test_neither_conftest_nor_tests_nor_package(log: Path, run_wheels: Run) -> None:
-    """None is imported, though all could be: the root folder is on the path of `python -m pytest`."""
+    """None is imported, although all are importable: `python -m pytest` puts the root directory on ``sys.path``."""
     Path("pytest.ini").write_text(
         "[pytest]\npythonpath = . src\nusefixtures = tmp_path\nfilterwarnings = default\n", encoding="utf-8"
     )
-    result = run_wheels(*WORDS, "tests", "--doctest-modules")
+    result = run_wheels(*ARGS, "tests", "--doctest-modules")
     result.assert_outcomes(passed=5, warnings=1)
     result.stdout.fnmatch_lines(["*test_it.py:*: Warn: from the wheel"])
     host, target = marks(log)
@@ -69,7 +69,7 @@ def test_neither_conftest_nor_tests_nor_package(log: Path, run_wheels: Run) -> N
 
 def test_nothing_is_imported_by_workers_of_xdist(log: Path, run_wheels: Run) -> None:
     Path("pytest.ini").write_text("[pytest]\npythonpath = . src\n", encoding="utf-8")
-    result = run_wheels(*WORDS, "tests", "-n1")
+    result = run_wheels(*ARGS, "tests", "-n1")
     result.assert_outcomes(passed=5, warnings=1)
     host, target = marks(log)
     assert host == set()
@@ -77,7 +77,7 @@ def test_nothing_is_imported_by_workers_of_xdist(log: Path, run_wheels: Run) -> 
 
 
 def test_nothing_needs_to_be_importable(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """Warning filters, fixtures, options and plugins name what only the target has."""
+    """Warning filters, fixtures, options and plugins name modules that only the target has."""
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": "class Warn(UserWarning):\n    pass\n"})
     pytester.makeini("[pytest]\nusefixtures = own\nfilterwarnings = error::pkg.Warn\n")
     pytester.makeconftest("import pkg, pytest\n@pytest.fixture\ndef own():\n    return pkg\n")
@@ -95,12 +95,12 @@ def test_nothing_needs_to_be_importable(pytester: pytest.Pytester, run_wheels: R
             assert with_error
         """
     )
-    result = run_wheels(*WORDS, "test_it.py")
+    result = run_wheels(*ARGS, "test_it.py")
     result.assert_outcomes(passed=4)
     assert "Failed to import" not in result.stdout.str() + result.stderr.str()
 
 
-#: Everything that pytest imports before an entry-point plugin can speak.
+#: Everything that pytest imports before it loads the plugins of entry points.
 EARLY = """
 [pytest]
 pythonpath = .
@@ -113,10 +113,10 @@ filterwarnings =
 
 
 @pytest.mark.parametrize("parallel", [(), ("-n1",)], ids=["serial", "xdist"])
-def test_the_command_tames_what_pytest_imports_early(
+def test_the_command_prevents_early_imports(
     log: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, parallel: tuple[str, ...]
 ) -> None:
-    """`-p` on the command line, in `addopts` and `PYTEST_ADDOPTS`; `PYTEST_PLUGINS`; `required_plugins`; filters."""
+    """`-p` on the command line, in `addopts` and `PYTEST_ADDOPTS`; `PYTEST_PLUGINS`; `required_plugins`; warning filters."""
     Path("pytest.ini").write_text(EARLY, encoding="utf-8")
     required = build_wheel(
         Path("tools"),
@@ -142,8 +142,8 @@ def test_filters():
     monkeypatch.setenv("PYTEST_ADDOPTS", "-plate")
     monkeypatch.setenv("PYTEST_PLUGINS", "named")
     Path("conftest.py").unlink()
-    words = (f"--wheel-python={sys.executable}", f"--wheel-requires={required}", "-pno:cacheprovider", *WORDS, "tests")
-    result = pytester.run(COMMAND, "test", *words, *parallel, timeout=120)
+    args = (f"--wheel-python={sys.executable}", f"--wheel-requires={required}", "-pno:cacheprovider", *ARGS, "tests")
+    result = pytester.run(COMMAND, "test", *args, *parallel, timeout=120)
     result.assert_outcomes(passed=5)
     host, target = marks(log)
     assert host == set()

@@ -1,4 +1,4 @@
-"""``install`` is a node: what cannot be installed fails there, in the installer's own words."""
+"""``install`` is a node: a wheel that cannot be installed fails there, with the installer's own message."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from builders import build_wheel
 from nodes import Run, Tell
 
 
-def test_what_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Run) -> None:
+def test_wheels_that_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Run) -> None:
     dist = pytester.path / "dist"
     good = {"pkg/__init__.py": ""}
     build_wheel(dist, "unmet", files=good, requires=["no-such-thing>=7"])
@@ -29,7 +29,7 @@ def test_what_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Run) ->
     failed = {
         part.split(".", 1)[0]: part for part in report.split('<testcase classname="dist.')[1:] if "<failure" in part
     }
-    words = {
+    messages = {
         "unmet-1": ["no-such-thing", "was not found in the cache", "--wheel-offline"],
         "old-1": ["Requires-Python is &gt;=3.2,&lt;3.4"],
         "new-1": ["3.99", "Python"],
@@ -38,12 +38,12 @@ def test_what_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Run) ->
         "unscripted-1": ["invalid console script"],
         "at_odds-1": ["dep&gt;1", "dep&lt;1"],
     }
-    assert sorted(failed) == sorted(words)
-    for name, wanted in words.items():
+    assert sorted(failed) == sorted(messages)
+    for name, expected in messages.items():
         assert 'name="install"' in failed[name]
-        for word in wanted:
-            assert word in failed[name], (name, word, failed[name])
-    # A target that could not be installed has one failing leaf and no tests; the good one has both.
+        for text in expected:
+            assert text in failed[name], (name, text, failed[name])
+    # A target without installation has one failed node and no tests; the good one has all nodes.
     assert report.count('name="test_a"') == 1
     assert "installed dep 1.0, fine 1.0" in result.stdout.str()
 
@@ -60,11 +60,11 @@ def test_an_extra(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.Mon
     pytester.makepyfile(test_a="import dep\ndef test_a(): pass\n")
     usual = ("--wheel-offline", "--wheel-find-links=links", "--wheel", "dist")
     assert tell(*usual, "--wheel-extra=more").only("PASSED")[-1] == "test_a.py::test_a"
-    # pip's own variables reach the installer, too.
+    # pip's environment variables apply to the installer.
     monkeypatch.setenv("PIP_FIND_LINKS", str(pytester.path / "links"))
     assert "install" in tell("--wheel-offline", "--wheel", "dist", "--wheel-extra=more").only("PASSED")
     monkeypatch.delenv("PIP_FIND_LINKS")
-    # Without it, the dependency is not there.
+    # Without the extra, the dependency is missing.
     assert "test_a.py" in tell(*usual).only("FAILED")
     wrong = tell(*usual, "--wheel-extra=absent")
     assert wrong.only("FAILED") == ["install"]
@@ -73,7 +73,7 @@ def test_an_extra(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.Mon
 
 
 def test_nothing_but_the_wheel_and_its_dependencies(pytester: pytest.Pytester, tell: Tell) -> None:
-    # Neither pip nor setuptools nor the test tools nor the host's packages are in reach of the import.
+    # The import check can import neither pip nor setuptools, the test tools or the host's packages.
     code = """
 import importlib.metadata, importlib.util, sys
 found = sorted(d.name for d in importlib.metadata.distributions())

@@ -1,4 +1,4 @@
-"""Options, ini keys and markers: the host acts on its own, the target on the others, and both know the user's words."""
+"""Options, ini keys and markers: the host acts on some options, the target on the others, and both accept the project's."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ wheel_test_timeout = "60"
 site = "from ini"
 """
 
-#: The nodes that any run of one pure wheel has, besides the tests.
+#: The nodes of a run of one pure wheel, in addition to the tests.
 OWN = ["import[demo]", "install"]
 
 ONE, TWO = "tests/test_demo.py::test_one", "tests/test_demo.py::test_two"
@@ -103,15 +103,15 @@ def wheel(pytester: pytest.Pytester) -> Path:
 
 @pytest.fixture
 def run(run_wheels: Run, wheel: Path) -> Callable[..., Seen]:
-    """Run with the given options, one static check only, and read what ``-v`` tells."""
-    return lambda *words: seen(run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", *words))
+    """Run with the given options and only one static check, and read the output of ``-v``."""
+    return lambda *args: seen(run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", *args))
 
 
 @pytest.fixture
 def run_cached(pytester: pytest.Pytester, wheel: Path) -> Callable[..., Seen]:
     """As :func:`run`, with the host's cache."""
-    words = ("--wheel", str(wheel), f"--wheel-python={sys.executable}", "--wheel-select=WHL101", "-v", "--tb=no")
-    return lambda *more: seen(pytester.runpytest_subprocess(*words, *more, timeout=120))
+    args = ("--wheel", str(wheel), f"--wheel-python={sys.executable}", "--wheel-select=WHL101", "-v", "--tb=no")
+    return lambda *more: seen(pytester.runpytest_subprocess(*args, *more, timeout=120))
 
 
 def test_select_and_show(run: Callable[..., Seen], pytester: pytest.Pytester) -> None:
@@ -129,7 +129,7 @@ def test_select_and_show(run: Callable[..., Seen], pytester: pytest.Pytester) ->
     assert "level 3" in found.text
     assert next(line for line in found.text.splitlines() if " call     dist/" in line).endswith("::test_long")
 
-    # Node ids of plain pytest and of this run; the words of --collect-only.
+    # Node ids of plain pytest and of this run; the output of --collect-only.
     found = run("--collect-only", f"--deselect={TWO}[1]", "--deselect", "tests/test_demo.py::TestGroup::test_long")
     assert "<Function test_two[1]>" not in found.text
     assert "test_long" not in found.text
@@ -145,12 +145,12 @@ def test_select_and_show(run: Callable[..., Seen], pytester: pytest.Pytester) ->
     node = f"dist/demo-1.0-py3-none-any.whl::{target}::{TWO}[2]"
     found = run(node, "--tb=line")
     assert found.nodes == {f"{TWO}[2]": "FAILED"}
-    [place] = [line for line in found.text.splitlines() if line.endswith("py:20: assert 2 == 1")]
-    assert place.startswith(str(pytester.path / "tests" / "test_demo.py"))
+    [location] = [line for line in found.text.splitlines() if line.endswith("py:20: assert 2 == 1")]
+    assert location.startswith(str(pytester.path / "tests" / "test_demo.py"))
 
 
 def test_output_of_phases(run_wheels: Run, wheel: Path) -> None:
-    """What ``--setup-show`` prints stands where it always stands: before the outcome that follows it."""
+    """The output of ``--setup-show`` precedes the outcome of the test, as in an ordinary run."""
     result = run_wheels("--wheel", wheel, "--setup-show", "-q", "-k", "test_one or test_two", "--tb=short")
     result.stdout.fnmatch_lines(
         [
@@ -196,7 +196,7 @@ def test_failures_of_the_last_run(run_cached: Callable[..., Seen]) -> None:
     found = run_cached("--nf")
     assert next(iter(found.nodes)) == "tests/test_new.py::test_new"
     assert len(found.only("FAILED")) == 3
-    # The cache is the host's, in its usual place, and the target's own is nowhere in the tree.
+    # The cache is the host's, at its usual path. The target's own is not in the tree.
     assert sorted(path.parent.name for path in Path().rglob("CACHEDIR.TAG")) == [".pytest_cache"]
 
 
@@ -207,7 +207,7 @@ def test_ini_values_from_the_command_line(run: Callable[..., Seen]) -> None:
     assert "Failed to import filter module" not in found.text
 
 
-def test_strict_and_what_only_the_target_knows(run: Callable[..., Seen], pytester: pytest.Pytester) -> None:
+def test_strict_mode_and_names_that_only_the_target_has(run: Callable[..., Seen], pytester: pytest.Pytester) -> None:
     """Options, keys, markers, filters and required plugins of the project, in strict mode, from ``addopts``."""
     Path("pyproject.toml").write_text(STRICT)
     Path("tests/test_warns.py").write_text(
@@ -233,7 +233,7 @@ def test_plugin_of_the_requirements(run: Callable[..., Seen]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("args", "message"),
     [
         (["--runsolw"], "unrecognized arguments: --runsolw"),
         (["--level", "high"], "argument --level: invalid int value: 'high'"),
@@ -242,14 +242,14 @@ def test_plugin_of_the_requirements(run: Callable[..., Seen]) -> None:
         (["-o", "site"], "site"),
     ],
 )
-def test_misspelt(run: Callable[..., Seen], words: list[str], told: str) -> None:
-    found = run(*words)
+def test_misspelled(run: Callable[..., Seen], args: list[str], message: str) -> None:
+    found = run(*args)
     assert found.code == pytest.ExitCode.USAGE_ERROR
-    assert told in found.text
+    assert message in found.text
     assert found.nodes == {}
 
 
-def test_misspelt_in_strict_mode(run: Callable[..., Seen]) -> None:
+def test_misspelled_in_strict_mode(run: Callable[..., Seen]) -> None:
     Path("pyproject.toml").write_text(INI.replace("site =", "sight ="))
     found = run()
     assert found.code == pytest.ExitCode.USAGE_ERROR
@@ -262,9 +262,9 @@ def test_misspelt_in_strict_mode(run: Callable[..., Seen]) -> None:
     assert "'device' not found in `markers`" in found.text
 
 
-@pytest.mark.parametrize("words", [["-s"], ["--capture=no"], ["--capture", "tee-sys"], ["--pdb"], ["--trace"], ["-xs"]])
-def test_refused_with_a_fix(run: Callable[..., Seen], words: list[str]) -> None:
-    found = run(*words)
+@pytest.mark.parametrize("args", [["-s"], ["--capture=no"], ["--capture", "tee-sys"], ["--pdb"], ["--trace"], ["-xs"]])
+def test_refused_with_a_fix(run: Callable[..., Seen], args: list[str]) -> None:
+    found = run(*args)
     assert found.code == pytest.ExitCode.USAGE_ERROR
     assert "cannot be used with --wheel" in found.text
     assert "Fix: use -rP" in found.text

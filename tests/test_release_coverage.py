@@ -14,14 +14,14 @@ from nodes import Run
 from pytest_wheelcheck.cli.main import main
 
 
-def windows(folder: Path, minor: int, **more: Any) -> Path:
+def windows(directory: Path, minor: int, **more: Any) -> Path:
     module = make_pe(exports=("PyInit__native",), needed=(f"python3{minor}.dll", "KERNEL32.dll"))
     files: dict[str, bytes | str] = {
         "pkg/__init__.py": "",
         "pkg/py.typed": "",
         f"pkg/_native.cp3{minor}-win_amd64.pyd": module,
     }
-    return build_wheel(folder, "pkg", files=files, tags=(f"cp3{minor}-cp3{minor}-win_amd64",), **more)
+    return build_wheel(directory, "pkg", files=files, tags=(f"cp3{minor}-cp3{minor}-win_amd64",), **more)
 
 
 @pytest.fixture
@@ -63,23 +63,23 @@ def test_the_ini_key_and_a_pasted_node(root: Path, pytester: pytest.Pytester, ru
 
 def test_the_option_replaces_the_ini_key(root: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:
     pytester.makeini("[pytest]\nwheel_expect =\n    cp39: any\n")
-    words = ("--wheel=dist", "--wheel-static", "--wheel-select=WHL1")
-    assert run_wheels(*words).ret == 1
-    assert run_wheels(*words, "--wheel-expect=cp312: win_amd64", "--wheel-expect=cp313: win_amd64").ret == 0
+    args = ("--wheel=dist", "--wheel-static", "--wheel-select=WHL1")
+    assert run_wheels(*args).ret == 1
+    assert run_wheels(*args, "--wheel-expect=cp312: win_amd64", "--wheel-expect=cp313: win_amd64").ret == 0
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("args", "message"),
     [
         (["--wheel-expect=cp312"], "*'cp312' is not of the form*"),
         (["--wheel-report=out.txt"], "*the extension does not select a report format*"),
         (["-o", "wheel_max_size=big"], "*wheel_max_size = big is not a size*"),
     ],
 )
-def test_wrong_values_are_usage_errors(root: Path, run_wheels: Run, words: list[str], said: str) -> None:
-    result = run_wheels("--wheel=dist", *words)
+def test_wrong_values_are_usage_errors(root: Path, run_wheels: Run, args: list[str], message: str) -> None:
+    result = run_wheels("--wheel=dist", *args)
     assert result.ret == 4
-    result.stderr.fnmatch_lines([said])
+    result.stderr.fnmatch_lines([message])
 
 
 def test_classifiers_are_compared_with_the_covered_interpreters(root: Path, run_wheels: Run) -> None:
@@ -93,10 +93,10 @@ def test_classifiers_are_compared_with_the_covered_interpreters(root: Path, run_
 
 
 def test_the_maximum_size_is_set_in_the_ini_file(root: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:
-    words = ("--wheel=dist", "--wheel-static", "--wheel-select=WHL807")
-    run_wheels(*words).stdout.no_fnmatch_line("*WHL807: *")
+    args = ("--wheel=dist", "--wheel-static", "--wheel-select=WHL807")
+    run_wheels(*args).stdout.no_fnmatch_line("*WHL807: *")
     pytester.makeini("[pytest]\nwheel_max_size = 1kB\n")
-    run_wheels(*words).stdout.fnmatch_lines(["*WHL807: the wheel has 0.0 MB, more than 0.0 MB*"])
+    run_wheels(*args).stdout.fnmatch_lines(["*WHL807: the wheel has 0.0 MB, more than 0.0 MB*"])
 
 
 def test_a_check_that_is_impossible_here_is_a_skipped_node(
@@ -202,13 +202,13 @@ def test_merging(
     assert main(["merge", "all.json", "--wheel-expect=cp312-cp313: win_amd64"]) == 0
 
 
-@pytest.mark.parametrize("words", [["missing.json"], ["no.json"], ["no.json", "--wheel-report=x.pdf"]])
+@pytest.mark.parametrize("args", [["missing.json"], ["no.json"], ["no.json", "--wheel-report=x.pdf"]])
 def test_invalid_reports_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], args: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "no.json").write_text("{}", encoding="utf-8")
-    assert main(["merge", *words]) == 4
+    assert main(["merge", *args]) == 4
     assert capsys.readouterr().err.startswith("wheelcheck: ")
 
 

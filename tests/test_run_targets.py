@@ -1,4 +1,4 @@
-"""Which interpreters a run takes for each wheel, and what it says where there is none."""
+"""The interpreters that a run selects for each wheel, and the messages if there is none."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from packaging.tags import platform_tags
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 CPYTHON = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 HERE = next(iter(platform_tags()))
-WORDS = ("--wheel=dist", "--wheel-select=WHL201", "-rA", "--tb=line")
+ARGS = ("--wheel=dist", "--wheel-select=WHL201", "-rA", "--tb=line")
 
 pytestmark = pytest.mark.skipif(sys.implementation.name != "cpython", reason="the tags here are CPython's")
 
 
-def make(folder: Path, name: str, *tags: str) -> str:
+def make(directory: Path, name: str, *tags: str) -> str:
     pure = all(tag.endswith("-any") for tag in tags)
-    return build_wheel(folder / "dist", name, files={f"{name}/__init__.py": ""}, tags=tags, purelib=pure).name
+    return build_wheel(directory / "dist", name, files={f"{name}/__init__.py": ""}, tags=tags, purelib=pure).name
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["", "strict"])
-def test_what_cannot_run_is_one_node_with_the_reason(
+def test_a_wheel_that_cannot_run_is_one_node_with_the_reason(
     pytester: pytest.Pytester, run_wheels: Run, *, strict: bool
 ) -> None:
     """It is skipped, and fails under `--wheel-strict`."""
     mac = make(pytester.path, "mac", "cp311-cp311-macosx_11_0_arm64")
     new = make(pytester.path, "new", f"cp399-cp399-{HERE}")
-    result = run_wheels(*WORDS, "--wheel-python=auto", *(["--wheel-strict"] if strict else []))
+    result = run_wheels(*ARGS, "--wheel-python=auto", *(["--wheel-strict"] if strict else []))
     reasons = (r"*needs macOS*", f"*needs CPython 3.99, found *{MINOR}*")
     if strict:
         assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -54,15 +54,15 @@ def test_what_cannot_run_is_one_node_with_the_reason(
 
 
 def test_a_part_that_cannot_run_does_not_fail_a_wheel_that_ran(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """`--wheel-strict` asks for one target of each wheel, not for all of them."""
+    """`--wheel-strict` requires one target of each wheel, not all."""
     fat = make(pytester.path, "fat", f"py3-none-{HERE}", "py3-none-macosx_11_0_arm64")
-    result = run_wheels(*WORDS, "--wheel-strict", f"--wheel-python={MINOR}")
+    result = run_wheels(*ARGS, "--wheel-strict", f"--wheel-python={MINOR}")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines([f"PASSED dist/{fat}::{CPYTHON}-*::import?fat?", "SKIPPED *needs macOS*"])
 
 
-def test_interpreters_that_are_asked_for(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """By version and by path; one interpreter is one target, however often it is named."""
+def test_requested_interpreters(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """By version and by path. An interpreter is one target, also if it is named several times."""
     any_ = make(pytester.path, "anything", "py3-none-any")
     own = make(pytester.path, "own", f"{CPYTHON}-{CPYTHON}-{HERE}")
     other = make(pytester.path, "other", f"cp38-cp38-{HERE}")
@@ -70,7 +70,7 @@ def test_interpreters_that_are_asked_for(pytester: pytest.Pytester, run_wheels: 
         f"import sys\n\ndef test_it():\n    assert sys.version_info[:2] == {tuple(sys.version_info[:2])!r}\n",
         encoding="utf-8",
     )
-    result = run_wheels(*WORDS, f"--wheel-python={MINOR},{sys.executable}", f"--wheel-python={MINOR}", "test_it.py")
+    result = run_wheels(*ARGS, f"--wheel-python={MINOR},{sys.executable}", f"--wheel-python={MINOR}", "test_it.py")
     result.assert_outcomes(passed=3 + 2 * 3, skipped=1)
     result.stdout.fnmatch_lines_random(
         [
@@ -82,35 +82,35 @@ def test_interpreters_that_are_asked_for(pytester: pytest.Pytester, run_wheels: 
     assert f"PASSED dist/{other}::WHL201" in result.stdout.str()
 
 
-def test_an_interpreter_that_cannot_be_had_is_an_error(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """It was asked for by name, so a skip would hide that nothing was tested; what can be had is tested."""
+def test_a_requested_interpreter_that_is_not_available_is_an_error(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """A skip would hide that nothing was tested. The available interpreters are tested."""
     make(pytester.path, "anything", "py3-none-any")
-    result = run_wheels(*WORDS, f"--wheel-python={MINOR},3.99")
+    result = run_wheels(*ARGS, f"--wheel-python={MINOR},3.99")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines_random(["*needs CPython 3.99, which was requested; found *", "ERROR *::cp399-*"])
-    result = run_wheels(*WORDS, "--wheel-python=/no/such/python3")
+    result = run_wheels(*ARGS, "--wheel-python=/no/such/python3")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*/no/such/python3*"])
-    result = run_wheels(*WORDS, "--wheel-python=snake")
+    result = run_wheels(*ARGS, "--wheel-python=snake")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--wheel-python snake*", "*auto, all, versions*"])
 
 
 def test_oldest_and_newest_are_the_default(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """Of a wheel that admits several interpreters the ends are tested, and all with `all`."""
+    """`auto` selects the oldest and the newest interpreter that a wheel supports, `all` selects all."""
     before, after = (f"3.{sys.version_info[1] + step}" for step in (-1, 1))
     build_wheel(pytester.path / "dist", "some", files={"some.py": ""}, requires_python=f">={before},<={after}.99")
     chosen = {}
     for spec in ("auto", "all"):
-        result = run_wheels(*WORDS[:2], f"--wheel-python={spec}", "--collect-only", "-q", "-k", "install")
+        result = run_wheels(*ARGS[:2], f"--wheel-python={spec}", "--collect-only", "-q", "-k", "install")
         chosen[spec] = [line.split("::")[1] for line in result.outlines if line.endswith("::install")]
     plain = [name for name in chosen["all"] if name.startswith("cp") and "t-" not in name]
     assert any(name.startswith(f"{CPYTHON}-") for name in plain)
     assert chosen["auto"] == list(dict.fromkeys((plain[0], plain[-1])))
 
 
-def test_what_no_target_could_tell_is_said(
+def test_arguments_that_no_target_checks_are_named(
     run_wheels: Callable[..., pytest.RunResult], pytester: pytest.Pytester
 ) -> None:
     build_wheel(pytester.path / "dist", "demo", "1.0", {"demo.py": ""}, tags=["cp311-cp311-macosx_11_0_arm64"])

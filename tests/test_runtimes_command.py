@@ -1,4 +1,4 @@
-"""``wheelcheck doctor`` and ``wheelcheck runtime`` where nothing is in the cache, and what their page promises."""
+"""``wheelcheck doctor`` and ``wheelcheck runtime`` with an empty cache, and the commands that their page names."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def _empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
 
 
-def wheelcheck(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest_wheelcheck", *words]
+def wheelcheck(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest_wheelcheck", *args]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_doctor_without_network_and_cache() -> None:
-    told = wheelcheck("doctor", "--offline", "--json")
-    assert told.returncode == 0, told.stderr
-    rows = {row["platform"]: row for row in json.loads(told.stdout)}
+    done = wheelcheck("doctor", "--offline", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["platform"]: row for row in json.loads(done.stdout)}
     assert {"linux-aarch64", "musllinux-x86_64", "win_amd64", "macosx-arm64"} <= set(rows)
     own = [row for row in rows.values() if any(each["provider"] == "host" for each in row["interpreters"])]
     assert own
@@ -48,27 +48,27 @@ def test_doctor_without_network_and_cache() -> None:
         assert all(f"works on {system}" in each for each in row["advice"] if "works on" in each)
 
 
-def test_doctor_of_one_platform_says_what_to_do() -> None:
-    told = wheelcheck("doctor", "--offline", "s390x" if sys.platform == "linux" else "win_amd64")
+def test_doctor_of_one_platform_shows_a_fix() -> None:
+    done = wheelcheck("doctor", "--offline", "s390x" if sys.platform == "linux" else "win_amd64")
     if sys.platform == "linux":
-        assert told.returncode == 1
-        assert told.stdout.startswith("linux-s390x\n  missing: cp39, cp310")
-        assert "--wheel-sysroot s390x=DIR" in told.stdout
+        assert done.returncode == 1
+        assert done.stdout.startswith("linux-s390x\n  missing: cp39, cp310")
+        assert "--wheel-sysroot s390x=DIR" in done.stdout
     assert wheelcheck("doctor", "vax").returncode == 4
     assert "not of the form" in wheelcheck("doctor", "--sysroot", "nonsense").stderr
 
 
-def test_nothing_is_there() -> None:
+def test_an_empty_cache() -> None:
     assert json.loads(wheelcheck("runtime", "list", "--json").stdout) == []
-    told = wheelcheck("runtime", "path", "riscv64", "3.13")
-    assert told.returncode == 1
-    assert "wheelcheck runtime install riscv64 3.13" in told.stderr
+    done = wheelcheck("runtime", "path", "riscv64", "3.13")
+    assert done.returncode == 1
+    assert "wheelcheck runtime install riscv64 3.13" in done.stderr
     removed = wheelcheck("runtime", "remove", "--json", "cp313-linux-riscv64")
     assert (removed.returncode, json.loads(removed.stdout)) == (1, [])
 
 
 def test_a_program_inside_a_runtime() -> None:
-    """Its words and exit status are those of the command, on Windows too, where nothing becomes another program."""
+    """Its output and exit status are those of the command, also on Windows, which cannot replace a process."""
     version = "{}.{}".format(*sys.version_info[:2])
     code = "import sys; print(*sys.argv[1:], sys.version_info[:2]); sys.exit(7)"
     done = wheelcheck("exec", "host", version, "--", "python", "-c", code, "two words")
@@ -84,22 +84,22 @@ def test_the_options_that_the_page_names_exist() -> None:
     for command in commands:
         words = shlex.split(command, comments=True)
         heads = words[: 2 if words[0] == "runtime" else 1]
-        told = wheelcheck(*heads, "--help")
-        assert told.returncode == 0, command
+        done = wheelcheck(*heads, "--help")
+        assert done.returncode == 0, command
         for word in words[: words.index("--") if "--" in words else None]:
-            assert not word.startswith("--") or word in told.stdout, command
+            assert not word.startswith("--") or word in done.stdout, command
 
 
-def test_what_is_offered_only_is_not_used() -> None:
+def test_an_offer_does_not_count_as_use() -> None:
     library = c_library.LibcPackage(
         architecture="aarch64", libc="glibc", version=(2, 36), package="2.36-9", cross=False, suite="twelve"
     )
 
     def make(side: Path) -> None:
-        told = {
+        done = {
             name: getattr(library, name) for name in ("architecture", "libc", "version", "package", "cross", "suite")
         }
-        (side / "c-library.json").write_text(json.dumps(told), encoding="utf-8")
+        (side / "c-library.json").write_text(json.dumps(done), encoding="utf-8")
         (side / "root").mkdir()
 
     mark = cache.provision(library.key, make) / ".complete"

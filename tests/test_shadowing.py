@@ -1,4 +1,4 @@
-"""Nothing shadows the wheel: whatever the layout, the tests meet what was installed, or fail and say why."""
+"""Nothing shadows the wheel: in every layout, tests import the installed files, or fail with the reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write(root: Path, files: dict[str, str]) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-#: A test file that meets the package in every way that a test can.
+#: A test file that uses the package in every way that a test can.
 EVERY_WAY = """
 import importlib.metadata, importlib.resources, multiprocessing, os, subprocess, sys
 import pytest
@@ -36,8 +36,8 @@ def where():
     import pkg.sub
     return pkg.WHERE, pkg.sub.WHERE, importlib.metadata.version("pkg")
 
-def run(*words, **more):
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, **more)
+def run(*args, **more):
+    done = subprocess.run([sys.executable, *args], cwd=ROOT, capture_output=True, text=True, **more)
     assert not done.returncode, done.stderr
     return done.stdout.strip()
 
@@ -75,11 +75,11 @@ HELPERS = "def check(value):\n    assert value == 1\n"
 
 @pytest.fixture
 def flat(pytester: pytest.Pytester) -> Path:
-    """A project whose source folder has no compiled module, but a stale egg-info."""
+    """A project whose source directory has no compiled module, but a stale egg-info."""
     native: dict[str, str | bytes]
     tag = LINUX_TAG
     if sys.platform == "win32":
-        # There is no compiler; what could shadow it is the same.
+        # There is no compiler. A pure module can be shadowed in the same ways.
         native, tag = {"pkg/_native.py": "def answer():\n    return 42\n"}, "py3-none-any"
     elif sys.platform == "linux" and shutil.which("gcc"):
         native = {f"pkg/_native{SUFFIX}": extension(pytester.path / "build", "_native")}
@@ -134,8 +134,8 @@ def test_a_flat_layout(flat: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch, 
     assert ran.code == 0
 
 
-def test_a_flat_layout_and_pytest_by_its_own_name(flat: Path, pytester: pytest.Pytester) -> None:
-    # Without ``python -m``, so that the working directory is not on the path; by way of the ini file it is again.
+def test_a_flat_layout_and_the_pytest_script(flat: Path, pytester: pytest.Pytester) -> None:
+    # Without ``python -m``, the working directory is not on sys.path; the ini file adds it.
     write(flat, {"pytest.ini": "[pytest]\npythonpath = .\n", "conftest.py": "import pytest\n"})
     result = pytester.run(
         Path(COMMAND).with_stem("pytest"), "-p", "no:cacheprovider", "-v", "--wheel-select=WHL101",
@@ -215,7 +215,7 @@ def test_tests_inside_the_package_that_the_wheel_ships(
     write(pytester.path / f"{layout}pkg", inside("source"))
     ran = tell(f"--import-mode={mode}", "-rP", f"{layout}pkg")
     tests = [name.rpartition("::")[2] for name in ran.only("PASSED") if "test_inside" in name]
-    # The installed copies run, and stand in the user's file.
+    # The installed copies run, with locations in the user's file.
     assert tests == ["test_file", "test_installed", "test_wheel"]
     (line, *_) = (line for line in ran.text.splitlines() if line.startswith("THIS FILE"))
     assert "site-packages" in line
@@ -250,15 +250,15 @@ def test_tests_inside_the_package_that_the_wheel_lacks(
         },
     )
     ran = tell(f"--import-mode={mode}", "-rP", f"{layout}pkg")
-    folder = f"{layout}pkg/tests"
+    directory = f"{layout}pkg/tests"
     assert [name for name in ran.only("PASSED") if "test_" in name] == [
-        f"{folder}/test_inside.py::test_file",
-        f"{folder}/test_inside.py::test_source",
-        f"{folder}/test_inside.py::test_wheel",
-        f"{folder}/test_more.py::test_a_missing_part_stays_missing",
-        f"{folder}/test_more.py::test_child",
+        f"{directory}/test_inside.py::test_file",
+        f"{directory}/test_inside.py::test_source",
+        f"{directory}/test_inside.py::test_wheel",
+        f"{directory}/test_more.py::test_a_missing_part_stays_missing",
+        f"{directory}/test_more.py::test_child",
     ]
-    # Tests of a part that the wheel lacks cannot be collected, and say why.
+    # Tests of a part that the wheel lacks cannot be collected; the failure has the reason.
     assert ran.only("FAILED") == [f"{layout}pkg/left_out/tests/test_out.py"]
     assert "No module named 'pkg.left_out'" in ran.text
     assert "CONFTEST source" in ran.text
@@ -294,7 +294,7 @@ def test_namespace_packages(pytester: pytest.Pytester, tell: Tell, mode: str) ->
     assert ran.code == 0
 
 
-def test_doctests_are_those_of_the_wheel(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_doctests_of_the_wheel_are_run(pytester: pytest.Pytester, tell: Tell) -> None:
     text = '"""Where.\n\n>>> WHERE\n\'wheel\'\n"""\n'
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": text + WHEEL, "pkg/mod.py": text + WHEEL})
     write(pytester.path, {"src/pkg/__init__.py": text + SOURCE, "src/pkg/mod.py": text + SOURCE})
@@ -304,7 +304,7 @@ def test_doctests_are_those_of_the_wheel(pytester: pytest.Pytester, tell: Tell) 
     assert ran.code == 0
 
 
-def test_what_cannot_be_prevented_is_found_out(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_copies_that_tests_load_are_found(pytester: pytest.Pytester, tell: Tell) -> None:
     build_wheel(
         pytester.path / "dist",
         "pkg",
@@ -336,15 +336,15 @@ def test_replaced():
     before = sys.modules["pkg"]
     assert load("pkg", "__init__.py", True).WHERE == "source"
 
-def test_put_back(monkeypatch):
+def test_restored(monkeypatch):
     import pkg.mod
     monkeypatch.setitem(sys.modules, "pkg.mod", None)
     assert load("pkg.mod", "mod.py", True).WHERE == "source"
 
-def test_never_kept():
+def test_never_registered():
     assert load("pkg.mod", "mod.py", False).WHERE == "source"
 
-def test_never_kept_again():
+def test_never_registered_again():
     assert load("pkg.mod", "mod.py", False).WHERE == "source"
 
 def test_loader():
@@ -371,9 +371,9 @@ def test_honest_after():
     assert {name.rpartition("::")[2]: outcome for name, outcome in ran.nodes.items() if "test_" in name} == {
         "test_honest_before": "PASSED",
         "test_replaced": "ERROR",
-        "test_put_back": "ERROR",
-        "test_never_kept": "ERROR",
-        "test_never_kept_again": "ERROR",
+        "test_restored": "ERROR",
+        "test_never_registered": "ERROR",
+        "test_never_registered_again": "ERROR",
         "test_loader": "ERROR",
         "test_path": "ERROR",
         "test_other_name": "ERROR",
@@ -384,7 +384,7 @@ def test_honest_after():
     assert ran.code == 1
 
 
-def test_a_copy_loaded_by_a_test_module_or_conftest_is_found_out(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_a_copy_loaded_by_a_test_module_or_conftest_is_found(pytester: pytest.Pytester, tell: Tell) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/mod.py": WHEEL})
     write(
         pytester.path,
@@ -396,9 +396,9 @@ def test_a_copy_loaded_by_a_test_module_or_conftest_is_found_out(pytester: pytes
             "spec.loader.exec_module(module)\n"
             "def test_never(): pass\n",
             "tests/test_b.py": "def test_fine(): pass\n",
-            # A module that fails by itself, too, and keeps the blame.
+            # A module that also fails itself, which is the reported failure.
             "tests/test_c.py": "import sys, types\nsys.modules['pkg.more'] = module = types.ModuleType('pkg.more')\n"
-            "module.__file__ = '/elsewhere/pkg/more.py'\nraise ValueError('own fault')\n",
+            "module.__file__ = '/elsewhere/pkg/more.py'\nraise ValueError('own failure')\n",
             "tests/test_d.py": "def test_fine_too(): pass\n",
         },
     )
@@ -407,13 +407,13 @@ def test_a_copy_loaded_by_a_test_module_or_conftest_is_found_out(pytester: pytes
     assert ran.nodes["tests/test_b.py::test_fine"] == "PASSED"
     assert ran.nodes["tests/test_c.py"] == "FAILED"
     assert ran.nodes["tests/test_d.py::test_fine_too"] == "PASSED"
-    assert "own fault" in ran.text
+    assert "own failure" in ran.text
     assert "pkg.more was imported from /elsewhere" in ran.text
     assert "pkg.mod was imported from" in ran.text
     assert ran.code == 1
 
 
-def test_test_folders_that_are_named_like_the_package(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_test_directories_with_the_name_of_the_package(pytester: pytest.Pytester, tell: Tell) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub/__init__.py": WHEEL})
     same = "import pkg.sub\ndef test_{0}():\n    assert (pkg.WHERE, pkg.sub.WHERE) == ('wheel', 'wheel')\n"
     write(
@@ -432,12 +432,12 @@ def test_test_folders_that_are_named_like_the_package(pytester: pytest.Pytester,
         "tests/pkg/sub/test_deep.py::test_deep",
         "tests/pkg/test_mirror.py::test_mirror",
     ]
-    # Two files of one dotted name: refused as pytest refuses it, never taken for each other.
+    # Two files with one dotted name: pytest refuses the second, and never confuses them.
     assert ran.nodes["more/pkg/test_mirror.py"] == "FAILED"
     assert "import file mismatch" in ran.text
 
 
-def test_the_folder_of_the_worker_is_not_importable(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_the_directory_of_the_worker_is_not_importable(pytester: pytest.Pytester, tell: Tell) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL})
     write(
         pytester.path,
@@ -453,7 +453,7 @@ def test_the_folder_of_the_worker_is_not_importable(pytester: pytest.Pytester, t
 def test_tests_of_the_test_tools_are_not_collected(
     pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the folder for temporary files is one of the project's."""
+    """Also if the directory for temporary files is in the project."""
     for name in ("TMPDIR", "TEMP", "TMP"):
         monkeypatch.setenv(name, str(pytester.mkdir(f"own-{name}")))
     build_wheel(pytester.path / "links", "tool", files={"tool/tests/test_tool.py": "def test_tool(): pass\n"})
@@ -464,8 +464,10 @@ def test_tests_of_the_test_tools_are_not_collected(
     assert ran.code == 0
 
 
-def test_a_package_that_looks_for_its_own_name_again(pytester: pytest.Pytester, tell: Tell) -> None:
-    """As OpenCV's does: it takes itself away, and finds a module of its name in a folder that it puts on `sys.path`."""
+def test_a_package_that_imports_its_own_name_again(pytester: pytest.Pytester, tell: Tell) -> None:
+    """As OpenCV does: it removes itself from `sys.modules`, and imports a module of its name from a directory that it adds
+    to `sys.path`.
+    """
     loader = (
         "import importlib, os, sys\n"
         "assert not hasattr(sys, 'was_here'), 'recursion'\n"

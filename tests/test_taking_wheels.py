@@ -1,4 +1,4 @@
-"""What `--wheel` takes: files, folders, globs; where they may lie; what they are called in node ids."""
+"""The values of `--wheel`: files, directories, globs; their paths; their names in node ids."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nodes import Run
 
 WINDOWS = sys.platform == "win32"
 
-#: Enough to name nodes: nothing is installed.
+#: Arguments that list nodes without an installation.
 NAMES = ("--wheel-static", "--wheel-select=WHL201", "--collect-only", "-q")
 CHECK = "WHL201-file-name"
 TARGETS = "*.whl::cp3*-*::"
 
 
-def make(folder: Path, name: str, body: str = "") -> Path:
-    return build_wheel(folder, name, files={f"{name}/__init__.py": body})
+def make(directory: Path, name: str, body: str = "") -> Path:
+    return build_wheel(directory, name, files={f"{name}/__init__.py": body})
 
 
 def collected(result: pytest.RunResult) -> list[str]:
-    """The node ids that `--collect-only -q` printed, in their order."""
+    """Return the node ids that `--collect-only -q` printed, in their order."""
     assert result.ret == 0, result.stdout.str() + result.stderr.str()
     return [line for line in result.outlines if "::" in line]
 
@@ -50,13 +50,13 @@ def root(pytester: pytest.Pytester) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("args", "expected"),
     [
         pytest.param([f"--wheel=dist/{B}"], [B], id="file"),
-        pytest.param(["--wheel", "dist"], [A, B, C], id="folder"),
-        pytest.param(["--wheel", "dist/"], [A, B, C], id="folder-slash"),
+        pytest.param(["--wheel", "dist"], [A, B, C], id="directory"),
+        pytest.param(["--wheel", "dist/"], [A, B, C], id="directory-slash"),
         pytest.param(["--wheel=dist/[ab]*.whl"], [A, B], id="glob"),
-        pytest.param(["--wheel=**/cc*.whl"], [C], id="glob-of-folders"),
+        pytest.param(["--wheel=**/cc*.whl"], [C], id="glob-of-directories"),
         pytest.param([f"--wheel=dist/{C}", "tests", f"--wheel=dist/{A}"], [C, A], id="repeated"),
         pytest.param(["--wheel", f"dist/{A}", f"dist/{B}", f"dist/{C}", "tests/"], [A, B, C], id="expanded"),
         pytest.param(["tests", "--wheel", f"dist/{A}", f"dist/{B}", "-x"], [A, B], id="expanded-after-tests"),
@@ -65,8 +65,8 @@ def root(pytester: pytest.Pytester) -> Path:
         *([pytest.param([r"--wheel=dist\[ab]*.whl", rf"dist\{C}"], [A, B, C], id="backslashes")] if WINDOWS else []),
     ],
 )
-def test_forms_of_the_option(root: Path, run_wheels: Run, words: list[str], expected: list[str]) -> None:
-    assert collected(run_wheels(*words, *NAMES)) == checked(*(f"dist/{name}" for name in expected))
+def test_forms_of_the_option(root: Path, run_wheels: Run, args: list[str], expected: list[str]) -> None:
+    assert collected(run_wheels(*args, *NAMES)) == checked(*(f"dist/{name}" for name in expected))
 
 
 def test_option_in_addopts_and_environment(root: Path, run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,16 +78,16 @@ def test_option_in_addopts_and_environment(root: Path, run_wheels: Run, monkeypa
     assert collected(run_wheels(*NAMES)) == checked(f"dist/{B}")
 
 
-def test_other_files_of_a_folder_are_named_and_not_tested(root: Path, run_wheels: Run) -> None:
+def test_other_files_of_a_directory_are_named_and_not_tested(root: Path, run_wheels: Run) -> None:
     result = run_wheels("--wheel=dist", *NAMES[:3])
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        [f"wheel: dist/{A}*", f"wheel: dist/{B}*", f"wheel: dist/{C}*", "*no wheels: aa-1.0.tar.gz"]
+        [f"wheel: dist/{A}*", f"wheel: dist/{B}*", f"wheel: dist/{C}*", "not tested, not a wheel: aa-1.0.tar.gz"]
     )
 
 
 def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pytester) -> None:
-    """Tests run here, and of ours next to nothing is imported; on Windows, what skips tests that need a pseudo-terminal."""
+    """Tests run on the host, and only hooks and options are imported; on Windows also the rules for pseudo-terminals."""
     (root / "conftest.py").write_text(
         "import sys\n\ndef pytest_unconfigure():\n"
         "    print('imported', *sorted(name for name in sys.modules if name.startswith('pytest_wheelcheck')))\n",
@@ -95,7 +95,8 @@ def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pyteste
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "tests")
     result.assert_outcomes(passed=1)
-    names = ["options", "plugin", *(["local", "worker", "worker.facts", "worker.rules"] if WINDOWS else [])]
+    names = ["backends", "backends.command_line", "plugin", "plugin.hooks", "plugin.options", "settings"]
+    names += ["plugin.local", "worker", "worker.facts", "worker.rules"] if WINDOWS else []
     result.stdout.fnmatch_lines([" pytest_wheelcheck.".join(["imported pytest_wheelcheck", *sorted(names)])])
 
 
@@ -103,33 +104,33 @@ def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pyteste
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("args", "expected"),
     [
         pytest.param(["--wheel=dist/zz*.whl"], ["dist/zz*.whl", "{root}{sep}dist", A], id="glob"),
         pytest.param(
-            ["--wheel=nowhere/*.whl"], ["nowhere/*.whl", "{root}{sep}nowhere", "does not exist"], id="no-folder"
+            ["--wheel=nowhere/*.whl"], ["nowhere/*.whl", "{root}{sep}nowhere", "does not exist"], id="no-directory"
         ),
         pytest.param(["--wheel=dist/zz.whl"], ["dist/zz.whl", "no such file", "{root}{sep}dist", A], id="file"),
         pytest.param(["--wheel=dist", "gone/*.whl"], ["gone/*.whl", "{root}{sep}gone"], id="expanded-to-nothing"),
-        pytest.param(["--wheel=tests"], ["tests", "{root}{sep}tests", "no wheels", "test_it.py"], id="folder"),
-        pytest.param(["--wheel=empty"], ["empty", "{root}{sep}empty", "no wheels"], id="empty-folder"),
+        pytest.param(["--wheel=tests"], ["tests", "{root}{sep}tests", "no wheels", "test_it.py"], id="directory"),
+        pytest.param(["--wheel=empty"], ["empty", "{root}{sep}empty", "no wheels"], id="empty-directory"),
         pytest.param(["--wheel=dist/*"], ["aa-1.0.tar.gz", "not a .whl"], id="sdist-in-glob"),
         pytest.param(["--wheel=dist/aa-1.0.tar.gz"], ["aa-1.0.tar.gz", "not a .whl"], id="sdist"),
         pytest.param(["--wheel"], ["--wheel", "argument"], id="no-value"),
         pytest.param(["--wheel="], ["--wheel", "empty"], id="empty-value"),
     ],
 )
-def test_nothing_to_test_is_a_usage_error(root: Path, run_wheels: Run, words: list[str], expected: list[str]) -> None:
+def test_nothing_to_test_is_a_usage_error(root: Path, run_wheels: Run, args: list[str], expected: list[str]) -> None:
     (root / "empty").mkdir()
-    result = run_wheels(*NAMES[:2], *words)
+    result = run_wheels(*NAMES[:2], *args)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    told = result.stderr.str()
-    assert "Traceback" not in told
+    message = result.stderr.str()
+    assert "Traceback" not in message
     for text in expected:
-        assert text.format(root=root, sep=os.sep) in told
+        assert text.format(root=root, sep=os.sep) in message
 
 
-# --- places ---------------------------------------------------------------------------------------------------------
+# --- paths ----------------------------------------------------------------------------------------------------------
 
 
 #: Windows has no quotation marks in names.
@@ -137,32 +138,32 @@ QUOTES = "quote'" if WINDOWS else "quote'\""
 
 
 @pytest.mark.parametrize(
-    "folder", ["with space", "ünï → 日本", "br[a]ckets [1]", f"semi;colon{QUOTES}", "per%20cent$HOME"]
+    "directory", ["with space", "ünï → 日本", "br[a]ckets [1]", f"semi;colon{QUOTES}", "per%20cent$HOME"]
 )
-def test_odd_folders(root: Path, run_wheels: Run, pytester: pytest.Pytester, folder: str) -> None:
-    make(root / folder, "odd")
+def test_odd_directories(root: Path, run_wheels: Run, pytester: pytest.Pytester, directory: str) -> None:
+    make(root / directory, "odd")
     odd = "odd-1.0-py3-none-any.whl"
-    assert collected(run_wheels(f"--wheel={folder}/{odd}", *NAMES)) == checked(f"{folder}/{odd}")
+    assert collected(run_wheels(f"--wheel={directory}/{odd}", *NAMES)) == checked(f"{directory}/{odd}")
     pytester.chdir()
-    os.chdir(root / folder)
+    os.chdir(root / directory)
     Path("pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    assert collected(run_wheels("--wheel=o*.whl", "--wheel=.", f"--wheel={root / folder}", *NAMES)) == checked(odd)
+    assert collected(run_wheels("--wheel=o*.whl", "--wheel=.", f"--wheel={root / directory}", *NAMES)) == checked(odd)
 
 
-def test_odd_folder_is_installed_and_tested(pytester: pytest.Pytester, run_wheels: Run) -> None:
-    """All the way: the paths of environment, tests and wheel."""
-    folder = pytester.mkdir("a b ü [1] %s")
-    make(folder / "d i s t", "odd", "X = 1\n")
-    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    (folder / "test_ü.py").write_text("import odd\n\ndef test_it():\n    assert odd.X == 1\n", encoding="utf-8")
-    os.chdir(folder)
+def test_an_odd_directory_is_installed_and_tested(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """The paths of environment, tests and wheel have spaces and other special characters."""
+    directory = pytester.mkdir("a b ü [1] %s")
+    make(directory / "d i s t", "odd", "X = 1\n")
+    (directory / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (directory / "test_ü.py").write_text("import odd\n\ndef test_it():\n    assert odd.X == 1\n", encoding="utf-8")
+    os.chdir(directory)
     result = run_wheels("--wheel=d i s t/*.whl", "test_ü.py", "--wheel-select=WHL201", "-rA")
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["PASSED d i s t/odd-1.0-py3-none-any.whl::cp3*-*::test_ü.py::test_it"])
 
 
 def test_wheels_outside_the_project(root: Path, run_wheels: Run) -> None:
-    """They have ids that differ, and move neither the root folder nor the ini file."""
+    """They have different node ids, and change neither the root directory nor the ini file."""
     project = root / "project"
     (project / "sub").mkdir(parents=True)
     (project / "pytest.ini").write_text("[pytest]\nwheel_select = WHL101\n", encoding="utf-8")
@@ -176,7 +177,7 @@ def test_wheels_outside_the_project(root: Path, run_wheels: Run) -> None:
     result.stdout.no_fnmatch_line("*rewritten*")
     ids = collected(run_wheels(*given, "--wheel-static", "--collect-only", "-q"))
     assert ids == [f"../out1/{name}::WHL101-zip", f"../out2/{name}::WHL101-zip"]
-    # Another project's ini file, and an option that only it knows, are not taken over with its wheel.
+    # The ini file of another project, and an option that only that project has, do not apply to its wheel.
     (root / "out1" / "pytest.ini").write_text("[pytest]\naddopts = --nonsense\nminversion = 7\n", encoding="utf-8")
     (root / "out2" / "pyproject.toml").write_text(
         "[tool.pytest.ini_options]\naddopts = '--wheel=x'\n", encoding="utf-8"
@@ -185,9 +186,9 @@ def test_wheels_outside_the_project(root: Path, run_wheels: Run) -> None:
         assert len(collected(run_wheels(f"--wheel={wheel}", "--wheel-static", "--collect-only", "-q"))) == 1
 
 
-@pytest.mark.skipif(WINDOWS, reason="it takes .. away before it follows links, which need a right there")
+@pytest.mark.skipif(WINDOWS, reason="Windows resolves .. before links, and needs a privilege to create them")
 def test_links_are_followed_and_named_as_given(root: Path, run_wheels: Run) -> None:
-    """`..` behind a link means what the system takes it for; a wheel and a link to it are one wheel."""
+    """`..` after a link is the parent of the link's target; a wheel and a link to it are one wheel."""
     away = root / "away" / "deep"
     away.mkdir(parents=True)
     make(root / "away", "ll")
@@ -204,16 +205,16 @@ def test_links_are_followed_and_named_as_given(root: Path, run_wheels: Run) -> N
 
 
 def test_home_is_expanded(root: Path, run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shell leaves the tilde of `--wheel=~/…` alone."""
+    """The shell does not expand the tilde of `--wheel=~/…`."""
     monkeypatch.setenv("USERPROFILE" if WINDOWS else "HOME", str(root / "dist"))
     assert collected(run_wheels(f"--wheel=~/{A}", f"--wheel=~/{B[:2]}*.whl", *NAMES)) == checked(
         f"dist/{A}", f"dist/{B}"
     )
 
 
-# --- one look at each file ------------------------------------------------------------------------------------------
+# --- each file is read once -----------------------------------------------------------------------------------------
 
-#: Runs in the host before anything is installed, and does to the files what a build in the background would do.
+#: Runs on the host before the installation, and changes the files as a build in the background would.
 MEDDLER = """
 import pathlib
 
@@ -226,7 +227,7 @@ def pytest_report_header():
 """
 
 
-def test_what_happens_to_the_file_afterwards_does_not_matter(root: Path, run_wheels: Run) -> None:
+def test_later_changes_of_the_file_have_no_effect(root: Path, run_wheels: Run) -> None:
     make(root / "dist", "aa", "X = 'first'\n")
     (root / "pytest.ini").write_text("[pytest]\npythonpath = away\n", encoding="utf-8")
     (root / "away").mkdir()
@@ -236,8 +237,8 @@ def test_what_happens_to_the_file_afterwards_does_not_matter(root: Path, run_whe
     )
     bad = "zz-1.0-py3-none-any.whl"
     (root / "dist" / bad).write_bytes(b"not a zip archive")
-    words = ("-p", "meddler", "--wheel-select=WHL101,WHL201,WHL125", "-rA", "--tb=line", "tests")
-    result = run_wheels(f"--wheel=dist/{A}", f"--wheel=dist/{B}", f"--wheel=dist/{bad}", *words)
+    args = ("-p", "meddler", "--wheel-select=WHL101,WHL201,WHL125", "-rA", "--tb=line", "tests")
+    result = run_wheels(f"--wheel=dist/{A}", f"--wheel=dist/{B}", f"--wheel=dist/{bad}", *args)
     assert not (root / "dist" / A).exists()
     assert (root / "dist" / B).read_bytes() == b"half of a file"
     lines = [f"PASSED dist/{wheel}::{check}" for wheel in (A, B) for check in ("WHL101-zip", "WHL125-record-hashes")]
@@ -277,24 +278,24 @@ def test_a_broken_wheel_fails_while_others_run(root: Path, run_wheels: Run) -> N
     assert missing.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_a_pasted_node_id_selects_just_that(root: Path, run_wheels: Run) -> None:
-    """Whatever it names: a test, a parametrised one, a class, a module, an import, a target, a check, a wheel."""
+def test_a_pasted_node_id_selects_its_nodes(root: Path, run_wheels: Run) -> None:
+    """It may name a test, a parametrized test, a class, a module, an import, a target, a check or a wheel."""
     (root / "tests" / "test_it.py").write_text(TREE, encoding="utf-8")
     (root / "tests" / "test_other.py").write_text("def test_it():\n    pass\n", encoding="utf-8")
-    words = ("--wheel-select=WHL101,WHL201", "--collect-only", "-q")
-    every = collected(run_wheels(f"--wheel=dist/{A}", *words, "tests"))
+    args = ("--wheel-select=WHL101,WHL201", "--collect-only", "-q")
+    every = collected(run_wheels(f"--wheel=dist/{A}", *args, "tests"))
     assert len(every) == 2 + 2 + 6
     target = every[2].rpartition("::")[0]
     module = f"{target}::tests/test_it.py"
 
     single = [every[0], every[2], f"{module}::test_it", f"{module}::test_many[a::b]", f"{module}::TestIt::test_it"]
     assert set(single) <= set(every)
-    assert collected(run_wheels("--wheel=dist", *words, *single)) == single
-    assert collected(run_wheels(f"--wheel={target}", f"{module}::test_many", *words)) == every[2:]
+    assert collected(run_wheels("--wheel=dist", *args, *single)) == single
+    assert collected(run_wheels(f"--wheel={target}", f"{module}::test_many", *args)) == every[2:]
     many = [f"{module}::test_many[{value}]" for value in ("a::b", "x y")]
-    assert collected(run_wheels(*words, "--wheel", every[1], f"{module}::test_many")) == [every[1], *many]
+    assert collected(run_wheels(*args, "--wheel", every[1], f"{module}::test_many")) == [every[1], *many]
     for wrong in (f"{module}::test_no_such", f"dist/{A}::WHL9", f"{target}::imp"):
-        result = run_wheels("--wheel=dist", *words[:2], "--wheel-static", wrong)
+        result = run_wheels("--wheel=dist", *args[:2], "--wheel-static", wrong)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         assert wrong in result.stderr.str()
 

@@ -1,4 +1,4 @@
-"""With `-n`, tests of all targets are split over several workers; nothing else changes."""
+"""With `-n`, several workers run the tests of all targets; nothing else changes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from builders import build_wheel
 from nodes import Run, outcomes
 
-#: Tells each import: by which process, and whether by the import check (where there is no pytest) or by the tests.
+#: Logs each import: in which environment, and whether by the import check (without pytest) or by the tests.
 PACKAGE = """
 import os, sys
-with open(os.path.join({folder!r}, "imports"), "a") as log:
+with open(os.path.join({directory!r}, "imports"), "a") as log:
     log.write("%s %s %s\\n" % (__name__, sys.prefix, "tests" if "pytest" in sys.modules else "check"))
 """
 
@@ -75,9 +75,9 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> Path:
-    """Two wheels, hence two targets; the tests fail in the second at their import."""
+    """Two wheels, so two targets. In the second, the tests fail at their import."""
     for name in ("one", "two"):
-        text = PACKAGE.format(folder=str(pytester.path))
+        text = PACKAGE.format(directory=str(pytester.path))
         build_wheel(pytester.path / "dist", name, files={f"{name}/__init__.py": text})
     pytester.makeini("[pytest]\n")
     pytester.makeconftest(CONFTEST)
@@ -92,17 +92,17 @@ def project(pytester: pytest.Pytester) -> Path:
 #: On Windows, os.kill() ends a process with the number as its status.
 DIED = f"exit status {signal.SIGSEGV}" if sys.platform == "win32" else "killed by SIGSEGV"
 
-WORDS = ("--wheel=dist", "--wheel-select=WHL101,WHL201", "tests")
+ARGS = ("--wheel=dist", "--wheel-select=WHL101,WHL201", "tests")
 
 
-def test_outcomes_equal_those_of_a_run_without(project: Path, run_wheels: Run) -> None:
-    serial = run_wheels(*WORDS, "--junit-xml=serial.xml")
+def test_outcomes_equal_those_of_a_serial_run(project: Path, run_wheels: Run) -> None:
+    serial = run_wheels(*ARGS, "--junit-xml=serial.xml")
     log = project / "imports"
     checks = [line for line in log.read_text().splitlines() if line.endswith("check")]
     assert sorted(line.split(" ")[0] for line in checks) == ["one", "two"]
     log.unlink()
 
-    parallel = run_wheels(*WORDS, "--junit-xml=parallel.xml", "-n2", "-rA")
+    parallel = run_wheels(*ARGS, "--junit-xml=parallel.xml", "-n2", "-rA")
     assert parallel.ret == serial.ret == pytest.ExitCode.TESTS_FAILED
     assert parallel.parseoutcomes() == serial.parseoutcomes()
     expected = outcomes(project / "serial.xml")
@@ -118,7 +118,7 @@ def test_outcomes_equal_those_of_a_run_without(project: Path, run_wheels: Run) -
     workers = {line.split()[0] for line in parallel.outlines if line.startswith("[gw")}
     assert workers == {"[gw0]", "[gw1]"}
 
-    # What the conftest prints is shown with either, under the target's name.
+    # Both runs show the output of the conftest under the target's name.
     for result in (serial, parallel):
         text = result.stdout.str()
         assert "cp3" in text.partition("header of the conftest")[0].splitlines()[-1]
@@ -129,19 +129,19 @@ def test_outcomes_equal_those_of_a_run_without(project: Path, run_wheels: Run) -
 
 
 def test_ids_and_selection(project: Path, run_wheels: Run) -> None:
-    """`-n` in `addopts`, `-k`, a pasted id, and a wheel outside the project."""
+    """`-n` in `addopts`, `-k`, a pasted node id, and a wheel outside the project."""
     project.joinpath("sub").mkdir()
     project.joinpath("sub", "pytest.ini").write_text("[pytest]\naddopts = -n 2\n", encoding="utf-8")
     project.joinpath("tests").rename(project / "sub" / "tests")
     os.chdir(project / "sub")
-    words = ("--wheel=../dist/one-1.0-py3-none-any.whl", "--wheel-select=WHL101", "-rA")
-    result = run_wheels(*words, "-k", "test_more or install", "tests")
+    args = ("--wheel=../dist/one-1.0-py3-none-any.whl", "--wheel-select=WHL101", "-rA")
+    result = run_wheels(*args, "-k", "test_more or install", "tests")
     result.assert_outcomes(passed=11)
     ids = [line.removeprefix("PASSED ") for line in result.outlines if line.startswith("PASSED ")]
     assert len(ids) == 11
-    assert all(one.startswith("../dist/one-1.0-py3-none-any.whl::cp3") for one in ids)
-    (chosen,) = (one for one in ids if one.endswith("[7]"))
-    result = run_wheels(*words, chosen)
+    assert all(node_id.startswith("../dist/one-1.0-py3-none-any.whl::cp3") for node_id in ids)
+    (chosen,) = (node_id for node_id in ids if node_id.endswith("[7]"))
+    result = run_wheels(*args, chosen)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines([f"PASSED {chosen}"])
 
@@ -150,6 +150,6 @@ def test_usage_errors_end_the_run(project: Path, run_wheels: Run) -> None:
     result = run_wheels("--wheel=dist/none*.whl", "-n2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*no file matches*"])
-    result = run_wheels(*WORDS, "-n2", "--no-such-option", timeout=60)
+    result = run_wheels(*ARGS, "-n2", "--no-such-option", timeout=60)
     assert result.ret != pytest.ExitCode.OK
     assert "--no-such-option" in result.stdout.str() + result.stderr.str()

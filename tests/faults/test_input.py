@@ -1,4 +1,4 @@
-"""Bad input is answered in one readable message: options, ini values, wheels, requirements, paths, interpreters."""
+"""Wrong input gives one readable message: options, ini values, wheels, requirements, paths, interpreters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from builders import build_wheel
 from ground import Ground
 
-#: Some program.
+#: A program that is not an interpreter.
 PROGRAM = r"C:\windows\system32\hostname.exe" if sys.platform == "win32" else "/bin/true"
 
 OPTIONS = [
@@ -73,19 +73,21 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "named"), OPTIONS, ids=lambda one: " ".join(one) if isinstance(one, list) else None)
-def test_command_lines(demo: Ground, words: list[str], named: str) -> None:
+@pytest.mark.parametrize(
+    ("args", "expected"), OPTIONS, ids=lambda value: " ".join(value) if isinstance(value, list) else None
+)
+def test_command_lines(demo: Ground, args: list[str], expected: str) -> None:
     (demo.path / "empty").mkdir()
-    found = demo.run("--wheel-offline", *words)
+    found = demo.run("--wheel-offline", *args)
     assert found.code in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERRUPTED}
-    assert named in found.text
+    assert expected in found.text
     assert "Traceback (most recent call last)" not in found.text
     assert "pytest_wheelcheck/" not in found.text.replace(os.fspath(Path(sys.executable)), "")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"no zip at all", b"PK\5\6" + bytes(18), None], ids=repr)
-def test_files_that_are_no_wheels(demo: Ground, data: bytes | None) -> None:
-    """Beside a good wheel: it has its results, the bad file is one failure."""
+def test_files_that_are_not_wheels(demo: Ground, data: bytes | None) -> None:
+    """The good wheel has its results, and the bad file is one failure."""
     bad = demo.path / "dist" / "bad-1.0-py3-none-any.whl"
     bad.write_bytes(demo.wheel.read_bytes()[:300] if data is None else data)
     found = demo.run("--wheel=dist", "--wheel-select=")
@@ -98,7 +100,7 @@ def test_files_that_are_no_wheels(demo: Ground, data: bytes | None) -> None:
 @pytest.mark.parametrize(
     "name", ["demo.whl", "demo-1.0.whl", "demo-1.0-py3-none.whl", "de mo-x-py3-none-any.whl", "-.whl"]
 )
-def test_names_that_are_none(demo: Ground, name: str) -> None:
+def test_invalid_file_names(demo: Ground, name: str) -> None:
     demo.wheel.rename(demo.wheel.with_name(name))
     found = demo.run(f"--wheel=dist/{name}")
     assert found.code != 0
@@ -115,7 +117,7 @@ def test_requirements_of_the_wheel(demo: Ground, requires: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "args",
     [
         ["nonsense"],
         ["checks", "NONE1"],
@@ -131,9 +133,9 @@ def test_requirements_of_the_wheel(demo: Ground, requires: str) -> None:
     ],
     ids=" ".join,
 )
-def test_the_command(demo: Ground, words: list[str]) -> None:
+def test_the_command(demo: Ground, args: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest_wheelcheck", *words],
+        [sys.executable, "-m", "pytest_wheelcheck", *args],
         cwd=demo.path,
         env=demo.env,
         stdin=subprocess.DEVNULL,
@@ -142,14 +144,14 @@ def test_the_command(demo: Ground, words: list[str]) -> None:
         timeout=60,
         check=False,
     )
-    said = done.stdout + done.stderr
-    assert done.returncode not in {0, -1}, said
-    assert "Traceback" not in said
-    assert said.strip()
+    output = done.stdout + done.stderr
+    assert done.returncode not in {0, -1}, output
+    assert "Traceback" not in output
+    assert output.strip()
 
 
-def test_no_limit(demo: Ground) -> None:
-    """Zero stands for none: nothing is ended at once."""
+def test_no_timeout(demo: Ground) -> None:
+    """Zero means no timeout, not an immediate one."""
     script = "#!python\nimport time\ntime.sleep(0.3)\n"
     files = {"demo/__init__.py": "import time\ntime.sleep(0.3)\n", "demo-1.0.data/scripts/demo-slow": script}
     wheel = build_wheel(demo.path / "slow", "demo", files={**files})
