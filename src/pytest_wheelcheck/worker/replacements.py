@@ -44,8 +44,9 @@ class JUnitForwarder:
     def __bool__(self) -> bool:
         return False  # pytest has nothing to close at the end.
 
-    def node_reporter(self, nodeid: str) -> Any:
-        return JUnitForwarder(self._channel, self.family, nodeid)
+    def node_reporter(self, nodeid: object) -> Any:
+        # pytest 9.2 passes a NodeId, older versions a string.
+        return JUnitForwarder(self._channel, self.family, str(nodeid))
 
     def add_attribute(self, name: str, value: object) -> None:
         self._channel.send({"type": "property", "id": self._nodeid, "name": str(name), "value": str(value)})
