@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 #: As in docs/design.md. A room imports only rooms of its own and lower layers.
 LAYERS = {
-    0: {"errors", "model", "settings", "results", "worker"},
+    0: {"declarations", "errors", "model", "settings", "results", "worker"},
     1: {"system", "wheels"},
     2: {"checks", "interpreters"},
     3: {"backends"},
@@ -126,3 +126,11 @@ def test_worker_uses_old_syntax_and_the_standard_library(path: Path) -> None:
             assert node.level == 1 or (node.module or "").partition(".")[0] in sys.stdlib_module_names
         elif isinstance(node, ast.Import):
             assert {alias.name.partition(".")[0] for alias in node.names} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room(module) in {"plugin", "cli", "reporting"}])
+def test_all_hooks_are_in_one_module(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    hooks = {name for name in functions if name.startswith("pytest_")}
+    assert bool(hooks) is (module == f"{PACKAGE}.plugin.hooks")

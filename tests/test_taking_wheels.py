@@ -95,7 +95,7 @@ def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pyteste
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "tests")
     result.assert_outcomes(passed=1)
-    names = ["backends", "backends.command_line", "plugin", "plugin.hooks", "plugin.options", "settings"]
+    names = ["backends", "backends.command_line", "declarations", "plugin", "plugin.hooks", "plugin.options"]
     names += ["plugin.local", "worker", "worker.facts", "worker.rules"] if WINDOWS else []
     result.stdout.fnmatch_lines([" pytest_wheelcheck.".join(["imported pytest_wheelcheck", *sorted(names)])])
 

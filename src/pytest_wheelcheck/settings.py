@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class TargetArgument(NamedTuple):
@@ -17,42 +16,6 @@ class TargetArgument(NamedTuple):
 
     argv: tuple[str, ...]
     known_to_host: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A command line option.
-
-    :param flag: such as ``--wheel-python``; its destination in ``config.option`` is the flag with underscores.
-    :param help: one or two sentences.
-    :param metavar: the placeholder of the value in the help; empty for a switch.
-    :param repeat: whether it may be given several times.
-    :param type: converter of the value.
-    """
-
-    flag: str
-    help: str
-    metavar: str = ""
-    repeat: bool = False
-    type: Callable[[str], Any] | None = None
-
-    @property
-    def dest(self) -> str:
-        """The attribute of ``config.option``."""
-        return self.flag[2:].replace("-", "_")
-
-
-@dataclass(frozen=True, slots=True)
-class IniKey:
-    """A key of the project's pytest configuration.
-
-    :param type: as in :meth:`pytest.Parser.addini`.
-    """
-
-    name: str
-    help: str
-    type: Any = "string"
-    default: Any = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

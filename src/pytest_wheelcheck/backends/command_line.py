@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytest_wheelcheck.settings import IniKey, Option
+from pytest_wheelcheck.declarations import IniKey, Option
 
 MACHINE = Option(
     "--wheel-machine",

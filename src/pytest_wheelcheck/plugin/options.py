@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_wheelcheck.backends.command_line import MACHINE, NO_WINDOWS, SYSROOT, WINDOWS
-from pytest_wheelcheck.settings import IniKey, Option
+from pytest_wheelcheck.declarations import IniKey, Option
 
 if TYPE_CHECKING:
     import pytest
