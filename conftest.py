@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 from filelock import FileLock
-from nodes import Run, Seen, Tell, seen
+from nodes import Run, RunDist, RunOutput, run_output
 
 pytest_plugins = ["pytester"]
 
@@ -42,31 +42,31 @@ def _lasting_caches(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 
 @pytest.fixture
 def run_wheels(pytester: pytest.Pytester) -> Run:
-    """Run ``pytest`` with the given arguments in the test's folder, as a process of its own.
+    """Run ``pytest`` with the given arguments in the test's directory, in a process of its own.
 
-    The interpreter under the wheels is the running one, unless the arguments name others with ``--wheel-python``.
+    The wheels are tested in the running interpreter, unless the arguments contain ``--wheel-python``.
     """
 
     def run(*args: str | os.PathLike[str], timeout: float = 120.0) -> pytest.RunResult:
-        words = [os.fspath(word) for word in args]
-        if not any(word.startswith("--wheel-python") for word in words):
-            words = [f"--wheel-python={sys.executable}", *words]
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *words, timeout=timeout)
+        texts = [os.fspath(arg) for arg in args]
+        if not any(text.startswith("--wheel-python") for text in texts):
+            texts = [f"--wheel-python={sys.executable}", *texts]
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *texts, timeout=timeout)
 
     return run
 
 
 @pytest.fixture
-def tell(run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> Tell:
-    """Run ``pytest --wheel dist`` with the given arguments and one quick static check, and read what it says of its nodes.
+def run_dist(run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> RunDist:
+    """Run ``pytest --wheel dist`` with the given arguments and one quick static check, and parse its output.
 
-    Another ``--wheel`` among the arguments takes the place of ``dist``.
+    Another ``--wheel`` among the arguments replaces ``dist``.
     """
     monkeypatch.setenv("COLUMNS", "250")
 
-    def run(*args: str | os.PathLike[str]) -> Seen:
-        where = () if "--wheel" in args else ("--wheel", "dist")
-        return seen(run_wheels("-v", "-rfEs", "--strict-markers", "--wheel-select=WHL101", *where, *args))
+    def run(*args: str | os.PathLike[str]) -> RunOutput:
+        wheel = () if "--wheel" in args else ("--wheel", "dist")
+        return run_output(run_wheels("-v", "-rfEs", "--strict-markers", "--wheel-select=WHL101", *wheel, *args))
 
     return run
 

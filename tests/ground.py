@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import standin
-from nodes import Seen, read
+from nodes import RunOutput, parse_output
 
 #: Seconds for everything that must end soon. Without the code under test it would take minutes; how soon it ends depends on
 #: how busy this machine is.
@@ -110,7 +110,7 @@ class Ground:
     def said(self) -> str:
         return (self.path / "said").read_text(encoding="utf-8", errors="replace")
 
-    def run(self, *words: str, bound: float = 180.0, env: Mapping[str, str] = {}, kept: bool = False) -> Seen:
+    def run(self, *words: str, bound: float = 180.0, env: Mapping[str, str] = {}, kept: bool = False) -> RunOutput:
         """Run to the end, within *bound* seconds, and look that nothing is left.
 
         :param kept: whether the run says that it keeps something.
@@ -126,7 +126,7 @@ class Ground:
         self.nothing_left(files=not kept)
         text = self.said()
         assert "INTERNALERROR>" not in text
-        return read(code, text)
+        return parse_output(code, text)
 
     def processes(self) -> dict[int, str]:
         """What lives of all runs here (Linux)."""

@@ -1,4 +1,4 @@
-"""Reading what a run of wheels said: outcomes by node."""
+"""Parses the output of a run with wheels: outcomes by node."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-#: The fixtures ``run_wheels`` and ``tell``.
+#: The fixtures ``run_wheels`` and ``run_dist``.
 Run = Callable[..., pytest.RunResult]
-Tell = Callable[..., "Seen"]
+RunDist = Callable[..., "RunOutput"]
 
 #: The command of the running environment.
 COMMAND = str(Path(sys.executable).with_name("wheelcheck.exe" if sys.platform == "win32" else "wheelcheck"))
@@ -22,11 +22,12 @@ _LINE = re.compile(r"(?P<id>\S.*?\.whl::.+?) (?P<outcome>PASSED|FAILED|SKIPPED|E
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
-    """What a run with ``-v`` said.
+class RunOutput:
+    """The output of a run with ``-v``.
 
-    :param nodes: outcomes by what stands in the node id behind the target; checks of the file itself are left out.
-    :param text: all that was printed.
+    :param code: the exit status.
+    :param nodes: outcomes by the part of the node id behind the target; static checks are left out.
+    :param text: all output.
     """
 
     code: int
@@ -34,31 +35,31 @@ class Seen:
     text: str
 
     def only(self, outcome: str) -> list[str]:
-        """Name the nodes with an outcome, sorted."""
+        """Return the names of the nodes with an outcome, sorted."""
         return sorted(name for name, found in self.nodes.items() if found == outcome)
 
 
-def seen(result: pytest.RunResult) -> Seen:
-    """Read the lines of a run with ``-v``."""
-    return read(int(result.ret), result.stdout.str(), result.stderr.str())
+def run_output(result: pytest.RunResult) -> RunOutput:
+    """Parse the output of a run with ``-v``."""
+    return parse_output(int(result.ret), result.stdout.str(), result.stderr.str())
 
 
-def read(code: int, out: str, err: str = "") -> Seen:
-    """Read what a run with ``-v`` said."""
+def parse_output(code: int, out: str, err: str = "") -> RunOutput:
+    """Parse the output of a run with ``-v``."""
     nodes: dict[str, str] = {}
     for line in out.splitlines():
         match = _LINE.match(line)
         if match is not None:
             name = match["id"].partition(".whl::")[2].partition("::")[2]
             if name:
-                # Told twice where the test passed and its teardown did not.
+                # A test that passed with a failed teardown has two lines.
                 assert nodes.get(name, "PASSED") == "PASSED", line
                 nodes[name] = match["outcome"]
-    return Seen(code=code, nodes=nodes, text=out + err)
+    return RunOutput(code=code, nodes=nodes, text=out + err)
 
 
 def outcomes(junit: Path) -> dict[str, list[str]]:
-    """Read what a junit file says of each test: kinds of its results, with the first line of their messages."""
+    """Return the results of each test in a JUnit file, with the first line of their messages."""
     found = {}
     for case in ET.parse(junit).iter("testcase"):
         results = [
@@ -66,7 +67,7 @@ def outcomes(junit: Path) -> dict[str, list[str]]:
             for child in case
             if child.tag in {"failure", "error", "skipped", "rerun"}
         ]
-        pairs = [(one.get("name"), one.get("value")) for one in case.iter("property")]
+        pairs = [(entry.get("name"), entry.get("value")) for entry in case.iter("property")]
         properties = [f"{name}={value}" for name, value in pairs if name != "import_seconds"]
         found[f"{case.get('classname')}::{case.get('name')}"] = [*results, *properties]
     return found

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from builders import build_wheel
 from ground import Ground
-from nodes import Seen, read
+from nodes import RunOutput, parse_output
 
 from pytest_wheelcheck.targets import environment
 
@@ -112,7 +112,7 @@ class Soak:
                     self.ends_within(process, 6.0)
             code = self.ends_within(process, 120.0)
         self.ground.nothing_left(files=fault != "kill run", seconds=6.0)
-        found = read(code, self.ground.said())
+        found = parse_output(code, self.ground.said())
         if fault == "none":
             self.exact(found, expected)
         else:
@@ -154,7 +154,7 @@ class Soak:
                 )
         for process, file in zip(processes, files, strict=True):
             code = self.ends_within(process, 180.0)
-            self.exact(read(code, file.read_text(errors="replace")), expected)
+            self.exact(parse_output(code, file.read_text(errors="replace")), expected)
         self.ground.nothing_left()
         return "three side by side"
 
@@ -181,7 +181,7 @@ class Soak:
             raise WrongError(f"not ended within {seconds:g} s") from None
 
     @staticmethod
-    def exact(found: Seen, expected: dict[str, str]) -> None:
+    def exact(found: RunOutput, expected: dict[str, str]) -> None:
         code = pytest.ExitCode.TESTS_FAILED if "FAILED" in expected.values() else pytest.ExitCode.OK
         if found.nodes != expected or found.code != code:
             raise WrongError(
@@ -189,7 +189,7 @@ class Soak:
             )
 
     @staticmethod
-    def no_lie(found: Seen, expected: dict[str, str], *, hit: bool, whole: bool) -> None:
+    def no_lie(found: RunOutput, expected: dict[str, str], *, hit: bool, whole: bool) -> None:
         """No pass that is none; a result of every test, or a node that says why there is none."""
         # An interrupt may meet pytest where it has a traceback for it, before the session and after.
         ours = "pytest_wheelcheck/" in found.text and "Traceback (most recent call last)" in found.text

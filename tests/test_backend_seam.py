@@ -11,7 +11,7 @@ import elsewhere
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
-from nodes import Seen, seen
+from nodes import RunOutput, run_output
 
 TESTS = """
 import importlib.metadata, os, pathlib, subprocess, sys, time
@@ -73,7 +73,7 @@ def _can_mount() -> bool:
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
+def run(pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunOutput:
     binary = extension(
         tmp_path / "c", "native", head=_NATIVE, body="if (PyModule_AddFunctions(module, more)) return -1;"
     )
@@ -91,7 +91,7 @@ def run(pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     root = tmp_path / "elsewhere"
     root.mkdir()
     monkeypatch.setenv("ELSEWHERE", str(root))
-    return seen(
+    return run_output(
         pytester.run(
             sys.executable,
             elsewhere.__file__,
@@ -110,7 +110,7 @@ def run(pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @needs_compiler
 @pytest.mark.skipif(not _can_mount(), reason="needs user namespaces")
-def test_a_backend_of_its_own(run: Seen, pytester: pytest.Pytester, tmp_path: Path) -> None:
+def test_a_backend_of_its_own(run: RunOutput, pytester: pytest.Pytester, tmp_path: Path) -> None:
     assert {name for name, outcome in run.nodes.items() if outcome == "FAILED"} == {
         "test_moved.py::test_fails",
         "test_moved.py::test_crashes",

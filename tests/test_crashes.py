@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
-from nodes import Run, Seen, seen
+from nodes import Run, RunOutput, run_output
 
 WINDOWS = sys.platform == "win32"
 
@@ -22,16 +22,16 @@ FAULT = "access violation" if WINDOWS else "killed by SIGSEGV"
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, run_wheels: Run) -> Callable[..., Seen]:
+def run(pytester: pytest.Pytester, run_wheels: Run) -> Callable[..., RunOutput]:
     """Write test files and run them on a wheel."""
     wheel = build_wheel(pytester.path / "dist", "demo", files={"demo/__init__.py": ""})
 
-    def write_and_run(*args: str, **files: str) -> Seen:
+    def write_and_run(*args: str, **files: str) -> RunOutput:
         for name, text in files.items():
             path = pytester.path / "tests" / f"{name}.py"
             path.parent.mkdir(exist_ok=True)
             path.write_text(textwrap.dedent(text))
-        return seen(run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", *args, timeout=60))
+        return run_output(run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", *args, timeout=60))
 
     return write_and_run
 
@@ -45,7 +45,7 @@ def failures(text: str) -> dict[str, str]:
     return found
 
 
-def test_ends_of_the_process(run: Callable[..., Seen]) -> None:
+def test_ends_of_the_process(run: Callable[..., RunOutput]) -> None:
     found = run(
         test_ends="""
         import faulthandler, os, subprocess, sys, time
@@ -119,7 +119,7 @@ def test_ends_of_the_process(run: Callable[..., Seen]) -> None:
     assert "exit status 0" in texts["test_fork_and_die"]
 
 
-def test_the_channel_survives(run: Callable[..., Seen], pytester: pytest.Pytester) -> None:
+def test_the_channel_survives(run: Callable[..., RunOutput], pytester: pytest.Pytester) -> None:
     found = run(
         "-rP",
         test_channel="""
@@ -182,7 +182,7 @@ def test_the_channel_survives(run: Callable[..., Seen], pytester: pytest.Pyteste
     assert Path("started").read_text() == Path("once").read_text() == "x"
 
 
-def test_while_collecting(run: Callable[..., Seen]) -> None:
+def test_while_collecting(run: Callable[..., RunOutput]) -> None:
     # The module that forks is the last: its child would write stacks between those of the others.
     found = run(
         test_segfault="import faulthandler\nfaulthandler._read_null()\n",
@@ -201,7 +201,7 @@ def test_while_collecting(run: Callable[..., Seen]) -> None:
     assert set(texts) >= {"tests/test_exit.py", "tests/test_segfault.py"}
 
 
-def test_crashes_outside_of_tests(run: Callable[..., Seen]) -> None:
+def test_crashes_outside_of_tests(run: Callable[..., RunOutput]) -> None:
     """A crash while pytest is loaded or after the last test is a failed node, with any exit status."""
     found = run(
         conftest="import os\ndef pytest_sessionfinish():\n    os._exit(0)\n", test_good="def test_good(): pass\n"

@@ -17,7 +17,7 @@ from pathlib import Path
 import archives
 import builders
 import pytest
-from nodes import outcomes, read
+from nodes import outcomes, parse_output
 
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
@@ -395,7 +395,7 @@ def test_an_unprivileged_user_with_a_fresh_home(tool: Path, version: tuple[int, 
             timeout=900,
             check=False,
         )
-        seen = read(told.returncode, told.stdout, told.stderr)
+        seen = parse_output(told.returncode, told.stdout, told.stderr)
         assert seen.code == 0, seen.text
         assert len(seen.only("PASSED")) == len(seen.nodes) == TESTS.count("def test_") + 2 + 3, seen.text
         assert {each.name for each in (home / ".cache" / "pytest-wheelcheck").iterdir()} >= {
@@ -599,7 +599,7 @@ def test_on_a_board(
         timeout=600,
         check=False,
     )
-    seen = read(told.returncode, told.stdout, told.stderr)
+    seen = parse_output(told.returncode, told.stdout, told.stderr)
     assert seen.code == 0, seen.text
     assert set(seen.nodes.values()) == {"PASSED"}
     assert set(seen.nodes) >= {"install", "import[tool._json]", "test_board.py::test_native"}

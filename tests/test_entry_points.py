@@ -8,10 +8,10 @@ import sys
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, needs_compiler
-from nodes import Tell
+from nodes import RunDist
 
 
-def test_console_scripts_resolve(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_console_scripts_resolve(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build_wheel(
         pytester.path / "dist",
         "pkg",
@@ -36,7 +36,7 @@ def test_console_scripts_resolve(pytester: pytest.Pytester, tell: Tell) -> None:
             "gui_scripts": {"window": "pkg:absent"},
         },
     )
-    ran = tell()
+    ran = run_dist()
     entries = {name[6:-1]: outcome for name, outcome in ran.nodes.items() if name.startswith("entry[")}
     assert [name for name, outcome in entries.items() if outcome == "PASSED"] == ["good", "nested", "extra"]
     assert [name for name, outcome in entries.items() if outcome == "FAILED"] == [
@@ -59,7 +59,7 @@ def test_console_scripts_resolve(pytester: pytest.Pytester, tell: Tell) -> None:
 PRINTS = '#!python\nimport sys\nprint("ARGUMENTS", sys.argv[1:])\n'
 
 
-def test_executables_are_configured(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_executables_are_configured(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     scripts = {
         "plain": PRINTS,
         "helped": PRINTS,
@@ -86,7 +86,7 @@ def test_executables_are_configured(pytester: pytest.Pytester, tell: Tell) -> No
             console: -c
         """
     )
-    ran = tell("-rP")
+    ran = run_dist("-rP")
     assert [name for name in ran.nodes if name.startswith("run[")] == [
         "run[console]",
         "run[helped]",
@@ -103,22 +103,22 @@ def test_executables_are_configured(pytester: pytest.Pytester, tell: Tell) -> No
         assert "SHELL --version /" in ran.text
 
 
-def test_all_executables_are_switched_off(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_all_executables_are_switched_off(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build_wheel(
         pytester.path / "dist",
         "pkg",
         files={"pkg.py": "", "pkg-1.0.data/scripts/bad": "#!python\nraise SystemExit(9)\n"},
     )
     pytester.makeini("[pytest]\nwheel_executables = *: off\n")
-    assert not [name for name in tell().nodes if name.startswith("run[")]
+    assert not [name for name in run_dist().nodes if name.startswith("run[")]
     pytester.makeini("[pytest]\nwheel_executables = bad\n")
-    wrong = tell()
+    wrong = run_dist()
     assert wrong.code == 4
     assert "wheel_executables: 'bad' is not of the form" in wrong.text
 
 
 @needs_compiler
-def test_executables_that_do_not_start(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_executables_that_do_not_start(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     def compiled(name: str, body: str) -> bytes:
         source = pytester.path / f"{name}.c"
         source.write_text(
@@ -143,7 +143,7 @@ def test_executables_that_do_not_start(pytester: pytest.Pytester, tell: Tell) ->
         tags=[LINUX_TAG],
     )
     pytester.makeini("[pytest]\nwheel_entry_timeout = 2\n")
-    ran = tell("-rP")
+    ran = run_dist("-rP")
     outcomes = {name: outcome for name, outcome in ran.nodes.items() if name.startswith("run[")}
     assert outcomes == {
         "run[crash]": "FAILED",

@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
-from nodes import Run, Seen, Tell, seen
+from nodes import Run, RunDist, RunOutput, run_output
 
 from pytest_wheelcheck.backends.catalog import make_catalog
 
 WINDOWS = sys.platform == "win32"
 
 
-def section(ran: Seen, name: str) -> str:
+def section(ran: RunOutput, name: str) -> str:
     """Cut the failure of one import out of the output."""
     parts = re.split(r"^_+ \S+::(\S+) _+$", ran.text.partition("= FAILURES =")[2], flags=re.MULTILINE)
     return parts[parts.index(name) + 1].partition("= wheels =")[0]
 
 
-def test_every_top_level_and_what_fails(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_every_top_level_and_what_fails(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build_wheel(
         pytester.path / "dist",
         "pkg",
@@ -60,7 +60,7 @@ def test_every_top_level_and_what_fails(pytester: pytest.Pytester, tell: Tell) -
         requires=["fastlib; extra == 'speed'"],
     )
     pytester.makeini("[pytest]\nwheel_test_timeout = 2\nwheel_import_ignore =\n    left_*\n")
-    ran = tell("--junit-xml=j.xml")
+    ran = run_dist("--junit-xml=j.xml")
     imports = {name[7:-1]: outcome for name, outcome in ran.nodes.items() if name.startswith("import[")}
     assert sorted(name for name, outcome in imports.items() if outcome == "PASSED") == [
         "forks",
@@ -131,7 +131,7 @@ CRASHES = {
 
 
 @needs_compiler
-def test_extension_modules(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_extension_modules(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build = pytester.path / "build"
     head = "#include <signal.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
     files: dict[str, str | bytes] = {
@@ -147,7 +147,7 @@ def test_extension_modules(pytester: pytest.Pytester, tell: Tell) -> None:
     }
     build_wheel(pytester.path / "dist", "pkg", files=files, tags=[LINUX_TAG])
     pytester.makeini("[pytest]\nwheel_test_timeout = 2\nwheel_import_ignore = pkg.hidden\n")
-    ran = tell()
+    ran = run_dist()
     imports = {name[7:-1]: outcome for name, outcome in ran.nodes.items() if name.startswith("import[")}
     assert imports == {
         "alone": "PASSED",
@@ -164,13 +164,13 @@ def test_extension_modules(pytester: pytest.Pytester, tell: Tell) -> None:
     assert "most recent call first" in section(ran, "import[pkg.spins]")
 
 
-def test_a_hundred_modules_are_not_dear(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_a_hundred_modules_are_not_dear(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     # Each in a process of its own, all forked from one interpreter: none is started and none loads a library for it.
     notes = pytester.path / "notes"
     code = f"import os\nwith open({str(notes)!r}, 'a') as file: print(os.getppid(), os.getpid(), file=file)\n"
     build_wheel(pytester.path / "dist", "pkg", files={f"m{number:02}.py": code for number in range(100)})
     pytester.makepyfile(test_a="def test_a(): pass\n")
-    ran = tell()
+    ran = run_dist()
     assert len([name for name in ran.only("PASSED") if name.startswith("import[")]) == 100
     if WINDOWS:
         return  # Each has an interpreter that is started for it.
@@ -188,7 +188,7 @@ def _system_library(name: str) -> Path | None:
 
 
 @needs_compiler
-def test_libraries_from_outside(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_libraries_from_outside(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     library = _system_library("libcrypto")
     if library is None:
         pytest.skip("needs a libcrypto of the system")
@@ -208,7 +208,7 @@ def test_libraries_from_outside(pytester: pytest.Pytester, tell: Tell) -> None:
     }
     manylinux = LINUX_TAG.replace("linux_", "manylinux_2_28_")
     build_wheel(pytester.path / "dist", "many", files=files, tags=[manylinux])
-    ran = tell()
+    ran = run_dist()
     assert ran.only("FAILED") == ["import[both]", "import[pkg.linked]", "import[pkg.opened]"]
     assert ran.nodes["import[secure]"] == ran.nodes["import[pkg.fine]"] == "PASSED"
     linked = section(ran, "import[pkg.linked]")
@@ -220,10 +220,10 @@ def test_libraries_from_outside(pytester: pytest.Pytester, tell: Tell) -> None:
     (path,) = (pytester.path / "dist").glob("*.whl")
     path.unlink()
     build_wheel(pytester.path / "dist", "many", files=files, tags=[LINUX_TAG])
-    assert tell().only("FAILED") == []
+    assert run_dist().only("FAILED") == []
 
 
-def test_what_the_import_leaves_running_is_ended(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_what_the_import_leaves_running_is_ended(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     mark = f"600.{os.getpid()}"
     build_wheel(
         pytester.path / "dist",
@@ -234,7 +234,7 @@ def test_what_the_import_leaves_running_is_ended(pytester: pytest.Pytester, tell
         },
     )
     start = time.monotonic()
-    ran = tell()
+    ran = run_dist()
     assert ran.nodes["import[pkg]"] == "PASSED"
     assert time.monotonic() - start < 60
     if WINDOWS:
@@ -268,7 +268,7 @@ void *PyInit_%s(void) { return PyModuleDef_Init(&definition); }
 
 @needs_compiler
 @pytest.mark.network
-def test_the_gil(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_the_gil(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     python = _free_threaded()
     files: dict[str, str | bytes] = {"pkg/__init__.py": ""}
     for name, slot in (("stays", "{4, (void *) 1},"), ("switches", "")):
@@ -279,7 +279,7 @@ def test_the_gil(pytester: pytest.Pytester, tell: Tell) -> None:
     files["pkg/by_the_way.py"] = ""
     files["through.py"] = "from pkg import switches\n"
     build_wheel(pytester.path / "dist", "pkg", files=files, tags=["cp314-cp314t-linux_x86_64"])
-    ran = tell(f"--wheel-python={python}")
+    ran = run_dist(f"--wheel-python={python}")
     assert ran.only("FAILED") == ["import[pkg.switches]", "import[through]"]
     assert ran.nodes["import[pkg.stays]"] == ran.nodes["import[pkg]"] == "PASSED"
     words = section(ran, "import[pkg.switches]")
@@ -294,7 +294,7 @@ def _free_threaded() -> Path:
 
 
 def test_the_witness_tells_its_pyo3(witness: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:
-    ran = seen(run_wheels("-v", "--wheel-select=WHL101", "--wheel", witness, "--junit-xml=j.xml"))
+    ran = run_output(run_wheels("-v", "--wheel-select=WHL101", "--wheel", witness, "--junit-xml=j.xml"))
     assert ran.only("FAILED") == []
     imports = [name for name in ran.nodes if name.startswith("import[")]
     assert imports[0] == "import[wheelcheck_witness]"

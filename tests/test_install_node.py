@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from builders import build_wheel
-from nodes import Run, Tell
+from nodes import Run, RunDist
 
 
 def test_wheels_that_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Run) -> None:
@@ -48,7 +48,7 @@ def test_wheels_that_cannot_be_installed(pytester: pytest.Pytester, run_wheels: 
     assert "installed dep 1.0, fine 1.0" in result.stdout.str()
 
 
-def test_an_extra(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extra(pytester: pytest.Pytester, run_dist: RunDist, monkeypatch: pytest.MonkeyPatch) -> None:
     build_wheel(pytester.path / "links", "dep", files={"dep.py": ""})
     build_wheel(
         pytester.path / "dist",
@@ -59,20 +59,20 @@ def test_an_extra(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.Mon
     )
     pytester.makepyfile(test_a="import dep\ndef test_a(): pass\n")
     usual = ("--wheel-offline", "--wheel-find-links=links", "--wheel", "dist")
-    assert tell(*usual, "--wheel-extra=more").only("PASSED")[-1] == "test_a.py::test_a"
+    assert run_dist(*usual, "--wheel-extra=more").only("PASSED")[-1] == "test_a.py::test_a"
     # pip's environment variables apply to the installer.
     monkeypatch.setenv("PIP_FIND_LINKS", str(pytester.path / "links"))
-    assert "install" in tell("--wheel-offline", "--wheel", "dist", "--wheel-extra=more").only("PASSED")
+    assert "install" in run_dist("--wheel-offline", "--wheel", "dist", "--wheel-extra=more").only("PASSED")
     monkeypatch.delenv("PIP_FIND_LINKS")
     # Without the extra, the dependency is missing.
-    assert "test_a.py" in tell(*usual).only("FAILED")
-    wrong = tell(*usual, "--wheel-extra=absent")
+    assert "test_a.py" in run_dist(*usual).only("FAILED")
+    wrong = run_dist(*usual, "--wheel-extra=absent")
     assert wrong.only("FAILED") == ["install"]
     assert "has no extra absent" in wrong.text
     assert "more, other" in wrong.text
 
 
-def test_nothing_but_the_wheel_and_its_dependencies(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_nothing_but_the_wheel_and_its_dependencies(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     # The import check can import neither pip nor setuptools, the test tools or the host's packages.
     code = """
 import importlib.metadata, importlib.util, sys
@@ -83,5 +83,5 @@ assert sys.flags.isolated and "_pytest" not in sys.modules
 """
     build_wheel(pytester.path / "dist", "pkg", files={"pkg.py": code})
     pytester.makepyfile(test_a="def test_a(): pass\n")
-    ran = tell("--wheel", "dist")
+    ran = run_dist("--wheel", "dist")
     assert (ran.code, ran.only("FAILED"), ran.nodes["import[pkg]"]) == (0, [], "PASSED")

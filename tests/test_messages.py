@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from builders import build_wheel
-from nodes import Run, seen
+from nodes import Run, run_output
 from runtimes import host_session, this_environment
 
 from pytest_wheelcheck import worker as worker_package
@@ -488,7 +488,7 @@ def test_in_a_run(pytester: pytest.Pytester, run_wheels: Run) -> None:
         def test_after(): pass
         """
     )
-    found = seen(run_wheels("--wheel", "dist", "--wheel-select=WHL101", "-v", "test_channel.py"))
+    found = run_output(run_wheels("--wheel", "dist", "--wheel-select=WHL101", "-v", "test_channel.py"))
     outcomes = {name.rpartition("::")[2]: outcome for name, outcome in found.nodes.items() if "::test" in name}
     assert outcomes == {"test_before": "PASSED", "test_invalid": "FAILED", "test_after": "PASSED"}
     assert "the worker sent an invalid message: done has no field 'stop'" in found.text

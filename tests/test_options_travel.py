@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
-from nodes import Run, Seen, seen
+from nodes import Run, RunOutput, run_output
 
 PACKAGE = """
 class DemoWarning(UserWarning):
@@ -102,19 +102,19 @@ def wheel(pytester: pytest.Pytester) -> Path:
 
 
 @pytest.fixture
-def run(run_wheels: Run, wheel: Path) -> Callable[..., Seen]:
+def run(run_wheels: Run, wheel: Path) -> Callable[..., RunOutput]:
     """Run with the given options and only one static check, and read the output of ``-v``."""
-    return lambda *args: seen(run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", *args))
+    return lambda *args: run_output(run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", *args))
 
 
 @pytest.fixture
-def run_cached(pytester: pytest.Pytester, wheel: Path) -> Callable[..., Seen]:
+def run_cached(pytester: pytest.Pytester, wheel: Path) -> Callable[..., RunOutput]:
     """As :func:`run`, with the host's cache."""
     args = ("--wheel", str(wheel), f"--wheel-python={sys.executable}", "--wheel-select=WHL101", "-v", "--tb=no")
-    return lambda *more: seen(pytester.runpytest_subprocess(*args, *more, timeout=120))
+    return lambda *more: run_output(pytester.runpytest_subprocess(*args, *more, timeout=120))
 
 
-def test_select_and_show(run: Callable[..., Seen], pytester: pytest.Pytester) -> None:
+def test_select_and_show(run: Callable[..., RunOutput], pytester: pytest.Pytester) -> None:
     found = run("-m", "device(serial='AB1')", "--level=3", "-rA", "-p", "no:doctest")
     assert found.nodes == {ONE: "PASSED"}
     assert found.code == 0
@@ -169,7 +169,7 @@ def test_output_of_phases(run_wheels: Run, wheel: Path) -> None:
     )
 
 
-def test_failures_of_the_last_run(run_cached: Callable[..., Seen]) -> None:
+def test_failures_of_the_last_run(run_cached: Callable[..., RunOutput]) -> None:
     Path("tests/test_more.py").write_text(
         "def test_first(): assert 0\ndef test_second(): assert 0\ndef test_good(): pass\n"
     )
@@ -200,14 +200,16 @@ def test_failures_of_the_last_run(run_cached: Callable[..., Seen]) -> None:
     assert sorted(path.parent.name for path in Path().rglob("CACHEDIR.TAG")) == [".pytest_cache"]
 
 
-def test_ini_values_from_the_command_line(run: Callable[..., Seen]) -> None:
+def test_ini_values_from_the_command_line(run: Callable[..., RunOutput]) -> None:
     found = run("-o", "site=elsewhere", "--tb=short", "-k", "test_one", "-W", "error::demo.DemoWarning")
     assert found.only("FAILED") == [ONE]
     assert "assert 'elsewhere' == 'from ini'" in found.text
     assert "Failed to import filter module" not in found.text
 
 
-def test_strict_mode_and_names_that_only_the_target_has(run: Callable[..., Seen], pytester: pytest.Pytester) -> None:
+def test_strict_mode_and_names_that_only_the_target_has(
+    run: Callable[..., RunOutput], pytester: pytest.Pytester
+) -> None:
     """Options, keys, markers, filters and required plugins of the project, in strict mode, from ``addopts``."""
     Path("pyproject.toml").write_text(STRICT)
     Path("tests/test_warns.py").write_text(
@@ -226,7 +228,7 @@ def test_strict_mode_and_names_that_only_the_target_has(run: Callable[..., Seen]
     assert "PytestConfigWarning" not in found.text
 
 
-def test_plugin_of_the_requirements(run: Callable[..., Seen]) -> None:
+def test_plugin_of_the_requirements(run: Callable[..., RunOutput]) -> None:
     found = run("--wheel-requires", "pytest-cov", "--cov=demo", "--runslow", "-k", "slow")
     assert found.nodes == {"tests/test_demo.py::test_slow": "PASSED"}
     assert "tests coverage" in found.text
@@ -242,14 +244,14 @@ def test_plugin_of_the_requirements(run: Callable[..., Seen]) -> None:
         (["-o", "site"], "site"),
     ],
 )
-def test_misspelled(run: Callable[..., Seen], args: list[str], message: str) -> None:
+def test_misspelled(run: Callable[..., RunOutput], args: list[str], message: str) -> None:
     found = run(*args)
     assert found.code == pytest.ExitCode.USAGE_ERROR
     assert message in found.text
     assert found.nodes == {}
 
 
-def test_misspelled_in_strict_mode(run: Callable[..., Seen]) -> None:
+def test_misspelled_in_strict_mode(run: Callable[..., RunOutput]) -> None:
     Path("pyproject.toml").write_text(INI.replace("site =", "sight ="))
     found = run()
     assert found.code == pytest.ExitCode.USAGE_ERROR
@@ -263,7 +265,7 @@ def test_misspelled_in_strict_mode(run: Callable[..., Seen]) -> None:
 
 
 @pytest.mark.parametrize("args", [["-s"], ["--capture=no"], ["--capture", "tee-sys"], ["--pdb"], ["--trace"], ["-xs"]])
-def test_refused_with_a_fix(run: Callable[..., Seen], args: list[str]) -> None:
+def test_refused_with_a_fix(run: Callable[..., RunOutput], args: list[str]) -> None:
     found = run(*args)
     assert found.code == pytest.ExitCode.USAGE_ERROR
     assert "cannot be used with --wheel" in found.text

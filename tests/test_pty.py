@@ -11,7 +11,7 @@ import pytest
 from builders import build_wheel
 from hypothesis import given
 from hypothesis import strategies as st
-from nodes import Seen, Tell
+from nodes import RunDist, RunOutput
 
 from pytest_wheelcheck.worker.facts import local_facts
 from pytest_wheelcheck.worker.rules import TargetRules, split_words
@@ -125,17 +125,17 @@ RUN = {
 }
 
 
-def outcome_of(ran: Seen, outcome: str) -> set[str]:
+def outcome_of(ran: RunOutput, outcome: str) -> set[str]:
     return {name.rpartition("::")[2] for name in ran.only(outcome) if name.startswith("tests")}
 
 
 @needs_ptys
 def test_target_without_pseudo_terminals(
-    pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, run_dist: RunDist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project(pytester)
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
-    ran = tell("tests")
+    ran = run_dist("tests")
     assert outcome_of(ran, "SKIPPED") == SKIPPED
     assert outcome_of(ran, "PASSED") == {*RUN, "test_there"}
     # An import that fails inside the wheel is a failure of the wheel; a module that exists nowhere is one of the tests.
@@ -193,7 +193,7 @@ def terminal():
 
 
 def test_failures_in_calls_that_open_one(
-    pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, run_dist: RunDist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
     # These methods leave no frame in the traceback, like native functions.
@@ -206,7 +206,7 @@ def test_failures_in_calls_that_open_one(
     pytester.makeini("[pytest]\nwheel_pty_patterns = no_such_word\nwheel_pty_calls =\n    pty_of_ours.open_terminal\n")
     (pytester.path / "tests").mkdir()
     (pytester.path / "tests/test_opens.py").write_text(OPENS.replace("ValueError", "KeyError"), encoding="utf-8")
-    ran = tell("tests")
+    ran = run_dist("tests")
     blocks = dict(
         re.findall(
             r"^_+ (?:ERROR at setup of )?cp\S+::(test_\w+) _+\n(.*?)(?=^_____|^=====)",
@@ -242,15 +242,17 @@ def test_failures_in_calls_that_open_one(
 
 
 @needs_ptys
-def test_target_with_pseudo_terminals(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_target_with_pseudo_terminals(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     project(pytester)
-    ran = tell("tests", "--deselect=tests/test_module_d.py", "--ignore=tests/test_module_d.py")
+    ran = run_dist("tests", "--deselect=tests/test_module_d.py", "--ignore=tests/test_module_d.py")
     assert (outcome_of(ran, "SKIPPED"), ran.only("FAILED")) == ({"test_there"}, [])
     assert SKIPPED - {"tests/test_module_a.py", "tests/test_module_b.py"} <= outcome_of(ran, "PASSED")
 
 
 @needs_ptys
-def test_patterns_in_the_ini_file(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patterns_in_the_ini_file(
+    pytester: pytest.Pytester, run_dist: RunDist, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project(pytester)
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
     pytester.makeini("[pytest]\nwheel_pty_patterns = cryptyc two_words\n")
@@ -258,19 +260,21 @@ def test_patterns_in_the_ini_file(pytester: pytest.Pytester, tell: Tell, monkeyp
         "import pytest\ndef test_pty_resize(): pass\ndef test_cryptyc(): pass\ndef test_words_two(): pass\n"
         "class TestTwoWords:\n    def test_x(self): pass\n@pytest.mark.pty\ndef test_marked(): pass\n"
     )
-    ran = tell("tests/test_marks.py")
+    ran = run_dist("tests/test_marks.py")
     assert outcome_of(ran, "SKIPPED") == {"test_cryptyc", "test_x", "test_marked"}
     assert outcome_of(ran, "PASSED") == {"test_pty_resize", "test_words_two"}
     # An empty value disables the patterns, but not the marker.
     pytester.makeini("[pytest]\nwheel_pty_patterns =\n")
-    assert outcome_of(tell("tests/test_marks.py"), "SKIPPED") == {"test_marked"}
+    assert outcome_of(run_dist("tests/test_marks.py"), "SKIPPED") == {"test_marked"}
 
 
-def test_a_conftest_is_not_skipped(pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conftest_is_not_skipped(
+    pytester: pytest.Pytester, run_dist: RunDist, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project(pytester)
     monkeypatch.setenv("WHEELCHECK_PRETEND_PLATFORM", "win32")
     pytester.makeconftest("import termios\n")
-    ran = tell("tests/test_lazy.py")
+    ran = run_dist("tests/test_lazy.py")
     assert ran.code != 0
     assert outcome_of(ran, "PASSED") == set()
     assert "import of termios halted" in ran.text
@@ -286,14 +290,14 @@ for name in ("pty", "tty", "termios", "fcntl", "resource"):
 """
 
 
-def ordinary(pytester: pytest.Pytester, *args: str) -> Seen:
+def ordinary(pytester: pytest.Pytester, *args: str) -> RunOutput:
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-v", "-rs", *args, timeout=60)
     nodes = {
         match["id"].rpartition("::")[2]: match["outcome"]
         for line in result.outlines
         if (match := re.match(r"(?P<id>\S+::\S+) (?P<outcome>[A-Z]+)\b", line))
     }
-    return Seen(code=int(result.ret), nodes=nodes, text=result.stdout.str())
+    return RunOutput(code=int(result.ret), nodes=nodes, text=result.stdout.str())
 
 
 def test_an_ordinary_run_without_pseudo_terminals(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension
-from nodes import COMMAND, Tell, seen
+from nodes import COMMAND, RunDist, run_output
 
 WHEEL = 'WHERE = "wheel"\n'
 SOURCE = 'WHERE = "source"\n'
@@ -124,11 +124,11 @@ EVERY_TEST = [
 
 
 @pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])
-def test_a_flat_layout(flat: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+def test_a_flat_layout(flat: Path, run_dist: RunDist, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     if mode != "append":
         (flat / "tests/__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(flat), prepend=os.pathsep)
-    ran = tell(f"--import-mode={mode}", "tests")
+    ran = run_dist(f"--import-mode={mode}", "tests")
     assert [name.rpartition("::")[2] for name in ran.only("PASSED") if name.startswith("tests/")] == EVERY_TEST
     assert ran.only("FAILED") == []
     assert ran.code == 0
@@ -141,12 +141,12 @@ def test_a_flat_layout_and_the_pytest_script(flat: Path, pytester: pytest.Pytest
         Path(COMMAND).with_stem("pytest"), "-p", "no:cacheprovider", "-v", "--wheel-select=WHL101",
         f"--wheel-python={sys.executable}", "--wheel", "dist", "-k", "not rewritten", "tests", timeout=60,
     )  # fmt: skip
-    ran = seen(result)
+    ran = run_output(result)
     assert (ran.code, ran.only("FAILED")) == (0, [])
     assert "tests/test_every.py::test_subprocess[cleared]" in ran.nodes
 
 
-def test_a_src_layout(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_a_src_layout(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "single.py": WHEEL})
     write(
         pytester.path,
@@ -164,7 +164,7 @@ def test_a_src_layout(pytester: pytest.Pytester, tell: Tell) -> None:
             "def test_lent():\n    assert any(p.endswith('src') for p in sys.path)\n",
         },
     )
-    ran = tell("tests", "src")
+    ran = run_dist("tests", "src")
     assert ran.only("PASSED")[-4:] == [
         "src/pkg/tests/test_below.py::test_below",
         "tests/test_a.py::test_forgotten",
@@ -207,13 +207,13 @@ def inside(name: str) -> dict[str, str]:
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 @pytest.mark.parametrize("layout", ["", "src/"])
 def test_tests_inside_the_package_that_the_wheel_ships(
-    pytester: pytest.Pytester, tell: Tell, mode: str, layout: str
+    pytester: pytest.Pytester, run_dist: RunDist, mode: str, layout: str
 ) -> None:
     shipped = {f"pkg/{name}": text for name, text in inside("installed").items()}
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub.py": WHEEL, **shipped})
     write(pytester.path, {f"{layout}pkg/__init__.py": SOURCE, f"{layout}pkg/sub.py": SOURCE})
     write(pytester.path / f"{layout}pkg", inside("source"))
-    ran = tell(f"--import-mode={mode}", "-rP", f"{layout}pkg")
+    ran = run_dist(f"--import-mode={mode}", "-rP", f"{layout}pkg")
     tests = [name.rpartition("::")[2] for name in ran.only("PASSED") if "test_inside" in name]
     # The installed copies run, with locations in the user's file.
     assert tests == ["test_file", "test_installed", "test_wheel"]
@@ -227,7 +227,7 @@ def test_tests_inside_the_package_that_the_wheel_ships(
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 @pytest.mark.parametrize("layout", ["", "src/"])
 def test_tests_inside_the_package_that_the_wheel_lacks(
-    pytester: pytest.Pytester, tell: Tell, mode: str, layout: str
+    pytester: pytest.Pytester, run_dist: RunDist, mode: str, layout: str
 ) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub.py": WHEEL})
     write(
@@ -249,7 +249,7 @@ def test_tests_inside_the_package_that_the_wheel_lacks(
             **inside("source"),
         },
     )
-    ran = tell(f"--import-mode={mode}", "-rP", f"{layout}pkg")
+    ran = run_dist(f"--import-mode={mode}", "-rP", f"{layout}pkg")
     directory = f"{layout}pkg/tests"
     assert [name for name in ran.only("PASSED") if "test_" in name] == [
         f"{directory}/test_inside.py::test_file",
@@ -266,7 +266,7 @@ def test_tests_inside_the_package_that_the_wheel_lacks(
 
 
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
-def test_namespace_packages(pytester: pytest.Pytester, tell: Tell, mode: str) -> None:
+def test_namespace_packages(pytester: pytest.Pytester, run_dist: RunDist, mode: str) -> None:
     links = pytester.path / "links"
     build_wheel(links, "ns-tool", files={"ns/tool/__init__.py": "WHERE = 'tool'\n"})
     build_wheel(links, "ns-dep", files={"ns/dep/__init__.py": "WHERE = 'dep'\n"})
@@ -284,7 +284,7 @@ def test_namespace_packages(pytester: pytest.Pytester, tell: Tell, mode: str) ->
             "def test_source():\n    with pytest.raises(ImportError): import ns.other\n",
         },
     )
-    ran = tell(f"--import-mode={mode}", "--wheel-find-links=links", "--wheel-requires=ns-tool", "tests", "ns")
+    ran = run_dist(f"--import-mode={mode}", "--wheel-find-links=links", "--wheel-requires=ns-tool", "tests", "ns")
     assert ran.only("FAILED") == []
     assert ran.only("PASSED")[-3:] == [
         "ns/pkg/tests/test_n.py::test_relative",
@@ -294,17 +294,17 @@ def test_namespace_packages(pytester: pytest.Pytester, tell: Tell, mode: str) ->
     assert ran.code == 0
 
 
-def test_doctests_of_the_wheel_are_run(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_doctests_of_the_wheel_are_run(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     text = '"""Where.\n\n>>> WHERE\n\'wheel\'\n"""\n'
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": text + WHEEL, "pkg/mod.py": text + WHEEL})
     write(pytester.path, {"src/pkg/__init__.py": text + SOURCE, "src/pkg/mod.py": text + SOURCE})
-    ran = tell("--doctest-modules", "src")
+    ran = run_dist("--doctest-modules", "src")
     assert ran.only("FAILED") == []
     assert len([name for name in ran.only("PASSED") if "src/pkg" in name]) == 2
     assert ran.code == 0
 
 
-def test_copies_that_tests_load_are_found(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_copies_that_tests_load_are_found(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build_wheel(
         pytester.path / "dist",
         "pkg",
@@ -367,7 +367,7 @@ def test_honest_after():
 """,
         },
     )
-    ran = tell("-W", "ignore::DeprecationWarning", "tests")
+    ran = run_dist("-W", "ignore::DeprecationWarning", "tests")
     assert {name.rpartition("::")[2]: outcome for name, outcome in ran.nodes.items() if "test_" in name} == {
         "test_honest_before": "PASSED",
         "test_replaced": "ERROR",
@@ -384,7 +384,7 @@ def test_honest_after():
     assert ran.code == 1
 
 
-def test_a_copy_loaded_by_a_test_module_or_conftest_is_found(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_a_copy_loaded_by_a_test_module_or_conftest_is_found(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/mod.py": WHEEL})
     write(
         pytester.path,
@@ -402,7 +402,7 @@ def test_a_copy_loaded_by_a_test_module_or_conftest_is_found(pytester: pytest.Py
             "tests/test_d.py": "def test_fine_too(): pass\n",
         },
     )
-    ran = tell("tests")
+    ran = run_dist("tests")
     assert ran.nodes["tests/test_a.py"] == "FAILED"
     assert ran.nodes["tests/test_b.py::test_fine"] == "PASSED"
     assert ran.nodes["tests/test_c.py"] == "FAILED"
@@ -413,7 +413,7 @@ def test_a_copy_loaded_by_a_test_module_or_conftest_is_found(pytester: pytest.Py
     assert ran.code == 1
 
 
-def test_test_directories_with_the_name_of_the_package(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_test_directories_with_the_name_of_the_package(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL, "pkg/sub/__init__.py": WHEEL})
     same = "import pkg.sub\ndef test_{0}():\n    assert (pkg.WHERE, pkg.sub.WHERE) == ('wheel', 'wheel')\n"
     write(
@@ -427,7 +427,7 @@ def test_test_directories_with_the_name_of_the_package(pytester: pytest.Pytester
             "more/pkg/test_mirror.py": same.format("second"),
         },
     )
-    ran = tell("tests", "more")
+    ran = run_dist("tests", "more")
     assert ran.only("PASSED")[-2:] == [
         "tests/pkg/sub/test_deep.py::test_deep",
         "tests/pkg/test_mirror.py::test_mirror",
@@ -437,7 +437,7 @@ def test_test_directories_with_the_name_of_the_package(pytester: pytest.Pytester
     assert "import file mismatch" in ran.text
 
 
-def test_the_directory_of_the_worker_is_not_importable(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_the_directory_of_the_worker_is_not_importable(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL})
     write(
         pytester.path,
@@ -446,12 +446,12 @@ def test_the_directory_of_the_worker_is_not_importable(pytester: pytest.Pytester
             "def test_foreign(name):\n    with pytest.raises(ImportError): __import__(name)\n"
         },
     )
-    ran = tell("test_w.py")
+    ran = run_dist("test_w.py")
     assert (ran.code, len([name for name in ran.only("PASSED") if "test_foreign" in name])) == (0, 4)
 
 
 def test_tests_of_the_test_tools_are_not_collected(
-    pytester: pytest.Pytester, tell: Tell, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, run_dist: RunDist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if the directory for temporary files is in the project."""
     for name in ("TMPDIR", "TEMP", "TMP"):
@@ -459,12 +459,12 @@ def test_tests_of_the_test_tools_are_not_collected(
     build_wheel(pytester.path / "links", "tool", files={"tool/tests/test_tool.py": "def test_tool(): pass\n"})
     build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": WHEEL})
     write(pytester.path, {"test_w.py": "def test_w(): pass\n"})
-    ran = tell("--wheel-find-links=links", "--wheel-requires=tool")
+    ran = run_dist("--wheel-find-links=links", "--wheel-requires=tool")
     assert [name for name in ran.nodes if ".py" in name] == ["test_w.py::test_w"]
     assert ran.code == 0
 
 
-def test_a_package_that_imports_its_own_name_again(pytester: pytest.Pytester, tell: Tell) -> None:
+def test_a_package_that_imports_its_own_name_again(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     """As OpenCV does: it removes itself from `sys.modules`, and imports a module of its name from a directory that it adds
     to `sys.path`.
     """
@@ -486,5 +486,5 @@ def test_a_package_that_imports_its_own_name_again(pytester: pytest.Pytester, te
             "test_w.py": "import pkg\n\ndef test_where():\n    assert pkg.WHERE == 'wheel'\n",
         },
     )
-    ran = tell("test_w.py")
+    ran = run_dist("test_w.py")
     assert (ran.code, ran.nodes.get("test_w.py::test_where")) == (0, "PASSED")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from builders import build_wheel
-from nodes import Run, Seen, seen
+from nodes import Run, RunOutput, run_output
 
 from pytest_wheelcheck.worker.facts import WheelTarget, local_facts
 
@@ -95,21 +95,21 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, run_wheels: Run, request: pytest.FixtureRequest) -> Callable[..., Seen]:
+def run(pytester: pytest.Pytester, run_wheels: Run, request: pytest.FixtureRequest) -> Callable[..., RunOutput]:
     """Run in a target, or an ordinary run: both have the same result."""
     build_wheel(pytester.path / "dist", "some-pkg", "1.5", files={"pkg.py": ""})
 
-    def run(*args: str) -> Seen:
+    def run(*args: str) -> RunOutput:
         usual = ("-v", "-rsP", "--strict-markers", "-W", "error", *args)
         if request.param == "target":
-            return seen(run_wheels("--wheel-select=WHL101", "--wheel", "dist", *usual))
+            return run_output(run_wheels("--wheel-select=WHL101", "--wheel", "dist", *usual))
         result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *usual, timeout=60)
         nodes = {
             match["id"]: match["outcome"]
             for line in result.outlines
             if (match := re.match(r"(?P<id>\S+::\S+) (?P<outcome>[A-Z]+)\b", line))
         }
-        return Seen(code=int(result.ret), nodes=nodes, text=result.stdout.str() + result.stderr.str())
+        return RunOutput(code=int(result.ret), nodes=nodes, text=result.stdout.str() + result.stderr.str())
 
     return run
 
@@ -119,7 +119,7 @@ both = pytest.mark.parametrize("run", ["target", "ordinary"], indirect=True)
 
 @both
 def test_fixture_and_marker(
-    run: Callable[..., Seen], pytester: pytest.Pytester, request: pytest.FixtureRequest
+    run: Callable[..., RunOutput], pytester: pytest.Pytester, request: pytest.FixtureRequest
 ) -> None:
     pytester.makepyfile(test_t=f"FACTS = {sorted(FACTS)!r}\n{TESTS}")
     ran = run("test_t.py")
@@ -161,7 +161,7 @@ def test_fixture_and_marker(
     ],
     indirect=["run"],
 )
-def test_invalid_markers(run: Callable[..., Seen], pytester: pytest.Pytester, mark: str) -> None:
+def test_invalid_markers(run: Callable[..., RunOutput], pytester: pytest.Pytester, mark: str) -> None:
     pytester.makepyfile(test_t=f"import pytest\n@pytest.mark.wheel_target({mark})\ndef test_a(): pass\n")
     ran = run("test_t.py")
     assert ran.code == 4

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
-from nodes import Run, seen
+from nodes import Run, run_output
 
 WINDOWS = sys.platform == "win32"
 
@@ -112,7 +112,7 @@ def test_timeouts_of_the_project(pytester: pytest.Pytester, run_wheels: Run, whe
         """,
     )
     result = run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", timeout=60)
-    found = seen(result)
+    found = run_output(result)
     text = found.text
     assert found.code == pytest.ExitCode.TESTS_FAILED
     assert [name.partition("::")[2] for name in found.only("FAILED")] == [
@@ -180,7 +180,7 @@ def test_timeouts_outside_of_tests(pytester: pytest.Pytester, run_wheels: Run, w
     write("tests/test_good.py", "def test_good(): pass\n")
     write("tests/conftest.py", "def pytest_sessionfinish():\n    import demo\n    demo.hang()\n")
     result = run_wheels("--wheel", wheel, "--wheel-select=WHL101", "-v", timeout=60)
-    found = seen(result)
+    found = run_output(result)
     assert found.code == pytest.ExitCode.TESTS_FAILED
     assert found.nodes["tests/test_hangs.py"] == "FAILED"
     report = block(found.text, "tests/test_hangs.py")

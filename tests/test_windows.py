@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
-from nodes import Seen, read
+from nodes import RunOutput, parse_output
 from windows import Run, make_environment
 
 from pytest_wheelcheck.backends.wine import provide, runner
@@ -97,7 +97,7 @@ def test_a_run_on_windows(run: Run, tmp_path: Path) -> None:
         "tests",
         cwd=tmp_path,
     )
-    found: Seen = read(done.returncode, done.stdout, done.stderr)
+    found: RunOutput = parse_output(done.returncode, done.stdout, done.stderr)
     nodes = {name.rpartition("::")[2].removeprefix("tests/"): outcome for name, outcome in found.nodes.items()}
     assert nodes == {
         "install": "PASSED",
