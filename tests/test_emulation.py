@@ -104,7 +104,7 @@ def test_pty():
 
 def _of_debian(*, source: str = "") -> Catalog:
     """Return a catalog of interpreters of the archive, and of the host for native help."""
-    return Catalog(lambda native_python: [HostProvider(), DebianProvider(native_python, source=source)], backends())
+    return Catalog(lambda native_python: [HostProvider(), DebianProvider(native_python, apt_source=source)], backends())
 
 
 def _get(catalog: Catalog, where: Platform, version: tuple[int, int]) -> Runtime:

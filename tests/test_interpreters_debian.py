@@ -73,7 +73,7 @@ def test_interpreters_of_a_suite() -> None:
             "qemu-user": "1:10.0.13+ds-0+deb13u1",
         },
     )
-    (offer,) = debian._in_suite(suite, ARCHITECTURES["s390x"], "debian")
+    (offer,) = debian._offers_of_suite(suite, ARCHITECTURES["s390x"], "debian")
     assert offer.version == (3, 13, 5)
     assert offer.libc_version == (2, 41)
     assert "cp313-cp313-manylinux_2_41_s390x" in offer.tags

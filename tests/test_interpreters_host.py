@@ -136,7 +136,7 @@ def test_broken_ones_are_left_out_with_their_output(tmp_path: Path, monkeypatch:
     reasons = {path.name: reason for path, reason in provider.left_out.items() if path.parent == tmp_path}
     assert sorted(reasons) == ["python3.10", "python3.11", "python3.12"]
     assert "no such library" in reasons["python3.10"]
-    assert "does not say what it is" in reasons["python3.11"]
+    assert "does not report what it is" in reasons["python3.11"]
     assert "cannot be started" in reasons["python3.12"]
 
 
@@ -176,6 +176,6 @@ def test_an_interpreter_that_hangs_does_not_stop_the_search(tmp_path: Path, monk
     python = tmp_path / "python3"
     python.write_text("#!/bin/sh\nsleep 600\n", encoding="utf-8")
     python.chmod(0o755)
-    monkeypatch.setattr(facts, "QUERY_DEADLINE", 0.5)
+    monkeypatch.setattr(facts, "QUERY_TIMEOUT", 0.5)
     with pytest.raises(WheelcheckError, match="did not end"):
         facts.identify(python)

@@ -40,11 +40,11 @@ ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
     ],
 )
 def test_names_of_packages(soname: str, first: str) -> None:
-    assert libraries.packages(soname) == (first, f"{first}t64")
+    assert libraries.package_names(soname) == (first, f"{first}t64")
 
 
 def test_a_loader_has_no_package() -> None:
-    assert libraries.packages("ld-linux-aarch64.so.1") == ()
+    assert libraries.package_names("ld-linux-aarch64.so.1") == ()
 
 
 @pytest.fixture(scope="session")
@@ -130,18 +130,18 @@ def test_libraries_that_installed_files_need(arm: Runtime, root: Path, tmp_path:
     library = next(path for path in root.rglob("libstdc++.so.6") if path.is_file())
     shutil.copyfile(library, tmp_path / "libodd.so")
     (tmp_path / "damaged.so").write_bytes(b"\x7fELF" + bytes(40))
-    assert libraries.wanted([tmp_path], installation) == frozenset()
+    assert libraries.missing_libraries([tmp_path], installation) == frozenset()
     data = library.read_bytes().replace(b"\0libgcc_s.so.1\0", b"\0libSM.so.6\0\0\0\0")
     (tmp_path / "libodd.so").write_bytes(data)
-    assert libraries.wanted([tmp_path], installation) == {"libSM.so.6"}
+    assert libraries.missing_libraries([tmp_path], installation) == {"libSM.so.6"}
     # A library that the wheel itself contains is not fetched.
     shutil.copyfile(library, tmp_path / "libSM.so.6")
-    assert libraries.wanted([tmp_path], installation) == frozenset()
+    assert libraries.missing_libraries([tmp_path], installation) == frozenset()
     (tmp_path / "libSM.so.6").unlink()
-    assert libraries.wanted([tmp_path], installation) == {"libSM.so.6"}
+    assert libraries.missing_libraries([tmp_path], installation) == {"libSM.so.6"}
     # Neither the host's libraries nor a root of the user are extended.
-    assert libraries.wanted([tmp_path], replace(installation, root=None)) == frozenset()
-    assert libraries.wanted([tmp_path], replace(installation, extensible=False)) == frozenset()
+    assert libraries.missing_libraries([tmp_path], replace(installation, root=None)) == frozenset()
+    assert libraries.missing_libraries([tmp_path], replace(installation, extensible=False)) == frozenset()
 
 
 @emulates

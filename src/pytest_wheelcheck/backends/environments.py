@@ -144,7 +144,9 @@ def extended(
     :param further: directories outside of it whose modules are loaded in it.
     :returns: ``None`` if it needs no more; and why libraries are missing, or an empty string.
     """
-    names = libraries.wanted((*environment.site_directories, environment.scripts, *further), runtime.installation)
+    names = libraries.missing_libraries(
+        (*environment.site_directories, environment.scripts, *further), runtime.installation
+    )
     if not names:
         return None, ""
     try:

@@ -43,6 +43,9 @@ _VERSIONS = re.compile(
 #: Begins the ``problem`` of a suite without packages for the architecture.
 NO_ARCHITECTURE = "the host's package repository does not carry the architecture"
 
+#: The ``problem`` of a suite whose server does not answer.
+UNREACHABLE = "the host's package repository cannot be reached"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suite:
@@ -157,7 +160,7 @@ def _query_repository(repository: Repository, architecture: str, name: str) -> S
 
 def _explain(output: str, architecture: str, message: str) -> str:
     if re.search(r"Could not (connect|resolve)|Temporary failure|timed out|unreachable|refused", output):
-        return "the host's package repository cannot be reached"
+        return UNREACHABLE
     if "404" in output or "does not have" in output:
         return f"{NO_ARCHITECTURE} {architecture}"
     lines = [line for line in output.strip().splitlines() if line.startswith("E:")]

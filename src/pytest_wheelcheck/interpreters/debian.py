@@ -1,8 +1,7 @@
-"""The provider ``debian``: interpreters of the host's archive of packages, for its own and for other architectures.
+"""The provider ``debian``: interpreters of the host's package repository, for its own and other architectures.
 
-Every host with apt has them, without root. The indexes of the archive list which suite has which minor version; its
-packages, with everything they depend on, are unpacked into a root of their own in the cache (:mod:`.roots`), compiled to
-bytecode, and tried.
+Every host with apt has them, without root. The package indexes show which suite has which minor version. Its packages, with
+all that they depend on, are unpacked into a root of their own in the cache (:mod:`.roots`), compiled to bytecode, and run once.
 """
 
 from __future__ import annotations
@@ -17,30 +16,39 @@ from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt, apt_suites, roots
-from pytest_wheelcheck.interpreters.apt_suites import batches
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
-from pytest_wheelcheck.interpreters.base import OLDEST, Answer, NativePython, Offer, Request, Starter, here
+from pytest_wheelcheck.interpreters.base import (
+    OLDEST,
+    Answer,
+    NativePython,
+    Offer,
+    Request,
+    Starter,
+    here,
+    install_command,
+)
 from pytest_wheelcheck.interpreters.roots import LIBRARIES, upstream_version
 from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 
-#: Bump when the way in which the roots are made changes.
+#: Increase when the cached installations change.
 _GENERATION = 4
 
-#: What must work in a new root; each comes with libraries of its own.
-_SMOKE = "import bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
+#: A program that a new interpreter must be able to run. Each of the modules needs libraries of its own.
+_SMOKE_TEST = "import bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
 
-#: The file that says which interpreter of the archive it is.
+#: The file in a cached installation that describes the interpreter.
 _ORIGIN = "origin.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Candidate:
-    """One interpreter of the archive.
+class _PackagedInterpreter:
+    """An interpreter in a suite of a repository.
 
-    :param suite: the codename.
-    :param version: of the package, whole.
+    :param architecture: as in platform tags.
+    :param suite: its codename.
+    :param version: the full version of the package (``deb-version(7)``).
     :param minor: the N of 3.N.
     """
 
@@ -50,123 +58,119 @@ class _Candidate:
     minor: int
 
     @property
-    def key(self) -> str:
+    def cache_key(self) -> str:
         """Its name in the cache."""
         name = f"cp3{self.minor}-linux-{self.architecture}-{self.suite}"
         return f"runtimes/debian-{name}-{cache.digest(str(_GENERATION), self.version)}"
 
+    def to_json(self) -> str:
+        """Return it as text."""
+        return json.dumps(asdict(self))
+
 
 class DebianProvider:
-    """Offers the interpreters of the host's archive.
+    """Offers the interpreters of the host's package repository.
 
-    :param native_python: gives native interpreters, which compile bytecode for those of other architectures.
-    :param offline: offer only what is cached.
-    :param source: an archive to use instead of the host's: a line as in ``sources.list(5)``; empty for the host's.
+    :param native_python: returns native interpreters, which compile bytecode for those of other architectures.
+    :param offline: offer only cached interpreters.
+    :param apt_source: a repository to use instead of the host's, as a line of ``sources.list(5)``; empty for the host's.
     """
 
     name = "debian"
 
-    def __init__(self, native_python: NativePython, *, offline: bool = False, source: str = "") -> None:
+    def __init__(self, native_python: NativePython, *, offline: bool = False, apt_source: str = "") -> None:
         self._native_python = native_python
         self._offline = offline
-        self._source = source
+        self._apt_source = apt_source
 
     def costly(self, request: Request) -> bool:
-        """See :meth:`.base.Provider.costly`: the archive's indexes may have to be fetched."""
+        """See :meth:`.base.Provider.costly`: package indexes may have to be downloaded."""
         return runs_natively(request.platform.architecture)
 
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
-        at = host_architecture()
         architecture = ARCHITECTURES.get(request.platform.architecture)
-        if request.python is not None or at is None or architecture is None or not request.platform.is_linux:
+        if request.python is not None or host_architecture() is None or architecture is None:
             return Answer()
-        if request.platform.libc == "musl":
+        if not request.platform.is_linux or request.platform.libc == "musl":
             return Answer()
-        found = list(_cached(architecture, self.name))
-        # Of several roots of one interpreter, the one with the newest C library accepts most wheels.
-        found.sort(key=lambda offer: offer.libc_version)
-        if request.is_met(found):
-            return Answer.of(found)
-        reason = ""
+        # By C library: the names of their directories have no useful order.
+        offers = sorted(_cached(architecture, self.name), key=lambda offer: offer.libc_version)
+        if request.is_met(offers):
+            return Answer.of(offers)
         try:
-            archive = self._archive()
+            repository = self._repository()
         except RuntimeUnavailableError as error:
-            return Answer.of(found, reason=error.message, unchecked=True)
+            return Answer.of(offers, reason=error.message, unchecked=True)
         unchecked = False
-        if archive is None:
-            reason = "this host has no apt to fetch an interpreter with"
+        if repository is None:
+            reason = "this host has no apt, or no package repository of Debian or Ubuntu"
         else:
-            new, reason, unchecked = self._ask(archive, architecture, request, found)
-            known = {offer.key for offer in found}
-            found += [offer for offer in new if offer.key not in known]
-        foreign = architecture.name != here().architecture
-        if not foreign or request.is_met(found):
-            return Answer.of(found)
-        return Answer.of(found, reason=reason, unchecked=unchecked)
+            new, reason, unchecked = self._query(repository, architecture, request, offers)
+            cached = {offer.key for offer in offers}
+            offers += [offer for offer in new if offer.key not in cached]
+        if architecture.name == here().architecture or request.is_met(offers):
+            return Answer.of(offers)
+        return Answer.of(offers, reason=reason, unchecked=unchecked)
 
-    def _archive(self) -> apt.Repository | None:
-        return apt.parse_source(self._source) if self._source else apt.host_repository()
+    def _repository(self) -> apt.Repository | None:
+        return apt.parse_source(self._apt_source) if self._apt_source else apt.host_repository()
 
-    def _ask(
-        self, archive: apt.Repository, architecture: Architecture, request: Request, cached: Sequence[Offer]
+    def _query(
+        self, repository: apt.Repository, architecture: Architecture, request: Request, cached: Sequence[Offer]
     ) -> tuple[list[Offer], str, bool]:
-        """Ask the suites, the most used ones first, until everything that is wanted was found.
+        """Query the suites, the most used ones first, until everything that is wanted was found.
 
-        :returns: what they have; why there is not more; whether that could not be found out.
+        :returns: the offers; why there are no more; whether that could not be found out.
         """
-        found: list[Offer] = []
+        offers: list[Offer] = []
         problems: dict[str, None] = {}
-        seen: set[str] = set()
+        queried: set[str] = set()
         empty = True
-        for batch in batches(archive):
-            suites = apt_suites.query(
-                archive, architecture.debian, [name for name in batch if name not in seen], offline=self._offline
-            )
-            for suite in suites:
+        for batch in apt_suites.batches(repository):
+            names = [name for name in batch if name not in queried]
+            for suite in apt_suites.query(repository, architecture.debian, names, offline=self._offline):
                 empty = empty and not suite.packages
                 if suite.problem:
                     problems[suite.problem] = None
-                if suite.codename not in seen and not self._offline:
-                    found += _in_suite(suite, architecture, self.name)
-                seen |= {suite.name, suite.codename, suite.alias}
-            if request.is_met((*cached, *found)) or any("reached" in problem for problem in problems):
+                if suite.codename not in queried and not self._offline:
+                    offers += _offers_of_suite(suite, architecture, self.name)
+                queried |= {suite.name, suite.codename, suite.alias}
+            if request.is_met((*cached, *offers)) or apt_suites.UNREACHABLE in problems:
                 break
         if self._offline:
-            advice = f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name} VERSION"
-            return found, f"not in the cache, and this run is offline; {advice}", True
-        if not found and not problems and empty:
+            advice = f"run once without --wheel-offline, or run: {install_command(request.platform)}"
+            return offers, f"not in the cache, and this run is offline; {advice}", True
+        if not offers and not problems and empty:
             problems[f"{apt_suites.NO_ARCHITECTURE} {architecture.debian}"] = None
-        return (
-            found,
-            "; ".join(problems),
-            empty and not all(apt_suites.NO_ARCHITECTURE in problem for problem in problems),
-        )
+        unchecked = empty and not all(problem.startswith(apt_suites.NO_ARCHITECTURE) for problem in problems)
+        return offers, "; ".join(problems), unchecked
 
     def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`.base.Provider.get`."""
-        candidate = _Candidate(**json.loads(offer.key))
-        directory = cache.provision(candidate.key, lambda side: self._make(candidate, offer, starter, side))
+        interpreter = _PackagedInterpreter(**json.loads(offer.key))
+        directory = cache.provision(interpreter.cache_key, lambda side: self._make(interpreter, offer, starter, side))
         return roots.installation_in(directory, offer, extensible=True)
 
-    def _make(self, candidate: _Candidate, offer: Offer, starter: Starter, side: Path) -> None:
-        architecture = ARCHITECTURES[candidate.architecture]
-        archive = self._archive()
-        what = f"CPython 3.{candidate.minor} for {architecture.name} of {candidate.suite}"
-        if archive is None or self._offline:
+    def _make(self, interpreter: _PackagedInterpreter, offer: Offer, starter: Starter, side: Path) -> None:
+        """Make the installation of an interpreter in the directory *side*."""
+        architecture = ARCHITECTURES[interpreter.architecture]
+        repository = self._repository()
+        python = f"python3.{interpreter.minor}"
+        description = f"CPython 3.{interpreter.minor} for {architecture.name} from {interpreter.suite}"
+        if repository is None or self._offline:
             raise RuntimeUnavailableError(
-                f"{what} is not in the cache",
-                cause="this run is offline" if self._offline else "this host has no apt",
-                fix=f"run once without --wheel-offline, or: wheelcheck runtime install {architecture.name} "
-                f"3.{candidate.minor}",
+                f"{description} is not in the cache",
+                cause="this run is offline"
+                if self._offline
+                else "it cannot be downloaded, because this host has no apt",
+                fix=f"run once without --wheel-offline, or run: {install_command(offer.platform, f'3.{interpreter.minor}')}",
             )
-        python = f"python3.{candidate.minor}"
-        foreign = not runs_natively(architecture.name)
-        with step(what, side):
+        with step(description, side):
             try:
                 apt.fetch(
-                    archive,
-                    candidate.suite,
+                    repository,
+                    interpreter.suite,
                     [f"{python}-minimal", f"lib{python}-stdlib"],
                     side / "root",
                     architecture=architecture.debian,
@@ -174,83 +178,83 @@ class DebianProvider:
                 )
             except ProcessError as error:
                 raise RuntimeUnavailableError(
-                    f"{what} could not be fetched", cause=error.message, details=error.details
+                    f"{description} could not be downloaded", cause=error.message, details=error.details
                 ) from error
-            (side / _ORIGIN).write_text(json.dumps(asdict(candidate)), encoding="utf-8")
-            apt.write_origin(side, archive, candidate.suite)
-            final = cache.path(candidate.key)
-            self._renew_libc(archive, candidate, architecture, starter.minimum_libc(offer.platform), side)
+            (side / _ORIGIN).write_text(interpreter.to_json(), encoding="utf-8")
+            apt.write_origin(side, repository, interpreter.suite)
+            final = cache.path(interpreter.cache_key)
+            minimum = starter.minimum_libc(offer.platform)
+            _ensure_minimum_libc(repository, interpreter.suite, architecture, minimum, side)
             roots.tidy(side / "root", final / "root")
-            compiler = self._native_python((3, candidate.minor), offer.free_threaded) if foreign else None
-            roots.finish(side, final, offer, starter, compiler, stem=f"3.{candidate.minor}", smoke_test=_SMOKE)
-
-    def _renew_libc(
-        self,
-        archive: apt.Repository,
-        candidate: _Candidate,
-        architecture: Architecture,
-        minimum: tuple[int, int],
-        side: Path,
-    ) -> None:
-        """Take the C library of a newer suite if the suite's own is too old to be started with."""
-        if minimum == (0, 0):
-            return
-        roots.merge(side / "root")
-        (own,) = apt_suites.query(archive, architecture.debian, [candidate.suite])
-        if upstream_version(own.packages.get("libc6", "")) >= minimum:
-            return
-        for batch in batches(archive):
-            for suite in apt_suites.query(archive, architecture.debian, batch):
-                if upstream_version(suite.packages.get("libc6", "")) >= minimum:
-                    newer = side / "libc"
-                    apt.fetch(
-                        archive, suite.codename, ["libc6"], newer, architecture=architecture.debian, dependencies=False
-                    )
-                    roots.merge(newer)
-                    process.run(["cp", "-a", "--remove-destination", f"{newer}/usr/lib", side / "root/usr/"])
-                    if (newer / "usr/lib64").is_dir():
-                        process.run(["cp", "-a", "--remove-destination", f"{newer}/usr/lib64", side / "root/usr/"])
-                    shutil.rmtree(newer)
-                    return
+            native = runs_natively(architecture.name)
+            compiler = None if native else self._native_python((3, interpreter.minor), offer.free_threaded)
+            roots.finish(side, final, offer, starter, compiler, stem=f"3.{interpreter.minor}", smoke_test=_SMOKE_TEST)
 
 
-def _in_suite(suite: apt_suites.Suite, architecture: Architecture, provider: str) -> Iterator[Offer]:
-    libc = upstream_version(suite.packages.get("libc6", ""))
+def _ensure_minimum_libc(
+    repository: apt.Repository, suite: str, architecture: Architecture, minimum: tuple[int, int], side: Path
+) -> None:
+    """Replace the C library in *side* by that of a newer suite if programs cannot be started with it.
+
+    :param suite: the suite that it is from.
+    :param minimum: the oldest version with which programs can be started; ``(0, 0)`` for any.
+    """
+    if minimum == (0, 0):
+        return
+    roots.merge(side / "root")
+    (own,) = apt_suites.query(repository, architecture.debian, [suite])
+    if upstream_version(own.packages.get("libc6", "")) >= minimum:
+        return
+    for batch in apt_suites.batches(repository):
+        for other in apt_suites.query(repository, architecture.debian, batch):
+            if upstream_version(other.packages.get("libc6", "")) >= minimum:
+                newer = side / "libc"
+                apt.fetch(
+                    repository, other.codename, ["libc6"], newer, architecture=architecture.debian, dependencies=False
+                )
+                roots.merge(newer)
+                for name in ("lib", "lib64"):
+                    if (newer / "usr" / name).is_dir():
+                        process.run(["cp", "-a", "--remove-destination", newer / "usr" / name, f"{side}/root/usr/"])
+                shutil.rmtree(newer)
+                return
+
+
+def _offers_of_suite(suite: apt_suites.Suite, architecture: Architecture, provider: str) -> Iterator[Offer]:
+    """Yield the offers of a suite's interpreters, without prereleases."""
+    libc_version = upstream_version(suite.packages.get("libc6", ""))
     for package, version in suite.packages.items():
         match = re.fullmatch(r"python3\.(\d+)-minimal", package)
-        number = re.match(r"(?:\d+:)?3\.(\d+)\.(\d+)(?=$|[-+])", version)
-        if not match or not number or (3, int(match[1])) < OLDEST:
-            # With a tilde it is a pre-release.
+        # The version of a prerelease continues with a tilde.
+        micro = re.match(r"(?:\d+:)?3\.\d+\.(\d+)(?=$|[-+])", version)
+        if not match or not micro or (3, int(match[1])) < OLDEST:
             continue
-        candidate = _Candidate(
+        interpreter = _PackagedInterpreter(
             architecture=architecture.name, suite=suite.codename, version=version, minor=int(match[1])
         )
-        yield _offer(candidate, architecture, (3, int(match[1]), int(number[2])), (libc[0], libc[1]), provider)
+        yield _offer(interpreter, (3, int(match[1]), int(micro[1])), libc_version, provider)
 
 
 def _offer(
-    candidate: _Candidate,
-    architecture: Architecture,
-    version: tuple[int, int, int],
-    libc: tuple[int, int],
-    provider: str,
+    interpreter: _PackagedInterpreter, version: tuple[int, int, int], libc_version: tuple[int, int], provider: str
 ) -> Offer:
     return Offer.of_cpython(
         provider=provider,
         version=version,
         free_threaded=False,
-        platform=Platform(system="linux", architecture=architecture.name, libc="glibc"),
-        libc_version=libc,
-        how=f"CPython {'.'.join(map(str, version))} of the host's archive ({candidate.suite})",
-        key=json.dumps(asdict(candidate)),
+        platform=Platform(system="linux", architecture=interpreter.architecture, libc="glibc"),
+        libc_version=libc_version,
+        how=f"CPython {'.'.join(map(str, version))} of the package repository, suite {interpreter.suite}",
+        key=interpreter.to_json(),
     )
 
 
 def _cached(architecture: Architecture, provider: str) -> Iterator[Offer]:
-    """Yield the interpreters in the cache, whatever the archive has now."""
+    """Yield the offers of cached interpreters, also of those that the repository no longer has."""
     for file in sorted((cache.root() / "runtimes").glob(f"debian-*-linux-{architecture.name}-*/{_ORIGIN}")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            candidate = _Candidate(**json.loads(file.read_text(encoding="utf-8")))
+            interpreter = _PackagedInterpreter(**json.loads(file.read_text(encoding="utf-8")))
             facts = roots.facts_of(file.parent)
-            if facts is not None and cache.is_complete(candidate.key) and cache.path(candidate.key) == file.parent:
-                yield _offer(candidate, architecture, facts.version, facts.libc_version, provider)
+            key = interpreter.cache_key
+            if facts is not None and cache.is_complete(key) and cache.path(key) == file.parent:
+                yield _offer(interpreter, facts.version, facts.libc_version, provider)

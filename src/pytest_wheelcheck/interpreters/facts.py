@@ -1,8 +1,8 @@
 """What an interpreter reports about itself.
 
-``python-discovery`` (the library with which virtualenv finds interpreters) resolves virtual environments, and one small
-program run in each interpreter reports what the library does not: free threading, the C library, the actual platform. Facts
-are cached by path, modification time and size.
+``python-discovery`` (the library that virtualenv finds interpreters with) resolves virtual environments. A small program, run
+in the interpreter, reports facts that the library does not: free threading, the C library, the actual platform. Facts are
+cached by path, modification time and size.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pytest_wheelcheck.interpreters.base import OLDEST, Offer, glibc, narrow
 from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache, process
 
-#: Seconds that an interpreter may take to tell about itself.
-QUERY_DEADLINE = 60.0
+#: Seconds that an interpreter has to report its facts.
+QUERY_TIMEOUT = 60.0
 
-#: Bump when the cached facts change their meaning.
+#: Increase when the cached facts change their meaning.
 _GENERATION = 1
 
-# Runs in interpreters of any age, with -I -S: so no site-packages, no .pth file and no sitecustomize takes part.
-# musl tells its version only through its loader (PEP 656), which the memory map names also where a launcher started it.
+# Runs in interpreters of any version, with -I -S: without site-packages, .pth files and sitecustomize.
+# Only its loader reports the version of musl (PEP 656). The memory map names the loader even if a launcher started it.
 _QUERY = r"""
 import json, os, platform, struct, sys, sysconfig
 libc, libc_version, loader = "", "", ""
@@ -41,9 +41,9 @@ if sys.platform.startswith("linux"):
         try:
             with open("/proc/self/maps") as maps:
                 for line in maps:
-                    word = line.split()[-1]
-                    if "ld-musl-" in word or word.endswith("/libc.so"):
-                        libc, loader = "musl", word
+                    path = line.split()[-1]
+                    if "ld-musl-" in path or path.endswith("/libc.so"):
+                        libc, loader = "musl", path
                         break
         except Exception:
             pass
@@ -52,8 +52,8 @@ if sys.platform.startswith("linux"):
         if loader:
             import subprocess
             try:
-                said = subprocess.Popen([loader], stderr=subprocess.PIPE).communicate()[1].decode("ascii", "replace")
-                libc_version = said.partition("Version ")[2].split()[0]
+                output = subprocess.Popen([loader], stderr=subprocess.PIPE).communicate()[1].decode("ascii", "replace")
+                libc_version = output.partition("Version ")[2].split()[0]
             except Exception:
                 pass
 print("wheelcheck:" + json.dumps({
@@ -74,12 +74,18 @@ print("wheelcheck:" + json.dumps({
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What an interpreter answer about itself.
+    """What an interpreter reports about itself.
 
-    :param python: the executable that was asked.
+    :param python: its executable.
+    :param implementation: ``cpython``, ``pypy`` or another value of ``sys.implementation.name``.
+    :param version: major, minor, micro.
     :param level: ``final``, ``candidate``, ``beta`` or ``alpha``.
-    :param system_version: macOS's version; ``(0, 0)`` elsewhere.
-    :param abi: the ABI tag of an implementation other than CPython.
+    :param system: ``linux``, or another value of ``sys.platform``.
+    :param architecture: as in platform tags.
+    :param libc: ``glibc``, ``musl`` or an empty string.
+    :param libc_version: major, minor; ``(0, 0)`` if unknown.
+    :param system_version: the version of macOS: major, minor; ``(0, 0)`` on other systems.
+    :param abi: the ABI tag of PyPy; otherwise empty.
     """
 
     python: Path
@@ -96,7 +102,7 @@ class Facts:
 
     @property
     def platform(self) -> Platform:
-        """What it runs on."""
+        """The platform that it runs on."""
         return Platform(system=self.system, architecture=self.architecture, libc=self.libc)
 
     @property
@@ -116,38 +122,38 @@ class Facts:
 
 
 def query(python: Path, argv: Sequence[str | Path] = ()) -> Facts:
-    """Run one small program in an interpreter and read what it tells.
+    """Run a small program in an interpreter and read the facts that it reports.
 
-    :param argv: how to start it; its path alone, if empty.
-    :raises ProcessError: it does not run, or not within a minute.
-    :raises RuntimeUnavailableError: it runs, and tells nothing that can be understood.
+    :param argv: the argv that starts the interpreter; empty for its path alone.
+    :raises ProcessError: it does not run, or not within :data:`QUERY_TIMEOUT`.
+    :raises RuntimeUnavailableError: its output is not understood.
     """
-    # Without it, a Python built against an old SDK takes macOS 11 and later for 10.16 (packaging.tags.mac_platforms).
+    # Without this, a Python built against an old SDK takes macOS 11 and later for 10.16 (packaging.tags.mac_platforms).
     env = {**os.environ, "SYSTEM_VERSION_COMPAT": "0"}
-    done = process.run([*(argv or [python]), "-I", "-S", "-c", _QUERY], env=env, timeout=QUERY_DEADLINE)
-    _, mark, text = done.stdout.rpartition("wheelcheck:")
+    completed = process.run([*(argv or [python]), "-I", "-S", "-c", _QUERY], env=env, timeout=QUERY_TIMEOUT)
+    _, mark, text = completed.stdout.rpartition("wheelcheck:")
     try:
         return _read(python, json.loads(text) if mark else {})
     except (ValueError, KeyError, TypeError) as error:
         raise RuntimeUnavailableError(
-            f"{python} does not say what it is",
-            cause="it is not a Python interpreter, or one that is damaged",
-            details=done.stderr or done.stdout,
+            f"{python} does not report what it is",
+            cause="it is not a Python interpreter, or it is damaged",
+            details=completed.stderr or completed.stdout,
         ) from error
 
 
 def _read(python: Path, answer: dict[str, Any]) -> Facts:
     system = str(answer["system"])
-    where = str(answer["platform"]).replace("-", "_").replace(".", "_")
+    tag = str(answer["platform"]).replace("-", "_").replace(".", "_")
     if system == "linux":
-        architecture = narrow(where.removeprefix("linux_"), bits=int(answer["bits"]))
+        architecture = narrow(tag.removeprefix("linux_"), bits=int(answer["bits"]))
     elif system == "win32":
-        architecture = {"win32": "x86"}.get(where, where.removeprefix("win_"))
+        architecture = {"win32": "x86"}.get(tag, tag.removeprefix("win_"))
     else:
         architecture = str(answer["machine"])
     implementation = str(answer["implementation"])
     suffix = str(answer["suffix"]).split(".")
-    # As packaging.tags._generic_abi does it: .pypy311-pp73-x86_64-linux-gnu.so
+    # .pypy311-pp73-x86_64-linux-gnu.so; the same as in packaging.tags._generic_abi.
     abi = "_".join(suffix[1].split("-")[:2]) if implementation == "pypy" and len(suffix) > 2 else ""
     version = answer["version"]
     return Facts(
@@ -159,21 +165,22 @@ def _read(python: Path, answer: dict[str, Any]) -> Facts:
         system=system,
         architecture=architecture,
         libc=str(answer["libc"]),
-        libc_version=_two(str(answer["libc_version"])),
-        system_version=_two(str(answer["mac"])),
+        libc_version=_major_minor(str(answer["libc_version"])),
+        system_version=_major_minor(str(answer["mac"])),
         abi=abi,
     )
 
 
-def _two(text: str) -> tuple[int, int]:
-    numbers = [int(number) for number in re.findall(r"\d+", text)[:2]]
-    return (numbers[0], numbers[1]) if len(numbers) == 2 else (numbers[0], 0) if numbers else (0, 0)
+def _major_minor(text: str) -> tuple[int, int]:
+    """Return the first two numbers in a version; 0 for one that is missing."""
+    major, minor = [*map(int, re.findall(r"\d+", text)[:2]), 0, 0][:2]
+    return major, minor
 
 
 def identify(python: Path) -> Facts:
-    """Return the facts of an interpreter; for one of a virtual environment, those of its base interpreter.
+    """Return the facts of an interpreter; for that of a virtual environment, the facts of its base interpreter.
 
-    :raises WheelcheckError: it does not run, its answer is not understood, or its base is not found.
+    :raises WheelcheckError: it does not run, its output is not understood, or its base is not found.
     """
     facts = _cached(python)
     if facts is not None:
@@ -189,7 +196,7 @@ def identify(python: Path) -> Facts:
 
 
 def installation_of(offer: Offer, python: Path) -> Installation:
-    """Return the installation of a native interpreter that was offered, with what it reports about itself.
+    """Return the installation of a native interpreter that was offered, with the facts that it reports.
 
     :raises WheelcheckError: as :func:`identify` does.
     """
@@ -207,42 +214,44 @@ def installation_of(offer: Offer, python: Path) -> Installation:
 
 
 def _base(python: Path) -> Path:
-    """Ask python-discovery for the interpreter itself, below all virtual environments."""
+    """Return the interpreter that a virtual environment is based on, through any number of them."""
     from python_discovery import PythonInfo
 
     try:
         info = PythonInfo.from_exe(str(python), None, raise_on_error=False, resolve_to_host=True)
-    except Exception as error:  # the library raises whatever the interpreter's answer leads to
+    except Exception as error:  # The library declares no errors.
         raise RuntimeUnavailableError(
-            f"{python} could not be judged: {error}", cause="python-discovery does not understand its answer"
+            f"{python} could not be identified: {error}", cause="python-discovery does not understand its output"
         ) from error
     if info is None:
         raise RuntimeUnavailableError(
-            f"{python} could not be judged", cause="it is a wrapper that does not end in a Python interpreter"
+            f"{python} could not be identified", cause="it is a wrapper that does not start a Python interpreter"
         )
     return Path(info.system_executable or info.executable or python)
 
 
 def facts_to_json(facts: Facts) -> str:
-    """Write facts as text."""
+    """Return facts as text."""
     return json.dumps({**asdict(facts), "python": str(facts.python)})
 
 
 def facts_from_json(text: str) -> Facts:
-    """Read what :func:`facts_to_json` wrote.
+    """Read the text that :func:`facts_to_json` returned.
 
-    :raises ValueError: it is something else; also as :class:`KeyError` or :class:`TypeError`.
+    :raises ValueError: the text is not JSON.
+    :raises KeyError: a field is missing.
+    :raises TypeError: the fields are others.
     """
-    answer = json.loads(text)
+    fields = json.loads(text)
     for name in ("version", "libc_version", "system_version"):
-        answer[name] = tuple(answer[name])
-    return Facts(**{**answer, "python": Path(answer["python"])})
+        fields[name] = tuple(fields[name])
+    return Facts(**{**fields, "python": Path(fields["python"])})
 
 
 def _cache_file(python: Path) -> tuple[Path, list[object]]:
-    found = python.stat()
-    # A new C library of the host changes the answer of the same executable.
-    key = [_GENERATION, str(python), found.st_mtime_ns, found.st_size, glibc()]
+    status = python.stat()
+    # A new C library of the host changes the facts of the same executable.
+    key = [_GENERATION, str(python), status.st_mtime_ns, status.st_size, glibc()]
     return cache.root() / "interpreters" / f"{cache.digest(str(python))}.json", key
 
 
@@ -259,7 +268,7 @@ def _cached(python: Path) -> Facts | None:
 
 
 def _store(python: Path, facts: Facts) -> None:
-    # Not being able to write costs time only.
+    # If the file cannot be written, the next run takes longer.
     with contextlib.suppress(OSError):
         file, key = _cache_file(python)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """The provider ``host``: the running interpreter, those on ``PATH``, and those in well-known directories.
 
-This module lists the candidates; :mod:`.facts` finds out what each of them is.
+This module lists the candidates, and :mod:`.facts` identifies them.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from pytest_wheelcheck.interpreters.facts import Facts, identify
 from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import process
 
+#: The file names of interpreters.
 _NAMES = re.compile(r"(python|pypy)(3(\.\d+t?)?)?(\.exe)?", re.IGNORECASE)
 
-#: Where the interpreter is in a folder of an installation. What Windows cannot start may lie beside what it can.
-_PLACES = ("bin/python3", "bin/pypy3", "bin/python", "install/bin/python3")
-_PLACES_WINDOWS = ("python.exe", "pypy3.exe", "install/python.exe")
+#: The interpreter's paths in an installation. On Windows, an installation may also contain programs for other systems.
+_EXECUTABLES = ("bin/python3", "bin/pypy3", "bin/python", "install/bin/python3")
+_EXECUTABLES_WINDOWS = ("python.exe", "pypy3.exe", "install/python.exe")
 
 
 def candidates() -> Iterator[tuple[Path, str]]:
-    """List the executables that may be interpreters of this host, each with where it was found, best known first.
+    """Yield the executables that may be interpreters of this host, and where each was found; the running one first.
 
-    Folders of shims are left out: pyenv's start whatever the working directory asks for, or fail.
+    Directories of shims are omitted. A shim of pyenv starts the version that the working directory selects, or fails.
     """
     yield Path(sys.executable), "the running interpreter"
     for entry in dict.fromkeys(os.environ.get("PATH", "").split(os.pathsep)):
@@ -39,19 +40,20 @@ def candidates() -> Iterator[tuple[Path, str]]:
             for file in _entries(Path(entry)):
                 if _NAMES.fullmatch(file.name) and (os.name != "nt" or file.suffix.lower() == ".exe"):
                     yield file, "PATH"
-    for folder, where in _folders():
-        for version in _entries(folder):
-            if not version.name.startswith("."):
-                for name in _PLACES_WINDOWS if os.name == "nt" else _PLACES:
-                    if (version / name).is_file():
-                        yield version / name, where
+    for directory, where in _directories():
+        for installation in _entries(directory):
+            if not installation.name.startswith("."):
+                for name in _EXECUTABLES_WINDOWS if os.name == "nt" else _EXECUTABLES:
+                    if (installation / name).is_file():
+                        yield installation / name, where
                         break
 
 
-def _folders() -> Iterator[tuple[Path, str]]:
+def _directories() -> Iterator[tuple[Path, str]]:
+    """Yield the well-known directories of installations."""
     home = Path("~").expanduser()
     yield Path(os.environ.get("PYENV_ROOT") or home / ".pyenv") / "versions", "pyenv"
-    # uv's documentation, «Storage»: XDG_DATA_HOME also on macOS, the roaming folder on Windows.
+    # uv's documentation, "Storage": XDG_DATA_HOME also on macOS, the roaming directory on Windows.
     if chosen := os.environ.get("UV_PYTHON_INSTALL_DIR"):
         yield Path(chosen), "uv"
     elif sys.platform == "win32":
@@ -65,21 +67,24 @@ def _folders() -> Iterator[tuple[Path, str]]:
         yield Path("/Library/Frameworks/Python.framework/Versions"), "python.org"
         yield Path("/Library/Frameworks/PythonT.framework/Versions"), "python.org"
     if sys.platform == "win32":
-        for variable, below in (("LOCALAPPDATA", "Programs/Python"), ("ProgramFiles", ".")):
+        for variable, name in (("LOCALAPPDATA", "Programs/Python"), ("ProgramFiles", ".")):
             if os.environ.get(variable):
-                yield Path(os.environ[variable]) / below, "python.org"
+                yield Path(os.environ[variable]) / name, "python.org"
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries(directory: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir(), key=lambda path: path.name)
+        return sorted(directory.iterdir(), key=lambda path: path.name)
     except OSError:
         return []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostInterpreter:
-    """An interpreter of the host, and where it was found."""
+    """An interpreter of the host.
+
+    :param where: where it was found, for the user.
+    """
 
     facts: Facts
     where: str
@@ -88,7 +93,7 @@ class HostInterpreter:
 class HostProvider:
     """Offers the host's own interpreters: of each kind and minor version the newest one.
 
-    All candidates are examined once, at the first question. An explicit path is always taken as it is.
+    All candidates are identified once, for the first request. An explicit path is not compared with others.
     """
 
     name = "host"
@@ -100,11 +105,11 @@ class HostProvider:
 
     @property
     def left_out(self) -> dict[Path, str]:
-        """The candidates that are not offered, each with the reason. Filled by the first question."""
+        """The candidates that are not offered, each with the reason. Empty before the first request."""
         return dict(self._left_out)
 
     def found(self) -> tuple[HostInterpreter, ...]:
-        """Return every interpreter of the host that works and is new enough, best known first."""
+        """Return every interpreter of the host that runs and is supported; the running one first."""
         with self._lock:
             if self._found is None:
                 self._found = self._search()
@@ -133,15 +138,15 @@ class HostProvider:
     def offers(self, request: Request) -> Answer:
         """See :meth:`.base.Provider.offers`."""
         if request.python is not None:
-            return self._path(request.python, request.platform)
+            return self._explicit(request.python, request.platform)
         best: dict[object, HostInterpreter] = {}
         for found in self.found():
             facts = found.facts
             if not fits(facts.platform, request.platform):
                 continue
             kind = (facts.implementation, facts.version[:2], facts.free_threaded, facts.platform)
-            # Of two equal ones the first stays, and the running one comes first.
-            if kind not in best or _age(facts) > _age(best[kind].facts):
+            # Of equal ones the first is used. So the running one has precedence.
+            if kind not in best or _release(facts) > _release(best[kind].facts):
                 best[kind] = found
         return Answer.of(self._offer(found) for found in best.values())
 
@@ -150,7 +155,7 @@ class HostProvider:
         python = Path(offer.key)
         if not python.exists():
             raise RuntimeUnavailableError(
-                f"{python} does not exist any more", cause="it was removed during this run", fix="run again"
+                f"{python} does not exist anymore", cause="it was removed during this run", fix="run again"
             )
         return offer.installation(python, library=python.resolve().parent.parent / "lib")
 
@@ -170,12 +175,12 @@ class HostProvider:
             runs_here=True,
         )
 
-    def _path(self, python: Path, platform: Platform) -> Answer:
+    def _explicit(self, python: Path, platform: Platform) -> Answer:
+        """Return the offer of an interpreter by its path, or by the directory of its environment or installation."""
         path = python.expanduser().absolute()
         if path.is_dir():
-            # A directory such as a virtual environment or an installation.
-            inside = [path / name for name in ("bin/python3", "bin/python", "python.exe", "Scripts/python.exe")]
-            path = next((file for file in inside if file.is_file()), path)
+            files = [path / name for name in ("bin/python3", "bin/python", "python.exe", "Scripts/python.exe")]
+            path = next((file for file in files if file.is_file()), path)
         if not path.is_file():
             return Answer.of(reason=f"there is no interpreter at {python}")
         try:
@@ -192,7 +197,7 @@ class HostProvider:
         unique: dict[Path, str] = {}
         for path, where in candidates():
             with contextlib.suppress(OSError):
-                # Links to one executable are one interpreter, also those of virtual environments.
+                # Links to the same executable are one interpreter, even those in virtual environments.
                 unique.setdefault(path.resolve(strict=True), where)
         with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 2) + 1)) as pool:
             identified = process.map_concurrently(pool, self._identify, unique)
@@ -216,10 +221,11 @@ class HostProvider:
         return None
 
 
-def _age(facts: Facts) -> tuple[tuple[int, int, int], bool]:
+def _release(facts: Facts) -> tuple[tuple[int, int, int], bool]:
+    """Return a key that orders releases: a newer one is greater."""
     return facts.version, facts.level == "final"
 
 
 def _too_old(facts: Facts) -> str:
     version = ".".join(map(str, facts.version[:2]))
-    return f"{facts.python} is Python {version}; the oldest supported is {'.'.join(map(str, OLDEST))}"
+    return f"{facts.python} is Python {version}; {'.'.join(map(str, OLDEST))} is the oldest supported version"

@@ -1,10 +1,10 @@
-"""Libraries of the system that a wheel may expect, fetched where one does: libGL, libX11, glib and their kin.
+"""System libraries that wheels may use, downloaded if one does: libGL, libX11, glib and others.
 
-The manylinux policies list them (PEP 513, PEP 571, PEP 599; auditwheel's ``manylinux-policy.json``): a wheel may need
-them and leave them out. A provisioned root has those without a window system; of the others, the packages are taken
-from the suite that its C library came from, together with the libraries that those need, and without anything else
-that the packages depend on, such as drivers. Such a root is never changed: another one in the cache leads to it and has
-the further libraries in its library folder.
+The manylinux policies list them (PEP 513, PEP 571, PEP 599; auditwheel's ``manylinux-policy.json``): a wheel may need them
+without containing them. The roots in the cache have those that need no window system. The others come from packages of the
+suite that the root's C library came from, with the libraries that they need, but without other dependencies such as
+drivers. The root itself is not changed: an extended root in the cache leads to it, and has more libraries in its library
+directory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +25,10 @@ from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step
 from pytest_wheelcheck.wheels.elf import needed
 
-#: Bump when the way in which the roots are made changes.
+#: Increase when the extended roots change.
 _GENERATION = 1
 
-#: What the policies allow and a root may lack. (Those of the C library and the compilers are in every root.)
+#: The libraries that the policies allow and a root may lack. Those of the C library and the compilers are in every root.
 ALLOWED = frozenset(
     {
         "libGL.so.1",
@@ -52,7 +52,7 @@ ALLOWED = frozenset(
     }
 )
 
-#: Packages whose names do not follow from those of their libraries.
+#: The packages of libraries whose names do not follow Debian's rule.
 _PACKAGES = {
     "libGLdispatch.so.0": "libglvnd0",
     "libgio-2.0.so.0": "libglib2.0-0",
@@ -66,94 +66,91 @@ _PACKAGES = {
     "libz.so.1": "zlib1g",
 }
 
-#: Rounds of fetching what the fetched libraries need.
+#: How often the needs of downloaded libraries are downloaded in turn.
 _ROUNDS = 8
 
 _SONAME = re.compile(r"(lib.+?)\.so\.([\w.]+)")
 
 
-def packages(soname: str) -> tuple[str, ...]:
-    """Say how Debian may call the package of a library (Debian Policy, 8.1 «Run-time shared libraries»).
+def package_names(soname: str) -> tuple[str, ...]:
+    """Return the names that Debian may give the package of a library (Debian Policy, 8.1 "Run-time shared libraries").
 
-    Since Debian 13, those whose ABI changed with the size of ``time_t`` end in ``t64``.
+    Since Debian 13, the names end in ``t64`` if the size of ``time_t`` changed the ABI.
 
-    >>> packages("libX11.so.6")
+    >>> package_names("libX11.so.6")
     ('libx11-6', 'libx11-6t64')
     """
-    match = _SONAME.fullmatch(soname)
-    if soname not in _PACKAGES and match is None:
-        return ()
-    if soname in _PACKAGES:
-        name = _PACKAGES[soname]
-    else:
-        assert match is not None  # noqa: S101  as above
+    name = _PACKAGES.get(soname)
+    if name is None:
+        match = _SONAME.fullmatch(soname)
+        if match is None:
+            return ()
         stem = match[1].lower().replace("_", "-")
         name = f"{stem}{'-' if stem[-1].isdigit() else ''}{match[2]}"
     return name, f"{name}t64"
 
 
-def wanted(directories: Iterable[Path], installation: Installation) -> frozenset[str]:
+def missing_libraries(directories: Iterable[Path], installation: Installation) -> frozenset[str]:
     """Return the allowed libraries that installed files need and the installation's root lacks.
 
-    :param directories: of an environment.
-    :param installation: one that is not extensible gives nothing: its root is not ours to extend.
+    :param directories: those of the files.
+    :param installation: if it is not extensible, nothing is missing: its root is the user's or the host's.
     """
     root = installation.root
     if not installation.extensible or root is None or installation.platform.libc != "glibc":
         return frozenset()
     names: set[str] = set()
-    present: set[str] = set()
+    contained: set[str] = set()
     for directory in directories:
-        for file in _binaries(directory):
-            present.add(file.name)
+        for file in _elf_files(directory):
+            contained.add(file.name)
             # A damaged file is reported elsewhere.
             with contextlib.suppress(Exception):
                 names.update(needed(file))
-    places = _library_folders(root, ARCHITECTURES[installation.platform.architecture])
-    return frozenset(
-        name for name in (names & ALLOWED) - present if not any((place / name).exists() for place in places)
-    )
+    present = _library_directories(root, ARCHITECTURES[installation.platform.architecture])
+    return frozenset(name for name in (names & ALLOWED) - contained if not _is_in(name, present))
 
 
 def extend(installation: Installation, sonames: frozenset[str], *, offline: bool = False) -> Installation:
-    """Return the installation with further libraries: the same program with another root.
+    """Return the installation with more libraries: the same program with an extended root.
 
-    :param sonames: as :func:`wanted` returns them.
-    :param offline: fetch nothing.
+    :param sonames: names as :func:`missing_libraries` returns them.
+    :param offline: download nothing.
     :raises RuntimeUnavailableError: they are not available.
     """
     root = installation.root
-    assert root is not None  # noqa: S101  see wanted()
+    assert root is not None  # noqa: S101  see missing_libraries()
     architecture = ARCHITECTURES[installation.platform.architecture]
     listed = ", ".join(sorted(sonames))
-    archive, suite = _source(root)
+    repository, suite = _origin(root)
     key = f"roots/with-{architecture.name}-{suite}-{cache.digest(str(_GENERATION), str(root), listed)}"
 
     def make(side: Path) -> None:
         if offline:
             raise RuntimeUnavailableError(
-                f"{listed} for {architecture.name} is not in the cache, and this run is offline"
+                f"{listed} for {architecture.name} is not in the cache, and this run is offline",
+                fix="run once without --wheel-offline",
             )
-        with step(f"{listed} for {architecture.name} of {suite}", side):
-            _fetch(archive, suite, architecture, sonames, root, side)
-            _join(root, side, cache.path(key), architecture)
+        with step(f"{listed} for {architecture.name} from {suite}", side):
+            _download(repository, suite, architecture, sonames, root, side / "libraries")
+            _make_root(root, side, cache.path(key), architecture)
 
     return replace(installation, root=cache.provision(key, make) / "root")
 
 
-def _source(root: Path) -> tuple[apt.Repository, str]:
-    """Tell where a root came from."""
-    if found := apt.read_origin(root.parent):
-        return found
+def _origin(root: Path) -> tuple[apt.Repository, str]:
+    """Return the repository and the suite that a root came from."""
+    if origin := apt.read_origin(root.parent):
+        return origin
     raise RuntimeUnavailableError(
-        "further libraries cannot be fetched for this interpreter",
-        cause="its C library was not taken from an archive of packages",
-        fix="--wheel-sysroot names a root file system that has them",
+        "system libraries cannot be downloaded for this interpreter",
+        cause="its C library does not come from a package repository",
+        fix="use --wheel-sysroot with a root file system that has them",
     )
 
 
-def _binaries(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
+def _elf_files(directory: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(directory):
         for name in names:
             if name.endswith((".py", ".pyc", ".pyi", ".txt", ".json")):
                 continue
@@ -163,81 +160,92 @@ def _binaries(folder: Path) -> Iterator[Path]:
                     yield file
 
 
-def _library_folders(root: Path, architecture: Architecture) -> tuple[Path, ...]:
-    return tuple(
-        root / place for place in (f"usr/lib/{architecture.multiarch}", "usr/lib", "lib", "lib64", "usr/lib64")
-    )
+def _library_directories(root: Path, architecture: Architecture) -> tuple[Path, ...]:
+    return tuple(root / name for name in (f"usr/lib/{architecture.multiarch}", "usr/lib", "lib", "lib64", "usr/lib64"))
 
 
-def _fetch(
-    archive: apt.Repository,
+def _is_in(name: str, directories: Sequence[Path]) -> bool:
+    return any((directory / name).exists() for directory in directories)
+
+
+def _download(
+    repository: apt.Repository,
     suite: str,
     architecture: Architecture,
     sonames: frozenset[str],
     root: Path,
-    side: Path,
+    target: Path,
 ) -> None:
-    """Lay libraries, and those that they need, into ``libraries`` of a folder."""
-    into = side / "libraries"
-    into.mkdir()
-    places = (*_library_folders(root, architecture), into)
+    """Download libraries, and those that they need, into a new directory.
+
+    :param root: its libraries are not downloaded again.
+    :param target: the directory.
+    :raises RuntimeUnavailableError: the suite does not have them, or cannot be reached.
+    """
+    target.mkdir()
+    directories = (*_library_directories(root, architecture), target)
     missing = set(sonames)
     try:
-        with apt.open_suite(archive, suite, architecture.debian) as index:
+        with apt.open_suite(repository, suite, architecture.debian) as packages:
             for _ in range(_ROUNDS):
-                names = [name for soname in sorted(missing) if (name := index.first_available(packages(soname)))]
-                unpacked = side / "unpacked"
+                names = [
+                    name for soname in sorted(missing) if (name := packages.first_available(package_names(soname)))
+                ]
                 if names:
-                    index.fetch(names, unpacked)
+                    unpacked = target.with_name("unpacked")
+                    packages.fetch(names, unpacked)
                     roots.merge(unpacked)
-                    _gather(unpacked / "usr/lib", into)
+                    _copy_libraries(unpacked / "usr/lib", target)
                     shutil.rmtree(unpacked)
-                further = {name for file in into.iterdir() for name in needed(file)} | sonames
-                left = {name for name in further if not any((place / name).exists() for place in places)}
-                if left == missing:
+                required = {name for file in target.iterdir() for name in needed(file)} | sonames
+                still_missing = {name for name in required if not _is_in(name, directories)}
+                if still_missing == missing:
                     break
-                missing = left
+                missing = still_missing
     except ProcessError as error:
         raise RuntimeUnavailableError(
-            f"{', '.join(sorted(sonames))} for {architecture.name} could not be fetched from {suite}",
+            f"{', '.join(sorted(sonames))} for {architecture.name} could not be downloaded from {suite}",
             cause=error.message,
             details=error.details,
         ) from error
     if missing:
         raise RuntimeUnavailableError(
             f"{suite} has no package with {', '.join(sorted(missing))} for {architecture.name}",
-            cause="its archive lacks the architecture, or a newer suite has dropped the library",
-            fix="ini wheel_apt_source names another archive; --wheel-sysroot a root file system that has them",
+            cause="the repository does not have the architecture, or a newer suite has dropped the library",
+            fix="set the ini key wheel_apt_source to another repository, or use --wheel-sysroot with a root file system that "
+            "has the library",
         )
 
 
-def _gather(folder: Path, into: Path) -> None:
-    """Take the libraries of a folder by the names that they are asked for."""
-    for parent, _, names in os.walk(folder):
+def _copy_libraries(directory: Path, target: Path) -> None:
+    """Copy the shared libraries in a tree, also links to them, as files into one directory."""
+    for parent, _, names in os.walk(directory):
         for name in names:
             file = Path(parent, name)
-            if ".so." in name and file.is_file() and not (into / name).exists():
-                shutil.copyfile(file, into / name)
+            if ".so." in name and file.is_file() and not (target / name).exists():
+                shutil.copyfile(file, target / name)
 
 
-def _join(root: Path, side: Path, final: Path, architecture: Architecture) -> None:
-    """Make a root that leads to another one, and has further libraries."""
-    joined = side / "root"
-    special = joined / "usr/lib" / architecture.multiarch
-    special.mkdir(parents=True)
-    for folder, left_out in (
+def _make_root(root: Path, side: Path, final: Path, architecture: Architecture) -> None:
+    """Make the extended root in *side*: links to the entries of *root*, and to the downloaded libraries.
+
+    :param final: the directory that *side* will be moved to.
+    """
+    extended = side / "root"
+    libraries = extended / "usr/lib" / architecture.multiarch
+    libraries.mkdir(parents=True)
+    for directory, excluded in (
         (root, "usr"),
         (root / "usr", "lib"),
         (root / "usr/lib", architecture.multiarch),
         (root / "usr/lib" / architecture.multiarch, ""),
     ):
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.name == left_out:
+        for entry in directory.iterdir() if directory.is_dir() else ():
+            if entry.name == excluded:
                 continue
-            place = joined / folder.relative_to(root) / entry.name
-            # Links such as lib to usr/lib are to lead into this root.
-            target = entry.readlink() if entry.is_symlink() and folder == root else entry
-            place.symlink_to(target)
+            # Links of the merged /usr, such as lib to usr/lib, must lead into the extended root.
+            target = entry.readlink() if entry.is_symlink() and directory == root else entry
+            (extended / directory.relative_to(root) / entry.name).symlink_to(target)
     for file in (side / "libraries").iterdir():
-        if not (special / file.name).is_symlink():
-            (special / file.name).symlink_to(final / "libraries" / file.name)
+        if not (libraries / file.name).is_symlink():
+            (libraries / file.name).symlink_to(final / "libraries" / file.name)

@@ -42,7 +42,7 @@ def providers(
         *((DirectoryProvider(named, native_python, offline=offline, apt_source=apt_source),) if named else ()),
         host,
         PublishedProvider(host, native_python, offline=offline, index=index, find_links=find_links, source=apt_source),
-        DebianProvider(native_python, offline=offline, source=apt_source),
+        DebianProvider(native_python, offline=offline, apt_source=apt_source),
         UvProvider(native_python, offline=offline, apt_source=apt_source),
         WindowsProvider(host, offline=offline, index=index, find_links=find_links, named=windows),
     )
