@@ -20,7 +20,7 @@ from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import apt, apt_suites, base, roots
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.host import HostInterpreter, HostProvider
-from pytest_wheelcheck.interpreters.published import console, pinned, standard_library
+from pytest_wheelcheck.interpreters.published import console, pinned, standard_library, unpack
 from pytest_wheelcheck.interpreters.published import provider as published
 from pytest_wheelcheck.interpreters.published.table import PUBLISHED, PublishedInterpreter
 from pytest_wheelcheck.model import Installation, Platform
@@ -117,7 +117,7 @@ print(json.dumps({
 }))
 """
 
-CERTIFICATES = [path for path in published._CERTIFICATES if Path(path).is_file()] or ["no such file"]
+CERTIFICATES = [path for path in unpack.CERTIFICATES if Path(path).is_file()] or ["no such file"]
 
 WORK = """
 import asyncio, bz2, ctypes, ctypes.util, curses, decimal, hashlib, lzma, multiprocessing, os, pty, sqlite3, ssl, sys
@@ -335,12 +335,12 @@ def test_an_archive_of_the_user_has_the_c_library(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
 
     def offers(source: str) -> base.Answer:
-        provider = published.PublishedProvider(HostProvider(), catalogs.no_python, source=source)
+        provider = published.PublishedProvider(HostProvider(), catalogs.no_python, apt_source=source)
         return provider.offers(Request(platform=arm))
 
     without = offers("")
     assert without.offers == ()
-    assert "comes from an archive of Debian or Ubuntu" in without.reason
+    assert "comes from a package repository of Debian or Ubuntu" in without.reason
     assert offers(line).offers
     wrong = offers("the one next door")
     assert (wrong.offers, "not a source of packages" in wrong.reason) == ((), True)

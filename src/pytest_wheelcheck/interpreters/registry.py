@@ -19,13 +19,13 @@ def providers(
     apt_source: str = "",
     sysroots: Sequence[Sysroot] = (),
 ) -> tuple[Provider, ...]:
-    """Return all providers, in the order in which they are preferred: named by the user, of the host, to be fetched.
+    """Return all providers, in the order of preference: directories of the user, the host, downloads.
 
     :param native_python: see :data:`.base.NativePython`.
-    :param offline: fetch nothing; offer only what is cached.
+    :param offline: download nothing, and offer only cached interpreters.
     :param index: the package index; ``None`` for the configured one.
     :param find_links: further directories or pages of distributions.
-    :param apt_source: an archive of packages to use instead of the host's, as a line of ``sources.list(5)``.
+    :param apt_source: a package repository to use instead of the host's, as a line of ``sources.list(5)``.
     :param sysroots: root file systems and interpreters that the user named.
     """
     from pytest_wheelcheck.interpreters.debian import DebianProvider
@@ -41,7 +41,9 @@ def providers(
     return (
         *((DirectoryProvider(named, native_python, offline=offline, apt_source=apt_source),) if named else ()),
         host,
-        PublishedProvider(host, native_python, offline=offline, index=index, find_links=find_links, source=apt_source),
+        PublishedProvider(
+            host, native_python, offline=offline, index=index, find_links=find_links, apt_source=apt_source
+        ),
         DebianProvider(native_python, offline=offline, apt_source=apt_source),
         UvProvider(native_python, offline=offline, apt_source=apt_source),
         WindowsProvider(host, offline=offline, index=index, find_links=find_links, named=windows),

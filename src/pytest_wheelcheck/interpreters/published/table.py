@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_wheelcheck.interpreters.published import pinned
+from pytest_wheelcheck.model import Platform
 
 #: Distribution and version of all wheels below.
 DISTRIBUTION = "freeze-core"
@@ -36,6 +37,16 @@ class PublishedInterpreter:
     def abi(self) -> str:
         """The ABI tag of the wheel, such as ``cp314t``."""
         return f"cp{self.version[0]}{self.version[1]}{'t' if self.free_threaded else ''}"
+
+    @property
+    def stem(self) -> str:
+        """The version in names of files, such as ``3.14t``."""
+        return f"{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
+
+    @property
+    def platform(self) -> Platform:
+        """The platform that it runs on."""
+        return Platform(system="linux", architecture=self.architecture, libc=self.libc)
 
     @property
     def platform_tag(self) -> str:
