@@ -1,4 +1,4 @@
-"""Fixtures of all tests: caches that outlive one test, and runs of pytest on wheels in processes of their own."""
+"""Fixtures of all tests: caches that several tests share, and runs of pytest on wheels in their own processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nodes import Run, RunDist, RunOutput, run_output
 
 pytest_plugins = ["pytester"]
 
-#: Where caches and toolchains really are; ``pytester`` gives every test another home.
+#: The paths of caches and toolchains. ``pytester`` gives every test another home directory.
 _CACHES = {
     "WHEELCHECK_CACHE": os.environ.get("WHEELCHECK_CACHE")
     or str(platformdirs.user_cache_path("pytest-wheelcheck", appauthor=False)),
@@ -30,11 +30,11 @@ _CACHES = {
 def _lasting_caches(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name, value in _CACHES.items():
         monkeypatch.setenv(name, value)
-    # The many runs of pytest share their byte-code, whatever the outer environment says.
+    # All runs of pytest share their bytecode.
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "pycache"))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     if sys.platform == "win32":
-        # Else what is printed into a pipe has the encoding of the country; pytester reads it as UTF-8.
+        # Output to a pipe has the encoding of the country by default; pytester reads UTF-8.
         monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
     for name in ("PYTEST_ADDOPTS", "CI", "BUILD_NUMBER"):
         monkeypatch.delenv(name, raising=False)
@@ -73,20 +73,20 @@ def run_dist(run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> RunDist:
 
 @pytest.fixture(scope="session")
 def witness(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The witness, built by maturin into a release wheel; built once in a session."""
+    """Return the wheel of the witness, built by maturin once in a session."""
     if sys.platform == "win32" and not importlib.util.find_spec("maturin"):
-        pytest.skip("needs maturin and Rust, which a Windows interpreter under Wine has not")
+        pytest.skip("needs maturin and Rust, which a Windows interpreter under Wine does not have")
     native = Path(__file__).parent / "native"
-    folder = tmp_path_factory.mktemp("witness")
+    directory = tmp_path_factory.mktemp("witness")
     (native / "target").mkdir(exist_ok=True)
-    # maturin moves the library about in its folder: several workers of xdist build one after the other.
+    # maturin moves files in its directory, so the workers of xdist must not build at the same time.
     with FileLock(native / "target" / "witness.lock"):
         subprocess.run(
-            [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--out", str(folder)],
+            [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--out", str(directory)],
             cwd=native,
             check=True,
             stdin=subprocess.DEVNULL,
             timeout=900,
         )
-    (wheel,) = folder.glob("*.whl")
+    (wheel,) = directory.glob("*.whl")
     return wheel
