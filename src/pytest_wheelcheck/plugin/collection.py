@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -25,24 +25,15 @@ from pytest_wheelcheck.targets.release import BadWheel, StaticResults, check_fil
 from pytest_wheelcheck.targets.run import TargetRun
 from pytest_wheelcheck.targets.target import Target
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Collection:
-    """The checked files and prepared targets of a run.
-
-    :param checks: results of the static checks by file.
-    :param targets: in the order of the plan.
-    """
-
-    checks: dict[Wheel | BadWheel, StaticResults]
-    targets: tuple[PreparedTarget, ...]
+#: Results of the static checks by file.
+Checks = dict[Wheel | BadWheel, StaticResults]
 
 
-def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> Collection:
+def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tuple[PreparedTarget, ...]]:
     """Check every file, then prepare every target and collect its tests, several at a time.
 
     :param worker_id: keeps the files of xdist's workers in one directory apart.
-    :raises UsageError: every target's pytest reports a usage error.
+    :returns: the results of the checks, and the targets in the order of the plan.
     """
     files = plan.release.files
     with ThreadPoolExecutor(max_workers=plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
@@ -58,7 +49,7 @@ def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> Collection:
             process.stop_all()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return Collection(checks=checks, targets=_with_usage_errors(targets))
+    return checks, tuple(targets)
 
 
 def _check(plan: Plan, shared: SharedFiles, number: int, file: Wheel | BadWheel) -> StaticResults:
@@ -97,8 +88,11 @@ def _prepare(
     return PreparedTarget(target, preparation, target_run, target_run.collect())
 
 
-def _with_usage_errors(targets: Sequence[PreparedTarget]) -> tuple[PreparedTarget, ...]:
-    """Turn usage errors of the targets' pytest into failed collections; if every target has one, raise the first."""
+def resolve_usage_errors(targets: Sequence[PreparedTarget]) -> tuple[PreparedTarget, ...]:
+    """Turn usage errors of the targets' pytest into failed collections.
+
+    :raises UsageError: every target's pytest reports a usage error.
+    """
     usage_errors = [target.collected.usage for target in targets if target.run is not None]
     if usage_errors and all(usage_errors):
         first = next(target for target in targets if target.run is not None)
@@ -114,17 +108,19 @@ def _with_usage_errors(targets: Sequence[PreparedTarget]) -> tuple[PreparedTarge
     )
 
 
-def nodes(session: pytest.Session, plan: Plan, collection: Collection) -> Iterator[WheelNode]:
+def nodes(
+    session: pytest.Session, plan: Plan, checks: Checks, targets: Sequence[PreparedTarget]
+) -> Iterator[WheelNode]:
     """Make a node for each wheel, and one for the release."""
     for file in plan.release.files:
-        checks = collection.checks[file].steps
+        steps = checks[file].steps
         if isinstance(file, BadWheel):
-            children: Sequence[Child] = checks
+            children: Sequence[Child] = steps
             path = file.path
         else:
             children = [
-                *checks,
-                *(target for target in collection.targets if target.target.wheel is file),
+                *steps,
+                *(target for target in targets if target.target.wheel is file),
                 *(reason for reason in plan.not_run if reason.wheel is file),
             ]
             path = file.source

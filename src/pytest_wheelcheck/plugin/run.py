@@ -124,10 +124,10 @@ class WheelRun:
 
         :raises pytest.UsageError: every target's pytest reports a usage error.
         """
+        checks, self._targets = collection.collect(self._plan, self._shared, self._worker_id)
         with self._usage_errors():
-            collected = collection.collect(self._plan, self._shared, self._worker_id)
-        self._targets = collected.targets
-        return list(collection.nodes(session, self._plan, collected))
+            self._targets = collection.resolve_usage_errors(self._targets)
+        return list(collection.nodes(session, self._plan, checks, self._targets))
 
     def select(self, items: list[pytest.Item]) -> None:
         """Apply ``--deselect`` and the node ids on the command line.
