@@ -16,7 +16,6 @@ import cProfile
 import os
 import pstats
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.backends.catalog import make_catalog
+from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets import prepare
 from pytest_wheelcheck.targets.plan import plan
@@ -51,14 +51,11 @@ STEPS = {
 
 
 def download(directory: Path, platform: str, digest: str) -> Path:
-    """Download the wheel for a platform tag, and verify its sha256."""
-    requirements = directory / "requirements.txt"
-    requirements.write_text(f"rpds-py==2026.9.1 --hash=sha256:{digest}\n", encoding="utf-8")
-    options = ["-q", "--no-deps", "--require-hashes", "--only-binary=:all:", "--python-version=3.11", "--abi=cp311"]
-    argv = [sys.executable, "-m", "pip", "download", *options, f"--platform={platform}", "-r", str(requirements)]
-    subprocess.run([*argv, "-d", str(directory)], check=True, stdin=subprocess.DEVNULL)
-    (wheel,) = directory.glob(f"*{platform}*.whl")
-    return wheel
+    """Download the wheel for a platform tag into a new subdirectory, and verify its sha256."""
+    wheel = pinned.PinnedWheel(
+        distribution="rpds-py", version="2026.9.1", python="3.11", abi="cp311", platform=platform, sha256=digest
+    )
+    return pinned.download(wheel, pinned.PackageIndex(), directory / platform)
 
 
 def plan_targets(directory: Path) -> tuple[dict[str, Path], dict[str, Target]]:
