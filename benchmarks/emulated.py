@@ -21,7 +21,7 @@ from pathlib import Path
 from preparation import cpu_seconds, plan_targets
 
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.targets import prepare
+from pytest_wheelcheck.targets.preparing import prepare
 from pytest_wheelcheck.targets.target import Target
 
 TESTS = "import pytest\n\n@pytest.mark.parametrize('number', range(100))\ndef test_small(number):\n    import rpds\n"

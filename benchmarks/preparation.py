@@ -26,9 +26,9 @@ from typing import Any
 from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.targets import prepare
-from pytest_wheelcheck.targets.plan import plan
-from pytest_wheelcheck.targets.run import TargetRun
+from pytest_wheelcheck.targets.planning.plan import plan
+from pytest_wheelcheck.targets.preparing import prepare
+from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.reader import open_wheel
 

@@ -27,7 +27,7 @@ from pytest_wheelcheck.backends.wine.launch import WineLaunch
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.windows.platforms import PLATFORMS
 from pytest_wheelcheck.system.uv_config import InstallSettings
-from pytest_wheelcheck.targets.install import install_wheel
+from pytest_wheelcheck.targets.preparing.install import install_wheel
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 assert sys.platform != "win32"  # the resource module is for Unix only

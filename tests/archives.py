@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters.packages import apt
 
 
 def make_archive(folder: Path, *, suite: str = "suite", index: str = "", debs: Iterable[Path] = ()) -> str:

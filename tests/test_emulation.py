@@ -22,13 +22,13 @@ from nodes import outcomes, parse_output
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.backends.registry import backends
-from pytest_wheelcheck.interpreters import apt, apt_suites
 from pytest_wheelcheck.interpreters.base import Request
-from pytest_wheelcheck.interpreters.debian import DebianProvider
 from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.packages import apt, apt_suites
+from pytest_wheelcheck.interpreters.packages.debian import DebianProvider
 from pytest_wheelcheck.model import Outcome, Platform
 from pytest_wheelcheck.system import cache
-from pytest_wheelcheck.targets import plan
+from pytest_wheelcheck.targets.planning import plan
 from pytest_wheelcheck.targets.target import NoTarget
 
 pytestmark = [
@@ -292,7 +292,7 @@ from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.backends.registry import backends
 from pytest_wheelcheck.interpreters.base import Request
-from pytest_wheelcheck.interpreters.debian import DebianProvider
+from pytest_wheelcheck.interpreters.packages.debian import DebianProvider
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.model import Platform
 version = tuple(map(int, sys.argv[1].split(".")))
@@ -544,7 +544,7 @@ import sys
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.backends.registry import backends
 from pytest_wheelcheck.interpreters.base import Request, here
-from pytest_wheelcheck.interpreters.debian import DebianProvider
+from pytest_wheelcheck.interpreters.packages.debian import DebianProvider
 from pytest_wheelcheck.model import Platform
 assert here() == Platform(system="linux", architecture="aarch64", libc="glibc")
 kind = ("cpython", tuple(map(int, sys.argv[1].split("."))), False)
@@ -567,7 +567,7 @@ def test_on_a_board(
     import uv
 
     from pytest_wheelcheck.system.uv_config import InstallSettings
-    from pytest_wheelcheck.targets.install import install_wheel
+    from pytest_wheelcheck.targets.preparing.install import install_wheel
     from pytest_wheelcheck.wheels.reader import open_wheel
 
     project = Path(__file__).parent.parent

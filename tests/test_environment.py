@@ -20,8 +20,8 @@ from pytest_wheelcheck.backends.qemu.backend import QemuBackend
 from pytest_wheelcheck.errors import InstallError, RuntimeUnavailableError
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.system.uv_config import InstallSettings
-from pytest_wheelcheck.targets.install import install_wheel, list_distributions
-from pytest_wheelcheck.targets.overlay import Overlay, make_overlay
+from pytest_wheelcheck.targets.preparing.install import install_wheel, list_distributions
+from pytest_wheelcheck.targets.preparing.overlay import Overlay, make_overlay
 
 
 def _interpreters() -> list[Path]:

@@ -21,12 +21,13 @@ from pytest_wheelcheck.backends.qemu.backend import QemuBackend
 from pytest_wheelcheck.backends.qemu.machines import HOST, PROFILES
 from pytest_wheelcheck.backends.registry import backends
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
-from pytest_wheelcheck.interpreters import apt, apt_suites, debian, roots, tags
+from pytest_wheelcheck.interpreters import roots, tags
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Request, Starter
+from pytest_wheelcheck.interpreters.packages import apt, apt_suites, debian
 from pytest_wheelcheck.model import Installation, Machine, Outcome, Platform
 from pytest_wheelcheck.system import cache
-from pytest_wheelcheck.targets.plan import plan
+from pytest_wheelcheck.targets.planning.plan import plan
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 posix = pytest.mark.skipif(os.name != "posix", reason="launchers are shell scripts")

@@ -19,11 +19,12 @@ import pytest
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.interpreters import apt, debian, link_farm
 from pytest_wheelcheck.interpreters.base import Request
+from pytest_wheelcheck.interpreters.directory import link_farm
 from pytest_wheelcheck.interpreters.directory.provider import DirectoryProvider
 from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.packages import apt, debian
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 from pytest_wheelcheck.model import Platform

@@ -15,8 +15,8 @@ import pytest
 
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, debian, libraries
 from pytest_wheelcheck.interpreters.base import Request
+from pytest_wheelcheck.interpreters.packages import apt, debian, libraries
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 

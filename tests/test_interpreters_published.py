@@ -17,9 +17,10 @@ import pytest
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, apt_suites, base, roots
+from pytest_wheelcheck.interpreters import base, roots
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.host import HostInterpreter, HostProvider
+from pytest_wheelcheck.interpreters.packages import apt, apt_suites
 from pytest_wheelcheck.interpreters.published import console, pinned, standard_library, unpack
 from pytest_wheelcheck.interpreters.published import provider as published
 from pytest_wheelcheck.interpreters.published.table import PUBLISHED, PublishedInterpreter

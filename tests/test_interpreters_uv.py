@@ -20,9 +20,9 @@ import pytest
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 from pytest_wheelcheck.interpreters.uv_builds.catalog import read_catalog
 from pytest_wheelcheck.interpreters.uv_builds.installation import provide_windows, windows_downloads
@@ -238,7 +238,7 @@ def test_environment_inside(tmp_path):
 UBUNTU = """
 import contextlib, pathlib
 with contextlib.suppress(ImportError):
-    from pytest_wheelcheck.interpreters import apt
+    from pytest_wheelcheck.interpreters.packages import apt
     apt.SOURCES = pathlib.Path({sources!r})
 """
 

@@ -19,7 +19,7 @@ from runtimes import host_session, this_environment
 
 from pytest_wheelcheck import worker as worker_package
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
-from pytest_wheelcheck.targets.channel import WorkerProcess
+from pytest_wheelcheck.targets.running.channel import WorkerProcess
 from pytest_wheelcheck.worker import codec, messages
 from pytest_wheelcheck.worker.channel import Channel
 from pytest_wheelcheck.worker.codec import FROM_CONTROLLER, FROM_WORKER, InvalidMessageError

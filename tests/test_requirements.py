@@ -8,8 +8,8 @@ import pytest
 from builders import build_wheel
 
 from pytest_wheelcheck.errors import InstallError
-from pytest_wheelcheck.targets.install import InstalledWheel
-from pytest_wheelcheck.targets.requirements import TOOLS, OwnProject, write_requirements
+from pytest_wheelcheck.targets.preparing.install import InstalledWheel
+from pytest_wheelcheck.targets.preparing.requirements import TOOLS, OwnProject, write_requirements
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 

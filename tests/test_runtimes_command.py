@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_wheelcheck.interpreters import c_library
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES
+from pytest_wheelcheck.interpreters.packages import c_library
 from pytest_wheelcheck.system import cache
 
 PAGE = Path(__file__).parent.parent / "docs" / "interpreters.md"

@@ -17,8 +17,8 @@ from pytest_wheelcheck.interpreters.base import Answer, Offer, Provider, Request
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.model import Installation, Outcome, Platform, Wheel
 from pytest_wheelcheck.system import cache
-from pytest_wheelcheck.targets import plan
-from pytest_wheelcheck.targets.specs import Interpreter, parse_specs
+from pytest_wheelcheck.targets.planning import plan
+from pytest_wheelcheck.targets.planning.specs import Interpreter, parse_specs
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 LINUX = Platform(system="linux", architecture="x86_64", libc="glibc")

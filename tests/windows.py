@@ -24,7 +24,7 @@ from pytest_wheelcheck.interpreters.windows.directories import WindowsDirectory
 from pytest_wheelcheck.interpreters.windows.platforms import REQUEST
 from pytest_wheelcheck.interpreters.windows.provider import WindowsProvider
 from pytest_wheelcheck.system.uv_config import InstallSettings
-from pytest_wheelcheck.targets.install import install_wheel
+from pytest_wheelcheck.targets.preparing.install import install_wheel
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 if sys.version_info >= (3, 11):

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.system import cache
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ import standin
 from builders import build_wheel
 from ground import Ground
 
-from pytest_wheelcheck.interpreters import apt, apt_suites
+from pytest_wheelcheck.interpreters.packages import apt, apt_suites
 
 
 @pytest.fixture

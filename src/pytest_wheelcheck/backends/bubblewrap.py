@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pytest_wheelcheck.backends import launcher
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt
 from pytest_wheelcheck.interpreters.architectures import Architecture, host_architecture
+from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.backends.base import Environment, Runtime
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import libraries
+from pytest_wheelcheck.interpreters.packages import libraries
 from pytest_wheelcheck.model import Installation
 from pytest_wheelcheck.system import cache, process, uv
 from pytest_wheelcheck.system.uv_config import InstallSettings

@@ -16,7 +16,7 @@ from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture
 from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Request, here
 from pytest_wheelcheck.model import Platform
-from pytest_wheelcheck.targets.tag_groups import NEWEST_KNOWN
+from pytest_wheelcheck.targets.planning.tag_groups import NEWEST_KNOWN
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.cli.output import Subparsers

@@ -19,7 +19,7 @@ from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot, parse_sys
 from pytest_wheelcheck.interpreters.windows.platforms import PLATFORMS
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import process, progress
-from pytest_wheelcheck.targets.specs import Interpreter, parse_specs
+from pytest_wheelcheck.targets.planning.specs import Interpreter, parse_specs
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.cli.output import Subparsers

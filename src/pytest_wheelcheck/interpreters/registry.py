@@ -28,9 +28,9 @@ def providers(
     :param apt_source: a package repository to use instead of the host's, as a line of ``sources.list(5)``.
     :param sysroots: root file systems and interpreters that the user named.
     """
-    from pytest_wheelcheck.interpreters.debian import DebianProvider
     from pytest_wheelcheck.interpreters.directory.provider import DirectoryProvider
     from pytest_wheelcheck.interpreters.host import HostProvider
+    from pytest_wheelcheck.interpreters.packages.debian import DebianProvider
     from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
     from pytest_wheelcheck.interpreters.uv_builds.provider import UvProvider
     from pytest_wheelcheck.interpreters.windows.provider import WindowsProvider

@@ -19,10 +19,10 @@ from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.release import RELEASE, release_results
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.system import process
-from pytest_wheelcheck.targets.item_results import Collected
-from pytest_wheelcheck.targets.prepare import Preparation, prepare
-from pytest_wheelcheck.targets.release import BadWheel, StaticResults, check_file
-from pytest_wheelcheck.targets.run import TargetRun
+from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
+from pytest_wheelcheck.targets.preparing.prepare import Preparation, prepare
+from pytest_wheelcheck.targets.running.item_results import Collected
+from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.target import Target
 
 #: Results of the static checks by file.

@@ -15,7 +15,7 @@ from pytest_wheelcheck.plugin import options, takeover
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.write import parse_report_path
 from pytest_wheelcheck.settings import Settings, TargetArgument
-from pytest_wheelcheck.targets.release import absolute
+from pytest_wheelcheck.targets.planning.release import absolute
 
 
 def read_settings(config: pytest.Config) -> Settings:

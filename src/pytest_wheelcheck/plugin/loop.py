@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_wheelcheck.plugin.nodes import RemoteItem, ReplayedItem
-from pytest_wheelcheck.targets.item_results import Crash, ItemResult
-from pytest_wheelcheck.targets.run import TargetRun
-from pytest_wheelcheck.targets.schedule import Queue, SideBySide
+from pytest_wheelcheck.targets.running.item_results import Crash, ItemResult
+from pytest_wheelcheck.targets.running.run import TargetRun
+from pytest_wheelcheck.targets.running.schedule import Queue, SideBySide
 
 
 def run_session(session: pytest.Session, parallel: int, on_summary: Callable[[TargetRun, str], None]) -> None:

@@ -15,9 +15,9 @@ from _pytest.junitxml import xml_key
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.plugin import replay
 from pytest_wheelcheck.results import StepResult
-from pytest_wheelcheck.targets.item_results import Collected, Crash, ItemResult
-from pytest_wheelcheck.targets.prepare import Preparation
-from pytest_wheelcheck.targets.run import TargetRun
+from pytest_wheelcheck.targets.preparing.prepare import Preparation
+from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
+from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 if TYPE_CHECKING:

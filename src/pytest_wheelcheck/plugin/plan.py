@@ -18,9 +18,9 @@ from pytest_wheelcheck.plugin.configuration import read_settings
 from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import progress
-from pytest_wheelcheck.targets.plan import plan
-from pytest_wheelcheck.targets.release import Release, absolute, open_release, shown_path
-from pytest_wheelcheck.targets.specs import parse_specs
+from pytest_wheelcheck.targets.planning.plan import plan
+from pytest_wheelcheck.targets.planning.release import Release, absolute, open_release, shown_path
+from pytest_wheelcheck.targets.planning.specs import parse_specs
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 

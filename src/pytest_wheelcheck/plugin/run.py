@@ -22,9 +22,9 @@ from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
 from pytest_wheelcheck.reporting.terminal import summary_lines
 from pytest_wheelcheck.system import cache, process, source_tree, temporary
-from pytest_wheelcheck.targets.item_results import Crash
-from pytest_wheelcheck.targets.release import shown_path
-from pytest_wheelcheck.targets.run import TargetRun
+from pytest_wheelcheck.targets.planning.release import shown_path
+from pytest_wheelcheck.targets.running.item_results import Crash
+from pytest_wheelcheck.targets.running.run import TargetRun
 
 #: Changed files that the summary names.
 _MAX_CHANGES = 10

@@ -12,7 +12,7 @@ from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.reporting.report import NotRun, Report, TargetReport, WheelReport
-from pytest_wheelcheck.targets.release import BadWheel, Release
+from pytest_wheelcheck.targets.planning.release import BadWheel, Release
 from pytest_wheelcheck.targets.target import NoTarget, Target
 from pytest_wheelcheck.wheels.reader import parse_name
 

@@ -18,9 +18,9 @@ from pytest_wheelcheck.backends.local import LocalSession
 from pytest_wheelcheck.backends.qemu import emulators, illegal_instructions
 from pytest_wheelcheck.backends.qemu.machines import Profile
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable, here
+from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process

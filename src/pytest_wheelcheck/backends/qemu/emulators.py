@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, apt_suites
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture
+from pytest_wheelcheck.interpreters.packages import apt, apt_suites
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 

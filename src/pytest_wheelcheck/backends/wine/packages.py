@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt
-from pytest_wheelcheck.interpreters.elf_loader import set_loader
+from pytest_wheelcheck.interpreters.packages import apt
+from pytest_wheelcheck.interpreters.published.elf_loader import set_loader
 from pytest_wheelcheck.interpreters.windows.pe_strip import strip_debug_sections
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step

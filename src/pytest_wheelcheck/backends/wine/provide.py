@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.backends.wine import packages, wow64
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.system import cache, process
 
 #: Names under which Wine may be installed.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.backends.wine import packages
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt
+from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step
 

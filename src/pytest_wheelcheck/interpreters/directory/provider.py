@@ -1,6 +1,6 @@
 """Offers the interpreters of sysroots, and makes them runnable without a change to the user's directory.
 
-:mod:`~pytest_wheelcheck.interpreters.link_farm` makes a root in the cache that leads to the libraries of the user's root file
+:mod:`.link_farm` makes a root in the cache that leads to the libraries of the user's root file
 system. Only the standard library is copied, so that its bytecode can be compiled next to it.
 """
 
@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import c_library, link_farm, roots
+from pytest_wheelcheck.interpreters import roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES
 from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Request, Starter
+from pytest_wheelcheck.interpreters.directory import link_farm
 from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot, SysrootInterpreter
+from pytest_wheelcheck.interpreters.packages import c_library
 from pytest_wheelcheck.interpreters.published import standard_library
 from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache

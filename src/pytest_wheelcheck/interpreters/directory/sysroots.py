@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.interpreters import link_farm
 from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES, Architecture
 from pytest_wheelcheck.interpreters.base import OLDEST
+from pytest_wheelcheck.interpreters.directory import link_farm
 from pytest_wheelcheck.interpreters.windows import directories
 from pytest_wheelcheck.interpreters.windows.platforms import ARCHITECTURES as WINDOWS_ARCHITECTURES
 from pytest_wheelcheck.system import cache

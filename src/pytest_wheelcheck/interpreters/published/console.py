@@ -17,7 +17,7 @@ import struct
 from pathlib import Path
 
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters.elf_loader import set_loader
+from pytest_wheelcheck.interpreters.published.elf_loader import set_loader
 
 #: Bytes of the start code that are searched for the instruction that loads ``main``.
 _START_LENGTH = 96

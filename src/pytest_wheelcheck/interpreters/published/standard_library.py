@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, apt_suites
 from pytest_wheelcheck.interpreters.architectures import host_architecture
 from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.packages import apt, apt_suites
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.system import process
 

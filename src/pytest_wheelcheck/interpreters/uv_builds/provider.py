@@ -1,7 +1,7 @@
 """Offers uv's CPythons for Linux: for this host and other architectures, for glibc and musl, also free-threaded.
 
 They contain everything except the C library. For another architecture, or for musl, that comes from
-:mod:`~pytest_wheelcheck.interpreters.c_library`, also out of ``-cross`` packages. So a host whose package repository has no
+:mod:`..packages.c_library`, also out of ``-cross`` packages. So a host whose package repository has no
 packages of other architectures needs nothing else.
 """
 
@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import c_library, roots
+from pytest_wheelcheck.interpreters import roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture
 from pytest_wheelcheck.interpreters.base import (
     Answer,
@@ -25,6 +25,7 @@ from pytest_wheelcheck.interpreters.base import (
     install_command,
 )
 from pytest_wheelcheck.interpreters.facts import installation_of
+from pytest_wheelcheck.interpreters.packages import c_library
 from pytest_wheelcheck.interpreters.published import standard_library
 from pytest_wheelcheck.interpreters.uv_builds.catalog import (
     Download,

@@ -15,9 +15,9 @@ from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.targets import imports, payload
-from pytest_wheelcheck.targets.channel import WorkerProcess
-from pytest_wheelcheck.targets.mapped_libraries import ImportContext
+from pytest_wheelcheck.targets.preparing import imports, payload
+from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext
+from pytest_wheelcheck.targets.running.channel import WorkerProcess
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.targets.timeouts import BOOT_TIMEOUT, scale
 from pytest_wheelcheck.worker import messages

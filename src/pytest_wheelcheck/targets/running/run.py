@@ -10,10 +10,10 @@ from pytest_wheelcheck.backends.base import Session
 from pytest_wheelcheck.backends.sandbox import OUTPUT
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WorkerError
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.targets import payload
-from pytest_wheelcheck.targets.channel import WorkerProcess
-from pytest_wheelcheck.targets.item_results import Collected, Crash, ItemResult
-from pytest_wheelcheck.targets.prepare import Preparation
+from pytest_wheelcheck.targets.preparing import payload
+from pytest_wheelcheck.targets.preparing.prepare import Preparation
+from pytest_wheelcheck.targets.running.channel import WorkerProcess
+from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.targets.timeouts import BOOT_TIMEOUT, GRACE, scale
 from pytest_wheelcheck.worker import messages as protocol

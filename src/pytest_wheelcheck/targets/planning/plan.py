@@ -22,8 +22,8 @@ from pytest_wheelcheck.interpreters import tags
 from pytest_wheelcheck.interpreters.base import OLDEST, Kind, Offer, Request, Unavailable, here
 from pytest_wheelcheck.model import Machine, Outcome, Platform, Wheel, interpreter_name
 from pytest_wheelcheck.system import process
-from pytest_wheelcheck.targets.specs import Interpreter, Spec, parse_specs
-from pytest_wheelcheck.targets.tag_groups import TagGroup, group_tags, possible_interpreters, primary_kinds
+from pytest_wheelcheck.targets.planning.specs import Interpreter, Spec, parse_specs
+from pytest_wheelcheck.targets.planning.tag_groups import TagGroup, group_tags, possible_interpreters, primary_kinds
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 log = logging.getLogger(__name__)

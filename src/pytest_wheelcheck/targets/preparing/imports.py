@@ -16,7 +16,7 @@ from pytest_wheelcheck.backends.base import Session
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.system.process import describe_status
-from pytest_wheelcheck.targets.mapped_libraries import ImportContext, disallowed_libraries, is_inside
+from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext, disallowed_libraries, is_inside
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import pyo3_version
 from pytest_wheelcheck.worker.messages import ImportJob

@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from pytest_wheelcheck.targets.item_results import ItemResult
-from pytest_wheelcheck.targets.run import TargetRun
+from pytest_wheelcheck.targets.running.item_results import ItemResult
+from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.timeouts import GRACE
 
 

@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, roots
+from pytest_wheelcheck.interpreters import roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture
+from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.model import Installation
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step

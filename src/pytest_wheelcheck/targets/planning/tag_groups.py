@@ -12,7 +12,7 @@ from packaging.tags import Tag
 from pytest_wheelcheck.interpreters import tags
 from pytest_wheelcheck.interpreters.base import OLDEST, Offer
 from pytest_wheelcheck.model import Platform, Wheel
-from pytest_wheelcheck.targets.specs import Interpreter
+from pytest_wheelcheck.targets.planning.specs import Interpreter
 
 #: The newest minor version that is considered if no wheel names a newer one.
 NEWEST_KNOWN = 15

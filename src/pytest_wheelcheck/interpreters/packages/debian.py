@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, apt_suites, roots
+from pytest_wheelcheck.interpreters import roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import (
     OLDEST,
@@ -27,6 +27,7 @@ from pytest_wheelcheck.interpreters.base import (
     here,
     install_command,
 )
+from pytest_wheelcheck.interpreters.packages import apt, apt_suites
 from pytest_wheelcheck.interpreters.roots import LIBRARIES, upstream_version
 from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache, process
@@ -215,7 +216,7 @@ def _ensure_minimum_libc(
                 roots.merge(newer)
                 for name in ("lib", "lib64"):
                     if (newer / "usr" / name).is_dir():
-                        process.run(["cp", "-a", "--remove-destination", newer / "usr" / name, f"{side}/root/usr/"])
+                        process.run(["cp", "-a", "--remove-destination", newer / "usr" / name, side / "root" / "usr"])
                 shutil.rmtree(newer)
                 return
 

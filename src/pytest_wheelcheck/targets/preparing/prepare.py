@@ -18,11 +18,11 @@ from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
-from pytest_wheelcheck.targets import payload
-from pytest_wheelcheck.targets.executables import run_executables
-from pytest_wheelcheck.targets.import_check import check_imports
-from pytest_wheelcheck.targets.install import InstalledWheel, install_wheel
-from pytest_wheelcheck.targets.overlay import Overlay, make_overlay
+from pytest_wheelcheck.targets.preparing import payload
+from pytest_wheelcheck.targets.preparing.executables import run_executables
+from pytest_wheelcheck.targets.preparing.import_check import check_imports
+from pytest_wheelcheck.targets.preparing.install import InstalledWheel, install_wheel
+from pytest_wheelcheck.targets.preparing.overlay import Overlay, make_overlay
 from pytest_wheelcheck.targets.target import Target
 
 

@@ -26,7 +26,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pytest_wheelcheck.errors import InstallError
 from pytest_wheelcheck.model import Wheel
-from pytest_wheelcheck.targets.install import InstalledWheel, is_same_name, requirement_for
+from pytest_wheelcheck.targets.preparing.install import InstalledWheel, is_same_name, requirement_for
 
 if sys.version_info >= (3, 11):
     import tomllib

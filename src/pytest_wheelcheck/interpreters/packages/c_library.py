@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters import apt, apt_suites, roots
+from pytest_wheelcheck.interpreters import roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture
+from pytest_wheelcheck.interpreters.packages import apt, apt_suites
 from pytest_wheelcheck.system import cache, temporary
 from pytest_wheelcheck.system.progress import step
 

@@ -24,8 +24,8 @@ from pytest_wheelcheck.errors import InstallError, ProcessError
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.system import cache, process, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
-from pytest_wheelcheck.targets.install import Distribution, InstalledWheel, list_distributions
-from pytest_wheelcheck.targets.requirements import OwnProject, write_constraints, write_requirements
+from pytest_wheelcheck.targets.preparing.install import Distribution, InstalledWheel, list_distributions
+from pytest_wheelcheck.targets.preparing.requirements import OwnProject, write_constraints, write_requirements
 
 #: Bump to have every cached overlay made again.
 _GENERATION = 3
@@ -43,7 +43,7 @@ class Overlay:
     :param moved: after a conflict, the wheel's dependencies that have another version next to the tools: name, version
         in the wheel's environment, version next to the tools (empty if it is gone).
     :param seconds: wall time.
-    :param missing: as in :class:`~pytest_wheelcheck.targets.install.InstalledWheel`, after a conflict.
+    :param missing: as in :class:`~pytest_wheelcheck.targets.preparing.install.InstalledWheel`, after a conflict.
     """
 
     environment: Environment

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError
-from pytest_wheelcheck.interpreters import apt
-from pytest_wheelcheck.interpreters.apt import Repository
+from pytest_wheelcheck.interpreters.packages import apt
+from pytest_wheelcheck.interpreters.packages.apt import Repository
 from pytest_wheelcheck.system import cache, process, temporary
 
 #: Seconds for which an answer is cached. Downloads use a fresh index.

@@ -1,0 +1,1 @@
+"""Interpreters and libraries from the packages of Debian and Ubuntu."""

@@ -1,0 +1,1 @@
+"""Prepare a target: environment, import check, executables, test tools."""

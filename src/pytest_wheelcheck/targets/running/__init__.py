@@ -1,0 +1,1 @@
+"""Run the tests of targets: the channel to a worker, one target, several targets."""
