@@ -32,12 +32,12 @@ class Severity(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One fault of a wheel, found without running it.
+    """A defect of a wheel, found without running it.
 
     :param code: the check's code, such as ``WHL203``.
     :param severity: whether it fails the check.
-    :param message: what is wrong, in this wheel, with names and numbers.
-    :param reason: why the defect matters to the person who installs the wheel.
+    :param message: the defect in this wheel, with names and numbers.
+    :param reason: why the defect matters to a user who installs the wheel.
     :param fix: how to fix it, with the command if there is one.
     """
 
@@ -50,26 +50,28 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wheel:
-    """One ``.whl`` file, opened once and parsed.
+    """A ``.whl`` file, opened once and parsed.
 
-    :param path: our own copy of the file; all work is done on it.
-    :param shown: the path as the user gave it, relative to the root folder where it lies below; used in node ids.
+    :param path: our own copy of the file, which everything reads.
+    :param shown: the path in node ids and messages: relative to the root directory if the file is inside it.
     :param source: the user's file, absolute.
     :param sha256: hexadecimal digest of the file.
     :param size: size of the file in bytes.
-    :param name: distribution name as the file name has it, not normalised.
-    :param version: version as the file name has it.
+    :param name: distribution name as in the file name, not normalized.
+    :param version: version as in the file name.
     :param build: build tag of the file name, or an empty string.
     :param tags: the compatibility tags of the file name, expanded (PEP 425).
-    :param dist_info: the name of the ``.dist-info`` folder.
+    :param dist_info: the name of the ``.dist-info`` directory.
     :param requires_python: ``Requires-Python`` of METADATA, or ``None``.
     :param requires: ``Requires-Dist`` lines of METADATA.
     :param extras: ``Provides-Extra`` of METADATA.
     :param console_scripts: pairs of name and object reference, from ``entry_points.txt``.
-    :param files: every file as it is installed below site-packages, ``/`` as separator (``.data/purelib`` and
-        ``.data/platlib`` already moved to their place).
-    :param scripts: file names below ``.data/scripts``.
-    :param binaries: the subset of *scripts* that is a native executable (ELF, Mach-O, PE).
+    :param files: the paths of all files that are installed into site-packages, relative to it, with ``/`` as separator. Those
+        in ``.data/purelib`` and ``.data/platlib`` are included.
+    :param scripts: file names in ``.data/scripts``.
+    :param binaries: the *scripts* that are native executables (ELF, Mach-O, PE).
+    :param import_names: the top-level names that can be imported, sorted.
+    :param extension_modules: the dotted names of the extension modules.
     :param classifiers: ``Classifier`` of METADATA.
     """
 
@@ -101,7 +103,7 @@ class Wheel:
 
     @property
     def platforms(self) -> tuple[str, ...]:
-        """The platform tags of the file name, in its order, without repeats."""
+        """The platform tags of the file name, in its order, without duplicates."""
         return tuple(dict.fromkeys(tag.platform for tag in self.tags))
 
 
@@ -137,7 +139,7 @@ class Platform:
 
     @property
     def is_windows(self) -> bool:
-        """Whether programs end in ``.exe``, and scripts are not started by their first line."""
+        """Whether programs have the suffix ``.exe``, and the first line of a script does not start its interpreter."""
         return self.system == "win32"
 
 
@@ -152,21 +154,21 @@ def interpreter_name(implementation: str, version: tuple[int, ...], *, free_thre
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Installation:
-    """An interpreter on disk, as a provider gives it. It says nothing about how the interpreter is started.
+    """An interpreter on disk, as a provider returns it. How it is started is decided by a backend.
 
     :param program: the executable itself, never a launcher.
-    :param library: the directory that holds ``python3.N``, or ``Lib`` on Windows.
-    :param root: the root file system (sysroot) whose dynamic loader and libraries the executable needs; ``None`` where it
-        needs only those of the system it runs on.
+    :param library: the directory that contains ``python3.N``; on Windows, ``Lib``.
+    :param root: the root file system (sysroot) whose dynamic loader and libraries the executable needs; ``None`` if it
+        needs those of the host.
     :param implementation: ``cpython`` or ``pypy``.
     :param version: major, minor, micro.
     :param free_threaded: built with ``--disable-gil`` (PEP 703).
-    :param platform: what it runs on.
-    :param libc_version: major, minor of the C library; ``(0, 0)`` where there is none.
+    :param platform: the platform that it runs on.
+    :param libc_version: major, minor of the C library; ``(0, 0)`` on systems with only one.
     :param tags: every compatibility tag it accepts, best first, as ``str(Tag)``.
     :param provider: name of the provider.
-    :param how: one line for the user: where it comes from.
-    :param extensible: whether further libraries of its distribution may be added behind its root.
+    :param how: its origin, one line for the user.
+    :param extensible: whether its root may be replaced by one with more libraries of the same suite.
     """
 
     program: Path
@@ -189,7 +191,7 @@ class Installation:
 
     @property
     def stem(self) -> str:
-        """``3.11`` or ``3.14t``: the end of the names of its executable and library directory."""
+        """The version in names of files, such as ``3.14t``."""
         return f"{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
 
     @property
@@ -200,6 +202,6 @@ class Installation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """The hardware that a runtime is, or pretends to be. ``host`` is the hardware at hand."""
+    """The hardware that a runtime runs on, or that is emulated for it. ``host`` is the host's own hardware."""
 
     name: str = "host"

@@ -1,4 +1,4 @@
-"""bubblewrap, which makes sandboxes without root: the host's, else that of its archive, fetched without root.
+"""bubblewrap, which makes sandboxes without root: the host's, else one of the host's package repository.
 
 Source: ``bwrap(1)``.
 """
@@ -17,44 +17,46 @@ from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 
-#: Bump when what is kept of the packages changes.
+#: Increase when the cached files of the packages change.
 _GENERATION = 1
 
-#: What every sandbox has: namespaces of its own for users, processes, the network and the rest, and no capabilities.
+#: The arguments of every sandbox: namespaces of its own for users, processes, the network and the rest; no capabilities.
 ISOLATED = ("--unshare-all", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 
 
 class NotFetchedError(RuntimeUnavailableError):
-    """It could be fetched, and was not to be."""
+    """bubblewrap is not available offline, but can be downloaded."""
 
 
 def find(*, offline: bool = False) -> tuple[str, ...]:
-    """Give the words that start bubblewrap; it was tried out.
+    """Return the argv that starts bubblewrap, after a test that it can make a sandbox.
 
-    :param offline: fetch nothing.
-    :raises RuntimeUnavailableError: there is none, or this system allows no sandboxes.
+    :param offline: download nothing.
+    :raises RuntimeUnavailableError: bubblewrap is not available, or this system allows no sandboxes.
     """
     if sys.platform != "linux":
         raise RuntimeUnavailableError(
-            "--wheel-sandbox: there is no sandbox on this system",
-            cause="it is made by bubblewrap, which needs Linux",
-            fix="leave the option out",
+            "--wheel-sandbox: this system has no sandbox",
+            cause="bubblewrap, which makes it, needs Linux",
+            fix="omit the option",
         )
-    found = shutil.which("bwrap")
-    words = (found,) if found else _fetched(offline=offline)
-    _try(words)
-    return words
+    installed = shutil.which("bwrap")
+    argv = (installed,) if installed else _downloaded(offline=offline)
+    _try(argv)
+    return argv
 
 
-def _fetched(*, offline: bool) -> tuple[str, ...]:
-    at, source = host_architecture(), apt.host_repository()
-    if at is None or source is None:
+def _downloaded(*, offline: bool) -> tuple[str, ...]:
+    """Return the argv of bubblewrap in the cache; download it first if necessary."""
+    host, repository = host_architecture(), apt.host_repository()
+    if host is None or repository is None:
         raise RuntimeUnavailableError(
-            "--wheel-sandbox: bubblewrap is not here",
-            cause="bwrap is not on PATH, and this host has no archive of Debian or Ubuntu to fetch it from",
-            fix="install the package bubblewrap, or leave the option out",
+            "--wheel-sandbox: bubblewrap is not installed",
+            cause="bwrap is not on PATH, and this host has no package repository of Debian or Ubuntu to download it from",
+            fix="install the package bubblewrap, or omit the option",
         )
-    key = f"bubblewrap/{source.codename}-{at.name}-{cache.digest(str(_GENERATION), source.uri, source.codename)}"
+    digest = cache.digest(str(_GENERATION), repository.uri, repository.codename)
+    key = f"bubblewrap/{repository.codename}-{host.name}-{digest}"
     if cache.find(key) is None and offline:
         raise NotFetchedError(
             "--wheel-sandbox: bubblewrap is neither on PATH nor in the cache, and this run is offline",
@@ -62,35 +64,39 @@ def _fetched(*, offline: bool) -> tuple[str, ...]:
         )
 
     def make(side: Path) -> None:
-        with step(f"bubblewrap of {source.codename}", side):
-            apt.fetch(source, source.codename, ["bubblewrap"], side / "root", architecture=at.debian)
+        with step(f"bubblewrap from {repository.codename}", side):
+            apt.fetch(repository, repository.codename, ["bubblewrap"], side / "root", architecture=host.debian)
 
     try:
         root = cache.provision(key, make) / "root"
     except ProcessError as error:
         raise RuntimeUnavailableError(
-            "--wheel-sandbox: bubblewrap cannot be fetched from the host's archive",
+            "--wheel-sandbox: bubblewrap could not be downloaded from the host's package repository",
             cause=error.message,
-            fix="install the package bubblewrap, or leave the option out",
+            fix="install the package bubblewrap, or omit the option",
             details=error.details,
         ) from error
-    return _started_by_its_loader(root, at)
+    return _started_by_its_loader(root, host)
 
 
-def _started_by_its_loader(root: Path, at: Architecture) -> tuple[str, ...]:
-    folders = [root / each / at.multiarch for each in ("lib", "usr/lib")]
+def _started_by_its_loader(root: Path, host: Architecture) -> tuple[str, ...]:
+    directories = [root / name / host.multiarch for name in ("lib", "usr/lib")]
     program = root / "usr/bin/bwrap"
-    return tuple(map(str, launcher.loaded(root, at, folders).argv(program, program)))
+    return tuple(map(str, launcher.loaded(root, host, directories).argv(program, program)))
 
 
-def _try(words: Sequence[str]) -> None:
+def _try(argv: Sequence[str]) -> None:
+    """Make a sandbox.
+
+    :raises RuntimeUnavailableError: that is not allowed.
+    """
     try:
-        process.run([*words, *ISOLATED, "--tmpfs", "/tmp", "--", "true"], timeout=60)  # noqa: S108  the sandbox's own
+        process.run([*argv, *ISOLATED, "--tmpfs", "/tmp", "--", "true"], timeout=60)  # noqa: S108  the sandbox's own
     except ProcessError as error:
         raise RuntimeUnavailableError(
             "--wheel-sandbox: no sandbox can be made here",
-            cause="user namespaces are not allowed: by the profile of the container that this runs in, by AppArmor, or "
-            "by a limit (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)",
-            fix="allow them, or leave the option out",
+            cause="user namespaces are not allowed, because of the profile of the container that this runs in, AppArmor, or "
+            "a limit (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)",
+            fix="allow them, or omit the option",
             details=error.details or error.message,
         ) from error

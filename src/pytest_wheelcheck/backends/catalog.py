@@ -25,9 +25,8 @@ from pytest_wheelcheck.model import Platform
 class Catalog:
     """Providers and backends of one run.
 
-    :param make_providers: returns the providers, in the order in which they are preferred; they are handed
-        :meth:`native_python`.
-    :param backends: in the order in which they are preferred.
+    :param make_providers: returns the providers, in the order of preference; its argument is :meth:`native_python`.
+    :param backends: in the order of preference.
     """
 
     def __init__(
@@ -49,7 +48,10 @@ class Catalog:
         return tuple(self._paired(offers, backends)), (*reasons, *further)
 
     def answers(self, request: Request) -> list[tuple[str, Answer]]:
-        """Ask every provider, also those whose answer is not needed; return the answers with the providers' names."""
+        """Ask all providers, even those whose offers are not needed.
+
+        :returns: the answers, each with the name of its provider; first the reasons of backends, with an empty name.
+        """
         backends, reasons = self._covering(request.platform)
         refused = [("", Answer(unavailable=reason)) for reason in reasons]
         if not backends:
@@ -85,21 +87,21 @@ class Catalog:
         return next(backend for backend in self.backends if backend.name == offer.backend)
 
     def get(self, offer: Offer) -> Runtime:
-        """Return the interpreter of an offer of :meth:`ask`, ready to run; it is made if need be.
+        """Return the interpreter of an offer of :meth:`ask`, ready to run; download and make it first if necessary.
 
         :raises WheelcheckError: it is not available, although it was offered, or does not run here.
         """
         backend = self.backend(offer)
         provider = next(provider for provider in self.providers if provider.name == offer.provider)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-fetch") as pool:
-            # An emulator is fetched while the interpreter is.
+            # The emulator and the interpreter are downloaded at the same time.
             fetched = pool.submit(backend.fetch, offer.platform)
             installation = provider.get(offer, backend)
             fetched.result()
         return backend.make_ready(installation, self.native_python)
 
     def native_python(self, version: tuple[int, int], free_threaded: bool) -> Path | None:  # noqa: FBT001
-        """Return a native CPython, made if need be: it installs and compiles on behalf of one that is slow to run.
+        """Return a native CPython, which installs and compiles for one that is slow to run; make it if necessary.
 
         Providers are asked one after another until one of them has it. Pre-releases do not count, because their bytecode
         may have another format. Neither do interpreters that the user named: they are under test, and this method may be
@@ -118,16 +120,16 @@ class Catalog:
         return None
 
     def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime:
-        """Return a runtime that pretends to be a machine.
+        """Return the runtime on a machine.
 
-        :raises RuntimeUnavailableError: no backend can do that.
+        :raises RuntimeUnavailableError: no backend can emulate the machine.
         """
         if profile.name == HOST_MACHINE:
             return runtime
         for backend in self.backends:
             if found := backend.on_machine(runtime, profile):
                 return found
-        raise RuntimeUnavailableError(f"could not be checked: nothing on this host can be the machine {profile.name}")
+        raise RuntimeUnavailableError(f"could not be checked: nothing on this host emulates the machine {profile.name}")
 
 
 def make_catalog(
@@ -139,7 +141,10 @@ def make_catalog(
     sysroots: Sequence[Sysroot] = (),
     without: Sequence[str] = (),
 ) -> Catalog:
-    """Return the catalog of all providers and backends. See :func:`providers` and :func:`backends` for the parameters."""
+    """Return the catalog of all providers and backends, whose functions describe the parameters.
+
+    See :func:`pytest_wheelcheck.interpreters.registry.providers` and :func:`pytest_wheelcheck.backends.registry.backends`.
+    """
 
     def make_providers(native_python: NativePython) -> Sequence[Provider]:
         return providers(

@@ -1,7 +1,7 @@
 """Virtual environments on this host's file system: made by virtualenv or by hand, filled by uv.
 
-The environment is what a user of the wheel gets: the wheel and its declared dependencies, nothing else. Nothing in it is
-linked into a cache: code under test may edit its own site-packages.
+An environment contains the wheel and its declared dependencies, and nothing else, as that of a user does. Its files are
+copies, not links to a cache, because code under test may edit its own site-packages.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _UV_GLIBC = (17, 28, *range(31, 41))
 def create_with_virtualenv(runtime: Runtime, directory: Path) -> Environment:
     """Make a virtual environment with virtualenv, without seeds.
 
-    virtualenv is called in this process: of the 150 ms that its command takes, 145 are Python starting and importing it.
-    What it learns about an interpreter is stored in our cache. Safe to call from several threads.
+    virtualenv is called in this process: of the 150 ms that its command takes, 145 are spent to start Python and import it.
+    It stores facts about interpreters in our cache. Safe to call from several threads.
 
     :param directory: need not exist; its parents are created.
     :raises RuntimeUnavailableError: virtualenv cannot make an environment of this interpreter.
     """
     from virtualenv import session_via_cli
 
-    # The user's own settings of virtualenv (seeds, system packages, copies) must not apply here.
+    # The user's settings of virtualenv (seeds, system packages, copies) do not apply.
     env = {key: value for key, value in os.environ.items() if not key.startswith("VIRTUALENV_")}
     env["VIRTUALENV_CONFIG_FILE"] = os.devnull
     # virtualenv 21.15.0 and earlier create their default directory before they read --app-data.
@@ -46,11 +46,11 @@ def create_with_virtualenv(runtime: Runtime, directory: Path) -> Environment:
     try:
         session = session_via_cli(arguments, setup_logging=False, env=env)
         session.run()
-    except (Exception, SystemExit) as error:  # virtualenv declares no errors of its own
+    except (Exception, SystemExit) as error:  # virtualenv declares no errors.
         raise RuntimeUnavailableError(
             f"virtualenv cannot make an environment with {runtime.python}",
-            cause=f"{runtime.installation.how}: not a working interpreter, or one that virtualenv does not support",
-            fix=f"try it by hand: {sys.executable} -m virtualenv --no-seed --python {runtime.python} DIRECTORY",
+            cause=f"the interpreter ({runtime.installation.how}) does not work, or virtualenv does not support it",
+            fix=f"to see the error, run: {sys.executable} -m virtualenv --no-seed --python {runtime.python} DIRECTORY",
             details=f"{type(error).__name__}: {error}",
         ) from error
     creator = session.creator
@@ -62,17 +62,17 @@ def create_with_virtualenv(runtime: Runtime, directory: Path) -> Environment:
         scripts=Path(creator.script_dir),
     )
     for site in environment.site_directories:
-        # virtualenv's patch of distutils (before 3.10), which every start of the interpreter would import.
+        # virtualenv's patch of distutils (before 3.10), which the interpreter would import at every start.
         for name in ("_virtualenv.pth", "_virtualenv.py"):
             (site / name).unlink(missing_ok=True)
     return environment
 
 
 def create_by_hand(runtime: Runtime, directory: Path) -> Environment:
-    """Make a virtual environment without running its interpreter, which would take a second under an emulator.
+    """Make a virtual environment without running its interpreter, which would take a second in an emulator.
 
-    PEP 405 defines it: a link to the interpreter, a file that names the interpreter's directory, and site-packages where
-    the interpreter's scheme ``venv`` has them (:mod:`sysconfig`).
+    PEP 405 defines its contents: a link to the interpreter, a file that names the interpreter's directory, and site-packages
+    as in the interpreter's scheme ``venv`` (:mod:`sysconfig`).
 
     :raises RuntimeUnavailableError: the directory cannot be written.
     """
@@ -139,10 +139,11 @@ def uv_install(
 def extended(
     runtime: Runtime, environment: Environment, settings: InstallSettings, further: Sequence[Path] = ()
 ) -> tuple[Installation | None, str]:
-    """Return the installation with the system libraries that the files of an environment may need.
+    """Return the installation, extended by the system libraries that the files of an environment may need.
 
-    :param further: directories outside of it whose modules are loaded in it.
-    :returns: ``None`` if it needs no more; and why libraries are missing, or an empty string.
+    :param further: directories outside of the environment whose modules are loaded in it.
+    :returns: the extended installation, or ``None`` if no libraries are missing or they are not available; and why they are
+        not available, or an empty string.
     """
     names = libraries.missing_libraries(
         (*environment.site_directories, environment.scripts, *further), runtime.installation
@@ -152,12 +153,12 @@ def extended(
     try:
         return libraries.extend(runtime.installation, names, offline=settings.offline), ""
     except RuntimeUnavailableError as error:
-        # Whether it matters shows when the library is loaded.
+        # Not an error yet: the files may never load the library.
         return None, error.message
 
 
 def running_python(installation: Installation) -> Path | None:
-    """Return the running interpreter if its bytecode is that of an installation, else ``None``."""
+    """Return the running interpreter if its bytecode has the format of an installation's, else ``None``."""
     if (
         installation.implementation == sys.implementation.name == "cpython"
         and installation.version[:2] == sys.version_info[:2]

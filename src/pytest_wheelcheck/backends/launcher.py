@@ -1,8 +1,8 @@
-"""Launchers: small shell scripts that are interpreters.
+"""Launchers: small shell scripts that start an interpreter, and can be used like one.
 
-A launcher starts a program through an emulator or a dynamic loader, and passes on the path by which it was itself called.
-So ``sys.executable`` is the launcher, a virtual environment made from it has the right prefix, and programs that are
-started through ``sys.executable`` are launched in the same way.
+A launcher starts a program through an emulator or a dynamic loader, and passes on the path by which it was called itself. So
+``sys.executable`` is the launcher, a virtual environment made with it has the right prefix, and programs that are started
+through ``sys.executable`` are launched in the same way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pytest_wheelcheck.interpreters.architectures import Architecture, host_arch
 from pytest_wheelcheck.model import Installation
 from pytest_wheelcheck.system import cache
 
-#: Bump when the directories of launchers change.
+#: Increase when the directories of launchers change.
 _GENERATION = 3
 
 #: The file in a launcher's directory that lists the paths it depends on.
@@ -46,9 +46,9 @@ class Launch:
         return f'#!/bin/sh\nexec {before} "$0"{after} {shlex.quote(str(program))} "$@"\n'
 
     def argv(self, name: Path, program: Path) -> list[str | Path]:
-        """Return the same as an argv.
+        """Return the argv that starts *program*.
 
-        :param name: what the program takes for its own path.
+        :param name: the path that the program takes for its own.
         """
         return [*self.before, name, *self.after, program]
 
@@ -59,9 +59,9 @@ class Launch:
 
 
 def loaded(root: Path, architecture: Architecture, directories: Sequence[Path] = ()) -> Launch:
-    """Launch through a root's own dynamic loader (``ld.so(8)``), on the host's kernel and processor.
+    """Return how programs are started by a root's own dynamic loader (``ld.so(8)``), on the host's kernel and processor.
 
-    :param directories: where its libraries are; the usual ones of the root if left out.
+    :param directories: the directories of its libraries; empty for the usual ones of the root.
     """
     if not directories:
         names = (
@@ -76,8 +76,8 @@ def loaded(root: Path, architecture: Architecture, directories: Sequence[Path] =
     # musl's loader reads no cache (ldso/dynlink.c).
     before = [str(root / architecture.loader), "--inhibit-cache"] if musl is None else [str(musl)]
     before.append("--argv0")
-    at = host_architecture()
-    if at is not None and at.name != architecture.name and (setarch := shutil.which("setarch")):
+    host = host_architecture()
+    if host is not None and host.name != architecture.name and (setarch := shutil.which("setarch")):
         # uname then reports the architecture of the program (personality(2), PER_LINUX32).
         before = [setarch, architecture.name, *before]
     return Launch(
@@ -88,9 +88,11 @@ def loaded(root: Path, architecture: Architecture, directories: Sequence[Path] =
 
 
 def provision(launch: Launch, installation: Installation, *, name: str) -> Path:
-    """Make a directory that looks like an installation: ``bin/python3.N``, and ``lib`` (``sys.platlibdir``) as a link.
+    """Return the launcher of an installation; make it first if necessary.
 
-    :param name: its human-readable name in the cache.
+    Its directory looks like an installation: it contains ``bin/python3.N``, and ``lib`` (``sys.platlibdir``) as a link.
+
+    :param name: the beginning of its name in the cache.
     :returns: path of the launcher.
     """
     program, library, stem = installation.program, installation.library, installation.stem
@@ -102,7 +104,7 @@ def provision(launch: Launch, installation: Installation, *, name: str) -> Path:
             (side / directory).symlink_to(library, target_is_directory=True)
         share = library.parent / "share"
         if share.is_dir():
-            # The pip of Debian 11 searches there for the files it needs.
+            # The pip of Debian 11 searches it for files that it needs.
             (side / "share").symlink_to(share, target_is_directory=True)
         paths = [str(path) for path in (program, library, *launch.paths)]
         (side / _PATHS).write_text(json.dumps(paths), encoding="utf-8")
@@ -116,23 +118,24 @@ def _suffix(launch: Launch, installation: Installation) -> str:
 
 
 def present(launch: Launch, installation: Installation) -> bool:
-    """Return whether :func:`provision` has made this launcher before."""
+    """Return whether the cache contains this launcher, under any name."""
     suffix = _suffix(launch, installation)
-    return any(cache.find(f"launchers/{each.name}") for each in (cache.root() / "launchers").glob(f"*-{suffix}"))
+    directories = (cache.root() / "launchers").glob(f"*-{suffix}")
+    return any(cache.find(f"launchers/{directory.name}") for directory in directories)
 
 
 def broken() -> Iterator[str]:
     """Yield the cache keys of launchers whose interpreter or libraries were removed from the cache."""
     for file in (cache.root() / "launchers").glob(f"*/{_PATHS}"):
         if file.parent.name.startswith("."):
-            continue  # another run is making it, or was killed while making it
+            continue  # Another run is making it, or was killed while it made it.
         paths = [Path(text) for text in json.loads(file.read_text(encoding="utf-8"))]
         if not all(path.exists() for path in paths if path.is_relative_to(cache.root())):
             yield f"launchers/{file.parent.name}"
 
 
 def _write(directory: Path, script: str, stem: str) -> None:
-    """Write a launcher with its usual other names."""
+    """Write a launcher, and links to it by the usual other names."""
     directory.mkdir(parents=True, exist_ok=True)
     python = directory / f"python{stem}"
     python.write_text(script, encoding="utf-8")

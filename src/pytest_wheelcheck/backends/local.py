@@ -118,7 +118,7 @@ class LocalSession:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PATH": search_path,
             "VIRTUAL_ENV": str(environment.root),
-            # Files that one target's tests leave there are not found by another's, and are removed with the run.
+            # One target does not see the temporary files of another, and the run removes them.
             **({} if temporary is None or os.name == "nt" else {"TMPDIR": str(temporary)}),
             **variables,
             **self.variables(),
@@ -136,7 +136,7 @@ class LocalSession:
         """See :class:`.base.Session`."""
         supervised = sys.platform == "linux" and process.poll() is None
         if supervised and self.settings.sandbox:
-            # A signal to the group would end the sandbox before the supervisor has done its work.
+            # A signal to the process group would end the sandbox before the supervisor has ended the other processes.
             self._signal_supervisor(process, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(SUPERVISOR_GRACE)
@@ -144,7 +144,7 @@ class LocalSession:
         processes.kill_tree(process, grace=SUPERVISOR_GRACE if supervised else 0.0)
         killed = sys.platform == "linux" and process.returncode == -signal.SIGKILL
         if killed and isinstance(pid, int) and self.shares_pids():
-            # The supervisor itself was killed, by code under test or because it did not finish.
+            # The supervisor was killed: by code under test, or because it did not finish in time.
             processes.kill_group(pid)
 
     def shares_pids(self) -> bool:

@@ -24,7 +24,7 @@ from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
 
-#: The first glibc whose loader knows ``--argv0`` (glibc's NEWS for 2.33).
+#: The first glibc whose loader has the option ``--argv0`` (glibc's NEWS for 2.33).
 _ARGV0_SINCE = (2, 33)
 
 
@@ -48,7 +48,7 @@ class NativeBackend:
     def capabilities(self) -> Capabilities:
         """See :class:`.base.Backend`."""
         windows = here().is_windows
-        # macOS and Windows have no user namespaces to make a sandbox of.
+        # The sandbox is made of user namespaces, which macOS and Windows do not have.
         return Capabilities(fork=not windows, pty=not windows, signals=not windows, sandbox=here().is_linux)
 
     def covers(self, platform: Platform) -> bool:
@@ -64,7 +64,7 @@ class NativeBackend:
         if offer.platform.is_linux and not (offer.runs_here or runs_natively(offer.platform.architecture)):
             return None
         if offer.fixed_libc and offer.platform.libc == "glibc" and offer.libc_version < _ARGV0_SINCE:
-            # Its own loader cannot pass on the launcher's path.
+            # Its loader cannot pass on the path of the launcher.
             return None
         return ""
 

@@ -1,8 +1,7 @@
-"""The sandbox (``--wheel-sandbox``): what a process in a target may reach.
+"""The sandbox (``--wheel-sandbox``): what a process in a target can access.
 
-Everything can be read where it is; nothing can be written except the target's own directory, a private ``/tmp`` and
-``/dev``. There is no network except a loopback of its own, no process except its own, and no socket of a service below
-``/run``.
+It can read all files, but write only to the target's own directory, a private ``/tmp`` and ``/dev``. It has a network with a
+loopback only, and sees no other processes, and no sockets of services in ``/run``.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import cache
 
-#: Directories that are empty inside, each with a file system of its own in memory.
-_PRIVATE = (Path("/tmp"), Path("/var/tmp"), Path("/run"))  # noqa: S108  these are replaced
+#: Directories that are empty in the sandbox. Each is a file system of its own in memory.
+_PRIVATE = (Path("/tmp"), Path("/var/tmp"), Path("/run"))  # noqa: S108  they are replaced
 
-#: Next to the directories of the targets: output that is too large for a report.
+#: The directory for output that is too large for a report, next to the directories of the targets.
 OUTPUT = "output"
 
 
@@ -33,13 +32,13 @@ def argv(
     supervised: bool,
     temporary: Path | None,
 ) -> tuple[str, ...]:
-    """Return the arguments that start a program inside the sandbox; none if it was not requested.
+    """Return the arguments before the argv of a program that run it in the sandbox; none if it was not requested.
 
     :param paths: files and directories that the backend needs to start a program.
-    :param directory: the target's own, which can be written.
+    :param directory: the target's own directory, which is writable.
     :param cwd: the program's working directory.
-    :param supervised: the program ends its own processes, and is the first one in the sandbox.
-    :param temporary: its directory for temporary files, below *directory*; ``None`` for the private ``/tmp``.
+    :param supervised: the program ends the processes that it leaves running, and must be the first one in the sandbox.
+    :param temporary: its directory for temporary files, inside *directory*; ``None`` for the private ``/tmp``.
     """
     if not settings.sandbox:
         return ()
@@ -68,7 +67,7 @@ def _hidden(path: Path) -> bool:
 
 
 def _needed(settings: Settings, runtime: Runtime, cwd: Path) -> Iterator[Path]:
-    """Yield everything that must exist inside: home, source tree, tests, cache, interpreter."""
+    """Yield the paths that must exist in the sandbox: home, source tree, tests, cache, interpreter."""
     yield from (settings.root, settings.cwd, cwd)
     with contextlib.suppress(RuntimeError):  # the user has no home directory
         yield Path.home()
@@ -82,5 +81,9 @@ def _needed(settings: Settings, runtime: Runtime, cwd: Path) -> Iterator[Path]:
 
 def requested_tests(settings: Settings) -> Iterator[Path]:
     """Yield the paths of tests on the command line."""
-    words = [word.partition("::")[0] for several, _ in settings.target_args for word in several if len(several) == 1]
-    yield from (path for word in words if not word.startswith("-") and (path := settings.cwd / word).exists())
+    for argument in settings.target_args:
+        # An option and its value are one argument.
+        if len(argument.argv) == 1 and not argument.argv[0].startswith("-"):
+            path = settings.cwd / argument.argv[0].partition("::")[0]
+            if path.exists():
+                yield path

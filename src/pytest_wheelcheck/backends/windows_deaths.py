@@ -1,4 +1,4 @@
-"""How a Windows interpreter died, read from its output: faulthandler and the system name the exception."""
+"""Finds the cause of a Windows interpreter's death in its output: faulthandler and the system name the exception."""
 
 from __future__ import annotations
 

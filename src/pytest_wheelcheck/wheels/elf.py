@@ -5,9 +5,11 @@ Source: the System V ABI, chapters 4 and 5; the psABI supplements for machine nu
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,17 +87,28 @@ def needed(path: Path) -> tuple[str, ...]:
         return _needed(_dynamic_tags(ELFFile(stream)))
 
 
-def machine_and_loader(path: Path) -> tuple[str, str]:
-    """Return the machine of an ELF file on disk, by its name in platform tags, and its dynamic loader (PT_INTERP).
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ElfHeader:
+    """The facts of an ELF file that decide how it is started.
 
-    The loader of a static program or library is an empty string.
-
-    :raises OSError: the file cannot be read.
-    :raises Exception: any exception of pyelftools if it is no ELF file, or a malformed one.
+    :param machine: as in platform tags.
+    :param type: the name of its ``e_type``, such as ``ET_EXEC``.
+    :param loader: its dynamic loader (PT_INTERP); empty for a static program or a library.
     """
-    with path.open("rb") as stream:
+
+    machine: str
+    type: str
+    loader: str
+
+
+def read_header(path: Path) -> ElfHeader | None:
+    """Return the header of an ELF file on disk; ``None`` if it cannot be read, or is not a well-formed ELF file."""
+    # pyelftools raises any exception on a malformed file.
+    with contextlib.suppress(Exception), path.open("rb") as stream:
         elf: Any = ELFFile(stream)
-        return _machine(elf), next((segment.get_interp_name() for segment in elf.iter_segments("PT_INTERP")), "")
+        loader = next((segment.get_interp_name() for segment in elf.iter_segments("PT_INTERP")), "")
+        return ElfHeader(machine=_machine(elf), type=str(elf["e_type"]), loader=loader)
+    return None
 
 
 def exports_of_elf(data: bytes, wanted: frozenset[str]) -> set[str]:

@@ -19,7 +19,7 @@ from pytest_wheelcheck.interpreters.directory import link_farm
 from pytest_wheelcheck.interpreters.windows import directories
 from pytest_wheelcheck.interpreters.windows.platforms import ARCHITECTURES as WINDOWS_ARCHITECTURES
 from pytest_wheelcheck.system import cache
-from pytest_wheelcheck.wheels.elf import machine_and_loader
+from pytest_wheelcheck.wheels.elf import read_header
 
 #: Increase when the installations that the provider makes change.
 _GENERATION = 1
@@ -150,12 +150,12 @@ def _interpreters(path: Path, architecture: Architecture, option: str, value: st
     found: dict[Path, SysrootInterpreter] = {}
     others: dict[str, Path] = {}
     for start, program in _programs(path):
-        machine, loader = _read(program)
-        if not machine:
+        header = read_header(program)
+        if header is None:
             continue
-        if machine != architecture.name:
-            others.setdefault(machine, program)
-        elif (interpreter := _examine(program, start, loader, architecture)) is not None:
+        if header.machine != architecture.name:
+            others.setdefault(header.machine, program)
+        elif (interpreter := _examine(program, start, header.loader, architecture)) is not None:
             found.setdefault(interpreter.program, interpreter)
     if found:
         return tuple(sorted(found.values(), key=lambda interpreter: (interpreter.version, interpreter.stem)))
@@ -184,14 +184,6 @@ def _programs(path: Path) -> Iterator[tuple[Path, Path]]:
             for name in link_farm.entry_names(directory):
                 if _NAME.fullmatch(name) and (program := link_farm.resolve(path, directory / name)) is not None:
                     yield path, program
-
-
-def _read(program: Path) -> tuple[str, str]:
-    """Return the machine and the dynamic loader of a program; empty strings if it is not an ELF file."""
-    # pyelftools raises any exception on a malformed file.
-    with contextlib.suppress(Exception):
-        return machine_and_loader(program)
-    return "", ""
 
 
 def _examine(program: Path, start: Path, loader: str, architecture: Architecture) -> SysrootInterpreter | None:
