@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import runpy
 import shlex
@@ -12,6 +13,8 @@ import pytest
 from pytest_wheelcheck.interpreters.registry import providers
 
 ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "pytest_wheelcheck"
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
 def test_the_reference_page_is_what_the_code_declares() -> None:
@@ -50,7 +53,7 @@ def test_the_tox_environments_that_the_documents_name_exist() -> None:
                 assert words[words.index("-e") + 1] in declared
 
 
-@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_relative_links_work(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
         path, _, anchor = link.partition("#")
@@ -62,7 +65,19 @@ def test_relative_links_work(page: Path) -> None:
         assert not anchor or anchor in anchors, link
 
 
+ROOMS = "|".join(path.stem for path in SOURCE.iterdir() if not path.name.startswith("_"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_and_names_of_the_code_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(rf"`((?:src|tests|docs|benchmarks|native|{ROOMS})/[\w./-]*)`", text):
+        assert (ROOT / path).exists() or (SOURCE / path).exists(), path
+    for name in re.findall(rf"`((?:{ROOMS})(?:\.\w+)+)`", text):
+        pkgutil.resolve_name(f"pytest_wheelcheck.{name}")
+
+
 def test_no_document_or_source_names_a_registry_or_a_machine() -> None:
     wrong = re.compile(r"(pypi\.org|pythonhosted|crates\.io|deb\.debian|(?<![\w}])/(?:root|work)/)")
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "src").rglob("*.py")]:
+    for path in [*PAGES, *SOURCE.rglob("*.py")]:
         assert not wrong.search(path.read_text(encoding="utf-8")), path
