@@ -1,8 +1,9 @@
-"""The structure of the source: layers of rooms."""
+"""The structure of the source: layers of rooms, no import cycles, no long files."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,14 @@ LAYERS = {
     6: {"plugin", "cli"},
 }
 LEVEL = {room: level for level, rooms in LAYERS.items() for room in rooms}
+
+#: Lines that a file may have.
+MAX_LINES = 420
+
+#: Longer files, with the reason.
+LONG_FILES = {
+    "checks/table.py": "the table of checks: texts, no code",
+}
 
 
 def module_name(path: Path) -> str:
@@ -115,6 +124,24 @@ def test_imports_of_lower_layers_only(module: str) -> None:
         if other != PACKAGE and room(other) != room(module) and LEVEL[room(other)] > LEVEL[room(module)]
     }
     assert not above
+
+
+def test_no_import_cycles() -> None:
+    sorter = graphlib.TopologicalSorter({module: imported_modules(module) for module in MODULES})
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_length(module: str) -> None:
+    path = MODULES[module]
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    if path.relative_to(SOURCE).as_posix() in LONG_FILES:
+        assert lines > MAX_LINES, "take it off the list"
+    else:
+        assert lines <= MAX_LINES
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in sorted(SOURCE.glob("worker/*.py"))])
