@@ -23,7 +23,7 @@ from pytest_wheelcheck.system.uv_config import InstallSettings
 #: The name of the backend for interpreters that this host runs at native speed.
 NATIVE = "native"
 
-#: The name of the machine at hand.
+#: The name of the host's own hardware, without a profile.
 HOST_MACHINE = "host"
 
 
@@ -31,13 +31,13 @@ HOST_MACHINE = "host"
 class Capabilities:
     """What programs on a target can do.
 
-    :param fork: ``os.fork``.
-    :param subprocess: start other programs.
+    :param fork: ``os.fork``: imports are forked from one interpreter. Otherwise each one starts an interpreter.
+    :param subprocess: start other programs. Otherwise executables are skipped.
     :param threads: start threads.
-    :param pty: open pseudo-terminals.
-    :param signals: be sent signals from the host, such as the one that makes a worker write its stacks.
-    :param venv: be started from a virtual environment.
-    :param sandbox: run inside ``--wheel-sandbox``.
+    :param pty: open pseudo-terminals. The worker finds out for itself whether tests that need one are skipped.
+    :param signals: receive signals from the host, such as the one that makes a worker write its stacks.
+    :param venv: start from a virtual environment.
+    :param sandbox: run inside ``--wheel-sandbox``. Otherwise that option is an error of the target.
     :param native_speed: run about as fast as a native program; where this is false, timeouts are scaled.
     """
 
@@ -66,7 +66,7 @@ class Runtime:
     :param native: an interpreter of the same implementation, minor version and ABI that this host runs natively: it
         installs for the runtime and compiles its bytecode; ``None`` where there is none, or none is needed.
     :param launch: the backend's own data about how its programs are started.
-    :param label: tells it from another runtime of the same interpreter and platform in one run; ends its name.
+    :param label: distinguishes it from another runtime of the same interpreter and platform; the end of its name.
     """
 
     installation: Installation
@@ -88,7 +88,7 @@ class Runtime:
 
     @property
     def name(self) -> str:
-        """The name of a target on this runtime, the middle part of node ids."""
+        """The name of its targets without the machine: the middle part of a node id up to ``+``."""
         return f"{self.interpreter}-{self.platform.name}{f'-{self.label}' if self.label else ''}"
 
     @property
@@ -234,7 +234,7 @@ class Session(Protocol):
         """List the libraries that were not found, each with the name of the file that needs it, as *output* shows."""
 
     def explain_illegal_instruction(self, output: str) -> str:
-        """Explain an illegal instruction by the machine that the target pretends to be; empty if it pretends nothing."""
+        """Explain an illegal instruction by the machine that the target pretends to be; empty without a hardware profile."""
 
     def end(self) -> None:
         """End what the programs share. Has no effect if nothing was begun."""
@@ -264,7 +264,7 @@ class Backend(Protocol):
 
     @property
     def machine(self) -> Machine:
-        """The machine of targets that pretend to be no other."""
+        """The machine of its targets when no hardware profile is requested."""
 
     @property
     def emulated(self) -> bool:
@@ -272,24 +272,24 @@ class Backend(Protocol):
 
     @property
     def category(self) -> str:
-        """How its targets are tested, in reports: ``native``, ``emulated``, or ``board``."""
+        """Which column of the coverage matrix has its results: ``native``, ``emulated``, or ``board`` (reserved)."""
 
     @property
     def note(self) -> str:
-        """What a green run means, if that needs saying; otherwise empty."""
+        """The limits of a passed run, for ``wheelcheck doctor``; empty if there are none."""
 
     @property
     def capabilities(self) -> Capabilities:
         """What programs on its targets can do."""
 
     def covers(self, platform: Platform) -> bool:
-        """Return whether targets of a platform are its business on this host."""
+        """Return whether this backend is responsible for a platform on this host."""
 
     def unavailable(self, platform: Platform) -> Unavailable | None:
         """Return why it cannot run programs of a platform that it covers, or ``None``. Fetches nothing."""
 
     def accepts(self, offer: Offer) -> str | None:
-        """Return how it would run an offered interpreter, to be appended to its description; ``None`` if it cannot."""
+        """Return a suffix for an offer's description, such as ``, under Wine`` or an empty one; ``None`` if it cannot run it."""
 
     def fetch(self, platform: Platform) -> None:
         """Fetch what it needs to run programs of a platform. Blocks; safe to call from several threads.

@@ -64,6 +64,7 @@ class TargetReport:
     :param machine: the emulated machine (``aarch64``, ``rpi5``) or the name of the board; empty for this host.
     :param source: where the interpreter comes from, one line.
     :param host: the host of the run, where reports of several hosts are merged.
+    :param lacks: what programs cannot do there, such as ``fork`` or ``pty``.
     """
 
     name: str
@@ -76,6 +77,7 @@ class TargetReport:
     machine: str = ""
     source: str = ""
     host: str = ""
+    lacks: tuple[str, ...] = ()
     results: tuple[NodeResult, ...] = ()
 
 
@@ -200,7 +202,7 @@ def _result(data: Mapping[str, Any]) -> NodeResult:
 
 
 def _target(data: Mapping[str, Any]) -> TargetReport:
-    return TargetReport(**{**data, "results": tuple(map(_result, data["results"]))})
+    return TargetReport(**{**data, "lacks": tuple(data["lacks"]), "results": tuple(map(_result, data["results"]))})
 
 
 def _wheel(data: Mapping[str, Any]) -> WheelReport:

@@ -9,7 +9,7 @@ from pytest_wheelcheck.targets.target import Target
 GRACE = 5.0
 
 #: Seconds that a worker may take to start and say hello, before scaling.
-BOOT_TIMEOUT = 120.0
+START_TIMEOUT = 120.0
 
 
 def scale(target: Target, settings: Settings) -> float:

@@ -34,7 +34,9 @@ class WineBackend:
     name: str = "wine"
     emulated: bool = False
     category: str = "emulated"
-    note: str = "a green run under Wine is strong evidence, but not Windows itself: its kernel and C library are Wine's"
+    note: str = (
+        "a passed run under Wine is strong evidence, but not Windows itself: its kernel and C library are Wine's"
+    )
 
     @property
     def machine(self) -> Machine:

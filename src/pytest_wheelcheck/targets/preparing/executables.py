@@ -36,7 +36,12 @@ def run_executables(
     }
     for name in sorted(carried | named):
         arguments = next((found for pattern, found in settings.executables if fnmatch.fnmatchcase(name, pattern)), None)
-        if arguments is not None:
+        if arguments is None:
+            continue
+        if not session.capabilities.subprocess:
+            text = "programs cannot be started on this target"
+            yield StepResult(name=f"run[{name}]", outcome=Outcome.SKIPPED, text=text)
+        else:
             yield _run(name, arguments, target, environment, settings, directory, session)
 
 

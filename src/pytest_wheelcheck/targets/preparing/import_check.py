@@ -19,7 +19,7 @@ from pytest_wheelcheck.targets.preparing import imports, payload
 from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
 from pytest_wheelcheck.targets.target import Target
-from pytest_wheelcheck.targets.timeouts import BOOT_TIMEOUT, scale
+from pytest_wheelcheck.targets.timeouts import START_TIMEOUT, scale
 from pytest_wheelcheck.worker import messages
 
 
@@ -79,7 +79,7 @@ def check_imports(
         worker = start(jobs, fork=True)
         workers.append(worker)
         for _ in ("hello", *jobs):
-            message = worker.receive(timeout + BOOT_TIMEOUT * factor)
+            message = worker.receive(timeout + START_TIMEOUT * factor)
             if message is None:
                 raise WorkerError("the import check stopped responding", details=worker.output())
             if message["type"] == "imported":
@@ -98,7 +98,7 @@ def _import_alone(worker: WorkerProcess, job: messages.ImportJob, timeout: float
     """Wait for the one import of a process; return its message as :class:`~pytest_wheelcheck.worker.importer.Importer`."""
     message: Mapping[str, Any] | None = None
     death = ""
-    if worker.receive(BOOT_TIMEOUT) is None:
+    if worker.receive(START_TIMEOUT) is None:
         raise WorkerError("the import check stopped responding", details=worker.output())
     try:
         message = worker.receive(timeout)

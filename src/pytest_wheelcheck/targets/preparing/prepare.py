@@ -75,6 +75,9 @@ def prepare(target: Target, settings: Settings, directory: Path, session: Sessio
     :param session: of the target. It is ended if there are no tests to be run.
     """
     steps: list[StepResult] = []
+    if settings.sandbox and not session.capabilities.sandbox:
+        text = f"--wheel-sandbox: there is no sandbox for {target.name}\nFix: omit the option, or this target"
+        return Preparation(steps=(StepResult(name="install", outcome=Outcome.ERROR, text=text),))
     session.begin()
     try:
         prepared = _prepare(target, settings, directory, session, steps)

@@ -15,24 +15,27 @@ from pytest_wheelcheck.targets.preparing.prepare import Preparation
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
 from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
 from pytest_wheelcheck.targets.target import Target
-from pytest_wheelcheck.targets.timeouts import BOOT_TIMEOUT, GRACE, scale
+from pytest_wheelcheck.targets.timeouts import GRACE, START_TIMEOUT, scale
 from pytest_wheelcheck.worker import messages as protocol
 from pytest_wheelcheck.worker.messages import FromWorker
 
-#: Boots in a row that may fail before a target is given up.
-BOOT_TRIES = 3
+#: Failed starts of a worker in a row after which no further one is tried.
+START_TRIES = 3
+
+#: Test modules that may end the interpreter before collection is abandoned.
+MAX_COLLECT_CRASHES = 3
 
 
 class TargetRun:
     """The tests of one target: a worker, and a fresh one after each that died.
 
-    :param target: where.
-    :param prepared: what :func:`prepare` made.
-    :param directory: the target's own.
-    :param session: of the target.
+    :param target: the target.
+    :param prepared: the result of :func:`~pytest_wheelcheck.targets.preparing.prepare.prepare`.
+    :param directory: the target's own directory.
+    :param session: the target's session.
     :param token: distinguishes the files of several such runs in one directory.
 
-    Attribute ``left_running``: number and command lines of processes that its tests left running, one text a worker.
+    Attribute ``left_running``: for each worker, the number and command lines of the processes that its tests left running.
     """
 
     def __init__(
@@ -54,8 +57,8 @@ class TargetRun:
         self._worker: WorkerProcess | None = None
         self._closed = False
         self._lock = threading.Lock()
-        self._boots = 0
-        self._failed_boots = 0
+        self._starts = 0
+        self._failed_starts = 0
         self._no_worker = ""
         self._skipped_modules: list[str] = []
         self.left_running: list[str] = []
@@ -65,12 +68,16 @@ class TargetRun:
     # -- collection ---------------------------------------------------------------------------------------------------
 
     def collect(self) -> Collected:
-        """Start the worker and collect. A module that ends the interpreter is reported, and the rest is collected."""
+        """Start the worker and collect.
+
+        A module that ends the interpreter is reported and skipped. After :data:`MAX_COLLECT_CRASHES` of them, no other is
+        collected.
+        """
         crashes: list[tuple[str, str]] = []
         messages: list[FromWorker] = []
         while True:
             try:
-                self._boot()
+                self._start_worker()
                 found = self._await_collected(messages)
             except _NoWorkerError as error:
                 crashes.append(("", str(error)))
@@ -80,7 +87,7 @@ class TargetRun:
                 explanation = self._session.explain_failure(str(crash))
                 text = self._session.program_output(str(crash))
                 crashes.append((crash.module, f"{explanation}\n{text}" if explanation else text))
-                if not crash.module or len(crashes) >= BOOT_TRIES:
+                if not crash.module or len(crashes) >= MAX_COLLECT_CRASHES:
                     if crash.module:
                         crashes.append(("", f"{len(crashes)} modules ended the interpreter: no other was collected"))
                     return Collected(crashes=tuple(crashes), messages=tuple(messages))
@@ -93,7 +100,7 @@ class TargetRun:
                 if found["conftest_failed"]:
                     return Collected(crashes=(("", text),), messages=tuple(messages))
                 return Collected(usage=text, messages=tuple(messages))
-            self._failed_boots = 0
+            self._failed_starts = 0
             self._timeouts = {item["id"]: (item["timeout"], item["func_only"]) for item in found["items"]}
             return Collected(
                 items=tuple(found["items"]),
@@ -107,10 +114,10 @@ class TargetRun:
 
     def _await_collected(self, messages: list[FromWorker]) -> protocol.Collected | protocol.Finished:
         running = self._worker
-        assert running is not None  # noqa: S101  _boot() made it
+        assert running is not None  # noqa: S101  _start_worker() made it
         module = ""
         usual = (self._settings.test_timeout or 1e9) * self._scale
-        limit = usual + BOOT_TIMEOUT * self._scale
+        limit = usual + START_TIMEOUT * self._scale
         try:
             while True:
                 message = running.receive(limit)
@@ -120,7 +127,7 @@ class TargetRun:
                     raise _CollectCrashError(module, f"{where} did not end within {limit:g} s\n{running.output()}")
                 if message["type"] == "collecting":
                     module = message["id"]
-                    limit = usual if module else usual + BOOT_TIMEOUT * self._scale
+                    limit = usual if module else usual + START_TIMEOUT * self._scale
                     running.mark(message["log_size"])
                 elif message["type"] == "collected" or message["type"] == "finished":
                     return message
@@ -130,7 +137,7 @@ class TargetRun:
             where = f"while {module} was collected" if module else "while pytest and the conftest files were loaded"
             raise _CollectCrashError(module, f"{error.message}, {where}\n{_without_first_line(str(error))}") from error
 
-    def _boot(self) -> None:
+    def _start_worker(self) -> None:
         if self._closed:
             raise _NoWorkerError("the run was stopped")
         try:
@@ -142,7 +149,7 @@ class TargetRun:
 
     def _start(self) -> None:
         settings, prepared = self._settings, self.prepared
-        self._boots += 1
+        self._starts += 1
         environment = prepared.environment
         assert environment is not None  # noqa: S101  only targets that can run tests are started
         temporary = self._directory / f"t{self._token}"
@@ -168,7 +175,7 @@ class TargetRun:
             raise _NoWorkerError("the run was stopped")
         fixed = [
             *settings.fixed_args,
-            f"--basetemp={temporary / f'b{self._boots}'}",
+            f"--basetemp={temporary / f'b{self._starts}'}",
             "-o",
             f"cache_dir={temporary / 'cache'}",
         ]
@@ -190,7 +197,9 @@ class TargetRun:
                 "junit": settings.junit,
                 "skip_modules": self._skipped_modules,
                 # Without signals nobody can ask for stacks: see run().
-                "watchdog": 0 if self._session.capabilities.signals else _before(settings.test_timeout * self._scale),
+                "watchdog": 0
+                if self._session.capabilities.signals
+                else _dump_time(settings.test_timeout * self._scale),
                 "output": str(self._directory.parent / OUTPUT),
             }
         )
@@ -238,7 +247,7 @@ class TargetRun:
                 "id": node_id,
                 "next": following,
                 "failures_left": left,
-                "watchdog": (limit + 30.0 if signals else _before(limit)) if limit else 0,
+                "watchdog": (limit + 30.0 if signals else _dump_time(limit)) if limit else 0,
                 "watchdog_exits": signals,
             }
         )
@@ -275,27 +284,27 @@ class TargetRun:
         """Make sure that there is a worker; return why there cannot be one."""
         if self._worker is not None:
             return ""
-        while self._failed_boots < BOOT_TRIES:
+        while self._failed_starts < START_TRIES:
             try:
-                self._boot()
+                self._start_worker()
                 found = self._await_collected([])
             except _CollectCrashError as crash:
                 self.end()
-                self._failed_boots += 1
+                self._failed_starts += 1
                 self._no_worker = str(crash)
                 continue
             except _NoWorkerError as error:
-                self._failed_boots += 1
+                self._failed_starts += 1
                 self._no_worker = str(error)
                 continue
             if found["type"] == "collected":
-                self._failed_boots = 0
+                self._failed_starts = 0
                 return ""
             self._no_worker = self._worker.output() if self._worker else ""
             self.end()
-            self._failed_boots += 1
+            self._failed_starts += 1
         output = self._session.program_output(self._no_worker)
-        return f"no fresh worker could be started after a crash ({BOOT_TRIES} tries): this test was not run\n{output}"
+        return f"no fresh worker could be started after a crash ({START_TRIES} tries): this test was not run\n{output}"
 
     def _ended(self, messages: list[FromWorker], text: str, output: str, start: float) -> ItemResult:
         self.end()
@@ -367,7 +376,7 @@ class _CollectCrashError(WheelcheckError):
 
 
 def _diagnosed(messages: list[FromWorker], output: str, session: Session) -> list[FromWorker]:
-    """Turn a failed test that is not the wheel's fault into an error: pytest counts a failure before the call as one.
+    """Turn a failed test that is not the wheel's fault into an error: pytest reports a failure in setup as an error.
 
     :param messages: of one test.
     :param output: everything that was written past pytest's capturing while it ran.
@@ -394,8 +403,8 @@ def _usage_text(output: str, status: int) -> str:
     return text or f"the target's pytest ended with exit status {status} without output"
 
 
-def _before(limit: float) -> float:
-    """Say when stacks are to be written that are to be there at the end of a time, both in seconds."""
+def _dump_time(limit: float) -> float:
+    """Return when to dump the stacks so that they are complete when *limit* ends; seconds from the start."""
     return max(limit - 0.5, limit * 0.9)
 
 
