@@ -95,12 +95,12 @@ class Stopwatch:
         setattr(owner, name, measured)
 
 
-class BootedRun(TargetRun):
+class StartedRun(TargetRun):
     """A run that stops after the first message of its worker."""
 
-    def boot(self) -> None:
+    def start(self) -> None:
         """Start the worker, and wait for its first message."""
-        self._boot()
+        self._start_worker()
         assert self._worker is not None
         message = self._worker.receive(60)
         assert message is not None
@@ -117,9 +117,9 @@ def measure(target: Target, settings: Settings, directory: Path, stopwatch: Stop
     failed = [step for step in prepared.steps if step.outcome.value not in {"passed", "skipped"}]
     if failed:
         sys.exit(f"not prepared: {failed}")
-    run = BootedRun(target, prepared, settings, directory, session)
+    run = StartedRun(target, prepared, settings, directory, session)
     before = time.perf_counter()
-    run.boot()
+    run.start()
     end = time.perf_counter()
     run.close()
     session.end()

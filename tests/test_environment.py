@@ -388,7 +388,7 @@ def test_groups(prepared: Prepared, tmp_path: Path) -> None:
     with pytest.raises(InstallError, match="cannot be resolved") as caught:
         prepared.overlay(groups=["tests"], project=project, name="second")
     assert "tests" in caught.value.details
-    with pytest.raises(InstallError, match=r"no pyproject\.toml"):
+    with pytest.raises(InstallError, match=r"there is no pyproject\.toml"):
         prepared.overlay(groups=["test"], project=tmp_path, name="third")
 
 

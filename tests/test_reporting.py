@@ -213,11 +213,16 @@ def test_skips_for_pseudo_terminals_are_not_other_skips() -> None:
 # The matrix -----------------------------------------------------------------------------------------------------------
 
 
-def target(interpreter: str, platform: str, *results: NodeResult, **more: str) -> TargetReport:
+def target(interpreter: str, platform: str, *results: NodeResult, **more: Any) -> TargetReport:
     system = "win32" if platform.startswith("win") else "linux"
     libc = "" if system == "win32" else "musl" if platform.startswith("musl") else "glibc"
     architecture = platform.partition("-")[2]
-    fields = {"name": f"{interpreter}-{platform}", "system": system, "libc": libc, "architecture": architecture} | more
+    fields: dict[str, Any] = {
+        "name": f"{interpreter}-{platform}",
+        "system": system,
+        "libc": libc,
+        "architecture": architecture,
+    } | more
     return TargetReport(interpreter=interpreter, platform=platform, results=results, **fields)
 
 

@@ -396,7 +396,7 @@ def test_specs(text: str, expected: Interpreter) -> None:
 
 @pytest.mark.parametrize("text", ["3", "2.7", "newest", "3.11.2", "3.x"])
 def test_specs_that_mean_nothing(text: str) -> None:
-    with pytest.raises(UsageError, match="not an interpreter"):
+    with pytest.raises(UsageError, match="neither a version nor the path"):
         parse_specs([text])
 
 

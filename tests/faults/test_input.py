@@ -61,7 +61,7 @@ OPTIONS = [
     (["--wheel-sysroot=pdp11=dist"], "pdp11"),
     (["--wheel-expect=cp314-cp311: any"], "cp314-cp311"),
     (["--wheel-machine=page=7"], "page=7"),
-    (["--wheel-python=" + "9" * 400], "not an interpreter"),
+    (["--wheel-python=" + "9" * 400], "neither a version nor the path"),
     (["--wheel-requires=-r tests"], "tests"),
     (["--wheel=/proc/self/mem"], "/proc/self/mem"),
     (["--wheel=[.whl"], "[.whl"),

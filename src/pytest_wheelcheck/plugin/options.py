@@ -112,7 +112,9 @@ INI_KEYS = (
         "600",
     ),
     WINDOWS,
-    IniKey("wheel_timeout_scale", "Factor for all timeouts on emulated targets.", "string", "10"),
+    IniKey(
+        "wheel_timeout_scale", "Factor for all timeouts on targets whose instructions are emulated.", "string", "10"
+    ),
     IniKey(
         "wheel_pty_patterns",
         "Words in the names of test files, classes and functions that mark a test as one that needs a pseudo-terminal "

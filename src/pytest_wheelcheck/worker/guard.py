@@ -1,4 +1,6 @@
-"""Makes the names of the wheel resolve from its environment only, never from the source tree.
+"""Makes the names of the wheel resolve from its environment, not from the source tree.
+
+Only test modules below these names may come from the source tree.
 
 This file is copied into the environment of a target. A ``.pth`` file starts it in every process of the environment: in the
 worker, and in what a test starts with ``subprocess`` or ``multiprocessing``. Each such start pays for its imports, so it
@@ -49,8 +51,8 @@ def _real(path: str) -> str:
 class Guard:
     """A finder at the front of ``sys.meta_path`` for the names of the wheel. It ignores all other names.
 
-    Where the wheel lacks a module below one of its names, the source tree is searched only if the missing part names a test,
-    so that tests inside a package run against the wheel.
+    If the wheel lacks a submodule, the source tree is searched for it only if the last part of its name is that of a test
+    module. So tests inside a package run against the wheel.
     """
 
     def __init__(
@@ -259,7 +261,7 @@ def install() -> Guard | None:
     try:
         guard = Guard.load(path)
     except OSError as error:
-        # The target was removed while a process of its tests still starts others. Such an interpreter has to start.
+        # The target was already removed, but a process that a test left running starts another. It must start unguarded.
         sys.stderr.write("wheelcheck: cannot read the settings of the import guard: %s\n" % error)
         return None
     guard.move_to_front()

@@ -70,7 +70,11 @@ def _make(wine: Wine, prefix: Path) -> None:
         ) from error
     config.unlink()
     if not (system / "kernel32.dll").exists():
-        raise RuntimeUnavailableError(f"{wine.version} made no usable prefix", fix=packages.ADVICE)
+        raise RuntimeUnavailableError(
+            f"{wine.version} does not work here: its prefix has no kernel32.dll",
+            cause="the installation of Wine is incomplete",
+            fix=packages.ADVICE,
+        )
     _link_libraries(prefix, [directory for directory in (wine.windows, wine.windows32) if directory])
     for bits, directory in ((64, system), (32, system32)):
         if directory.is_dir() and not (directory / "bcryptprimitives.dll").exists():

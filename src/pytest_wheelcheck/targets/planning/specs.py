@@ -92,6 +92,6 @@ def _parse_spec(part: str) -> Spec:
         if part.startswith("~") or any(separator in part for separator in separators) or Path(part).exists():
             return Spec(text=part, path=Path(part).expanduser())
     raise UsageError(
-        f"--wheel-python {part}: not an interpreter",
+        f"--wheel-python {part}: neither a version nor the path of an interpreter",
         fix="give auto, all, versions such as 3.11,3.14t,pypy3.11, or the path of an interpreter",
     )

@@ -67,9 +67,9 @@ def install_wheel(
     own = [each for each in distributions if is_same_name(each[0], wheel.name)]
     if not own:
         raise InstallError(
-            f"{wheel.shown} was installed, but there is no distribution {wheel.name} afterwards",
+            f"{wheel.shown} was installed, but the environment has no distribution named {wheel.name}",
             cause="the name in its METADATA, or its dist-info directory, differs from the name of the file",
-            fix="build it again",
+            fix="build the wheel again with a build backend: python -m build --wheel",
             details=uv_errors.output(completed),
         )
     return InstalledWheel(

@@ -82,8 +82,8 @@ def make_overlay(
     start = time.monotonic()
     if groups and (project is None or not (project / "pyproject.toml").is_file()):
         raise InstallError(
-            f"there is no pyproject.toml with the dependency group {groups[0]}",
-            cause=f"looked in {project or 'no directory'}",
+            f"the dependency group {groups[0]} was requested, but there is no pyproject.toml",
+            cause=f"pytest's rootdir is {project}" if project else "pytest found no rootdir",
             fix="run from the project's directory, or correct --wheel-group",
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
