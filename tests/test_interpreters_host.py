@@ -36,7 +36,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> host.HostProvider:
     found = host.HostProvider()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cache.VARIABLE, str(tmp_path_factory.mktemp("shared cache")))
-        found.found()
+        found.interpreters()
     return found
 
 
@@ -53,7 +53,7 @@ def test_here_is_the_running_interpreter() -> None:
 
 def test_tags_equal_the_interpreters_own_answer(provider: host.HostProvider) -> None:
     own = Path(packaging.__file__).parent.parent
-    for found in provider.found():
+    for found in provider.interpreters():
         if found.facts.version[:2] < (3, 9):
             continue
         completed = subprocess.run(

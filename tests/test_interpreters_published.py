@@ -260,7 +260,7 @@ def test_an_empty_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 class NoPython(HostProvider):
     """A host without interpreters."""
 
-    def found(self) -> tuple[HostInterpreter, ...]:
+    def interpreters(self) -> tuple[HostInterpreter, ...]:
         return ()
 
 

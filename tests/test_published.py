@@ -35,7 +35,7 @@ def download(folder: Path, requirement: str, *options: str) -> None:
 
 def interpreters() -> dict[tuple[int, int], Path]:
     found: dict[tuple[int, int], Path] = {}
-    for one in HostProvider().found():
+    for one in HostProvider().interpreters():
         facts = one.facts
         if facts.implementation == "cpython" and not facts.free_threaded and facts.version[:2] in SUPPORTED:
             found.setdefault(facts.version[:2], facts.python)

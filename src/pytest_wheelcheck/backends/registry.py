@@ -25,8 +25,8 @@ BACKENDS = [
 def backends(*, offline: bool = False, apt_source: str = "", without: Iterable[str] = ()) -> tuple[Backend, ...]:
     """Return all backends.
 
-    :param offline: fetch nothing.
-    :param apt_source: an archive of packages to use before the host's, as a line of ``sources.list(5)``.
+    :param offline: download nothing.
+    :param apt_source: a package repository to use before the host's, as a line of ``sources.list(5)``.
     :param without: names of backends to leave out.
     """
     excluded = frozenset(without)

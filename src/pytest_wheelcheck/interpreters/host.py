@@ -100,7 +100,7 @@ class HostProvider:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: tuple[HostInterpreter, ...] | None = None
+        self._interpreters: tuple[HostInterpreter, ...] | None = None
         self._left_out: dict[Path, str] = {}
 
     @property
@@ -108,20 +108,20 @@ class HostProvider:
         """The candidates that are not offered, each with the reason. Empty before the first request."""
         return dict(self._left_out)
 
-    def found(self) -> tuple[HostInterpreter, ...]:
+    def interpreters(self) -> tuple[HostInterpreter, ...]:
         """Return every interpreter of the host that runs and is supported; the running one first."""
         with self._lock:
-            if self._found is None:
-                self._found = self._search()
-            return self._found
+            if self._interpreters is None:
+                self._interpreters = self._search()
+            return self._interpreters
 
     def cpython(self, version: tuple[int, int], *, free_threaded: bool | None = False) -> Path | None:
         """Return the host's own CPython of a minor version, if it has a final release of it.
 
         :param free_threaded: which build; ``None`` for either.
         """
-        for found in self.found():
-            facts = found.facts
+        for interpreter in self.interpreters():
+            facts = interpreter.facts
             if (
                 facts.implementation == "cpython"
                 and facts.version[:2] == version
@@ -140,15 +140,15 @@ class HostProvider:
         if request.python is not None:
             return self._explicit(request.python, request.platform)
         best: dict[object, HostInterpreter] = {}
-        for found in self.found():
-            facts = found.facts
+        for interpreter in self.interpreters():
+            facts = interpreter.facts
             if not fits(facts.platform, request.platform):
                 continue
             kind = (facts.implementation, facts.version[:2], facts.free_threaded, facts.platform)
             # Of equal ones the first is used. So the running one has precedence.
             if kind not in best or _release(facts) > _release(best[kind].facts):
-                best[kind] = found
-        return Answer.of(self._offer(found) for found in best.values())
+                best[kind] = interpreter
+        return Answer.of(self._offer(interpreter) for interpreter in best.values())
 
     def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002 — part of the protocol
         """See :meth:`.base.Provider.get`."""
@@ -159,8 +159,8 @@ class HostProvider:
             )
         return offer.installation(python, library=python.resolve().parent.parent / "lib")
 
-    def _offer(self, found: HostInterpreter) -> Offer:
-        facts = found.facts
+    def _offer(self, interpreter: HostInterpreter) -> Offer:
+        facts = interpreter.facts
         return Offer(
             provider=self.name,
             implementation=facts.implementation,
@@ -169,7 +169,7 @@ class HostProvider:
             platform=facts.platform,
             libc_version=facts.libc_version,
             tags=facts.tags,
-            how=f"{facts.python} ({found.where})",
+            how=f"{facts.python} ({interpreter.where})",
             key=str(facts.python),
             prerelease=facts.level != "final",
             runs_here=True,

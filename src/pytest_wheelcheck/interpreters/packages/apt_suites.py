@@ -179,17 +179,17 @@ def batches(repository: Repository) -> Iterator[list[str]]:
 
 
 def find_suite(
-    package: str, repository: Repository, architecture: str, *, offline: bool = False, least: tuple[int, ...] = ()
+    package: str, repository: Repository, architecture: str, *, offline: bool = False, minimum: tuple[int, ...] = ()
 ) -> Suite | None:
     """Find the suite to take a package from: the host's own or a released one first.
 
     :param architecture: Debian's name of it.
-    :param least: the oldest version of it that will do.
+    :param minimum: the minimum version of the package; empty for any.
     """
     for batch in batches(repository):
         for suite in query(repository, architecture, batch, offline=offline):
             if package in suite.packages:
                 upstream = re.match(r"(?:\d+:)?([\d.]+)", suite.packages[package])
-                if not least or (upstream and tuple(map(int, upstream[1].strip(".").split("."))) >= least):
+                if not minimum or (upstream and tuple(map(int, upstream[1].strip(".").split("."))) >= minimum):
                     return suite
     return None

@@ -113,7 +113,7 @@ def _find(
         candidates += [(repository, f"libc6-{architecture.debian}-cross", host.debian) for repository in repositories]
     for repository, name, package_architecture in candidates:
         oldest = max(minimum, _MUSL_SINCE) if libc == "musl" else minimum
-        if suite := apt_suites.find_suite(name, repository, package_architecture, least=oldest):
+        if suite := apt_suites.find_suite(name, repository, package_architecture, minimum=oldest):
             return LibcPackage(
                 architecture=architecture.name,
                 libc=libc,
