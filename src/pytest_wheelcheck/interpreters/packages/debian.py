@@ -1,7 +1,7 @@
 """The provider ``debian``: interpreters of the host's package repository, for its own and other architectures.
 
 Every host with apt has them, without root. The package indexes show which suite has which minor version. Its packages, with
-all that they depend on, are unpacked into a root of their own in the cache (:mod:`.roots`), compiled to bytecode, and run once.
+all that they depend on, are unpacked into a root of their own in the cache (:mod:`..roots`), compiled to bytecode, and run once.
 """
 
 from __future__ import annotations
