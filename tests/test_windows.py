@@ -118,8 +118,8 @@ def test_a_run_on_windows(run: Run, tmp_path: Path) -> None:
         assert text in found.text
     for name in ("fault", "hang"):
         assert re.search(rf"test_a\.py\", line \d+,? in test_{name}", found.text)
-    assert found.text.count("were ended, ") == 1
-    assert re.search(r"tests left processes running, which were ended, \d: \d+ .*python\.exe", found.text)
+    assert found.text.count("were ended: ") == 1
+    assert re.search(r"tests left processes running, which were ended: \d: \d+ .*python\.exe", found.text)
     assert runner.LEFT_RUNNING not in done.stderr
     assert (tmp_path / "r.json").is_file()
 

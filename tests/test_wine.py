@@ -124,7 +124,7 @@ def test_last(): pass
     # Wine leaves the process running after a stack overflow, which is reported at once nevertheless.
     assert found.text.count("Timeout (0:00:") == 1
     assert 'demo/__init__.py", line' in found.text
-    assert "tests left processes running, which were ended, 1: " in found.text
+    assert "tests left processes running, which were ended: 1: " in found.text
     assert not re.search(r"\b[PRTZ]:[\\/]", found.text)
 
 
