@@ -25,13 +25,15 @@ PLUGINS = {"pytest-timeout", "pytest-xdist"}
 
 
 def imported() -> Iterator[str]:
-    """Yield the top-level names that the source imports, also inside functions."""
+    """Yield the top-level names that the source imports, also inside functions, or reads data files of."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 yield from (alias.name.partition(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 yield node.module.partition(".")[0]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("resources.files"):
+                yield from (str(argument.value) for argument in node.args if isinstance(argument, ast.Constant))
 
 
 def declared() -> list[Requirement]:
