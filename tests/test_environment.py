@@ -420,7 +420,8 @@ def test_bytecode_for_an_emulated_runtime_is_made_natively(prepared: Prepared) -
     overlay = prepared.overlay()
     assert overlay.path is not None
     assert Path(importlib.util.cache_from_source(str(overlay.path / "pytest.py"))).is_file()
-    prepared.runtime = replace(runtime, native=Path(sys._base_executable))  # type: ignore[attr-defined]
+    # CPython 3.10 does not set sys._base_executable in a virtual environment.
+    prepared.runtime = replace(runtime, native=Path(sys.executable).resolve())
     overlay = prepared.overlay(name="other")
     assert overlay.path is not None
     # By another interpreter: unchecked bytecode (PEP 552).
