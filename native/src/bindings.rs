@@ -2,6 +2,8 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+#[cfg(any(unix, windows))]
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -132,6 +134,76 @@ pub fn pty_spawn(py: Python<'_>, argv: Vec<std::ffi::OsString>, timeout: f64) ->
         .detach(|| crate::pty::spawn(&argv, timeout))
         .map_err(from_io)?;
     Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+#[cfg(windows)]
+use crate::conpty as terminal;
+#[cfg(unix)]
+use crate::pty as terminal;
+
+/// A program on a new pseudo-terminal (on Windows a pseudo console), in separate calls: `spawn`, `write`, `read`.
+#[cfg(any(unix, windows))]
+#[pyclass(frozen)]
+pub struct Session {
+    program: Mutex<Option<terminal::Session>>,
+}
+
+#[cfg(any(unix, windows))]
+impl Session {
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&mut terminal::Session) -> io::Result<T> + Send,
+    ) -> PyResult<T> {
+        py.detach(|| {
+            let mut program = self.program.lock().unwrap_or_else(PoisonError::into_inner);
+            program.as_mut().map(call)
+        })
+        .ok_or_else(|| PyRuntimeError::new_err("the session has not been started"))?
+        .map_err(from_io)
+    }
+}
+
+#[cfg(any(unix, windows))]
+#[pymethods]
+impl Session {
+    /// Nothing is opened yet.
+    #[new]
+    fn new() -> Self {
+        Self {
+            program: Mutex::new(None),
+        }
+    }
+
+    /// Open a pseudo-terminal and start a program on it.
+    #[pyo3(signature = (argv, rows = 24, cols = 80))]
+    fn spawn(
+        &self,
+        py: Python<'_>,
+        argv: Vec<std::ffi::OsString>,
+        rows: u16,
+        cols: u16,
+    ) -> PyResult<()> {
+        let started = py
+            .detach(|| terminal::Session::spawn(&argv, rows, cols))
+            .map_err(from_io)?;
+        *self.program.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
+        Ok(())
+    }
+
+    /// Write text to the program's input.
+    fn write(&self, py: Python<'_>, text: String) -> PyResult<()> {
+        self.with(py, |program| program.write(text.as_bytes()))
+    }
+
+    /// Return what the program wrote since the last call; wait for it.
+    #[pyo3(signature = (timeout = 10.0))]
+    fn read(&self, py: Python<'_>, timeout: f64) -> PyResult<String> {
+        let timeout = std::time::Duration::try_from_secs_f64(timeout)
+            .map_err(|error| PyValueError::new_err(format!("timeout: {error}")))?;
+        let output = self.with(py, |program| program.read(timeout))?;
+        Ok(String::from_utf8_lossy(&output).into_owned())
+    }
 }
 
 /// Do something that no extension module should do: one of `KINDS`.

@@ -4,6 +4,8 @@
 
 mod atomics;
 mod bindings;
+#[cfg(windows)]
+mod conpty;
 mod cpu;
 mod facts;
 mod memory;
@@ -19,6 +21,9 @@ mod _native {
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
 
+    #[cfg(any(unix, windows))]
+    #[pymodule_export]
+    use crate::bindings::Session;
     #[cfg(target_arch = "x86_64")]
     #[pymodule_export]
     use crate::bindings::avx2_add;

@@ -247,3 +247,67 @@ fn listen(
         }
     }
 }
+
+/// A program on a terminal of its own.
+pub struct Session {
+    controller: File,
+    child: Child,
+}
+
+impl Session {
+    /// Open a terminal and start a program on it.
+    pub fn spawn(argv: &[OsString], rows: u16, cols: u16) -> io::Result<Self> {
+        let [program, arguments @ ..] = argv else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "argv is empty; it needs at least a program",
+            ));
+        };
+        let Pty {
+            controller,
+            terminal,
+        } = Pty::open()?;
+        let wanted = libc::winsize {
+            ws_row: rows,
+            ws_col: cols,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        // SAFETY: an open descriptor, and the struct type of the request.
+        unsafe {
+            check(libc::ioctl(
+                controller.as_raw_fd(),
+                libc::TIOCSWINSZ,
+                &raw const wanted,
+            ))?
+        };
+        let child = start(program, arguments, terminal.into())?;
+        Ok(Self { controller, child })
+    }
+
+    /// Write to the program's input.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.controller.write_all(bytes)
+    }
+
+    /// Read what the program wrote; wait for it. `BrokenPipe` after the program has ended, `TimedOut` after the timeout.
+    pub fn read(&mut self, timeout: Duration) -> io::Result<Vec<u8>> {
+        if !readable(self.controller.as_raw_fd(), timeout)? {
+            return Err(timed_out());
+        }
+        let mut piece = [0; CHUNK];
+        match self.controller.read(&mut piece) {
+            Ok(count) if count > 0 => Ok(piece[..count].to_vec()),
+            Err(error) if error.raw_os_error() != Some(libc::EIO) => Err(error),
+            _ => Err(io::Error::new(io::ErrorKind::BrokenPipe, "Pipe closed")),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -92,7 +92,7 @@ def test_version_is_the_distributions():
 def test_stub_names_every_export():
     stub = Path(_native.__file__).with_name("_native.pyi").read_text(encoding="utf-8")
     nodes = list(ast.walk(ast.parse(stub)))
-    named = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    named = {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     named |= {node.target.id for node in nodes if isinstance(node, ast.AnnAssign) and node.col_offset == 0}
     assert set(_native.__all__) <= named
 

@@ -18,6 +18,7 @@ class _Facts(TypedDict):
 
 __all__ = [
     "KINDS",
+    "Session",
     "__version__",
     "atomic_add",
     "avx2_add",
@@ -32,6 +33,11 @@ if sys.platform != "win32":
 
 __version__: Final[str]
 KINDS: Final[tuple[str, ...]]
+
+class Session:
+    def spawn(self, argv: Sequence[str], rows: int = 24, cols: int = 80) -> None: ...
+    def write(self, text: str) -> None: ...
+    def read(self, timeout: float = 10.0) -> str: ...
 
 def facts() -> _Facts: ...
 def parallel_sum(n: int, threads: int = 2) -> int: ...
