@@ -6,6 +6,7 @@ See :mod:`pytest_wheelcheck.wheels.binary_reader` for the readers.
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from importlib import resources
 
@@ -15,6 +16,8 @@ INIT_PREFIXES = ("PyInit_", "PyInitU_", "PyModExport_", "_cffi_pypyinit_")
 PYTHON_PREFIXES = ("Py", "_Py")
 #: Symbols of the interpreter and of its modules.
 PYTHON_OR_INIT = (*PYTHON_PREFIXES, *INIT_PREFIXES)
+#: Libraries of interpreters, as files need them.
+_PYTHON_LIBRARY = re.compile(r"(?:.*/)?(?:lib)?(?:python|pypy)\d[^/]*|.*/Python$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +34,11 @@ class Binary:
     :param needed: libraries that it is linked against, in order (DT_NEEDED, LC_LOAD_DYLIB, import table).
     :param weak: the subset of *needed* that may be missing (LC_LOAD_WEAK_DYLIB; delay-loaded DLLs).
     :param name: its own name for the linker (DT_SONAME, LC_ID_DYLIB); empty if it has none.
-    :param search_paths: where it searches for libraries (DT_RPATH and DT_RUNPATH, LC_RPATH).
+    :param search_paths: where it searches for libraries (DT_RPATH and DT_RUNPATH, LC_RPATH). An empty element between
+        two others is the working directory (ELF).
+    :param inherits: it has no DT_RUNPATH, so the loader also searches the DT_RPATH of the files that need it (ELF).
     :param versions: needed symbol versions, as pairs of library and version: ``("libc.so.6", "GLIBC_2.17")``.
+    :param exports: it exports functions other than init functions.
     :param init_functions: exported functions that an import of it would look up.
     :param python_symbols: functions and data of the interpreter (``Py…``, ``_Py…``) that it needs, without weak ones.
     :param undefined: other needed symbols that are tied to no library: in ELF those without a version, in Mach-O those
@@ -55,7 +61,9 @@ class Binary:
     weak: tuple[str, ...] = ()
     name: str = ""
     search_paths: tuple[str, ...] = ()
+    inherits: bool = False
     versions: tuple[tuple[str, str], ...] = ()
+    exports: bool = False
     init_functions: tuple[str, ...] = ()
     python_symbols: tuple[str, ...] = ()
     undefined: tuple[str, ...] = ()
@@ -66,6 +74,42 @@ class Binary:
     debug: bool = False
     minimum_os: str = ""
     signed: bool = False
+
+    def is_plain_library(self, init: str) -> bool:
+        """Whether it is a library that cannot be an extension module: it exports functions, and does not use Python.
+
+        :param init: its init function, if it were a module. For Windows, setuptools lets the linker export this function
+            from everything that it compiles, so projects define one that does nothing.
+        """
+        others = set(self.init_functions) - ({init} if self.format == "PE" else set())
+        return self.kind == "library" and self.exports and not (others or self._uses_python or self.error)
+
+    @property
+    def is_empty_library(self) -> bool:
+        """Whether it is a library without a function, as a slice is whose code is for another processor only."""
+        return self.kind == "library" and not (self.exports or self.init_functions or self._uses_python or self.error)
+
+    @property
+    def _uses_python(self) -> bool:
+        return bool(self.python_symbols) or any(_PYTHON_LIBRARY.match(library) for library in self.needed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ElfHeader:
+    """The facts of an ELF file that decide how it is started and loaded.
+
+    :param machine: as in platform tags.
+    :param type: the name of its ``e_type``, such as ``ET_EXEC``.
+    :param loader: its dynamic loader (PT_INTERP); empty for a static program or a library.
+    :param name: its own name for the linker (DT_SONAME); empty if it has none.
+    :param needed: libraries that it is linked against (DT_NEEDED), in order.
+    """
+
+    machine: str
+    type: str
+    loader: str
+    name: str = ""
+    needed: tuple[str, ...] = ()
 
 
 def format_of(head: bytes) -> str:

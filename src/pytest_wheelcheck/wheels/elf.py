@@ -9,14 +9,13 @@ import contextlib
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
-from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_OR_INIT, PYTHON_PREFIXES, Binary
+from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_OR_INIT, PYTHON_PREFIXES, Binary, ElfHeader
 
 #: e_machine and class (bits) to the name in platform tags.
 _MACHINES = {
@@ -38,6 +37,8 @@ _MAX_NAME = 4096
 #: Maximum number of dynamic symbols. The largest published libraries have about a million.
 _MAX_SYMBOLS = 20_000_000
 _WEAK = 2
+#: Types of symbols that can be called: STT_FUNC, STT_GNU_IFUNC.
+_FUNCTIONS = frozenset({2, 10})
 #: The version number of a symbol without a version (VER_NDX_GLOBAL).
 _GLOBAL = 1
 _DF_TEXTREL, _DF_STATIC_TLS, _DF_1_PIE = 0x4, 0x10, 0x08000000
@@ -63,9 +64,11 @@ def read_elf(path: str, data: bytes) -> Binary:
         machine=machine,
         kind=_kind(elf, tags, segments),
         needed=_needed(tags),
-        name=next((tag.soname for tag in tags if tag["d_tag"] == "DT_SONAME"), ""),
+        name=_name(tags),
         search_paths=tuple(_search_paths(tags)),
+        inherits=all(tag["d_tag"] != "DT_RUNPATH" for tag in tags),
         versions=tuple(_needed_versions(elf, tags, data)),
+        exports=_exports_functions(elf, tags, data),
         init_functions=tuple(name for name, defined in python if defined and name.startswith(INIT_PREFIXES)),
         python_symbols=tuple(name for name, defined in python if not defined and name.startswith(PYTHON_PREFIXES)),
         undefined=tuple(sorted(name for name, _ in symbols if not name.startswith(PYTHON_OR_INIT))),
@@ -87,27 +90,16 @@ def needed(path: Path) -> tuple[str, ...]:
         return _needed(_dynamic_tags(ELFFile(stream)))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ElfHeader:
-    """The facts of an ELF file that decide how it is started.
-
-    :param machine: as in platform tags.
-    :param type: the name of its ``e_type``, such as ``ET_EXEC``.
-    :param loader: its dynamic loader (PT_INTERP); empty for a static program or a library.
-    """
-
-    machine: str
-    type: str
-    loader: str
-
-
 def read_header(path: Path) -> ElfHeader | None:
     """Return the header of an ELF file on disk; ``None`` if it cannot be read, or is not a well-formed ELF file."""
     # pyelftools raises any exception on a malformed file.
     with contextlib.suppress(Exception), path.open("rb") as stream:
         elf: Any = ELFFile(stream)
         loader = next((segment.get_interp_name() for segment in elf.iter_segments("PT_INTERP")), "")
-        return ElfHeader(machine=_machine(elf), type=str(elf["e_type"]), loader=loader)
+        tags = list(_dynamic_tags(elf))
+        return ElfHeader(
+            machine=_machine(elf), type=str(elf["e_type"]), loader=loader, name=_name(tags), needed=_needed(tags)
+        )
     return None
 
 
@@ -136,6 +128,10 @@ def _tag_value(tags: list[Any], name: str) -> int | None:
     return next((tag["d_val"] for tag in tags if tag["d_tag"] == name), None)
 
 
+def _name(tags: list[Any]) -> str:
+    return next((tag.soname for tag in tags if tag["d_tag"] == "DT_SONAME"), "")
+
+
 def _needed(tags: Any) -> tuple[str, ...]:
     return tuple(tag.needed for tag in tags if tag["d_tag"] == "DT_NEEDED")
 
@@ -144,7 +140,8 @@ def _search_paths(tags: list[Any]) -> Iterator[str]:
     for tag in tags:
         if tag["d_tag"] in {"DT_RPATH", "DT_RUNPATH"}:
             text = tag.rpath if tag["d_tag"] == "DT_RPATH" else tag.runpath
-            yield from filter(None, text.split(":"))
+            # The loader ignores an empty text, but takes an empty element as the working directory (elf/dl-load.c).
+            yield from text.split(":") if text else ()
 
 
 def _byte_order(elf: Any) -> str:
@@ -230,6 +227,14 @@ def _symbols(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, bool
             or struct.unpack_from(f"{order}H", data, versions + 2 * number)[0] & 0x7FFF <= _GLOBAL
         ):
             yield _string(data, name), False
+
+
+def _exports_functions(elf: Any, tags: list[Any], data: bytes) -> bool:
+    """Whether other files can call functions of this one, without init functions and those that every linker exports."""
+    return any(
+        section and info & 0xF in _FUNCTIONS and not _string(data, name).startswith((*INIT_PREFIXES, "_init", "_fini"))
+        for name, info, section in _symbol_entries(elf, tags, data)
+    )
 
 
 def _symbol_entries(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[int, int, int]]:

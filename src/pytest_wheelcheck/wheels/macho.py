@@ -57,6 +57,7 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
     needed, weak, search_paths, name, minimum, signed, debug = [], [], [], "", "", False, False
     python: list[tuple[str, bool]] = []
     undefined: list[str] = []
+    exports = False
     for load, command, rest in header.commands:
         kind = load.cmd
         if kind in _LOADS:
@@ -76,6 +77,10 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
             signed = True
         elif kind == mach_o.LC_SYMTAB:
             symbols = set(_symbols(command, header, data))
+            exports = any(
+                kind & _N_TYPE and not name.startswith("_mh_")
+                for name, kind, _ in _symbol_entries(command, header, data)
+            )
             python = sorted((symbol, defined) for symbol, defined in symbols if symbol.startswith(PYTHON_OR_INIT))
             undefined = sorted(
                 symbol for symbol, defined in symbols if not defined and not symbol.startswith(PYTHON_OR_INIT)
@@ -92,6 +97,7 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         weak=tuple(weak),
         name=name,
         search_paths=tuple(search_paths),
+        exports=exports,
         init_functions=tuple(symbol for symbol, defined in python if defined and symbol.startswith(INIT_PREFIXES)),
         python_symbols=tuple(
             symbol for symbol, defined in python if not defined and symbol.startswith(PYTHON_PREFIXES)

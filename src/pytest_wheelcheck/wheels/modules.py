@@ -10,30 +10,68 @@ import keyword
 import re
 from collections.abc import Iterable, Mapping
 
+from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.wheels.bounded import read_members
 from pytest_wheelcheck.wheels.container import Container, Member
 
 _EXTENSION = re.compile(r"(?P<stem>[^./]+)(?P<tag>(?:\.[^/]+)?)\.(?:so|pyd)")
 _TAGGED = re.compile(r"\.(?:cpython-|cp\d|abi\d+t?$|pypy|graalpy)")
+_OF_INTERPRETER = re.compile(
+    r"\.(?:cpython-|cp)(?P<version>\d{2,3})(?P<flags>[a-z]*)-(?P<platform>[\w-]+)|\.pypy(?P<pypy>\d{2,3})-pp\d+-(?P<host>[\w-]+)"
+)
 _PYO3 = re.compile(rb"pyo3-(\d{1,3}\.\d{1,3}\.\d{1,3}(?:-[0-9A-Za-z.]{1,20})?)[/\\]+src")
 
 
 def find_extension_modules(container: Container, installed: Mapping[str, Member]) -> tuple[str, ...]:
     """Return the full dotted names of the extension modules, sorted.
 
-    A file whose suffix names an interpreter or ABI is a module. A file with a bare suffix (``.so``, ``.pyd``) may be a
-    plain library: it is a module if it contains the name of its init function.
+    A file is a module if it contains the name of its init function. Without it, a file with the bare suffix ``.so`` is a
+    plain library. A ``.pyd``, and a file whose suffix names an interpreter or ABI, is a broken module, unless a parser finds
+    that it is a plain library: setuptools gives these suffixes to everything that it compiles, also to what is loaded with
+    cffi or ctypes. For Windows it also demands an init function, so a ``.pyd`` may be a plain library that has one.
 
     :param installed: members by their paths below site-packages.
     :raises WheelError: a member cannot be unpacked.
     """
-    modules = set()
+    modules: set[str] = set()
+    unsure: dict[str, str] = {}
     for path, member in installed.items():
         module = module_name(path)
         if module is None:
             continue
-        if is_tagged(path) or contains_symbol(container.chunks(member), init_function(module)):
+        if not contains(container.chunks(member), init_function(module) + b"\0"):
+            unsure |= {member.name: module} if is_tagged(path) or path.endswith(".pyd") else {}
+        elif path.endswith(".pyd") and not contains(map(bytes.lower, container.chunks(member)), b"python"):
+            unsure[member.name] = module
+        else:
             modules.add(module)
+    plain = _plain_libraries(container, unsure) if unsure else frozenset()
+    modules.update(module for name, module in unsure.items() if name not in plain)
     return tuple(sorted(modules))
+
+
+def _plain_libraries(container: Container, modules: Mapping[str, str]) -> frozenset[str]:
+    """Return those of some members that are plain libraries, in all their slices.
+
+    :param modules: the dotted name of each member, if it were a module.
+    """
+    try:
+        found = read_members(container.path, modules)
+    except ProcessError:
+        return frozenset()  # the checks that read native files report it
+    files = {member.name.rpartition("/")[2].lower() for member in container.files}
+    return frozenset(
+        name
+        for name, slices in found.items()
+        # pycryptodome's functions for one processor are in universal files whose other slice is empty.
+        if (filled := [binary for binary in slices if not binary.is_empty_library])
+        and all(
+            binary.is_plain_library(init_function(modules[name]).decode("ascii"))
+            # Otherwise a library of the wheel may contain the module.
+            and not (binary.init_functions and files & {library.lower() for library in binary.needed})
+            for binary in filled
+        )
+    )
 
 
 def module_name(path: str) -> str | None:
@@ -55,6 +93,21 @@ def is_tagged(path: str) -> bool:
     return match is not None and _TAGGED.match(match["tag"]) is not None
 
 
+def describe_suffix(path: str) -> str:
+    """Return the interpreter and the platform that a file's suffix names; an empty string if it names none.
+
+    >>> describe_suffix("pkg/_native.cpython-313t-x86_64-linux-gnu.so")
+    'free-threaded CPython 3.13 on x86_64-linux-gnu'
+    """
+    match = _EXTENSION.fullmatch(path.rpartition("/")[2])
+    found = match and _OF_INTERPRETER.fullmatch(match["tag"])
+    if not found:
+        return ""
+    number = found["version"] or found["pypy"]
+    name = "PyPy" if found["pypy"] else "free-threaded CPython" if "t" in found["flags"] else "CPython"
+    return f"{name} {number[0]}.{number[1:]} on {found['platform'] or found['host']}"
+
+
 def init_function(module: str) -> bytes:
     """Return the symbol that an import of a module looks up: ``PyInit_name``, or the encoded form of PEP 489.
 
@@ -66,13 +119,12 @@ def init_function(module: str) -> bytes:
     return b"PyInitU_" + stem.encode("punycode").replace(b"-", b"_")
 
 
-def contains_symbol(chunks: Iterable[bytes], symbol: bytes) -> bool:
-    """Whether a file contains a symbol's name, followed by a zero byte.
+def contains(chunks: Iterable[bytes], needle: bytes) -> bool:
+    """Whether a file contains some bytes, such as a symbol's name and a zero byte.
 
-    Every format stores the names of exported symbols as plain strings that end with a zero byte. So no parser is
-    needed, which a malformed file could crash. A library that only mentions the name also counts as a module.
+    Every format stores the names of exported symbols and of needed libraries as plain strings that end with a zero byte.
+    So no parser is needed, which a malformed file could crash. A library that only mentions the name also counts as a module.
     """
-    needle = symbol + b"\0"
     tail = b""
     for chunk in chunks:
         if needle in tail + chunk:

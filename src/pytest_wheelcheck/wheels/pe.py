@@ -45,10 +45,24 @@ def read_pe(path: str, data: bytes) -> Binary:
             kind="library" if flags & _DLL else "executable" if flags & _EXECUTABLE else "other",
             needed=tuple(dict.fromkeys([*imports, *delayed])),
             weak=tuple(dict.fromkeys(delayed)),
+            exports=any(not name.startswith(INIT_PREFIXES) for name in names),
             init_functions=tuple(name for name in names if name.startswith(INIT_PREFIXES)),
             python_symbols=tuple(sorted(name for name in imported if name.startswith(PYTHON_PREFIXES))),
             debug=any(section.Name.startswith((b"/", b".debug")) for section in pe.sections),
         )
+    finally:
+        pe.close()
+
+
+def exports_of_pe(data: bytes) -> set[str]:
+    """Return the names that a PE file exports.
+
+    :raises Exception: any exception of pefile on a malformed file.
+    """
+    pe: Any = pefile.PE(data=data, fast_load=True)
+    try:
+        pe.parse_data_directories(directories=[pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_EXPORT"]])
+        return {_text(symbol.name) for symbol in pe.DIRECTORY_ENTRY_EXPORT.symbols if symbol.name}
     finally:
         pe.close()
 
