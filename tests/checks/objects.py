@@ -44,6 +44,7 @@ def make_elf(  # noqa: PLR0915 - one file, written from its first byte to its la
     versions: Sequence[tuple[str, str]] = (("libc.so.6", "GLIBC_2.2.5"),),
     soname: str = "",
     runpath: str = "",
+    rpath: str = "",
     alignment: int = 0x10000,
     stack: int | None = 6,
     flags: int = 0,
@@ -83,6 +84,7 @@ def make_elf(  # noqa: PLR0915 - one file, written from its first byte to its la
         verneed += struct.pack(f"{order}HHIII", 1, len(wanted), strings.add(library), 16, following) + aux
     tags: list[tuple[int, int]] = [(1, name) for name in names]
     tags += [(14, strings.add(soname))] if soname else []
+    tags += [(15, strings.add(rpath))] if rpath else []
     tags += [(29, strings.add(runpath))] if runpath else []
     tags += [(22, 0)] if text_relocations else []
     tags += [(30, flags)] if flags else []

@@ -331,6 +331,9 @@ DEFECTIVE: dict[str, DefectiveWheel] = {
     "WHL218": DefectiveWheel(
         make=metadata_of("Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n\nTitle\n==\n\n.. nothing::\n")
     ),
+    "WHL219": DefectiveWheel(
+        make=metadata_of("Metadata-Version: 2.5\nName: pkg\nVersion: 1.0\nImport-Name: pkg\nImport-Name: pkg.lost\n")
+    ),
     "WHL301": DefectiveWheel(make=lambda directory: linux(directory, versions=(("libc.so.6", "GLIBC_2.34"),))),
     "WHL302": DefectiveWheel(make=lambda directory: linux(directory, tag="cp311-cp311-linux_x86_64")),
     "WHL303": DefectiveWheel(
@@ -349,6 +352,7 @@ DEFECTIVE: dict[str, DefectiveWheel] = {
         make=lambda directory: linux(directory, {"pkg.libs/libfoo.so": make_elf(soname="libfoo.so")})
     ),
     "WHL306": DefectiveWheel(make=lambda directory: linux(directory, runpath="/home/me/build")),
+    "WHL307": DefectiveWheel(make=lambda directory: linux(directory, runpath="lib")),
     "WHL401": DefectiveWheel(make=lambda directory: macos(directory, minimum=(13, 0))),
     "WHL402": DefectiveWheel(make=lambda directory: universal(directory, ("arm64",))),
     "WHL403": DefectiveWheel(make=lambda directory: macos(directory, needed=("/opt/homebrew/lib/libfoo.1.dylib",))),
@@ -385,6 +389,9 @@ DEFECTIVE: dict[str, DefectiveWheel] = {
     ),
     "WHL609": DefectiveWheel(
         make=lambda directory: linux(directory, imports=("PyLong_FromLong", "pow", "lost_function"))
+    ),
+    "WHL610": DefectiveWheel(
+        make=lambda directory: linux(directory, {"pkg/_plain.abi3.so": make_elf(exports=("add", "subtract"))})
     ),
     "WHL701": DefectiveWheel(
         make=lambda directory: linux_of(directory, "aarch64", "aarch64-linux-gnu", alignment=0x1000)

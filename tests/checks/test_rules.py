@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from packaging.tags import Tag
 
 from checks.objects import make_elf, make_fat, make_macho, make_pe
-from checks.samples import INIT, LINUX_SUFFIX, linux, macos, musl, native, pure, windows
+from checks.samples import DEFECTIVE, INIT, LINUX, LINUX_SUFFIX, MUSL, linux, macos, musl, native, pure, windows
 from pytest_wheelcheck.checks import CheckResult, run_checks, select_checks
-from pytest_wheelcheck.checks.check import Check
+from pytest_wheelcheck.checks.check import Advice, Check
 from pytest_wheelcheck.checks.contents import Contents, systems
 from pytest_wheelcheck.checks.extensions import suffixes
 from pytest_wheelcheck.checks.linux import unmet_requirements
@@ -29,7 +29,8 @@ from pytest_wheelcheck.checks.metadata import same_version, versions_of_tag
 from pytest_wheelcheck.checks.parser_client import ImpossibleHereError
 from pytest_wheelcheck.checks.policies import Policy, PolicyAnalysis, libc_and_architecture
 from pytest_wheelcheck.errors import ProcessError, UsageError, WheelError
-from pytest_wheelcheck.model import Outcome, Wheel
+from pytest_wheelcheck.model import Outcome, Severity, Wheel
+from pytest_wheelcheck.targets.planning.release import check_file, open_release
 from pytest_wheelcheck.wheels.binary import Binary, format_of
 from pytest_wheelcheck.wheels.binary_reader import read_binary
 from pytest_wheelcheck.wheels.elf import needed
@@ -75,7 +76,10 @@ def test_codes_that_match_no_check_are_refused(prefix: str) -> None:
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(ZeroDivisionError("oh"), "Traceback"), (WheelError("sorry", fix="this"), "Fix: this")],
+    [
+        (ZeroDivisionError("oh"), "could not be checked: unexpected ZeroDivisionError: oh"),
+        (WheelError("sorry", fix="this"), "Fix: this"),
+    ],
 )
 def test_a_check_that_raises_is_an_error_and_keeps_its_findings(tmp_path: Path, error: Exception, text: str) -> None:
     def function(contents: Contents) -> Iterator[str]:
@@ -110,6 +114,19 @@ def test_an_impossible_check_is_skipped(tmp_path: Path) -> None:
     assert (result.outcome, result.skip_reason, result.error) == (Outcome.SKIPPED, "not on this system", "")
 
 
+def test_a_check_of_errors_can_also_advise(tmp_path: Path) -> None:
+    def result(*found: str | Advice) -> CheckResult:
+        row = Check(
+            code="WHL000", slug="x", title="", problem="", reason="", fix="", source="", function=lambda _: iter(found)
+        )  # fmt: skip
+        return row.run(Contents(tmp_path))
+
+    advised = result(Advice("may work"))
+    assert (advised.outcome, [one.severity for one in advised.findings]) == (Outcome.PASSED, [Severity.WARNING])
+    both = result(Advice("may work"), "cannot work")
+    assert (both.outcome, [one.message for one in both.findings]) == (Outcome.FAILED, ["cannot work", "may work"])
+
+
 def test_many_findings_give_few_messages(tmp_path: Path) -> None:
     row = Check(
         code="WHL000", slug="x", title="", problem="", reason="", fix="", source="",
@@ -118,6 +135,15 @@ def test_many_findings_give_few_messages(tmp_path: Path) -> None:
     found = row.run(Contents(tmp_path)).findings
     assert len(found) == 51
     assert found[-1].message == "and 10 more like these"
+
+
+def test_an_archive_that_readers_understand_differently_is_not_installed(tmp_path: Path) -> None:
+    path = DEFECTIVE["WHL111"].make(tmp_path / "streamed")
+    assert isinstance(path, Path)
+    for wheel, stopped_by in ((path, ("WHL111-descriptors",)), (pure(tmp_path / "sound"), ())):
+        release = open_release((str(wheel),), cwd=tmp_path, root=tmp_path, store=tmp_path / "store")
+        (file,) = release.files
+        assert check_file(file, release, select=("WHL1",), ignore=()).stopped_by == stopped_by
 
 
 # Native files ---------------------------------------------------------------------------------------------------------
@@ -267,6 +293,35 @@ def test_both_slices_and_both_load_commands_for_the_minimum_macos() -> None:
     assert (new.init_functions, new.kind, new.signed) == (INIT, "library", True)
 
 
+HEADER = {"include/a.h": "int f(void);"}
+
+
+@pytest.mark.parametrize(
+    ("files", "requires", "expected"),
+    [
+        # A module that falls back to Python.
+        ({"pkg/__init__.py": ""}, (), (Outcome.FAILED, 1)),
+        ({"pkg/__init__.py": "", **HEADER}, ("other",), (Outcome.FAILED, 1)),
+        # Stubs of an extension that was lost.
+        ({"pkg/_native.pyi": ""}, (), (Outcome.FAILED, 1)),
+        # Nothing at all.
+        ({}, (), (Outcome.FAILED, 1)),
+        # nvidia-nvtx-cu12 12.9.79 for Windows, tensorflow 2.18.0 for Windows.
+        (HEADER, (), (Outcome.PASSED, 1)),
+        ({}, ("other; platform_system == 'Windows'",), (Outcome.PASSED, 1)),
+        # Static libraries are for one platform.
+        ({"pkg/__init__.py": "", "pkg/lib/x64/a.lib": b"!<arch>\n"}, (), (Outcome.PASSED, 0)),
+        ({"pkg/lib/liba.a": b"!<arch>\n"}, (), (Outcome.PASSED, 0)),
+    ],
+)
+def test_a_wheel_for_one_platform_without_native_files(
+    tmp_path: Path, files: dict[str, bytes | str], requires: tuple[str, ...], expected: tuple[Outcome, int]
+) -> None:
+    path = build_wheel(tmp_path, "pkg", files=files, requires=requires, tags=("py3-none-win_amd64",))
+    (result,) = run(path, tmp_path, "WHL602")
+    assert (result.outcome, len(result.findings)) == expected
+
+
 @pytest.mark.parametrize("machine", ["amd64", "x86", "arm64"])
 def test_pe_of_every_machine(machine: str) -> None:
     (found,) = read_binary("x.pyd", make_pe(machine=machine, exports=("PyInit_a", "other"), needed=("KERNEL32.dll",)))
@@ -330,7 +385,7 @@ def analysis(overall: str, *, libraries: tuple[tuple[str, str], ...] = ()) -> Po
 )
 def test_the_policies_of_tag_and_files(overall: str, version: str, platform: str, is_met: bool) -> None:
     file = Binary(path="x.so", format="ELF", machine="x86_64", versions=(("libc.so.6", version),))
-    assert (not unmet_requirements(analysis(overall), platform, [file])) == is_met
+    assert (not unmet_requirements(analysis(overall), platform, [file], {"x.so": "x.so"})) == is_met
 
 
 @needs_auditwheel
@@ -379,6 +434,79 @@ def test_glibc_in_a_musllinux_wheel(tmp_path: Path) -> None:
     assert "libc.so.6 of glibc" in message
 
 
+LIBS = "$ORIGIN/../pkg.libs"
+
+
+@needs_auditwheel
+@pytest.mark.parametrize(
+    ("module", "first", "tag", "is_found"),
+    [
+        ({"rpath": LIBS}, {}, LINUX, True),
+        ({"rpath": LIBS}, {"rpath": "$ORIGIN/elsewhere"}, LINUX, True),
+        ({"runpath": LIBS}, {"runpath": "$ORIGIN"}, LINUX, True),
+        # The module has loaded it by then.
+        ({"runpath": LIBS, "needed": ("libfirst.so", "libsecond.so")}, {}, LINUX, True),
+        # musl treats both tags like DT_RPATH.
+        ({"runpath": LIBS}, {}, MUSL, True),
+        # DT_RUNPATH is for the needs of its own file, and makes the loader ignore DT_RPATH, its own and that of others.
+        ({"runpath": LIBS}, {}, LINUX, False),
+        ({"rpath": LIBS, "runpath": LIBS}, {}, LINUX, False),
+        ({"rpath": LIBS}, {"runpath": "$ORIGIN/elsewhere"}, LINUX, False),
+        ({"rpath": "$ORIGIN/../elsewhere"}, {}, LINUX, False),
+        ({"rpath": "/opt/lib"}, {}, LINUX, False),
+    ],
+)
+def test_a_bundled_library_that_the_loader_finds_is_not_named(
+    tmp_path: Path, module: dict[str, Any], first: dict[str, Any], tag: str, is_found: bool
+) -> None:
+    """The module needs a bundled library, which needs another one; and one that is lost, so that the check fails."""
+    is_musl = "musl" in tag
+    libc = "libc.so" if is_musl else "libc.so.6"
+    common: dict[str, Any] = {"needed": (libc,), "versions": () if is_musl else (("libc.so.6", "GLIBC_2.2.5"),)}
+    files: dict[str, bytes | str] = {
+        "pkg.libs/libfirst.so": make_elf(
+            **common | {"needed": ("libsecond.so", libc), "soname": "libfirst.so"} | first
+        ),
+        "pkg.libs/libsecond.so": make_elf(**common, soname="libsecond.so"),
+    }
+    needed = (*module.get("needed", ("libfirst.so",)), "liblost.so", libc)
+    data = make_elf(**common | module | {"needed": needed, "exports": INIT})
+    suffix = ".cpython-311-x86_64-linux-musl.so" if is_musl else LINUX_SUFFIX
+    (message,) = messages(native(tmp_path / "dist", data, suffix, tag, files), tmp_path, "WHL301")
+    assert f"pkg/_native{suffix} needs liblost.so, which is neither allowed nor bundled" in message
+    assert ("libfirst.so needs libsecond.so" not in message) == is_found
+
+
+@needs_auditwheel
+def test_a_library_that_only_some_modules_find_is_named(tmp_path: Path) -> None:
+    module: dict[str, Any] = {"exports": INIT, "needed": ("libfirst.so", "liblost.so", "libc.so.6")}
+    files: dict[str, bytes | str] = {
+        "pkg.libs/libfirst.so": make_elf(needed=("libsecond.so", "libc.so.6"), soname="libfirst.so"),
+        "pkg.libs/libsecond.so": make_elf(soname="libsecond.so"),
+        f"pkg/_other{LINUX_SUFFIX}": make_elf(exports=("PyInit__other",), needed=("libfirst.so",), runpath=LIBS),
+    }
+    path = native(tmp_path / "dist", make_elf(**module, rpath=LIBS), LINUX_SUFFIX, LINUX, files)
+    (message,) = messages(path, tmp_path, "WHL301")
+    assert "pkg.libs/libfirst.so needs libsecond.so, which is neither allowed nor bundled" in message
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("$ORIGIN", ""), ("${ORIGIN}/../pkg.libs", ""), ("/opt/lib", "WHL306"), ("/tmpfs/lib", "WHL306"),
+        ("lib", "WHL307"), ("./lib", "WHL307"), ("$ORIGIN::/opt", "WHL307"), ("$ORIGIN:", "WHL307"),
+        ("$ORIGINAL", "WHL307"), ("$LIB", "WHL307"), ("/tmp", "WHL307"), ("//tmp/build/lib", "WHL307"),
+        ("/usr/../var/tmp/x", "WHL307"), ("/dev/shm/x", "WHL307"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("tag", ["rpath", "runpath"])
+def test_search_paths_that_are_not_in_the_wheel(tmp_path: Path, tag: str, path: str, code: str) -> None:
+    module = make_elf(exports=INIT, runpath=path) if tag == "runpath" else make_elf(exports=INIT, rpath=path)
+    results = run(native(tmp_path / "dist", module, LINUX_SUFFIX, LINUX), tmp_path, "WHL306", "WHL307")
+    found = {result.check.code for result in results if result.findings}
+    assert found - ({"WHL306"} if path.endswith(":/opt") else set()) == ({code} if code else set())
+
+
 # macOS ----------------------------------------------------------------------------------------------------------------
 
 
@@ -420,6 +548,29 @@ def test_where_libraries_are_found(tmp_path: Path, library: str, rpaths: tuple[s
     assert (messages(path, tmp_path, "WHL403") == []) == is_valid
 
 
+@pytest.mark.parametrize("prefix", ["", "pkg-1.0.data/platlib/"])
+@pytest.mark.parametrize(
+    ("library", "rpaths", "is_found"),
+    [
+        ("@loader_path/pkg.dylibs/libfoo.dylib", (), True),
+        ("@loader_path/./pkg.dylibs/libfoo.dylib", (), True),
+        ("@rpath/libfoo.dylib", ("@loader_path/pkg.dylibs",), True),
+        ("@loader_path/pkg.dylibs/libbar.dylib", (), False),
+        ("@loader_path/../pkg.dylibs/libfoo.dylib", (), False),
+    ],
+)
+def test_libraries_of_a_module_at_the_top_level(
+    tmp_path: Path, prefix: str, library: str, rpaths: tuple[str, ...], is_found: bool
+) -> None:
+    module = make_macho(exports=INIT, needed=(library,), rpaths=rpaths)
+    files: dict[str, bytes | str] = {
+        f"{prefix}_native.cpython-311-darwin.so": module,
+        f"{prefix}pkg.dylibs/libfoo.dylib": make_macho(kind=6),
+    }
+    path = build_wheel(tmp_path / "dist", "pkg", files=files, tags=("cp311-cp311-macosx_11_0_arm64",))
+    assert (messages(path, tmp_path, "WHL403") == []) == is_found
+
+
 def test_a_weak_library_may_be_missing(tmp_path: Path) -> None:
     assert messages(macos(tmp_path / "dist", weak=("/opt/x.dylib",)), tmp_path, "WHL403") == []
 
@@ -438,6 +589,12 @@ def test_a_weak_library_may_be_missing(tmp_path: Path) -> None:
         ("cp314-cp314t-win_amd64", ".cp314t-win_amd64.pyd", "python314t.dll", True),
         ("cp314-cp314t-win_amd64", ".cp314t-win_amd64.pyd", "python314.dll", False),
         ("pp311-pypy311_pp73-win_amd64", ".pypy311-pp73-win_amd64.pyd", "libpypy3.11-c.dll", True),
+        # maturin wrote such tags until 2024.
+        ("cp311-none-win_amd64", ".cp311-win_amd64.pyd", "python311.dll", True),
+        ("cp311-none-win_amd64", ".cp311-win_amd64.pyd", "python3.dll", True),
+        ("cp311-none-win_amd64", ".cp311-win_amd64.pyd", "python312.dll", False),
+        ("py3-none-win_amd64", ".pyd", "python311.dll", False),
+        ("cp3-none-win_amd64", ".pyd", "python311.dll", False),
     ],
 )
 def test_the_interpreter_that_a_module_is_linked_against(
@@ -494,6 +651,13 @@ def test_needed_libraries_are_checked_and_other_programs_are_not(tmp_path: Path)
         ("cp311-cp311-win_amd64", "pyd", True),
         ("cp311-cp311-win_amd64", "so", False),
         ("cp38-abi3-win_amd64", "cp38-win_amd64.pyd", False),
+        ("cp311-none-win_amd64", "cp311-win_amd64.pyd", True),
+        ("cp311-none-win_amd64", "cp312-win_amd64.pyd", False),
+        ("cp311-none-win_amd64", "cp311-win32.pyd", False),
+        ("cp311-none-manylinux_2_17_x86_64", "cpython-311-x86_64-linux-gnu.so", True),
+        ("cp311-none-manylinux_2_17_x86_64", "cpython-312-x86_64-linux-gnu.so", False),
+        ("cp311-none-macosx_11_0_arm64", "cpython-311-darwin.so", True),
+        ("cp3-none-win_amd64", "cp311-win_amd64.pyd", False),
     ],
 )
 def test_suffixes_that_the_tags_interpreter_imports(tag: str, ending: str, is_valid: bool) -> None:
@@ -518,7 +682,7 @@ def test_a_module_without_its_function_in_one_slice(tmp_path: Path) -> None:
     data = make_fat({"x86_64": make_macho(machine="x86_64", exports=INIT), "arm64": make_macho()})
     path = native(tmp_path / "dist", data, ".cpython-311-darwin.so", "cp311-cp311-macosx_11_0_universal2")
     (message,) = messages(path, tmp_path, "WHL604")
-    assert "(arm64) exports no init function instead of PyInit__native" in message
+    assert "(arm64) does not export PyInit__native; it exports no init function" in message
 
 
 def test_init_functions_of_packages_and_of_the_newer_protocol(tmp_path: Path) -> None:
@@ -536,6 +700,24 @@ def test_init_functions_of_cffi_modules_for_pypy(tmp_path: Path, make: Callable[
     module = make(exports=("_cffi_pypyinit__native",))
     path = native(tmp_path / "dist", module, f".pypy311-pp73-{system}.so", f"pp311-pypy311_pp73-{platform}")
     assert messages(path, tmp_path, "WHL604") == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "symbol", "severity"),
+    [
+        # abi3audit refuses these two. No version of the stable ABI has them.
+        ("cp38-abi3", "_PyLong_AsByteArray", Severity.ERROR),
+        ("cp38-abi3", "PyUnicode_AsUTF8AndSize_of_the_future", Severity.ERROR),
+        # The version is newer than the table, which may lack its functions.
+        ("cp339-abi3", "PyUnicode_AsUTF8AndSize_of_the_future", Severity.WARNING),
+        ("cp38-abi3", "PyLong_FromLong", None),
+    ],
+)
+def test_functions_outside_of_the_stable_abi(tmp_path: Path, tag: str, symbol: str, severity: Severity | None) -> None:
+    module = make_elf(exports=INIT, imports=(symbol,))
+    path = native(tmp_path / "dist", module, ".abi3.so", f"{tag}-manylinux_2_17_x86_64")
+    (result,) = run(path, tmp_path, "WHL608")
+    assert [finding.severity for finding in result.findings] == ([] if severity is None else [severity])
 
 
 # Metadata -------------------------------------------------------------------------------------------------------------
@@ -580,6 +762,75 @@ def test_requires_python(tmp_path: Path, requires: str, tags: tuple[str, ...], i
 def test_a_license_file_in_old_metadata_is_accepted(tmp_path: Path) -> None:
     path = pure(tmp_path / "dist", metadata="Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\nLicense-File: LICENSE\n")
     assert messages(path, tmp_path, "WHL209") == messages(path, tmp_path, "WHL215") == []
+
+
+IMPORT_NAMES: dict[str, tuple[tuple[str, ...], list[tuple[Severity, str]]]] = {
+    "nothing declared": ((), []),
+    "declared": (("Import-Name: pkg", "Import-Name: space.part", "Import-Namespace: space"), []),
+    "private": (("Import-Name: pkg ; private", "Import-Name: pkg.sub", "Import-Namespace: space"), []),
+    "lost": (("Import-Name: pkg", "Import-Name: pkg.lost", "Import-Namespace: space"), [(Severity.ERROR, "pkg.lost")]),
+    "lost namespace": (
+        ("Import-Name: pkg", "Import-Name: space.part", "Import-Namespace: far"),
+        [(Severity.ERROR, "far")],
+    ),
+    "undeclared": (("Import-Name: pkg",), [(Severity.WARNING, "the wheel has space,")]),
+    "nothing to import": (("Import-Name:",), [(Severity.WARNING, "the wheel has pkg, space,")]),
+}
+
+
+@pytest.mark.parametrize("case", IMPORT_NAMES)
+def test_import_names(tmp_path: Path, case: str) -> None:
+    fields, expected = IMPORT_NAMES[case]
+    text = "\n".join(("Metadata-Version: 2.5", "Name: pkg", "Version: 1.0", *fields, ""))
+    files = {"pkg/sub.py": "", "space/part/__init__.py": "", "_private.py": ""}
+    (result,) = run(pure(tmp_path / "dist", files, metadata=text), tmp_path, "WHL219")
+    assert not result.error
+    assert [finding.severity for finding in result.findings] == [severity for severity, _ in expected]
+    assert all(part in finding.message for finding, (_, part) in zip(result.findings, expected, strict=True))
+
+
+def test_an_import_name_of_another_platform_is_advice(tmp_path: Path) -> None:
+    text = "Metadata-Version: 2.5\nName: pkg\nVersion: 1.0\nImport-Name: pkg\nImport-Name: pkg_win\n"
+    here = opened(linux(tmp_path / "linux"), tmp_path)
+    (tmp_path / "pure").mkdir()
+    wheel = opened(pure(tmp_path / "pure", metadata=text), tmp_path)
+    other = opened(windows(tmp_path / "windows", {"pkg_win.py": ""}), tmp_path)
+    for release, severity in (([wheel, here], Severity.ERROR), ([wheel, other], Severity.WARNING)):
+        (result,) = run_checks(wheel, select=["WHL219"], release=release)
+        assert [finding.severity for finding in result.findings] == [severity]
+
+
+@pytest.mark.parametrize("name", ["pkg.pth", "pkg.start"])
+def test_files_that_run_code_at_every_start(tmp_path: Path, name: str) -> None:
+    assert len(messages(pure(tmp_path / "dist", {name: "pkg:main\n"}), tmp_path, "WHL805")) == 1
+    assert messages(pure(tmp_path / "below", {f"pkg/{name}": "pkg:main\n"}), tmp_path, "WHL805") == []
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "severity"),
+    [
+        ("manylinux_2_17_aarch64", "manylinux_2_17_x86_64", Severity.WARNING),
+        ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", Severity.ERROR),
+        ("musllinux_1_2_x86_64", "manylinux_2_17_x86_64", Severity.ERROR),
+        ("macosx_11_0_arm64", "macosx_10_9_x86_64", Severity.WARNING),
+        ("macosx_11_0_arm64", "macosx_11_0_universal2", Severity.ERROR),
+        ("win_arm64", "win_amd64", Severity.WARNING),
+        ("win_amd64", "win_amd64", Severity.ERROR),
+        ("win_amd64", "manylinux_2_17_x86_64", None),
+    ],
+)
+def test_a_module_for_one_instruction_set(tmp_path: Path, own: str, other: str, severity: Severity | None) -> None:
+    def wheel(directory: str, platform: str, *names: str) -> Wheel:
+        suffix = ".pyd" if platform.startswith("win") else ".so"
+        make = make_pe if suffix == ".pyd" else make_elf
+        files: dict[str, bytes | str] = {f"pkg/{name}{suffix}": make(exports=(f"PyInit_{name}",)) for name in names}
+        return opened(
+            build_wheel(tmp_path / directory, "pkg", files=files, tags=(f"cp311-cp311-{platform}",)), tmp_path
+        )
+
+    release = [wheel("own", own, "fast"), wheel("other", other, "fast", "fast_avx2")]
+    (result,) = run_checks(release[0], select=["WHL606"], release=release)
+    assert [finding.severity for finding in result.findings] == ([] if severity is None else [severity])
 
 
 @pytest.mark.parametrize(
@@ -722,6 +973,40 @@ def test_symbols_of_macos_that_are_looked_up_in_every_library(tmp_path: Path) ->
     ]
     files: dict[str, bytes | str] = {"pkg/.dylibs/libfoo.dylib": make_macho(kind=6, exports=("lost",))}
     assert messages(macos(tmp_path / "more", files, anywhere=("lost",)), tmp_path, "WHL609") == []
+
+
+COCOA = "/System/Library/Frameworks/Cocoa.framework/Versions/A/Cocoa"
+LIBCXX = "/usr/lib/libc++.1.dylib"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "linked", "severity"),
+    [
+        # The interpreter has loaded CoreFoundation, a framework may export symbols of others, libSystem is everywhere.
+        ("CFRelease", (), Severity.WARNING),
+        ("kCFAllocatorDefault", (), Severity.WARNING),
+        ("objc_msgSend", (COCOA,), Severity.WARNING),
+        ("objc_msgSend", (), Severity.WARNING),
+        ("malloc", (), Severity.WARNING),
+        ("dispatch_async", (), Severity.WARNING),
+        ("_ZNSt3__112basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEED1Ev", (LIBCXX,), Severity.WARNING),
+        ("_ZTVN10__cxxabiv117__class_type_infoE", (LIBCXX,), Severity.WARNING),
+        ("_Znwm", (LIBCXX,), Severity.WARNING),
+        ("at_of_another_wheel", ("@rpath/libtorch.dylib",), Severity.WARNING),
+        # A function of the project itself that was not linked.
+        ("lost", (), Severity.ERROR),
+        ("lost", (LIBCXX, "/usr/lib/libobjc.A.dylib"), Severity.ERROR),
+        ("_ZN3pkg4lostEv", (LIBCXX,), Severity.ERROR),
+        ("NSlost", (), Severity.ERROR),
+    ],
+)
+def test_symbols_that_macos_or_the_process_may_supply(
+    tmp_path: Path, symbol: str, linked: tuple[str, ...], severity: Severity
+) -> None:
+    needed = ("/usr/lib/libSystem.B.dylib", *linked)
+    (result,) = run(macos(tmp_path / "dist", anywhere=(symbol,), needed=needed), tmp_path, "WHL609")
+    assert [finding.severity for finding in result.findings] == [severity]
+    assert symbol in result.findings[0].message
 
 
 # Descriptions ---------------------------------------------------------------------------------------------------------

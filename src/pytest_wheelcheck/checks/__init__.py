@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_wheelcheck.checks.check import Check, CheckResult
+from pytest_wheelcheck.checks.check import Check, CheckResult, order_by_cause
 from pytest_wheelcheck.checks.contents import MAX_SIZE, Contents
 from pytest_wheelcheck.checks.table import CHECKS
 from pytest_wheelcheck.errors import UsageError
@@ -50,7 +50,7 @@ def run_checks(
     release: Sequence[Wheel] = (),
     max_size: int = MAX_SIZE,
 ) -> list[CheckResult]:
-    """Run the checks that apply to a wheel, in the order of the table.
+    """Run the checks that apply to a wheel, in the order of the table. What explains others comes before them.
 
     A check that raises gives a result whose outcome is an error, with the traceback.
 
@@ -65,7 +65,7 @@ def run_checks(
     # The families from WHL3 on read native files.
     if wheel.platforms != ("any",) and any(check.code >= "WHL3" for check in checks):
         contents.start_parsers()
-    return [check.run(contents) for check in checks if check.applies(wheel)]
+    return order_by_cause([check.run(contents) for check in checks if check.applies(wheel)])
 
 
 def run_container_checks(path: Path, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[CheckResult]:

@@ -7,20 +7,47 @@ raises only if it cannot check; that is an error of the run, never a pass.
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.checks.parser_client import ImpossibleHereError
-from pytest_wheelcheck.errors import WheelError
+from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.model import Finding, Outcome, Severity, Wheel
+from pytest_wheelcheck.results import describe_unexpected, format_traceback
 
 #: Maximum number of findings of one check that are reported one by one.
 MAX_FINDINGS = 50
 
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A message whose finding is a warning, also of a check whose findings are errors: the wheel may work."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """A message about a defect that another check explains, if that check finds one as well.
+
+    :param of: code of the other check.
+    :param file: the file that both are about; empty for a defect of the whole wheel.
+    """
+
+    message: str
+    of: str
+    file: str = ""
+
+    def is_explained_by(self, findings: Iterable[Finding]) -> bool:
+        """Whether the findings of the other check are about the same file."""
+        return any(finding.message.startswith(self.file) for finding in findings)
+
+
+Message = str | Advice | Consequence
+
 #: Takes the contents of a wheel, yields one message for each defect, and raises if it cannot check.
-CheckFunction = Callable[[Contents], Iterator[str]]
+CheckFunction = Callable[[Contents], Iterator[Message]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +62,7 @@ class Check:
     :param fix: how to fix it, with the command if there is one.
     :param source: PEP, specification section or upstream file that defines the rule.
     :param function: finds the defects.
-    :param severity: severity of its findings.
+    :param severity: severity of its findings, except those whose message is an :class:`Advice`.
     :param container: the check reads only the container, so it can run on a file that is not a wheel.
     :param stops_install: a wheel with this defect must not be installed, because installers crash on it, disagree about
         it, or can be made to write outside of the environment.
@@ -62,25 +89,40 @@ class Check:
 
     def run(self, contents: Contents) -> CheckResult:
         """Run the check. Any exception becomes part of the result."""
-        messages: list[str] = []
-        error = skip_reason = ""
+        messages: list[Message] = []
+        error = skip_reason = traceback = ""
         try:
             messages.extend(self.function(contents))
         except ImpossibleHereError as impossible:
             skip_reason = str(impossible)
-        except WheelError as failure:
+        except WheelcheckError as failure:
             error = str(failure)
-        except Exception:  # noqa: BLE001 - a check that raises anything is an error outcome, and never stops the run
-            error = traceback.format_exc()
+        except Exception as failure:  # noqa: BLE001 - a check that raises anything is an error, and never stops the run
+            error, traceback = describe_unexpected(failure), format_traceback(failure)
         return CheckResult(
             check=self,
             findings=tuple(
-                Finding(code=self.code, severity=self.severity, message=message, reason=self.reason, fix=self.fix)
-                for message in limit_messages(list(dict.fromkeys(messages)))
+                Finding(code=self.code, severity=severity, message=message, reason=self.reason, fix=self.fix)
+                for severity, same in self._by_severity(dict.fromkeys(messages))
+                for message in limit_messages(same)
             ),
             error=error,
             skip_reason=skip_reason,
+            traceback=traceback,
+            consequences=tuple(message for message in messages if isinstance(message, Consequence)),
         )
+
+    def _by_severity(self, messages: Iterable[Message]) -> Iterator[tuple[Severity, list[str]]]:
+        """Divide messages into those of the check's own severity, and those that are warnings in any check."""
+        own: list[str] = []
+        advice: list[str] = []
+        for message in messages:
+            if isinstance(message, Advice):
+                advice.append(message.message)
+            else:
+                own.append(message.message if isinstance(message, Consequence) else message)
+        yield self.severity, own
+        yield Severity.WARNING, advice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,14 +130,18 @@ class CheckResult:
     """The result of one check on one wheel.
 
     :param findings: the defects that it found.
-    :param error: why it could not check, with the traceback; empty if it could.
+    :param error: why it could not check; empty if it could.
     :param skip_reason: why the check cannot run here, by nature or without an optional dependency; empty if it can.
+    :param traceback: of an unexpected exception; empty without one.
+    :param consequences: the messages that another check may explain.
     """
 
     check: Check
     findings: tuple[Finding, ...] = ()
     error: str = ""
     skip_reason: str = ""
+    traceback: str = ""
+    consequences: tuple[Consequence, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -110,6 +156,36 @@ class CheckResult:
     def stops_install(self) -> bool:
         """Whether the wheel must not be installed: a check that stops installs failed, or could not check."""
         return self.check.stops_install and self.outcome is not Outcome.PASSED
+
+
+def order_by_cause(results: Sequence[CheckResult]) -> list[CheckResult]:
+    """Put each result after the one that explains it, and let its messages refer to that check."""
+    by_code = {result.check.code: result for result in results}
+    first: list[CheckResult] = []
+    later: dict[str, list[CheckResult]] = {}
+    for result in results:
+        explained = {
+            consequence.message: consequence.of
+            for consequence in result.consequences
+            if consequence.of in by_code and consequence.is_explained_by(by_code[consequence.of].findings)
+        }
+        if not explained:
+            first.append(result)
+            continue
+        findings = tuple(
+            replace(finding, message=f"{finding.message} ({explained[finding.message]} explains it)")
+            if finding.message in explained
+            else finding
+            for finding in result.findings
+        )
+        later.setdefault(next(iter(explained.values())), []).append(replace(result, findings=findings))
+
+    def follow(result: CheckResult) -> Iterator[CheckResult]:
+        yield result
+        for other in later.get(result.check.code, ()):
+            yield from follow(other)
+
+    return [ordered for result in first for ordered in follow(result)]
 
 
 def limit_messages(messages: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from pytest_wheelcheck.checks.check import CheckFunction
+from pytest_wheelcheck.checks.check import CheckFunction, Message
 from pytest_wheelcheck.checks.contents import STRONG_HASHES, Contents
 from pytest_wheelcheck.wheels.container import DefectKind
 from pytest_wheelcheck.wheels.member_names import unsafe_name
@@ -18,7 +18,7 @@ _SIGNATURES = (".jws", ".p7s")
 def structure(kind: DefectKind) -> CheckFunction:
     """Make the check that reports the container's defects of one kind."""
 
-    def check(contents: Contents) -> Iterator[str]:
+    def check(contents: Contents) -> Iterator[Message]:
         for defect in contents.container.defects:
             if defect.kind is kind:
                 yield defect.message
@@ -26,13 +26,13 @@ def structure(kind: DefectKind) -> CheckFunction:
     return check
 
 
-def collisions(contents: Contents) -> Iterator[str]:
+def collisions(contents: Contents) -> Iterator[Message]:
     """Find names that differ only by case. Only macOS and Windows have file systems that ignore case."""
     if contents.systems & {"macos", "windows"}:
         yield from structure(DefectKind.COLLISION)(contents)
 
 
-def windows_names(contents: Contents) -> Iterator[str]:
+def windows_names(contents: Contents) -> Iterator[Message]:
     """Find names that Windows cannot create, in a wheel that can be installed there."""
     if "windows" in contents.systems:
         yield from structure(DefectKind.WINDOWS_NAME)(contents)

@@ -35,7 +35,7 @@ from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.wheels.container import Container, Member
 from pytest_wheelcheck.wheels.dist_info import MAX_TEXT
 from pytest_wheelcheck.wheels.inspection import inspect
-from pytest_wheelcheck.wheels.modules import module_name
+from pytest_wheelcheck.wheels.modules import is_tagged, module_name
 from pytest_wheelcheck.wheels.reader import installed_files
 from pytest_wheelcheck.wheels.record_file import RecordFile, parse_record
 
@@ -264,6 +264,16 @@ class Contents:
         """Return the dotted name of the extension module that a native file is; ``None`` if it is not one."""
         module = module_name(self.installed_paths.get(binary.path, ""))
         return module if module in self._modules else None
+
+    def is_plain_library(self, binary: Binary) -> bool:
+        """Whether a native file is a plain library although its suffix is that of an extension module."""
+        path = self.installed_paths.get(binary.path, "")
+        looks_like_module = is_tagged(path) or path.endswith(".pyd")
+        return looks_like_module and module_name(path) is not None and self.module_of(binary) is None
+
+    def is_loaded(self, binary: Binary) -> bool:
+        """Whether Python loads a native file: as an extension module, or with cffi or ctypes."""
+        return self.module_of(binary) is not None or self.is_plain_library(binary)
 
     @functools.cached_property
     def _modules(self) -> frozenset[str]:

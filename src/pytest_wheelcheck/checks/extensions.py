@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from packaging.tags import Tag
 
-from pytest_wheelcheck.checks.check import first_names
+from pytest_wheelcheck.checks import macos
+from pytest_wheelcheck.checks.check import Advice, Consequence, first_names
 from pytest_wheelcheck.checks.contents import Contents, systems
 from pytest_wheelcheck.checks.linux import GLIBC_LIBRARY
 from pytest_wheelcheck.wheels.binary import Binary
-from pytest_wheelcheck.wheels.modules import init_function, module_name
+from pytest_wheelcheck.wheels.modules import describe_suffix, init_function, module_name
 
 #: Architecture of a tag to the platform part of the suffix (``configure.ac`` of CPython, PLATFORM_TRIPLET).
 _TRIPLETS = {
@@ -27,6 +28,8 @@ _TRIPLETS = {
     "loongarch64": "loongarch64-linux-{libc}",
 }
 _NATIVE_FILENAME = re.compile(r".*\.(so|pyd|dll|dylib)(\.\d+)*")
+#: Code for one processor that no loader reads: compilers link it.
+_STATIC_LIBRARY = re.compile(r".*\.(a|lib|o|obj)", re.IGNORECASE)
 _STABLE_ABIS = frozenset({"abi3", "abi3t"})
 #: System libraries in which every symbol has a version.
 _VERSIONED_LIBRARY = re.compile(
@@ -48,13 +51,22 @@ def unreadable(contents: Contents) -> Iterator[str]:
             yield f"{binary.path} is not a valid {binary.format} file: {binary.error}"
 
 
-def no_native_file(contents: Contents) -> Iterator[str]:
-    """Find a wheel for one platform without a native file."""
-    if not contents.binaries and "other" not in contents.systems:
-        yield f"the wheel is for {', '.join(contents.wheel.platforms)}, but has no native file"
+def no_native_file(contents: Contents) -> Iterator[str | Advice]:
+    """Find a wheel for one platform without a native file.
+
+    Without a Python module it cannot have lost an extension behind a fallback: it consists of headers (nvidia-nvtx-cu12),
+    or only of requirements that differ by platform (tensorflow).
+    """
+    files = [path for path in contents.installed if not path.startswith(f"{contents.wheel.dist_info}/")]
+    if contents.binaries or "other" in contents.systems or any(map(_STATIC_LIBRARY.fullmatch, files)):
+        return
+    message = f"the wheel is for {', '.join(contents.wheel.platforms)}, but has no native file"
+    has_modules = any(path.endswith((".py", ".pyi")) for path in files)
+    has_purpose = bool(files or contents.wheel.requires)
+    yield message if has_modules or not has_purpose else Advice(f"{message} and no Python module")
 
 
-def suffix(contents: Contents) -> Iterator[str]:
+def suffix(contents: Contents) -> Iterator[str | Consequence]:
     """Find modules with a suffix that the tag's interpreters do not import."""
     for module, paths in _paths_by_module(contents).items():
         # A module may have one file for each interpreter.
@@ -63,7 +75,13 @@ def suffix(contents: Contents) -> Iterator[str]:
             imported = suffixes(tag)
             if imported is None or present & imported or (tag.abi == "none" and len(present) > 1):
                 continue
-            yield f"{module} has the suffix {_with_dots(present)}; {tag} imports {_with_dots(imported)}"
+            (path, *others) = paths
+            described = "" if others else describe_suffix(path)
+            subject = f"{path} is for {described}" if described else f"{module} has the suffix {_with_dots(present)}"
+            message = f"{subject}, but interpreters of the tag {tag} import only {_with_dots(imported)}"
+            # A file for another processor has its suffix as well.
+            machine_check = "WHL501" if tag.platform.startswith("win") else "WHL605"
+            yield Consequence(message, of=machine_check, file=contents.installed[path].name) if described else message
 
 
 def _with_dots(suffixes: Iterable[str]) -> str:
@@ -95,10 +113,11 @@ def suffixes(tag: Tag) -> frozenset[str] | None:
     accepted = {extension} | (stable if extension == "so" else set())
     if interpreter["kind"] == "py":
         return frozenset(accepted)
-    abi = re.fullmatch(rf"cp{version}(t?)[a-z]*", tag.abi)
+    # Without an ABI, the interpreter's own suffix is as good as in a tag with its ABI: the tag has no other interpreter.
+    abi = re.fullmatch(rf"cp{version}(t?)[a-z]*|none", tag.abi) if interpreter["minor"] else None
     if abi is None:
         return frozenset(accepted) if tag.abi in {"abi3", "abi3t", "none"} else None
-    threaded = abi[1]
+    threaded = abi[1] or ""
     if threaded:
         accepted -= {"abi3.so"}
         accepted |= {"abi3t.so"} if minor >= 15 and extension == "so" else set()
@@ -139,7 +158,14 @@ def init_name(contents: Contents) -> Iterator[str]:
         accepted = {expected} | {expected.replace("PyInit", prefix, 1) for prefix in ("PyModExport", "_cffi_pypyinit")}
         if not accepted & set(binary.init_functions):
             exported = ", ".join(binary.init_functions[:5]) or "no init function"
-            yield f"{binary.path} ({binary.machine}) exports {exported} instead of {expected}"
+            yield f"{binary.path} ({binary.machine}) does not export {expected}; it exports {exported}"
+
+
+def plain_libraries(contents: Contents) -> Iterator[str]:
+    """Find plain libraries with the suffix of an extension module."""
+    if paths := dict.fromkeys(binary.path for binary in contents.binaries if contents.is_plain_library(binary)):
+        count = "one file is a plain library" if len(paths) == 1 else f"{len(paths)} files are plain libraries"
+        yield f"{count} with the suffix of an extension module: {first_names(list(paths))}"
 
 
 def abi3_version(contents: Contents) -> Iterator[str]:
@@ -159,14 +185,21 @@ def abi3_version(contents: Contents) -> Iterator[str]:
             yield f"{binary.path} needs {names}, but the tag includes Python 3.{oldest[1]}"
 
 
-def abi3_unknown(contents: Contents) -> Iterator[str]:
-    """Find stable ABI modules that need symbols not known to be part of the stable ABI."""
+def abi3_unknown(contents: Contents) -> Iterator[str | Advice]:
+    """Find stable ABI modules that need symbols outside of the stable ABI.
+
+    A symbol that is not in abi3info's table is either not part of the stable ABI, or newer than the table. In a wheel for an
+    older version than the newest of the table, both are errors.
+    """
     from abi3info import DATAS, FUNCTIONS
 
-    known = {str(symbol.name) for table in (FUNCTIONS, DATAS) for symbol in table}
+    entries = {str(symbol.name): entry for table in (FUNCTIONS, DATAS) for symbol, entry in table.items()}
+    newest = max((entry.added.major, entry.added.minor) for entry in entries.values())
+    is_certain = oldest_abi3(contents.wheel.tags) < newest
     for binary in _stable_abi_modules(contents):
-        if unknown := [name for name in binary.python_symbols if name not in known]:
-            yield f"{binary.path} needs {', '.join(unknown)}"
+        if unknown := [name for name in binary.python_symbols if name not in entries]:
+            message = f"{binary.path} needs {', '.join(unknown)}, which the stable ABI does not have"
+            yield message if is_certain else Advice(f"{message} up to Python {newest[0]}.{newest[1]}")
 
 
 def oldest_abi3(tags: Iterable[Tag]) -> tuple[int, int]:
@@ -187,12 +220,13 @@ def _stable_abi_modules(contents: Contents) -> Iterator[Binary]:
             yield binary
 
 
-def undefined_symbols(contents: Contents) -> Iterator[str]:
+def undefined_symbols(contents: Contents) -> Iterator[str | Advice]:
     """Find symbols that modules, or bundled libraries that they need, cannot find.
 
     The linker records the version of each symbol from a library with versions, such as glibc's, and on macOS the library
     itself. A symbol with neither must come from the interpreter or from a file of the wheel. If a system library
-    without versions is needed (zlib, X11), or one from another wheel, nothing can be said.
+    without versions is needed (zlib, X11), or one from another wheel, nothing can be said; on macOS, where such a symbol is
+    the result of a linker option, it is a warning.
     """
     for file_format in ("ELF", "Mach-O"):
         binaries = contents.readable_binaries(file_format)
@@ -201,11 +235,15 @@ def undefined_symbols(contents: Contents) -> Iterator[str]:
             for name in {binary.name.rpartition("/")[2], binary.path.rpartition("/")[2]}:
                 by_name[name].append(binary)
         for module in binaries:
-            if contents.module_of(module) is None:
+            if not contents.is_loaded(module):
                 continue
-            loaded, needs_unversioned = _loaded_with(module, by_name)
+            loaded, others = _loaded_with(module, by_name)
+            if file_format == "Mach-O":
+                for binary in loaded:
+                    yield from _flat_lookups(binary, others)
+                continue
             uses_glibc = any(GLIBC_LIBRARY.fullmatch(library) for binary in loaded for library in binary.needed)
-            if file_format == "ELF" and (needs_unversioned or not uses_glibc):
+            if not uses_glibc or any(_VERSIONED_LIBRARY.fullmatch(library) is None for library in others):
                 continue
             for binary in loaded:
                 if binary.undefined:
@@ -215,16 +253,28 @@ def undefined_symbols(contents: Contents) -> Iterator[str]:
                     )
 
 
-def _loaded_with(module: Binary, by_name: Mapping[str, Sequence[Binary]]) -> tuple[list[Binary], bool]:
-    """Return a module and all files of the wheel that it needs, and whether it needs other libraries without versions."""
-    pending, loaded, needs_unversioned = [module], {module.path: module}, False
+def _flat_lookups(binary: Binary, others: Iterable[str]) -> Iterator[str | Advice]:
+    """Divide the symbols that a Mach-O file looks up in every library: those that nothing can supply, and the others."""
+    supplied = [symbol for symbol in binary.undefined if macos.may_be_supplied(symbol, others)]
+    if missing := sorted(set(binary.undefined) - set(supplied)):
+        yield f"{binary.path} ({binary.machine}) needs {first_names(missing)}, which no linked library provides"
+    if supplied:
+        yield Advice(
+            f"{binary.path} ({binary.machine}) searches for {first_names(supplied)} in every library that the process has "
+            "loaded, so the import depends on the libraries that the interpreter and other modules load"
+        )
+
+
+def _loaded_with(module: Binary, by_name: Mapping[str, Sequence[Binary]]) -> tuple[list[Binary], frozenset[str]]:
+    """Return a module and all files of the wheel that it needs; and the other libraries that these need."""
+    pending, loaded, others = [module], {module.path: module}, set()
     while pending:
         for library in pending.pop().needed:
             bundled = [file for file in by_name.get(library.rpartition("/")[2], ()) if file.machine == module.machine]
-            needs_unversioned = needs_unversioned or not (bundled or _VERSIONED_LIBRARY.fullmatch(library))
+            others |= set() if bundled else {library}
             pending += [file for file in bundled if file.path not in loaded]
             loaded.update((file.path, file) for file in bundled)
-    return list(loaded.values()), needs_unversioned
+    return list(loaded.values()), frozenset(others)
 
 
 def machine(contents: Contents) -> Iterator[str]:
@@ -234,7 +284,7 @@ def machine(contents: Contents) -> Iterator[str]:
     formats = {_FORMATS[system] for system in contents.systems}
     machines = set(_linux_machines(contents.wheel.platforms))
     for binary in contents.binaries:
-        is_loaded = contents.module_of(binary) is not None or binary.path.startswith(contents.scripts_prefix)
+        is_loaded = contents.is_loaded(binary) or binary.path.startswith(contents.scripts_prefix)
         is_bundled = binary.path.partition("/")[0].endswith(".libs")
         if binary.error or not (is_loaded or is_bundled):
             continue
@@ -248,22 +298,42 @@ def _join(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _linux_machines(platforms: Iterable[str]) -> Iterator[str]:
+def _linux_machines(platforms: Iterable[str]) -> list[str]:
+    found = []
     for platform in platforms:
         match = re.fullmatch(r"(?:linux|manylinux(?:1|2010|2014)|(?:manylinux|musllinux)_\d+_\d+)_(\w+)", platform)
         if match is not None:
-            yield _MACHINES.get(match[1], match[1])
+            found.append(_MACHINES.get(match[1], match[1]))
+    return found
 
 
-def lacks_module(contents: Contents) -> Iterator[str]:
-    """Find modules that another wheel of the release for the same system and implementation has."""
+def lacks_module(contents: Contents) -> Iterator[str | Advice]:
+    """Find modules that another wheel of the release for the same system and implementation has.
+
+    A module for an instruction set of one architecture (``…_avx2``) is not in the wheels for the others, so these are
+    compared only for advice.
+    """
     wheel = contents.wheel
+    own = _architectures(wheel.platforms)
     for other in contents.release:
         same = other.name == wheel.name and other.version == wheel.version and systems(other) == systems(wheel)
         if other is wheel or not same or _implementations(other.tags) != _implementations(wheel.tags):
             continue
         if missing := sorted(set(other.extension_modules) - set(wheel.extension_modules)):
-            yield f"{other.path.name} has {', '.join(missing)}, this wheel does not"
+            message = f"{other.path.name} has {', '.join(missing)}, but this wheel does not"
+            is_comparable = own & _architectures(other.platforms)
+            yield message if is_comparable else Advice(f"{message}; the architectures differ")
+
+
+def _architectures(platforms: Iterable[str]) -> frozenset[str]:
+    """Return the architectures that platform tags promise. Tags without one stand for themselves."""
+    found: set[str] = set()
+    for platform in platforms:
+        if (tag := macos.parse_tag(platform)) is not None:
+            found |= macos.SLICES.get(tag[1], {tag[1]})
+        else:
+            found.update(_linux_machines([platform]) or [platform])
+    return frozenset(found)
 
 
 def _implementations(tags: Iterable[Tag]) -> set[str]:

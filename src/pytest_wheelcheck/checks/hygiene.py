@@ -50,8 +50,9 @@ def standard_library(contents: Contents) -> Iterator[str]:
 def path_files(contents: Contents) -> Iterator[str]:
     """Find files that run code, or change the import path, at every start of the interpreter."""
     for path in contents.installed:
-        if "/" not in path and path.endswith(".pth"):
-            yield f"{path} is read at every start of the interpreter"
+        if "/" not in path and path.endswith((".pth", ".start")):
+            since = "" if path.endswith(".pth") else " since Python 3.15"
+            yield f"{path} is read at every start of the interpreter{since}"
 
 
 def file_size(contents: Contents) -> Iterator[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_wheelcheck.checks.check import limit_messages
+from pytest_wheelcheck.checks.check import Consequence, limit_messages
 from pytest_wheelcheck.checks.contents import Contents
+from pytest_wheelcheck.checks.elf_loading import ORIGIN, needs_met_by_loading
 from pytest_wheelcheck.checks.policies import Policy, PolicyAnalysis, libc_and_architecture
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.wheels.binary import Binary
 
 #: Indexes accept these two bare tags, for Raspberry Pi OS.
 _ACCEPTED_BARE_TAGS = frozenset({"linux_armv6l", "linux_armv7l"})
+#: Directories in which every user may create others (Filesystem Hierarchy Standard, 3.18 and 5.15; shm_overview(7)).
+_WORLD_WRITABLE = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
 #: Names of each C library in DT_NEEDED.
 GLIBC_LIBRARY = re.compile(r"libc\.so\.6(\.1)?")
 _MUSL_LIBRARY = re.compile(r"libc\.musl-\w+\.so\.1|libc\.so")
@@ -32,7 +36,7 @@ def bare_arm_tag(contents: Contents) -> Iterator[str]:
             yield f"{platform} does not say which systems the wheel runs on"
 
 
-def policy(contents: Contents) -> Iterator[str]:
+def policy(contents: Contents) -> Iterator[str | Consequence]:
     """Find tags whose policy the files do not meet."""
     files = [binary for binary in contents.binaries if binary.format == "ELF"]
     # auditwheel has no limits of its own and crashes on files that our reader could not read, so it is not run.
@@ -45,17 +49,23 @@ def policy(contents: Contents) -> Iterator[str]:
             continue
         analysis = analyses[parts]
         if analysis.unavailable:
-            if files:
+            machines = sorted({binary.machine for binary in files})
+            if machines and analysis.architecture not in machines:
+                yield Consequence(f"{platform} cannot be checked: all files are for {', '.join(machines)}", of="WHL605")
+            elif files:
                 yield f"{platform} cannot be checked: {analysis.unavailable}"
-        elif reasons := unmet_requirements(analysis, platform, files):
+        elif reasons := unmet_requirements(analysis, platform, files, contents.installed_paths):
             text = "; ".join(limit_messages(reasons))
             yield f"the files meet only {analysis.best}, not {platform}: {text}"
 
 
-def unmet_requirements(analysis: PolicyAnalysis, platform: str, files: Sequence[Binary]) -> list[str]:
+def unmet_requirements(
+    analysis: PolicyAnalysis, platform: str, files: Sequence[Binary], paths: Mapping[str, str]
+) -> list[str]:
     """Return the reasons why the files do not meet the policy of a platform tag; none if they meet it.
 
     :param files: all ELF files of the wheel.
+    :param paths: their paths below site-packages, by their names.
     """
     claimed = find_policy(analysis, platform)
     if claimed is None:
@@ -72,12 +82,19 @@ def unmet_requirements(analysis: PolicyAnalysis, platform: str, files: Sequence[
     if best.priority >= claimed.priority or (analysis.libc == "musl" and best.priority):
         # musl's symbols have no versions: auditwheel can only tell whether a wheel is musllinux at all.
         return reasons
-    reasons += [f"{file} needs {library}, which is neither allowed nor bundled" for file, library in claimed.libraries]
-    reasons += [f"{symbol} of {library} must not be used" for library, symbol in claimed.symbols]
+    # auditwheel resolves the needs of each file alone.
+    same_machine = [binary for binary in files if binary.machine == analysis.architecture]
+    met = needs_met_by_loading(same_machine, paths, analysis.libc).intersection(claimed.libraries)
+    reasons += [
+        f"{file} needs {library}, which is neither allowed nor bundled"
+        for file, library in claimed.libraries
+        if (file, library) not in met
+    ]
+    reasons += [f"the tag does not allow the symbol {symbol} of {library}" for library, symbol in claimed.symbols]
     if analysis.policy(analysis.best_for_instructions).priority < claimed.priority:
-        reasons.append("a file declares instructions that not every machine of the architecture has")
+        reasons.append("a file needs CPU instructions that the tag does not guarantee (such as x86-64-v3)")
     is_listed = any(platform in {policy.name, *policy.aliases} for policy in analysis.policies)
-    return reasons or (["auditwheel gives no reason"] if is_listed else [])
+    return reasons or (["auditwheel gives no reason"] if is_listed and not met else [])
 
 
 def find_policy(analysis: PolicyAnalysis, platform: str) -> Policy | None:
@@ -143,7 +160,31 @@ def unused_library(contents: Contents) -> Iterator[str]:
 
 def search_path(contents: Contents) -> Iterator[str]:
     """Find files that search for libraries in directories of the machine that built them."""
-    for binary in contents.binaries:
-        for directory in binary.search_paths if binary.format == "ELF" else ():
-            if not directory.startswith(("$ORIGIN", "${ORIGIN}")):
-                yield f"{binary.path} searches for libraries in {directory}"
+    for binary, directory in _search_paths(contents):
+        if not ORIGIN.match(directory) and not _who_may_write(directory):
+            yield f"{binary.path} searches for libraries in {directory}"
+
+
+def unsafe_search_path(contents: Contents) -> Iterator[str]:
+    """Find files that load libraries from where anyone may put them."""
+    for binary, directory in _search_paths(contents):
+        if not ORIGIN.match(directory) and (reason := _who_may_write(directory)):
+            yield f"{binary.path} searches for libraries in {directory or 'an empty path'}, {reason}"
+
+
+def _search_paths(contents: Contents) -> Iterator[tuple[Binary, str]]:
+    for binary in contents.readable_binaries("ELF"):
+        for directory in binary.search_paths:
+            yield binary, directory
+
+
+def _who_may_write(directory: str) -> str:
+    """Return why a directory is not safe to load libraries from; an empty string if nothing is known."""
+    if not directory.startswith("/"):
+        return "which is the working directory" if not directory else "which depends on the working directory"
+    # normpath keeps two slashes at the beginning.
+    path = "/" + posixpath.normpath(directory).lstrip("/")
+    for writable in _WORLD_WRITABLE:
+        if path == writable or path.startswith(f"{writable}/"):
+            return f"and everyone may write to {writable}"
+    return ""

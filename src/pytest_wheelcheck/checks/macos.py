@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pytest_wheelcheck.checks.contents import Contents
-from pytest_wheelcheck.wheels.binary import Binary
+from pytest_wheelcheck.wheels.binary import Binary, glibc_symbols
 
 #: The slices that the architecture of a tag promises (packaging.tags, ``_mac_binary_formats``).
-_SLICES = {
+SLICES = {
     "x86_64": {"x86_64"},
     "arm64": {"arm64"},
     "i386": {"i386"},
@@ -27,6 +27,15 @@ _TAG = re.compile(r"macosx_(\d+)_(\d+)_(\w+)")
 #: The oldest macOS for Macs with this processor.
 _FIRST_ARM64 = (11, 0)
 _SYSTEM_DIRECTORIES = ("/usr/lib/", "/System/Library/")
+#: System libraries whose symbols are recognized by their names, and that export no other library's.
+_KNOWN_LIBRARIES = re.compile(r"/usr/lib/(libSystem\.B|libc\+\+\.1|libc\+\+abi|libobjc\.A)\.dylib")
+#: Names of macOS's own symbols: the prefixes of its frameworks and of parts of libSystem, those of the Objective-C runtime,
+#: and those of the C++ runtime and standard library (Itanium C++ ABI, "External Names").
+_NAMES_OF_MACOS = re.compile(
+    r"_*k?(?:AE|AX|CA|CF|CG|CT|CV|IO|LS|MTL|NS|SC|Sec)[A-Z]\w*|_*objc_\w+|OBJC_\w+|_dyld_\w+"
+    r"|(?:dispatch|mach|malloc|os|pthread|xpc)_\w+|__cxa_\w+|__gxx_\w+"
+    r"|_Z(?:T[VIST])?N?[rVK]*S[a-z]\w*|_Z(?:T[VIST])?N10__cxxabiv1\w+|_Z(?:na|nw|da|dl)\w+"
+)
 
 
 def parse_tag(platform: str) -> tuple[tuple[int, int], str] | None:
@@ -47,7 +56,7 @@ def minimum_version(contents: Contents) -> Iterator[str]:
     for platform, tag_version, architecture in _macos_tags(contents):
         for binary in contents.readable_binaries("Mach-O"):
             minimum = _minimum_os(contents, binary)
-            if not minimum or binary.machine not in _SLICES.get(architecture, {binary.machine}):
+            if not minimum or binary.machine not in SLICES.get(architecture, {binary.machine}):
                 continue
             needed = _parse_version(minimum)
             promised = max(tag_version, _FIRST_ARM64) if binary.machine == "arm64" else tag_version
@@ -72,7 +81,7 @@ def slices(contents: Contents) -> Iterator[str]:
         architectures[path] = set(contents.delocated[path].architectures) or architectures[path]
     for platform, _, architecture in _macos_tags(contents):
         for path, present in architectures.items():
-            if missing := _SLICES.get(architecture, {architecture}) - present:
+            if missing := SLICES.get(architecture, {architecture}) - present:
                 yield f"{path} is only for {_join(present)}, but {platform} also promises {_join(missing)}"
 
 
@@ -126,7 +135,23 @@ def _unresolved(binary: Binary, library: str, directory: str, installed: set[str
         base = search_path.replace("@loader_path", directory or ".", 1)
         if base.startswith(_SYSTEM_DIRECTORIES) or posixpath.normpath(posixpath.join(base, rest)) in installed:
             return ""
-    return f"which no search path leads to (search paths: {', '.join(binary.search_paths) or 'none'})"
+    if not binary.search_paths:
+        return "but has no search path"
+    return f"which is in none of its search paths ({', '.join(binary.search_paths)})"
+
+
+def may_be_supplied(symbol: str, needed: Iterable[str]) -> bool:
+    """Whether a symbol that is looked up in every library may be one of macOS, or of another project's library.
+
+    The process has loaded libSystem and CoreFoundation, since the interpreter needs them. Other frameworks export symbols of
+    the libraries that they need: Cocoa those of the Objective-C runtime.
+
+    :param needed: the libraries outside of the wheel that the files with the symbol need, as in their load commands.
+    """
+    if any(_KNOWN_LIBRARIES.fullmatch(library) is None for library in needed):
+        return True
+    # libSystem has the functions of the C standard and of POSIX, as glibc has.
+    return _NAMES_OF_MACOS.fullmatch(symbol) is not None or symbol in glibc_symbols()
 
 
 def signature(contents: Contents) -> Iterator[str]:

@@ -14,7 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.wheels.dist_info import parse_entry_points
-from pytest_wheelcheck.wheels.modules import module_name
+from pytest_wheelcheck.wheels.modules import is_tagged, module_name
 
 #: The newest Wheel-Version that installers must support (PEP 427).
 _WHEEL_VERSION = (1, 0)
@@ -116,14 +116,16 @@ def purelib(contents: Contents) -> Iterator[str]:
         for path, member in contents.installed.items():
             # Modules below .data/platlib are in the right directory whatever the root is.
             is_in_root = not member.name.startswith(contents.data_directory + "/")
-            if is_in_root and module_name(path) in wheel.extension_modules:
+            if is_in_root and (module_name(path) in wheel.extension_modules or is_tagged(path)):
                 yield f"Root-Is-Purelib is true, but {path} is an extension module"
 
 
 def any_platform(contents: Contents) -> Iterator[str]:
     """Find extension modules in a wheel for any platform."""
     if "any" in contents.wheel.platforms:
-        for module in contents.wheel.extension_modules:
+        # Also those that are plain libraries with the suffix of a module.
+        tagged = {module for path in contents.installed if is_tagged(path) and (module := module_name(path))}
+        for module in sorted(tagged.union(contents.wheel.extension_modules)):
             yield f"{module} is an extension module, but the platform tag is any"
 
 

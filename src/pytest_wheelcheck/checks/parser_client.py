@@ -1,39 +1,32 @@
 """Runs the parsers of other projects in a process that may die.
 
-A malformed file can make pyelftools, macholib, pefile and auditwheel raise, loop or use all memory, and auditwheel
-changes the working directory. So :mod:`~pytest_wheelcheck.checks.parser_process` runs as a program: with a deadline, a
-memory limit, and a working directory of its own. It writes its answer to a JSON file at the very end. If anything goes
-wrong before that, there is no file, which is an error of the check and never a pass.
+:mod:`~pytest_wheelcheck.wheels.bounded` runs :mod:`~pytest_wheelcheck.checks.parser_process`. An answer that it does not
+give is an error of the check and never a pass.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.checks.delocation import DelocatedFile
 from pytest_wheelcheck.checks.policies import Policy, PolicyAnalysis, libc_and_architecture
-from pytest_wheelcheck.errors import ProcessError, WheelcheckError
+from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.wheels.binary import Binary
+from pytest_wheelcheck.wheels.bounded import binary_of, run_parser, to_tuple
 from pytest_wheelcheck.wheels.container import Member
 
-#: Seconds that a parser may take for any wheel, and for each MiB of it in addition.
-DEADLINE, DEADLINE_PER_MIB = 60.0, 3.0
 #: Files with these endings are never native, and are not read by the parsers.
 _TEXT_ENDINGS = (
     *(".py", ".pyi", ".pyc", ".pyx", ".pxd", ".c", ".cpp", ".h", ".hpp", ".hxx", ".cuh"),
     *(".txt", ".md", ".rst", ".json", ".html", ".css", ".js", ".svg", ".xml"),
 )
-#: Exit status of the parser process if a library that it needs is not installed.
-NOT_INSTALLED = 3
 
 
 class ImpossibleHereError(WheelcheckError):
@@ -52,8 +45,7 @@ def read_binaries(path: Path) -> tuple[tuple[Binary, ...], dict[str, bytes]]:
     :raises ProcessError: the parser died or exceeded its deadline.
     """
     items, digests = _run_parser("binaries", path)
-    binaries = tuple(Binary(**{key: _to_tuple(value) for key, value in item.items()}) for item in items)
-    return binaries, {name: bytes.fromhex(digest) for name, digest in digests.items()}
+    return tuple(map(binary_of, items)), {name: bytes.fromhex(digest) for name, digest in digests.items()}
 
 
 def analyze_policies(path: Path, wheel: Wheel) -> tuple[PolicyAnalysis, ...]:
@@ -122,50 +114,14 @@ def _policy_analysis(item: dict[str, Any]) -> PolicyAnalysis:
             aliases=tuple(policy["aliases"]),
             priority=policy["priority"],
             versions={key: tuple(value) for key, value in policy["versions"].items()},
-            libraries=_to_tuple(policy["libraries"]),
-            symbols=_to_tuple(policy["symbols"]),
+            libraries=to_tuple(policy["libraries"]),
+            symbols=to_tuple(policy["symbols"]),
         )
         for policy in item.pop("policies", [])
     )
     return PolicyAnalysis(policies=policies, **item)
 
 
-def _to_tuple(value: Any) -> Any:
-    """Replace lists, which JSON has instead of tuples."""
-    return tuple(map(_to_tuple, value)) if isinstance(value, list) else value
-
-
 def _run_parser(task: str, path: Path, *arguments: str) -> list[Any]:
     """Run the parser process and return its answer."""
-    with tempfile.TemporaryDirectory(prefix="wheelcheck-") as directory:
-        answer_file = Path(directory, "answer.json")
-        work = Path(directory, "work")
-        work.mkdir()
-        module = f"{__package__}.parser_process"
-        ended = process.run(
-            [sys.executable, "-m", module, task, os.path.abspath(path), answer_file, *arguments],  # noqa: PTH100
-            env=_environment(work),
-            cwd=work,
-            timeout=DEADLINE + DEADLINE_PER_MIB * (path.stat().st_size >> 20),
-            check=False,
-        )
-        if ended.returncode == 0 and answer_file.is_file():
-            answer: list[Any] = json.loads(answer_file.read_text("utf-8"))
-            return answer
-    raise ProcessError(
-        f"{path.name} could not be checked: the parser process ended with {process.describe_status(ended.returncode)}",
-        cause="a file in the wheel is malformed in a way that the parser library does not survive"
-        if ended.returncode != NOT_INSTALLED
-        else "a library that the check needs is not installed on this system",
-        details=ended.stderr or ended.stdout,
-    )
-
-
-def _environment(work: Path) -> dict[str, str]:
-    """Give the parser process our import path, but never the working directory of the run."""
-    environment = dict(os.environ)
-    for name in ("PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONDEVMODE"):
-        environment.pop(name, None)
-    import_path = [os.path.abspath(entry) for entry in sys.path if entry]  # noqa: PTH100 - zip files are kept as they are
-    environment |= {"PYTHONPATH": os.pathsep.join(import_path), "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
-    return environment | {"TMPDIR": os.fspath(work), "TEMP": os.fspath(work), "TMP": os.fspath(work)}
+    return run_parser(f"{__package__}.parser_process", task, os.path.abspath(path), *arguments, subject=path.name)  # noqa: PTH100

@@ -1,74 +1,40 @@
 """The program that :mod:`~pytest_wheelcheck.checks.parser_client` runs: the parsers of other projects.
 
-``python -m pytest_wheelcheck.checks.parser_process binaries WHEEL ANSWER``
-``python -m pytest_wheelcheck.checks.parser_process delocate WHEEL ANSWER``
-``python -m pytest_wheelcheck.checks.parser_process rendering WHEEL ANSWER``
-``python -m pytest_wheelcheck.checks.parser_process policies WHEEL ANSWER LIBC:ARCHITECTURE…``
+``python -m pytest_wheelcheck.checks.parser_process TASK WHEEL INPUT ANSWER``, where TASK is ``binaries``, ``delocate``,
+``rendering``, or ``policies``. The input of the last is ``LIBC:ARCHITECTURE`` for each of them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.checks.parser_client import NOT_INSTALLED, may_be_native
-from pytest_wheelcheck.errors import WheelError
-from pytest_wheelcheck.wheels.binary import Binary, format_of, glibc_symbols
-from pytest_wheelcheck.wheels.binary_reader import exports_of_binary, read_binary
-from pytest_wheelcheck.wheels.container import Container, Member
+from pytest_wheelcheck.checks.parser_client import may_be_native
+from pytest_wheelcheck.wheels.binary import Binary, glibc_symbols
+from pytest_wheelcheck.wheels.binary_reader import exports_of_binary
+from pytest_wheelcheck.wheels.bounded_process import MAX_BINARY, main, open_container, read_member
+from pytest_wheelcheck.wheels.container import Container
 from pytest_wheelcheck.wheels.dist_info import find_dist_info, read_metadata
-from pytest_wheelcheck.wheels.inspection import inspect
 from pytest_wheelcheck.wheels.reader import installed_files
 
-#: Bytes of memory that the parsers may use for any wheel, and for each unpacked byte of it in addition.
-MEMORY, MEMORY_PER_BYTE = 2 << 30, 3
-#: Maximum size of one native file in bytes.
-_MAX_BINARY = 4 << 30
 
-
-def main(arguments: Sequence[str]) -> int:
-    """Do one task. The arguments are described in the docstring of the module."""
-    try:
-        return run_task(*arguments)
-    except ImportError as error:
-        sys.stderr.write(f"{error}\n")
-        return NOT_INSTALLED
-
-
-def run_task(task: str, wheel: str, answer_file: str, *arguments: str) -> int:
-    """Do one task and write its answer."""
-    container = inspect(Path(wheel))
-    limit_memory(MEMORY + MEMORY_PER_BYTE * sum(member.size for member in container.members))
+def run_task(task: str, wheel: str, arguments: list[str]) -> list[Any]:
+    """Do one task and return its answer."""
+    container = open_container(wheel)
     if task == "binaries":
         digests: dict[str, str] = {}
         binaries = drop_resolved_symbols(container, list(find_binaries(container, digests)))
-        answer: list[Any] = [[dataclasses.asdict(binary) for binary in binaries], digests]
-    elif task == "delocate":
-        answer = list(_analyze_with_delocate(container, Path.cwd().resolve()))
-    elif task == "rendering":
-        answer = [_render_description(container)]
-    else:
-        answer = [_analyze_policies(Path(wheel), *pair.split(":")) for pair in arguments]
-    partial = Path(answer_file).with_suffix(".part")
-    partial.write_text(json.dumps(answer), "utf-8")
-    partial.replace(answer_file)
-    return 0
-
-
-def limit_memory(limit: int) -> None:
-    """Limit the address space of this process, on systems that can."""
-    if sys.platform != "win32":
-        import resource  # Unix only
-
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        return [[dataclasses.asdict(binary) for binary in binaries], digests]
+    if task == "delocate":
+        return list(_analyze_with_delocate(container, Path.cwd().resolve()))
+    if task == "rendering":
+        return [_render_description(container)]
+    return [_analyze_policies(Path(wheel), *pair.split(":")) for pair in arguments]
 
 
 def _render_description(container: Container) -> str:
@@ -93,8 +59,12 @@ def find_binaries(container: Container, digests: dict[str, str]) -> Iterator[Bin
     :param digests: gets the hexadecimal sha256 of each file that could be unpacked, so that it is unpacked only once.
     """
     for member in container.files:
-        if may_be_native(member) and (file_format := format_of(container.head(member, 8))):
-            yield from _read_slices(container, member, file_format, digests)
+        if may_be_native(member):
+
+            def keep_digest(data: bytes, name: str = member.name) -> None:
+                digests[name] = hashlib.sha256(data).hexdigest()
+
+            yield from read_member(container, member, keep_digest)
 
 
 def drop_resolved_symbols(container: Container, binaries: list[Binary]) -> Iterator[Binary]:
@@ -111,7 +81,7 @@ def drop_resolved_symbols(container: Container, binaries: list[Binary]) -> Itera
         if not missing:
             break
         if member is not None:
-            exported = exports_of_binary(container.read(member, limit=_MAX_BINARY), frozenset(missing))
+            exported = exports_of_binary(container.read(member, limit=MAX_BINARY), frozenset(missing))
             defined |= exported
             missing -= exported
     for binary in binaries:
@@ -121,20 +91,6 @@ def drop_resolved_symbols(container: Container, binaries: list[Binary]) -> Itera
 
 def _is_bundled(path: str) -> bool:
     return any(part.endswith(".libs") or part == ".dylibs" for part in path.split("/"))
-
-
-def _read_slices(container: Container, member: Member, file_format: str, digests: dict[str, str]) -> Iterable[Binary]:
-    try:
-        data = container.read(member, limit=_MAX_BINARY)
-        digests[member.name] = hashlib.sha256(data).hexdigest()
-        return read_binary(member.name, data)
-    except WheelError as error:
-        reason = error.message
-    except ImportError:
-        raise  # not a defect of the file
-    except Exception as error:  # noqa: BLE001 - the libraries raise anything on malformed files; it becomes a finding
-        reason = f"{type(error).__name__}: {error}"
-    return (Binary(path=member.name, format=file_format, error=" ".join(reason.split())[:500] or "unreadable"),)
 
 
 def _analyze_with_delocate(container: Container, directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -153,7 +109,7 @@ def _analyze_with_delocate(container: Container, directory: Path) -> Iterator[tu
             path = directory / paths.get(binary.path, Path("other", binary.path))
             path.parent.mkdir(parents=True, exist_ok=True)
             member = container.find(binary.path)
-            path.write_bytes(container.read(member, limit=_MAX_BINARY) if member else b"")
+            path.write_bytes(container.read(member, limit=MAX_BINARY) if member else b"")
             unpacked[binary.path] = path
     for name, path in unpacked.items():
         if (answer := _delocated_file(path, directory)) is not None:
@@ -239,4 +195,4 @@ def _policy(analysis: Any, policy: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], run_task))

@@ -6,7 +6,18 @@ and one that does not.
 
 from __future__ import annotations
 
-from pytest_wheelcheck.checks import container, extensions, hardware, hygiene, linux, macos, metadata, siblings, windows
+from pytest_wheelcheck.checks import (
+    container,
+    extensions,
+    hardware,
+    hygiene,
+    import_names,
+    linux,
+    macos,
+    metadata,
+    siblings,
+    windows,
+)
 from pytest_wheelcheck.checks.check import Check
 from pytest_wheelcheck.checks.contents import systems
 from pytest_wheelcheck.model import Severity, Wheel
@@ -124,7 +135,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         code="WHL106",
         slug="names",
-        title="names stay inside the target directory",
+        title="names stay inside site-packages",
         problem=(
             "A name is absolute, contains '..', a drive letter, a backslash or control characters, or is not "
             "valid UTF-8."
@@ -194,11 +205,15 @@ CHECKS: tuple[Check, ...] = (
         slug="descriptors",
         title="sizes precede the content",
         problem="A member was written as a stream: its sizes are in a data descriptor after its content.",
-        reason="Indexes refuse it, since a reader that starts at the front cannot know where such a member ends.",
+        reason=(
+            "A reader that starts at the front cannot know where such a member ends, so readers may disagree. Indexes "
+            "refuse it."
+        ),
         fix="write the archive to a seekable file, not to a pipe",
         source=f"{_APPNOTE}, 4.3.9",
         function=container.structure(DefectKind.DESCRIPTOR),
         container=True,
+        stops_install=True,
     ),
     Check(
         code="WHL112",
@@ -344,7 +359,7 @@ CHECKS: tuple[Check, ...] = (
         slug="wheel-file",
         title="WHEEL exists and is valid",
         problem="WHEEL is missing, has a Wheel-Version that installers do not support, or has no Root-Is-Purelib.",
-        reason="Installers refuse the wheel, or guess the target directory.",
+        reason="Installers refuse the wheel, or guess between purelib and platlib.",
         fix=_REBUILD,
         source=f'{_WHEEL}, "File contents"',
         function=metadata.wheel_file,
@@ -468,7 +483,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         code="WHL215",
-        slug="licences",
+        slug="license-files",
         title="license files exist",
         problem="METADATA lists a license file that is not in the wheel.",
         reason="The license is not distributed with the wheel, and indexes refuse the upload.",
@@ -478,7 +493,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         code="WHL216",
-        slug="data-folders",
+        slug="data-directories",
         title=".data directories are valid",
         problem=(
             "A .data directory belongs to another distribution, or has a subdirectory that installers do not know."
@@ -510,6 +525,21 @@ CHECKS: tuple[Check, ...] = (
         ),
         source='core metadata specification, "Description-Content-Type"; readme_renderer',
         function=metadata.description,
+    ),
+    Check(
+        code="WHL219",
+        slug="import-names",
+        title="declared import names are those of the modules",
+        problem=(
+            "METADATA declares a name (Import-Name, Import-Namespace) that the wheel does not have, or does not declare a module."
+        ),
+        reason=(
+            "Tools find the project of an import by these names. A declared name that is missing was lost in the build; a "
+            "module that is not declared is a warning."
+        ),
+        fix="correct import-names and import-namespaces in pyproject.toml, or add the module to the wheel",
+        source='PEP 794; core metadata specification, "Import-Name", "Import-Namespace"',
+        function=import_names.declared_names,
     ),
     # Family 3: Linux tags
     Check(
@@ -579,7 +609,7 @@ CHECKS: tuple[Check, ...] = (
         code="WHL306",
         slug="search-path",
         title="libraries are searched for in the wheel",
-        problem="A file has an RPATH or RUNPATH that does not start with $ORIGIN.",
+        problem="A file has an RPATH or RUNPATH that is absolute.",
         reason=(
             "The path is a directory of the build machine. On another machine, anyone may be able to put a "
             "library there."
@@ -590,6 +620,20 @@ CHECKS: tuple[Check, ...] = (
         severity=Severity.WARNING,
         applies=is_for_linux,
     ),
+    Check(
+        code="WHL307",
+        slug="unsafe-search-path",
+        title="no library is loaded from where anyone may put it",
+        problem="A file has an RPATH or RUNPATH that is relative, has an empty element, or is in a directory such as /tmp.",
+        reason=(
+            "The loader takes a relative path and an empty element from the working directory. Whoever can write there runs "
+            "code in every process that imports the module."
+        ),
+        fix="patchelf --set-rpath '$ORIGIN' FILE, or --remove-rpath; with CMake, set INSTALL_RPATH to $ORIGIN",
+        source="ld.so(8); glibc, elf/dl-load.c, fillin_rpath; CWE-426, CWE-427",
+        function=linux.unsafe_search_path,
+        applies=is_for_linux,
+    ),
     # Family 4: macOS tags
     Check(
         code="WHL401",
@@ -598,8 +642,8 @@ CHECKS: tuple[Check, ...] = (
         problem="A slice needs a newer macOS than the tag says.",
         reason='On the older versions that the tag includes, the import fails with "Symbol not found".',
         fix=(
-            "set MACOSX_DEPLOYMENT_TARGET for everything that is linked, or let delocate-wheel "
-            "--require-target-macos-version set the tag"
+            "build everything that is linked with MACOSX_DEPLOYMENT_TARGET set to the version of the tag, or run delocate-wheel "
+            "without that variable: it sets the tag that the files need"
         ),
         source='packaging specification "Platform compatibility tags"; mach-o/loader.h, LC_BUILD_VERSION',
         function=macos.minimum_version,
@@ -650,12 +694,12 @@ CHECKS: tuple[Check, ...] = (
     # Family 5: Windows tags
     Check(
         code="WHL501",
-        slug="windows-machine",
-        title="files are for the tag's machine",
-        problem="A module, or a library that it needs, is for another machine than the tag.",
+        slug="windows-architecture",
+        title="files are for the tag's architecture",
+        problem="A module, or a library that it needs, is for another architecture than the tag.",
         reason='The import fails with "%1 is not a valid Win32 application".',
         fix=(
-            "build with an interpreter for the tag's machine; for win_arm64 set the target: maturin build "
+            "build with an interpreter for the tag's architecture; for win_arm64 set the target: maturin build "
             "--target aarch64-pc-windows-msvc"
         ),
         source='Microsoft, "PE Format", Machine Types',
@@ -700,7 +744,10 @@ CHECKS: tuple[Check, ...] = (
         code="WHL602",
         slug="native-content",
         title="a wheel for one platform has native files",
-        problem="The wheel has a platform tag and no native file.",
+        problem=(
+            "The wheel has a platform tag and no native file. A warning if it has no Python modules: it may consist of "
+            "headers, or of requirements for this platform."
+        ),
         reason=(
             "The extension was lost in the build. In packages with a pure Python fallback, this can go "
             "unnoticed for years."
@@ -715,7 +762,7 @@ CHECKS: tuple[Check, ...] = (
         slug="suffix",
         title="modules have a suffix that the interpreter imports",
         problem="The suffix of an extension module is not one that the tag's interpreters import.",
-        reason="The import fails with ModuleNotFoundError, although the file exists.",
+        reason="The import fails with ModuleNotFoundError, because an interpreter only finds files with its own suffixes.",
         fix=(
             "build with the interpreter, C library and architecture of the tag; python -c 'import "
             "importlib.machinery as m; print(m.EXTENSION_SUFFIXES)' prints the suffixes"
@@ -740,8 +787,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         code="WHL605",
-        slug="machine",
-        title="native files are for the tag's machine",
+        slug="architecture",
+        title="native files are for the tag's architecture",
         problem="A module, bundled library or script is for another processor or system than the tag.",
         reason='The import fails with "wrong ELF class", "invalid ELF header" or "Exec format error".',
         fix="build for the tag's architecture, and use separate build directories for each architecture",
@@ -756,7 +803,7 @@ CHECKS: tuple[Check, ...] = (
         problem="Another wheel for the same system has an extension module that this wheel lacks.",
         reason=(
             "The extension was lost in one build. In packages with a pure Python fallback, this can go "
-            "unnoticed for years."
+            "unnoticed for years. If the other wheel is for another architecture, this is a warning."
         ),
         fix="let the build fail if the extension cannot be built",
         source="the other wheels of the release",
@@ -781,15 +828,14 @@ CHECKS: tuple[Check, ...] = (
         code="WHL608",
         slug="abi3-unknown",
         title="modules need only the stable ABI",
-        problem="A module of an abi3 wheel needs a function that is not known to be part of the stable ABI.",
+        problem="A module of an abi3 wheel needs a function that is not part of the stable ABI.",
         reason=(
-            "The function may change or disappear in any version. One that is newer than abi3info's table is "
-            "not a defect."
+            "The function may change or disappear in any version. If the tag is for a version that abi3info's table does "
+            "not contain completely, this is a warning."
         ),
         fix="compile with Py_LIMITED_API, which hides all other functions; with PyO3, use the feature abi3-py3X",
         source='CPython, "Stable ABI", Misc/stable_abi.toml; abi3info',
         function=extensions.abi3_unknown,
-        severity=Severity.WARNING,
         applies=has_stable_abi_modules,
     ),
     Check(
@@ -809,12 +855,29 @@ CHECKS: tuple[Check, ...] = (
         function=extensions.undefined_symbols,
         applies=has_modules,
     ),
+    Check(
+        code="WHL610",
+        slug="plain-library",
+        title="plain libraries do not look like modules",
+        problem=(
+            "Files have the suffix of an extension module, but no working init function, and do not use Python's API."
+        ),
+        reason=(
+            "They work with cffi or ctypes. They cannot be imported, and tools that decide by the suffix report them as "
+            "broken modules. The import check leaves them out."
+        ),
+        fix="give them the plain suffix .so, .dll or .dylib, or ignore WHL610 if the build backend does not allow that",
+        source="PEP 3149; CPython, Python/dynload_shlib.c",
+        function=extensions.plain_libraries,
+        severity=Severity.WARNING,
+        applies=is_native,
+    ),
     # Family 7: real hardware
     Check(
         code="WHL701",
         slug="page-alignment",
-        title="segments are aligned for the machine's largest pages",
-        problem="A segment is aligned for smaller pages than kernels for this machine use.",
+        title="segments are aligned for the architecture's largest pages",
+        problem="A segment is aligned for smaller pages than kernels for this architecture use.",
         reason=(
             'On a Raspberry Pi 5 (16 KiB) or a server with 64 KiB pages, loading fails with "ELF load command '
             'alignment not page-aligned".'
@@ -845,7 +908,7 @@ CHECKS: tuple[Check, ...] = (
         slug="text-relocations",
         title="no code needs relocation",
         problem="The loader must change the code of a file.",
-        reason="SELinux and other hardened systems refuse it, and musl does not load it.",
+        reason="SELinux and other hardened systems refuse it, because the code must be writable while it is loaded.",
         fix="compile everything with -fPIC, and link with -Wl,-z,text so that the build fails",
         source="System V ABI, DT_TEXTREL; ld(1), -z text",
         function=hardware.text_relocations,
@@ -882,7 +945,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         code="WHL802",
-        slug="byte-code",
+        slug="bytecode",
         title="no bytecode is packed",
         problem="The wheel has a __pycache__ directory.",
         reason="Only one version of Python can use it, and installers compile bytecode anyway.",
@@ -920,10 +983,10 @@ CHECKS: tuple[Check, ...] = (
         code="WHL805",
         slug="path-files",
         title="no code runs at every start",
-        problem="The wheel installs a .pth file.",
+        problem="The wheel installs a .pth or .start file.",
         reason="The interpreter reads it, and may run its code, at every start, even if the project is not used.",
         fix="remove the file, or document its purpose",
-        source='Python library reference, "site"',
+        source='Python library reference, "site"; PEP 829',
         function=hygiene.path_files,
         severity=Severity.WARNING,
     ),

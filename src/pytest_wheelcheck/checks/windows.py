@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 
+from pytest_wheelcheck.checks.check import Consequence
 from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.wheels.binary import Binary
 
@@ -37,7 +38,7 @@ def machine(contents: Contents) -> Iterator[str]:
             yield f"{binary.path} is for {binary.machine}, but the tag is {', '.join(contents.wheel.platforms)}"
 
 
-def python_dll(contents: Contents) -> Iterator[str]:
+def python_dll(contents: Contents) -> Iterator[Consequence]:
     """Find modules linked against an interpreter that the tag does not name."""
     allowed: set[str] = set()
     for tag in contents.wheel.tags:
@@ -50,15 +51,18 @@ def python_dll(contents: Contents) -> Iterator[str]:
         allowed.add(f"python3{threaded}.dll")
         if tag.abi == "abi3t":
             allowed.add("python3t.dll")
-        if tag.abi.startswith("cp"):
+        # A tag with an interpreter and without an ABI, as maturin wrote it until 2024, is for that interpreter only.
+        if tag.abi.startswith("cp") or tag.abi == "none":
             allowed.add(f"python{match[1]}{match[2]}{threaded}.dll")
     implementations = {tag.interpreter[:2] for tag in contents.wheel.tags}
     if not implementations <= {"cp", "py"}:
         return
-    for binary in _modules(contents):
+    for binary in _loaded_by_python(contents):
         for library in (library.lower() for library in binary.needed):
             if _PYTHON_DLL.fullmatch(library) and library not in allowed:
-                yield f"{binary.path} is linked against {library}; the tag allows {', '.join(sorted(allowed))}"
+                message = f"{binary.path} is linked against {library}; the tag allows {', '.join(sorted(allowed))}"
+                # A file that was built for another interpreter has its suffix as well.
+                yield Consequence(message, of="WHL603", file=contents.installed_paths.get(binary.path, binary.path))
 
 
 def dependencies(contents: Contents) -> Iterator[str]:
@@ -79,7 +83,7 @@ def _loaded_binaries(contents: Contents) -> list[Binary]:
     """Return modules, the libraries in the wheel that they need (directly or not), and scripts, sorted by path."""
     binaries = contents.readable_binaries("PE")
     by_name = {binary.path.rpartition("/")[2].lower(): binary for binary in binaries}
-    pending = _modules(contents)
+    pending = _loaded_by_python(contents)
     pending += [binary for binary in binaries if binary.path.startswith(contents.scripts_prefix)]
     loaded: dict[str, Binary] = {}
     while pending:
@@ -90,5 +94,5 @@ def _loaded_binaries(contents: Contents) -> list[Binary]:
     return sorted(loaded.values(), key=lambda binary: binary.path)
 
 
-def _modules(contents: Contents) -> list[Binary]:
-    return [binary for binary in contents.readable_binaries("PE") if contents.module_of(binary)]
+def _loaded_by_python(contents: Contents) -> list[Binary]:
+    return [binary for binary in contents.readable_binaries("PE") if contents.is_loaded(binary)]

@@ -1,0 +1,100 @@
+"""The finding that explains others comes first, and the others refer to it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks.objects import make_elf, make_pe
+from checks.samples import INIT, LINUX, LINUX_SUFFIX, WINDOWS, linux, native, windows
+from pytest_wheelcheck.checks import CheckResult, run_checks
+from pytest_wheelcheck.wheels.modules import describe_suffix
+from pytest_wheelcheck.wheels.reader import open_wheel
+
+needs_auditwheel = pytest.mark.skipif(sys.platform == "win32", reason="auditwheel cannot be installed on Windows")
+ARM = "cp311-cp311-manylinux_2_17_aarch64"
+
+
+def failed(path: Path, tmp_path: Path, **more: Any) -> list[tuple[str, str]]:
+    """Code and message of each finding, in the order of the results."""
+    results: list[CheckResult] = run_checks(open_wheel(path, shown=path.name, store=tmp_path / "store"), **more)
+    assert [result.error for result in results if result.error] == []
+    return [(finding.code, finding.message) for result in results for finding in result.findings]
+
+
+@needs_auditwheel
+def test_a_file_for_another_processor_explains_the_rest(tmp_path: Path) -> None:
+    name = f"pkg/_native{LINUX_SUFFIX}"
+    found = failed(native(tmp_path / "dist", make_elf(exports=INIT), LINUX_SUFFIX, ARM), tmp_path)
+    assert [code for code, _ in found] == ["WHL605", "WHL301", "WHL603"]
+    assert found[0][1] == f"{name} is for x86_64, but the tag is for aarch64"
+    assert found[1][1].endswith("cannot be checked: all files are for x86_64 (WHL605 explains it)")
+    assert found[2][1].startswith(
+        f"{name} is for CPython 3.11 on x86_64-linux-gnu, but interpreters of the tag cp311-cp311-manylinux_2_17_aarch64 "
+    )
+    assert found[2][1].endswith("(WHL605 explains it)")
+
+
+@needs_auditwheel
+def test_a_check_that_was_not_selected_explains_nothing(tmp_path: Path) -> None:
+    path = native(tmp_path / "dist", make_elf(exports=INIT), LINUX_SUFFIX, ARM)
+    found = failed(path, tmp_path, ignore=["WHL605"])
+    assert [code for code, _ in found] == ["WHL301", "WHL603"]
+    assert not any("explains" in message for _, message in found)
+
+
+@needs_auditwheel
+def test_a_fault_of_another_file_explains_nothing(tmp_path: Path) -> None:
+    other = f"pkg/_other{LINUX_SUFFIX}"
+    wrong = {other: make_elf(machine="aarch64", exports=("PyInit__other",))}
+    path = linux(tmp_path / "dist", wrong, versions=(("libc.so.6", "GLIBC_2.34"),))
+    found = failed(path, tmp_path, select=["WHL301", "WHL603", "WHL605"])
+    assert [code for code, _ in found] == ["WHL301", "WHL605"]
+    assert not any("explains" in message for _, message in found)
+
+
+def test_a_module_for_another_version_is_named_as_such(tmp_path: Path) -> None:
+    path = native(tmp_path / "dist", make_elf(exports=INIT), ".cpython-312-x86_64-linux-gnu.so", LINUX)
+    (found,) = failed(path, tmp_path)
+    assert found[0] == "WHL603"
+    assert found[1].startswith(
+        "pkg/_native.cpython-312-x86_64-linux-gnu.so is for CPython 3.12 on x86_64-linux-gnu, but "
+        "interpreters of the tag cp311-cp311-manylinux_2_17_x86_64 import only .abi3.so, .cpython-311-x86_64-linux-gnu.so, .so"
+    )
+
+
+def test_a_module_for_another_version_explains_its_library(tmp_path: Path) -> None:
+    data = make_pe(exports=INIT, needed=("KERNEL32.dll", "python312.dll"))
+    found = failed(native(tmp_path / "dist", data, ".cp312-win_amd64.pyd", WINDOWS), tmp_path)
+    assert [code for code, _ in found] == ["WHL603", "WHL502"]
+    assert found[1][1].endswith("(WHL603 explains it)")
+    alone = failed(windows(tmp_path / "alone", needed=("KERNEL32.dll", "python312.dll")), tmp_path)
+    assert [code for code, _ in alone] == ["WHL502"]
+    assert "explains" not in alone[0][1]
+
+
+def test_causes_of_causes(tmp_path: Path) -> None:
+    data = make_pe(machine="x86", exports=INIT, needed=("KERNEL32.dll", "python312.dll"))
+    found = failed(native(tmp_path / "dist", data, ".cp312-win32.pyd", WINDOWS), tmp_path)
+    assert [code for code, _ in found] == ["WHL501", "WHL603", "WHL502"]
+    assert [message.partition("(WHL")[2] for _, message in found] == ["", "501 explains it)", "603 explains it)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "described"),
+    [
+        ("a/b.cpython-312-x86_64-linux-gnu.so", "CPython 3.12 on x86_64-linux-gnu"),
+        ("b.cpython-313t-darwin.so", "free-threaded CPython 3.13 on darwin"),
+        ("b.cpython-37m-x86_64-linux-gnu.so", "CPython 3.7 on x86_64-linux-gnu"),
+        ("b.cp311-win_amd64.pyd", "CPython 3.11 on win_amd64"),
+        ("b.pypy311-pp73-x86_64-linux-gnu.so", "PyPy 3.11 on x86_64-linux-gnu"),
+        ("b.abi3.so", ""),
+        ("b.so", ""),
+        ("b.py", ""),
+    ],
+)
+def test_the_interpreter_of_a_suffix(name: str, described: str) -> None:
+    assert describe_suffix(name) == described
