@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import builders
+import provisioned
 import pytest
+from builders import build_wheel
+from nodes import Run
 
 from pytest_wheelcheck.backends import environments, launcher
 from pytest_wheelcheck.backends.base import MachineProfile, Runtime
@@ -80,6 +84,68 @@ def test_interpreters_of_a_suite() -> None:
     assert "cp313-cp313-manylinux_2_41_s390x" in offer.tags
     emulated = [each.emulated for each in backends() if each.covers(offer.platform) and each.accepts(offer) is not None]
     assert emulated == ([not runs_natively("s390x")] if host_architecture() else [])
+
+
+@pytest.mark.parametrize(
+    ("version", "language", "abi"),
+    [
+        ("7.3.11+dfsg-2+deb12u3", (3, 9, 0), "pypy39_pp73"),
+        ("7.3.19+dfsg-2", (3, 11, 0), "pypy311_pp73"),
+        ("8.0.1+dfsg-1", (3, 11, 0), "pypy311_pp80"),
+    ],
+)
+def test_pypy_of_a_suite(version: str, language: tuple[int, int, int], abi: str) -> None:
+    packages = {"libc6": "2.41-12", "pypy3": version}
+    suite = apt_suites.Suite(name="stable", codename="fourteen", packages=packages)
+    (offer,) = debian._offers_of_suite(suite, ARCHITECTURES["aarch64"], "debian")
+    assert (offer.implementation, offer.version) == ("pypy", language)
+    assert f"pp{language[0]}{language[1]}-{abi}-manylinux_2_17_aarch64" in offer.tags
+    assert "cp311-cp311-manylinux_2_17_aarch64" not in offer.tags
+
+
+def test_a_pypy_that_is_too_old() -> None:
+    for version in ("7.3.9+dfsg-1", "8.1.0~rc1+dfsg-1"):
+        suite = apt_suites.Suite(name="old", codename="old", packages={"libc6": "2.31-13", "pypy3": version})
+        assert not list(debian._offers_of_suite(suite, ARCHITECTURES["x86_64"], "debian"))
+
+
+@pytest.mark.network
+@pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux", reason="the tag is x86-64 Linux's")
+def test_a_wheel_for_pypy(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """It runs on the PyPy of the package repository, with crashes and left processes handled as on CPython."""
+    build_wheel(
+        pytester.path / "dist",
+        "some",
+        files={"some.py": "import sys\nassert sys.implementation.name == 'pypy'\n"},
+        tags=["pp311-pypy311_pp73-manylinux_2_17_x86_64"],
+    )
+    pytester.makepyfile(
+        test_it="""
+        import os, subprocess, sys
+        def test_where(): assert sys.implementation.name == "pypy" and sys.version_info[:2] == (3, 11)
+        def test_child():
+            code = "import some; print(some.__file__)"
+            out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+            assert "site-packages" in out
+        def test_exit(): os._exit(3)
+        def test_left(): subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        """
+    )
+    usual = ("--wheel=dist", "--wheel-select=WHL201", "--wheel-python=pypy3.11", "-rA", "test_it.py")
+    result = run_wheels(*usual, timeout=600)
+    if "needs PyPy 3.11" in result.stdout.str():
+        raise provisioned.missing("debian", result.stdout.str())
+    prefix = "dist/some-*::pp311-linux-x86_64::test_it.py::"
+    result.stdout.fnmatch_lines_random(
+        [
+            f"PASSED {prefix}test_where",
+            f"PASSED {prefix}test_child",
+            f"FAILED {prefix}test_exit*",
+            f"PASSED {prefix}test_left",
+            "*sleep 1000*",
+        ]
+    )
+    assert "no subreaper" not in result.stdout.str()
 
 
 def test_the_order_of_the_suites() -> None:

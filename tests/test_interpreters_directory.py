@@ -14,6 +14,7 @@ from pathlib import Path
 
 import builders
 import catalogs
+import provisioned
 import pytest
 
 from pytest_wheelcheck.backends.base import Runtime
@@ -159,7 +160,7 @@ def _get(catalog: Catalog, provider: str, platform: Platform, minor: int = 0) ->
     for offer in answer.offers:
         if not offer.free_threaded and minor in {0, offer.version[1]}:
             return catalog.get(offer)
-    pytest.skip(f"not available here: {answer.reason}")
+    raise provisioned.missing(provider, answer.reason)
 
 
 def _contents(root: Path) -> dict[Path, tuple[int, int]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import builders
 import catalogs
+import provisioned
 import pytest
 
 from pytest_wheelcheck.backends.base import Runtime
@@ -57,7 +58,7 @@ def arm() -> Runtime:
         # Of the host's own release: its index is the only one that is queried.
         if f'"{found.codename}"' in offer.key:
             return catalog.get(offer)
-    pytest.skip(f"not available here: {answer.reason}")
+    raise provisioned.missing("debian", answer.reason)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import catalogs
+import provisioned
 import pytest
+from builders import build_wheel
+from nodes import Run
 
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog
@@ -53,7 +57,7 @@ def _get(catalog: Catalog, platform: Platform, name: str) -> Runtime:
     for offer in answer.offers:
         if f"3.{offer.version[1]}{'t' if offer.free_threaded else ''}" == name:
             return catalog.get(offer)
-    pytest.skip(f"not available here: {answer.reason}")
+    raise provisioned.missing("published", answer.reason)
 
 
 def test_the_table() -> None:
@@ -250,7 +254,7 @@ def test_an_empty_index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     catalog = _catalog(find_links=[os.fspath(tmp_path)])
     offers = catalogs.ask(catalog, "published", Request(platform=GLIBC)).offers
     if not offers:
-        pytest.skip("no interpreter is offered on this host")
+        raise provisioned.missing("published", "no interpreter is offered on this host")
     with pytest.raises(RuntimeUnavailableError) as caught:
         catalog.get(offers[0])
     assert "--wheel-offline" in caught.value.fix
@@ -290,6 +294,19 @@ def test_where_neither_host_nor_archive_has_a_standard_library(monkeypatch: pyte
 
 @linux
 @pytest.mark.network
+def test_a_standard_library_of_the_package_repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Debian changes the name of a file that sysconfig reads, in some versions."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    runtime = _get(_catalog(NoPython()), GLIBC, "3.11")
+    code = "import sysconfig; print(sysconfig.get_config_var('VERSION'), sysconfig.get_config_var('EXT_SUFFIX'))"
+    subprocess.run([runtime.python, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    for python in (runtime.python, tmp_path / "env/bin/python"):
+        completed = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+        assert completed.stdout.split() == ["3.11", ".cpython-311-x86_64-linux-gnu.so"]
+
+
+@linux
+@pytest.mark.network
 def test_an_embedded_library_that_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     embedded = replace(standard_library.EMBEDDED[3, 12], sha256="0" * 64)
     monkeypatch.setitem(standard_library.EMBEDDED, (3, 12), embedded)
@@ -309,7 +326,7 @@ def test_a_c_library_that_is_new_enough_for_the_wheel(catalog: Catalog) -> None:
         return {offer.libc_version for offer in catalogs.ask(catalog, "published", request).offers}
 
     if not versions((0, 0)):
-        pytest.skip("this host's archive has none for aarch64")
+        raise provisioned.missing("published", "this host's archive has none for aarch64")
     found = apt.host_repository()
     assert found is not None
     newest = max(
@@ -345,3 +362,33 @@ def test_an_archive_of_the_user_has_the_c_library(monkeypatch: pytest.MonkeyPatc
     assert offers(line).offers
     wrong = offers("the one next door")
     assert (wrong.offers, "not a source of packages" in wrong.reason) == ((), True)
+
+
+@linux
+@pytest.mark.network
+def test_executables_for_musl(pytester: pytest.Pytester, run_wheels: Run, tmp_path: Path) -> None:
+    """They start, although the dynamic loader that they name does not exist here; those for glibc do not."""
+    ninja = pinned.PinnedWheel(
+        distribution="ninja",
+        version="1.13.0",
+        python="3.12",
+        abi="none",
+        platform="musllinux_1_2_x86_64",
+        sha256="b4f2a072db3c0f944c32793e91532d8948d20d9ab83da9c0c7c15b5768072200",
+    )
+    (pytester.path / "dist").mkdir()
+    wheel = pinned.download(ninja, pinned.PackageIndex(), tmp_path / "ninja")
+    shutil.copy(wheel, pytester.path / "dist")
+    shell = Path("/bin/true").resolve().read_bytes()
+    script = "other-1.0.data/scripts/true"
+    build_wheel(
+        pytester.path / "dist",
+        "other",
+        files={"other.py": "", script: shell},
+        tags=["py3-none-musllinux_1_2_x86_64"],
+        modes={script: 0o100755},
+    )
+    result = run_wheels("--wheel=dist", "--wheel-select=WHL201", "--wheel-python=3.12", "-rA")
+    if "needs musl libc" in result.stdout.str():
+        raise provisioned.missing("published", result.stdout.str())
+    result.stdout.fnmatch_lines_random(["PASSED dist/ninja-*::run?ninja?", "FAILED dist/other-*::run?true?*"])

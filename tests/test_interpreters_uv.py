@@ -15,6 +15,7 @@ from pathlib import Path
 import archives
 import builders
 import catalogs
+import provisioned
 import pytest
 
 from pytest_wheelcheck.backends.base import Runtime
@@ -66,7 +67,7 @@ def _installation(platform: Platform, minor: int, directory: Path, *, free_threa
     answer = catalogs.ask(catalog, "published", Request(platform=platform))
     kinds = [(offer.version[1], offer.free_threaded) for offer in answer.offers]
     if (minor, free_threaded) not in kinds:
-        pytest.skip(f"not available here: {answer.reason}")
+        raise provisioned.missing("published", answer.reason)
     installation = catalog.get(answer.offers[kinds.index((minor, free_threaded))]).installation
     prefix = installation.program.parent.parent
     into = directory / "python"

@@ -107,6 +107,7 @@ class Offer:
         other may replace it.
     :param fixed_libc: its C library is part of a root file system that the user named, so no newer one can replace it.
     :param prerelease: it is not a final release of its version.
+    :param assembled: it is put together from files of different builds (see :class:`~pytest_wheelcheck.model.Installation`).
     :param runs_here: this host starts it itself, whatever its architecture: it was started to find out what it is.
     :param backend: the name of the backend that would run it; set when it was found.
     """
@@ -123,6 +124,7 @@ class Offer:
     rank: int = 0
     fixed_libc: bool = False
     prerelease: bool = False
+    assembled: bool = False
     runs_here: bool = False
     backend: str = ""
 
@@ -149,6 +151,7 @@ class Offer:
         key: str = "",
         rank: int = 0,
         fixed_libc: bool = False,
+        assembled: bool = False,
     ) -> Offer:
         """Make the offer of a CPython and compute its tags (not for macOS, whose version matters too)."""
         return cls(
@@ -158,11 +161,41 @@ class Offer:
             free_threaded=free_threaded,
             platform=platform,
             libc_version=libc_version,
-            tags=_cpython_tags(version, platform, libc_version, free_threaded=free_threaded),
+            tags=_tags("cpython", version, platform, libc_version, free_threaded=free_threaded),
             how=how,
             key=key,
             rank=rank,
             fixed_libc=fixed_libc,
+            assembled=assembled,
+        )
+
+    @classmethod
+    def of_pypy(
+        cls,
+        *,
+        provider: str,
+        version: tuple[int, int, int],
+        abi: str,
+        platform: Platform,
+        libc_version: tuple[int, int],
+        how: str,
+        key: str,
+    ) -> Offer:
+        """Make the offer of a PyPy and compute its tags.
+
+        :param version: of the language.
+        :param abi: its ABI tag, such as ``pypy311_pp73``.
+        """
+        return cls(
+            provider=provider,
+            implementation="pypy",
+            version=version,
+            free_threaded=False,
+            platform=platform,
+            libc_version=libc_version,
+            tags=_tags("pypy", version, platform, libc_version, abi=abi),
+            how=how,
+            key=key,
         )
 
     def installation(
@@ -182,33 +215,52 @@ class Offer:
             provider=self.provider,
             how=self.how,
             extensible=extensible,
+            assembled=self.assembled,
         )
 
     def measured(
-        self, *, version: tuple[int, int, int], free_threaded: bool, platform: Platform, libc_version: tuple[int, int]
+        self,
+        *,
+        version: tuple[int, int, int],
+        free_threaded: bool,
+        platform: Platform,
+        libc_version: tuple[int, int],
+        abi: str = "",
     ) -> Offer:
-        """Return the offer of the same CPython with what it reported about itself."""
+        """Return the offer of the same interpreter with what it reported about itself.
+
+        :param abi: PyPy only: its ABI tag.
+        """
         return replace(
             self,
             version=version,
             free_threaded=free_threaded,
             platform=platform,
             libc_version=libc_version,
-            tags=_cpython_tags(version, platform, libc_version, free_threaded=free_threaded),
+            tags=_tags("pypy", version, platform, libc_version, abi=abi)
+            if self.implementation == "pypy"
+            else _tags("cpython", version, platform, libc_version, free_threaded=free_threaded),
         )
 
 
-def _cpython_tags(
-    version: tuple[int, int, int], platform: Platform, libc_version: tuple[int, int], *, free_threaded: bool
+def _tags(
+    implementation: str,
+    version: tuple[int, int, int],
+    platform: Platform,
+    libc_version: tuple[int, int],
+    *,
+    free_threaded: bool = False,
+    abi: str | None = None,
 ) -> tuple[str, ...]:
     return tags.accepted(
-        implementation="cpython",
+        implementation=implementation,
         version=version,
         free_threaded=free_threaded,
         system=platform.system,
         architecture=platform.architecture,
         libc=platform.libc,
         libc_version=libc_version,
+        abi=abi,
     )
 
 

@@ -111,7 +111,7 @@ def finish(
     argv = starter.trial_argv(
         platform=offer.platform, root=root, name=name, program=side / (program or f"root/usr/bin/python{stem}")
     )
-    directory = side / library / f"python{stem}"
+    directory = side / library / f"{'pypy' if offer.implementation == 'pypy' else 'python'}{stem}"
     compiling: list[str | Path] = ["-I", "-m", "compileall", "-q", "-q", "-j", "0", "-s", side, "-p", final, directory]
     # The exit status is ignored, because a standard library may contain test data with invalid syntax.
     process.run([*([compiler] if compiler is not None else argv), *compiling], check=False)
@@ -167,6 +167,7 @@ def installation_in(
         free_threaded=facts.free_threaded,
         platform=Platform(system="linux", architecture=offer.platform.architecture, libc=facts.libc),
         libc_version=libc_version,
+        abi=facts.abi,
     )
     return measured.installation(
         directory / (program or f"root/usr/bin/python{stem}"),

@@ -31,11 +31,11 @@ _FAILED = 300.0
 _UPDATE_DEADLINE = 120.0
 
 #: Increase when the contents of cached answers change.
-_GENERATION = 4
+_GENERATION = 5
 
 #: The packages whose versions are read: interpreters, C libraries, and user-mode emulators, whose names end in ``-user``.
 _VERSIONS = re.compile(
-    rb"^Package: (python3\.\d+-minimal|libc6(?:-[a-z0-9]+-cross)?|musl|[a-z0-9.+-]+-user(?:-static)?)\n"
+    rb"^Package: (python3\.\d+-minimal|pypy3|libc6(?:-[a-z0-9]+-cross)?|musl|[a-z0-9.+-]+-user(?:-static)?)\n"
     rb"(?:(?!\n).*\n)*?Version: (\S+)$",
     re.MULTILINE,
 )

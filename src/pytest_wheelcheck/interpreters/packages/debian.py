@@ -51,17 +51,41 @@ class _PackagedInterpreter:
     :param suite: its codename.
     :param version: the full version of the package (``deb-version(7)``).
     :param minor: the N of 3.N.
+    :param implementation: ``cpython`` or ``pypy``.
     """
 
     architecture: str
     suite: str
     version: str
     minor: int
+    implementation: str = "cpython"
+
+    @property
+    def is_pypy(self) -> bool:
+        """Whether it is PyPy."""
+        return self.implementation == "pypy"
+
+    @property
+    def program(self) -> str:
+        """The path of its executable in a root."""
+        return f"usr/bin/{'pypy' if self.is_pypy else 'python'}3.{self.minor}"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The packages to download, with all that they depend on."""
+        if self.is_pypy:
+            return "pypy3", "pypy3-lib"
+        return f"python3.{self.minor}-minimal", f"libpython3.{self.minor}-stdlib"
+
+    @property
+    def optional_packages(self) -> tuple[str, ...]:
+        """Further packages, if the suite has them."""
+        return (*LIBRARIES, "pypy3-venv" if self.is_pypy else f"python3.{self.minor}-venv")
 
     @property
     def cache_key(self) -> str:
         """Its name in the cache."""
-        name = f"cp3{self.minor}-linux-{self.architecture}-{self.suite}"
+        name = f"{'pp' if self.is_pypy else 'cp'}3{self.minor}-linux-{self.architecture}-{self.suite}"
         return f"runtimes/debian-{name}-{cache.digest(str(_GENERATION), self.version)}"
 
     def to_json(self) -> str:
@@ -110,7 +134,8 @@ class DebianProvider:
             new, reason, unchecked = self._query(repository, architecture, request, offers)
             cached = {offer.key for offer in offers}
             offers += [offer for offer in new if offer.key not in cached]
-        if architecture.name == here().architecture or request.is_met(offers):
+        is_native_without_apt = repository is None and architecture.name == here().architecture
+        if is_native_without_apt or request.is_met(offers):
             return Answer.of(offers)
         return Answer.of(offers, reason=reason, unchecked=unchecked)
 
@@ -151,14 +176,14 @@ class DebianProvider:
         """See :meth:`.base.Provider.get`."""
         interpreter = _PackagedInterpreter(**json.loads(offer.key))
         directory = cache.provision(interpreter.cache_key, lambda side: self._make(interpreter, offer, starter, side))
-        return roots.installation_in(directory, offer, extensible=True)
+        return roots.installation_in(directory, offer, program=f"root/{interpreter.program}", extensible=True)
 
     def _make(self, interpreter: _PackagedInterpreter, offer: Offer, starter: Starter, side: Path) -> None:
         """Make the installation of an interpreter in the directory *side*."""
         architecture = ARCHITECTURES[interpreter.architecture]
         repository = self._repository()
-        python = f"python3.{interpreter.minor}"
-        description = f"CPython 3.{interpreter.minor} for {architecture.name} from {interpreter.suite}"
+        name = "PyPy" if interpreter.is_pypy else "CPython"
+        description = f"{name} 3.{interpreter.minor} for {architecture.name} from {interpreter.suite}"
         if repository is None or self._offline:
             raise RuntimeUnavailableError(
                 f"{description} is not in the cache",
@@ -172,10 +197,10 @@ class DebianProvider:
                 apt.fetch(
                     repository,
                     interpreter.suite,
-                    [f"{python}-minimal", f"lib{python}-stdlib"],
+                    interpreter.packages,
                     side / "root",
                     architecture=architecture.debian,
-                    optional=(*LIBRARIES, f"{python}-venv"),
+                    optional=interpreter.optional_packages,
                 )
             except ProcessError as error:
                 raise RuntimeUnavailableError(
@@ -187,9 +212,25 @@ class DebianProvider:
             minimum = starter.minimum_libc(offer.platform)
             _ensure_minimum_libc(repository, interpreter.suite, architecture, minimum, side)
             roots.tidy(side / "root", final / "root")
-            native = runs_natively(architecture.name)
+            native = runs_natively(architecture.name) or interpreter.is_pypy
             compiler = None if native else self._native_python((3, interpreter.minor), offer.free_threaded)
-            roots.finish(side, final, offer, starter, compiler, stem=f"3.{interpreter.minor}", smoke_test=_SMOKE_TEST)
+            roots.finish(
+                side,
+                final,
+                offer,
+                starter,
+                compiler,
+                stem=f"3.{interpreter.minor}",
+                smoke_test=_SMOKE_TEST,
+                program=f"root/{interpreter.program}",
+            )
+            measured = roots.facts_of(side)
+            if measured is not None and measured.version[:2] != offer.version[:2]:
+                raise RuntimeUnavailableError(
+                    f"{description} is version {'.'.join(map(str, measured.version))}",
+                    cause="the version of the package does not name that of the language, and ours for it is wrong",
+                    fix="report this, with the version of the package: " + interpreter.version,
+                )
 
 
 def _ensure_minimum_libc(
@@ -225,25 +266,58 @@ def _offers_of_suite(suite: apt_suites.Suite, architecture: Architecture, provid
     """Yield the offers of a suite's interpreters, without prereleases."""
     libc_version = upstream_version(suite.packages.get("libc6", ""))
     for package, version in suite.packages.items():
-        match = re.fullmatch(r"python3\.(\d+)-minimal", package)
         # The version of a prerelease continues with a tilde.
-        micro = re.match(r"(?:\d+:)?3\.\d+\.(\d+)(?=$|[-+])", version)
-        if not match or not micro or (3, int(match[1])) < OLDEST:
+        if package == "pypy3" and "~" not in version:
+            implementation, micro = "pypy", 0
+            minor = _pypy_minor(tuple(map(int, re.findall(r"\d+", version.partition("+")[0].partition("-")[0])[:3])))
+        else:
+            match = re.fullmatch(r"python3\.(\d+)-minimal", package)
+            found = re.match(r"(?:\d+:)?3\.\d+\.(\d+)(?=$|[-+])", version)
+            if not match or not found:
+                continue
+            implementation, minor, micro = "cpython", int(match[1]), int(found[1])
+        if (3, minor) < OLDEST:
             continue
         interpreter = _PackagedInterpreter(
-            architecture=architecture.name, suite=suite.codename, version=version, minor=int(match[1])
+            architecture=architecture.name,
+            suite=suite.codename,
+            version=version,
+            minor=minor,
+            implementation=implementation,
         )
-        yield _offer(interpreter, (3, int(match[1]), int(micro[1])), libc_version, provider)
+        yield _offer(interpreter, (3, minor, micro), libc_version, provider)
+
+
+#: The first PyPy whose package in Debian and Ubuntu has a version of the language (their changelogs), the newest first.
+_PYPY_LANGUAGES = (((7, 3, 18), 11), ((7, 3, 17), 10), ((7, 3, 10), 9))
+
+
+def _pypy_minor(release: tuple[int, ...]) -> int:
+    """Return the N of 3.N of the language of a packaged PyPy; 0 if it is too old. The package index does not name it."""
+    return next((minor for first, minor in _PYPY_LANGUAGES if release >= first), 0)
 
 
 def _offer(
     interpreter: _PackagedInterpreter, version: tuple[int, int, int], libc_version: tuple[int, int], provider: str
 ) -> Offer:
+    platform = Platform(system="linux", architecture=interpreter.architecture, libc="glibc")
+    if interpreter.is_pypy:
+        major, minor = upstream_version(interpreter.version)
+        return Offer.of_pypy(
+            provider=provider,
+            version=version,
+            abi=f"pypy3{interpreter.minor}_pp{major}{minor}",
+            platform=platform,
+            libc_version=libc_version,
+            how=f"PyPy {interpreter.version.partition('+')[0]} (Python 3.{interpreter.minor}) of the package repository, "
+            f"suite {interpreter.suite}",
+            key=interpreter.to_json(),
+        )
     return Offer.of_cpython(
         provider=provider,
         version=version,
         free_threaded=False,
-        platform=Platform(system="linux", architecture=interpreter.architecture, libc="glibc"),
+        platform=platform,
         libc_version=libc_version,
         how=f"CPython {'.'.join(map(str, version))} of the package repository, suite {interpreter.suite}",
         key=interpreter.to_json(),

@@ -24,6 +24,7 @@ from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.model import Installation
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step
+from pytest_wheelcheck.wheels.bounded import read_headers
 from pytest_wheelcheck.wheels.elf import needed
 
 #: Increase when the extended roots change.
@@ -96,18 +97,15 @@ def missing_libraries(directories: Iterable[Path], installation: Installation) -
 
     :param directories: those of the files.
     :param installation: if it is not extensible, nothing is missing: its root is the user's or the host's.
+    :raises ProcessError: a file makes the parser die.
     """
     root = installation.root
     if not installation.extensible or root is None or installation.platform.libc != "glibc":
         return frozenset()
-    names: set[str] = set()
-    contained: set[str] = set()
-    for directory in directories:
-        for file in _elf_files(directory):
-            contained.add(file.name)
-            # A damaged file is reported elsewhere.
-            with contextlib.suppress(Exception):
-                names.update(needed(file))
+    files = [file for directory in directories for file in _elf_files(directory)]
+    contained = {file.name for file in files}
+    # Files of wheels may be hostile, so they are not read in this process. A damaged file is reported elsewhere.
+    names = {name for header in read_headers(files).values() for name in header.needed}
     present = _library_directories(root, ARCHITECTURES[installation.platform.architecture])
     return frozenset(name for name in (names & ALLOWED) - contained if not _is_in(name, present))
 

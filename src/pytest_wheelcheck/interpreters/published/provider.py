@@ -183,17 +183,17 @@ class PublishedProvider:
             package = self._c_library(published, minimum_libc)
             libc_version = package.version if package else (2, 17)
         else:
-            major, _, minor = glibc().partition(" ")[2].partition(".")
-            libc_version = (int(major or 2), int(minor.partition(".")[0] or 17))
+            libc_version = roots.upstream_version(glibc().partition(" ")[2]) if glibc() else (2, 17)
         return Offer.of_cpython(
             provider=self.name,
             version=published.version,
             free_threaded=published.free_threaded,
             platform=published.platform,
             libc_version=libc_version,
-            how=f"inside the published wheel {DISTRIBUTION} {VERSION} ({published.abi}-{published.platform_tag})",
+            how=f"assembled from the published wheel {DISTRIBUTION} {VERSION} ({published.abi}-{published.platform_tag})",
             key=published.sha256,
-            rank=1 if foreign else 0,
+            rank=3,
+            assembled=True,
         )
 
     def _c_library(

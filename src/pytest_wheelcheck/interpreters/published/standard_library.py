@@ -23,8 +23,12 @@ from pytest_wheelcheck.interpreters.packages import apt, apt_suites
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.system import process
 
-#: A program that an assembled interpreter must be able to run. Each of the modules needs libraries of its own.
-SMOKE_TEST = "import binascii, bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, uuid, venv, zlib"
+#: A program that an assembled interpreter must be able to run. Each of the modules needs libraries of its own, and sysconfig
+#: a file of the build.
+SMOKE_TEST = (
+    "import binascii, bz2, ctypes, decimal, lzma, multiprocessing, sqlite3, ssl, sys, sysconfig, uuid, venv, zlib; "
+    "sysconfig.get_config_vars()"
+)
 
 #: Parts of a standard library that are not copied: those of another build or system, tests, other programs.
 _NOT_COPIED = (

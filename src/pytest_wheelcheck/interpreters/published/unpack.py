@@ -35,8 +35,11 @@ def unpack(wheel: Path, published: PublishedInterpreter, side: Path, final: Path
     _extract(wheel, published, side, loader)
     library = side / "lib" / f"python{published.stem}"
     (library / "site-packages").mkdir()
-    name = f"_sysconfigdata_{'t' if published.free_threaded else ''}_linux_{_multiarch(published)}.py"
-    (library / name).write_text(_sysconfig(published, final, _copy_pip(side)), encoding="utf-8")
+    prefix = f"_sysconfigdata_{'t' if published.free_threaded else ''}_"
+    data = library / f"{prefix}linux_{_multiarch(published)}.py"
+    data.write_text(_sysconfig(published, final, _copy_pip(side)), encoding="utf-8")
+    # The standard library may be Debian's, whose sysconfig omits the system in this name (until 3.12).
+    (library / f"{prefix}{_multiarch(published)}.py").symlink_to(data.name)
 
 
 def _extract(wheel: Path, published: PublishedInterpreter, side: Path, loader: Path | None) -> None:

@@ -187,7 +187,7 @@ class UvProvider:
             libc_version=package.version if package else roots.upstream_version(glibc().partition(" ")[2]),
             how=f"{download.key} from uv",
             key=download.to_json(),
-            rank=2,
+            rank=2 if _needs_root(download) else 0,
         )
 
 

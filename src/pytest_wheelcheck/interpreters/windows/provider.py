@@ -73,7 +73,7 @@ class WindowsProvider:
             if reason := self._unavailable_reason(python):
                 reasons[reason] = None
             else:
-                offers.append(self._offer(python.version, request.platform, python.how, python.sha256))
+                offers.append(self._offer(python.version, request.platform, python.how, python.sha256, assembled=True))
         unchecked = self._offline and bool(reasons) and not request.is_met(offers)
         return Answer.of(offers, reason="; ".join(reasons), unchecked=unchecked)
 
@@ -105,7 +105,9 @@ class WindowsProvider:
             home = cache.provision(offer.key, lambda side: self._copy(directory, starter, side))
         return offer.installation(home / "python.exe", library=home / "Lib")
 
-    def _offer(self, version: tuple[int, int, int], platform: Platform, how: str, key: str) -> Offer:
+    def _offer(
+        self, version: tuple[int, int, int], platform: Platform, how: str, key: str, *, assembled: bool = False
+    ) -> Offer:
         return Offer.of_cpython(
             provider=self.name,
             version=version,
@@ -114,6 +116,7 @@ class WindowsProvider:
             libc_version=(0, 0),
             how=how,
             key=key,
+            assembled=assembled,
         )
 
     def _unavailable_reason(self, python: PublishedPython) -> str:

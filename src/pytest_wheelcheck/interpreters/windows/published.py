@@ -20,6 +20,7 @@ from pytest_wheelcheck.interpreters.windows import pe_programs
 from pytest_wheelcheck.interpreters.windows.platforms import BITS, PLATFORMS, cache_name
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.wheels.bounded import read_exports
 
 #: Bump when the way in which the installations are made changes.
 _GENERATION = 4
@@ -83,7 +84,7 @@ class PublishedPython:
     @property
     def how(self) -> str:
         """Where it comes from, in one line for the user."""
-        return f"inside the published wheel {DISTRIBUTION} {VERSION} ({self.abi}-{self.tag})"
+        return f"assembled from the published wheel {DISTRIBUTION} {VERSION} ({self.abi}-{self.tag})"
 
     @property
     def wheel(self) -> pinned.PinnedWheel:
@@ -194,11 +195,7 @@ def _write_programs(python: PublishedPython, starter: Starter, directory: Path) 
 
 def _stable_names(library: Path) -> Iterable[str]:
     """Return the names that ``python3.dll`` exports: those of the stable ABI that the interpreter's library has."""
-    import pefile
     from abi3info import DATAS, FUNCTIONS
 
     stable = {symbol.name for symbol in (*FUNCTIONS, *DATAS)}
-    image = pefile.PE(str(library), fast_load=True)
-    image.parse_data_directories(directories=[pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_EXPORT"]])
-    exported = {symbol.name.decode() for symbol in image.DIRECTORY_ENTRY_EXPORT.symbols if symbol.name}
-    return sorted(exported & stable)
+    return sorted(read_exports(library) & stable)
