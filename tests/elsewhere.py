@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.backends import registry
-from pytest_wheelcheck.backends.base import Command, Environment, Runtime, Session
+from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, Runtime, Session
 from pytest_wheelcheck.backends.local import LocalSession
 from pytest_wheelcheck.backends.native import NativeBackend
 from pytest_wheelcheck.model import Machine
@@ -125,6 +125,11 @@ class ElsewhereBackend(NativeBackend):
     @property
     def machine(self) -> Machine:
         return Machine(name="elsewhere")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        # As on macOS: each import has an interpreter that is started for it.
+        return Capabilities(fork=False)
 
     def open_session(self, runtime: Runtime, machine: Machine, settings: Settings, directory: Path) -> Session:
         return ElsewhereSession(runtime, machine, settings, directory)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import archives
 import pefile
+import provisioned
 import pytest
 from builders import build_wheel
 from ground import Ground, wait_for
@@ -20,11 +21,15 @@ from windows import make_windows_catalog, offer_of
 
 from pytest_wheelcheck.backends import bubblewrap
 from pytest_wheelcheck.backends.catalog import Catalog
-from pytest_wheelcheck.backends.wine import diagnosis, prefix, provide, runner
+from pytest_wheelcheck.backends.wine import c_library, diagnosis, provide, runner
+from pytest_wheelcheck.backends.wine import launch as wine_launch
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError, WheelcheckError
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
+from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 from pytest_wheelcheck.interpreters.windows import pe_programs
+from pytest_wheelcheck.interpreters.windows.pe_writer import X86_PROLOGUE, Image, ImportCall
+from pytest_wheelcheck.interpreters.windows.pe_writer import write as write_pe
 from pytest_wheelcheck.interpreters.windows.platforms import REQUEST, REQUEST_32
 from pytest_wheelcheck.system import cache
 
@@ -56,7 +61,7 @@ def hang(): ctypes.PyDLL("kernel32").Sleep(10**8)
 def catalog_32(catalog: Catalog) -> Catalog:
     """The same, after Wine's part for 32-bit programs was fetched."""
     if reason := provide.unavailable_reason(offline=False, bits=32):
-        pytest.skip(reason)
+        raise provisioned.missing("wine", reason)
     provide.get(offline=False, bits=32)
     return catalog
 
@@ -66,7 +71,7 @@ def catalog() -> Catalog:
     try:
         provide.get(offline=False)
     except WheelcheckError as error:
-        pytest.skip(str(error))
+        raise provisioned.missing("wine", str(error)) from None
     return make_windows_catalog()
 
 
@@ -158,7 +163,7 @@ def test_place(tmp_path):
 
 def test_stub():
     import ctypes
-    ctypes.cdll.ucrtbase.crealf()
+    ctypes.windll.ntdll.CsrAllocateMessagePointer()
 
 def test_warns():
     import warnings
@@ -173,9 +178,9 @@ def test_warns():
         "tests/test_real.py::test_marked",
         "tests/test_real.py::test_pty_resize",
     ]
-    assert found.only("FAILED") == ["tests/test_real.py::test_place"]
+    assert found.only("FAILED") == ["tests/test_real.py::test_place"], found.text
     assert found.only("ERROR") == ["tests/test_real.py::test_stub"]
-    assert "Wine does not implement ucrtbase.dll.crealf" in found.text
+    assert "Wine does not implement ntdll.dll.CsrAllocateMessagePointer" in found.text
     assert "needs the module 'fcntl', which cp313 on win32 does not have" in found.text
     assert re.search(r"^tests/test_real\.py:\d+: AssertionError$", found.text, re.MULTILINE)
     assert not re.search(r"\b[PRTZ]:", found.text)
@@ -216,7 +221,7 @@ def test_64_bits():
 
 def test_fault(): demo.fault()
 def test_fast_fail(): demo.fast_fail()
-def test_stub(): ctypes.cdll.ucrtbase.crealf()
+def test_stub(): ctypes.windll.ntdll.CsrAllocateMessagePointer()
 def test_hang(): demo.hang()
 def test_last(): pass
 """
@@ -240,15 +245,22 @@ def test_32_bits(ground: Ground, catalog_32: Catalog, pytester: pytest.Pytester)
     for name in ("windows", "stable_abi", "random_numbers", "64_bits", "last"):
         assert found.nodes[f"tests/test_32.py::test_{name}"] == "PASSED"
     assert found.nodes["import[demo]"] == found.nodes["entry[demo-tool]"] == "PASSED"
-    for text in ("access violation", "__fastfail", "did not end within 5 s", "does not implement ucrtbase.dll.crealf"):
+    for text in (
+        "access violation",
+        "__fastfail",
+        "did not end within 5 s",
+        "does not implement ntdll.dll.CsrAllocateMessagePointer",
+    ):
         assert text in found.text
     assert "left processes running" not in found.text
     assert "cp313-win32+wine" in found.text
     # No file is linked to a library of the other architecture.
-    description = prefix.provision(provide.get(offline=True, bits=32))
+    description = wine_launch.provision(offline=True, bits=32, index=PackageIndex()).description
     directory_32 = description.parent / "prefix/drive_c/windows/syswow64"
     kinds = {path.readlink().parent.name for path in directory_32.iterdir() if path.is_symlink()}
     assert kinds == {"i386-windows"}
+    # The C library is Microsoft's, and not a link to Wine's.
+    assert not (directory_32 / c_library.NAME).is_symlink()
 
 
 def test_the_doctor_says_what_a_green_run_means(catalog: Catalog) -> None:
@@ -275,7 +287,12 @@ def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pyte
         "hangs.py": "while True: pass\n",
         "raises.py": "import nothing_here\n",
         "drawn.py": "import tkinter\n",
-        "of_windows.cp313-win_amd64.pyd": needing("pathcch.dll"),
+        "calmly/__init__.py": "",
+        "calmly/native.py": "import calmly.unix_only\n",
+        "calmly/width.py": "import not_declared\n",
+        "calmly/leaves.py": "import os\nos._exit(3)\n",
+        "calmly/shell.py": "import fcntl\n",
+        "of_windows.cp313-win_amd64.pyd": needing("winbio.dll"),
         "of_nobody.cp313-win_amd64.pyd": needing("nowhere.dll"),
         "bad-1.0.data/scripts/script": "#!python\nimport sys\nassert sys.argv[1:] == ['--version']\n",
         "bad-1.0.data/scripts/shell": "#!/bin/sh\n",
@@ -283,19 +300,165 @@ def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pyte
     other = build_wheel(pytester.path / "dist", "bad", files=files, tags=("cp313-cp313-win_amd64",))
     ground.write(test_one="def test_one(): import calm\n")
     found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-o", "wheel_test_timeout=6", bound=120)
-    assert found.only("FAILED") == [f"import[{name}]" for name in ("abandons", "exits", "hangs", "of_nobody", "raises")]
-    assert found.only("ERROR") == ["import[drawn]", "import[of_windows]"]
+    assert found.only("FAILED") == [
+        f"import[{name}]" for name in ("abandons", "exits", "hangs", "of_nobody", "raises")
+    ] + ["modules[calmly]"]
+    assert "calmly.width cannot be imported: ModuleNotFoundError: No module named 'not_declared'" in found.text
+    assert "skipped: calmly.native: needs calmly.unix_only, a module for Unix" in found.text
+    assert "skipped: calmly.shell: needs fcntl, a module for Unix" in found.text
+    assert "calmly.leaves: the interpreter died: exit status 3" in found.text
+    assert found.only("ERROR") == ["import[of_windows]"]
     assert "of_nobody.cp313-win_amd64.pyd needs nowhere.dll, which is not part of Windows" in found.text
-    assert "Wine does not have pathcch.dll, a part of Windows that of_windows.cp313-win_amd64.pyd needs" in found.text
-    assert "_tkinter is of the standard library, but this interpreter was built without it" in found.text
-    assert found.only("PASSED") == ["import[calm]", "install", "run[script]", "tests/test_one.py::test_one"]
-    assert found.only("SKIPPED") == ["run[shell]"]
-    assert "did not end well afterwards: access violation" in found.text
+    assert "Wine does not have winbio.dll, a part of Windows that of_windows.cp313-win_amd64.pyd needs" in found.text
+    assert found.only("PASSED") == [
+        *("compile", "import[calm]", "import[calmly]", "install", "run[script]", "tests/test_one.py::test_one"),
+    ]
+    assert found.only("SKIPPED") == ["import[drawn]", "run[shell]"]
+    assert "but the interpreter failed afterwards, while it exited: access violation" in found.text
     assert "the interpreter died: exit status 0" in found.text
     assert 'site-packages/hangs.py", line 1 in <module>' in found.text
     assert "No module named 'nothing_here'" in found.text
     # Wine's own messages were read, and are not shown.
     assert "err:module" not in found.text
+
+
+def calling(library: str, function: str, argument: int = 0) -> bytes:
+    """A program that calls one function and passes it one number."""
+    code = (b"\x48\x83\xec\x28\xb9", argument.to_bytes(4, "little"), ImportCall(function), b"\xcc")
+    return write_pe(Image(imports={library: (function,)}, code=code))
+
+
+def test_executables(ground: Ground, pytester: pytest.Pytester) -> None:
+    """Their exit status is the result; the ini key names them as on other systems."""
+    scripts: dict[str, str | bytes] = {
+        "sound.exe": calling("ucrtbase.dll", "exit", 0),
+        "broken.exe": calling("ucrtbase.dll", "exit", 3),
+        "off.exe": calling("ucrtbase.dll", "exit", 4),
+        "of_windows.exe": calling("winbio.dll", "WinBioOpenSession"),
+        "of_nobody.exe": calling("nowhere.dll", "nothing"),
+        "stub.exe": calling("ntdll.dll", "CsrAllocateMessagePointer"),
+        "script.bat": "@exit %1\n",
+    }
+    other = build_wheel(
+        pytester.path / "dist",
+        "tools",
+        files={"tools.py": "", **{f"tools-1.0.data/scripts/{name}": data for name, data in scripts.items()}},
+        tags=("py3-none-win_amd64",),
+    )
+    ground.ini("wheel_executables =", "    off: off", "    script: 5")
+    ground.write(test_one="import subprocess\ndef test_one(): assert subprocess.call(['broken']) == 3\n")
+    found = ground.run("--wheel-python=3.13", f"--wheel={other}", "tests", bound=120)
+    assert found.only("FAILED") == [f"run[{name}]" for name in ("broken.exe", "of_nobody.exe", "script.bat")]
+    assert found.only("ERROR") == ["run[of_windows.exe]", "run[stub.exe]"]
+    assert found.only("PASSED") == ["import[tools]", "install", "run[sound.exe]", "tests/test_one.py::test_one"]
+    for text in (
+        "`broken.exe --version` ended with exit status 3",
+        "`script.bat 5` ended with exit status 5",
+        "of_nobody.exe needs nowhere.dll, which is not part of Windows",
+        "Wine does not have winbio.dll, a part of Windows that of_windows.exe needs",
+        "Wine does not implement ntdll.dll.CsrAllocateMessagePointer",
+    ):
+        assert text in found.text
+
+
+#: Opens a pseudo console in one call, and fails in another one.
+SESSION = """
+import ctypes, os, pathlib
+from ctypes import wintypes
+
+class Session:
+    console = None
+
+    def spawn(self):
+        kernel = ctypes.WinDLL("kernel32")
+        ends = [wintypes.HANDLE() for _ in range(4)]
+        for index in (0, 2):
+            assert kernel.CreatePipe(ctypes.byref(ends[index]), ctypes.byref(ends[index + 1]), None, 0)
+        function = getattr(kernel, "CreatePseudo" + "Console")
+        function.argtypes = [wintypes.DWORD, wintypes.HANDLE, wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p]
+        console = ctypes.c_void_p()
+        assert function(25 << 16 | 80, ends[0], ends[3], 0, ctypes.byref(console)) == 0
+        self.console = console
+
+    def read(self):
+        if self.console is None:
+            raise RuntimeError("session has not been started")
+        raise OSError("Pipe closed")
+
+def imported():
+    # A native module whose import table has the function.
+    library = ctypes.WinDLL(str(pathlib.Path(__file__).with_name("opens.dll")))
+    assert library.opens(0, 0, 0, 0, 0) != 0
+"""
+
+TESTS_OF_SESSIONS = """
+import pytest
+from session import Session, imported
+
+@pytest.fixture(scope="module")
+def shared():
+    session = Session()
+    session.spawn()
+    return session
+
+@pytest.fixture
+def broken():
+    session = Session()
+    session.spawn()
+    session.read()
+
+def test_reads():
+    session = Session()
+    session.spawn()
+    assert session.read() == "hello"
+
+def test_opens_only(): Session().spawn()
+def test_not_started(): Session().read()
+def test_imported():
+    imported()
+    assert 0
+def test_after(): assert 0
+def test_setup(broken): pass
+def test_shares(shared): pass
+def test_shares_again(shared): shared.read()
+def test_last(): Session().read()
+"""
+
+
+def opening(bits: int) -> bytes:
+    """A library for Windows with a function that calls one of its import table."""
+    function = ImportCall("CreatePseudoConsole")
+    codes: dict[int, tuple[bytes | ImportCall, ...]] = {
+        64: (b"\x48\x83\xec\x38", function, b"\x48\x83\xc4\x38\xc3"),
+        32: (X86_PROLOGUE, b"\x6a\x00" * 5, function, b"\x5b\xc2\x14\x00"),
+    }
+    imports = {"kernel32.dll": ("CreatePseudoConsole",)}
+    return write_pe(Image(name="opens.dll", function="opens", imports=imports, code=codes[bits], bits=bits))
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+def test_pseudo_consoles_are_noticed(ground: Ground, catalog_32: Catalog, pytester: pytest.Pytester, bits: int) -> None:
+    """Neither a name nor a traceback shows them. A test that opened none stays red."""
+    tag = {64: "cp313-cp313-win_amd64", 32: "cp313-cp313-win32"}[bits]
+    files: dict[str, str | bytes] = {"session.py": SESSION, "opens.dll": opening(bits)}
+    other = build_wheel(pytester.path / "dist", "session", files=files, tags=(tag,))
+    ground.write(test_sessions=TESTS_OF_SESSIONS)
+    found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-rs", bound=240)
+    names = {
+        outcome: [name.partition("::test_")[2] for name in found.only(outcome) if "::" in name]
+        for outcome in ("PASSED", "FAILED", "SKIPPED", "ERROR")
+    }
+    assert names == {
+        "PASSED": ["opens_only", "shares"],
+        "FAILED": ["after", "last", "not_started"],
+        "SKIPPED": ["imported", "reads", "setup", "shares_again"],
+        "ERROR": [],
+    }, found.text
+    reason = "needs a pseudo-terminal, which cp313 on win32 does not have: it called CreatePseudoConsole, and failed later with"
+    assert f"{reason} OSError: Pipe closed" in found.text
+    assert re.search(r"SKIPPED \[1\] tests/test_sessions\.py:\d+: needs a pseudo-terminal", found.text)
+    assert "RuntimeError: session has not been started" in found.text
+    assert "4 tests" in found.text
 
 
 def test_two_targets_at_once_and_the_end_of_the_run(ground: Ground, pytester: pytest.Pytester) -> None:
@@ -367,7 +530,8 @@ def test_drives():
     assert [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if os.path.exists(letter + ":/")] == ["C", "P", "R", "T"]
     # The interpreters, the project with this file, and the files of the run.
     assert any(name.startswith("windows-cp313-") for name in os.listdir("R:/"))
-    assert pathlib.Path("P:/tests/test_reach.py").samefile(__file__)
+    assert pathlib.Path.cwd().parent == pathlib.Path("P:/")
+    assert pathlib.Path(f"P:/{pathlib.Path.cwd().name}/tests/test_reach.py").samefile(__file__)
     assert {"0", "in-use"} <= set(os.listdir("T:/"))
 
 def test_network():
@@ -382,7 +546,7 @@ def test_what_is_reached(ground: Ground, tmp_path: Path, sandboxed: bool) -> Non
         try:
             bubblewrap.find()
         except WheelcheckError as error:
-            pytest.skip(str(error))
+            raise provisioned.missing("sandbox", str(error)) from None
     home = tmp_path / "home"
     home.mkdir()
     ground.write(test_reach=REACH)
@@ -399,21 +563,50 @@ def test_what_is_reached(ground: Ground, tmp_path: Path, sandboxed: bool) -> Non
 
 
 def test_tests_on_another_drive(ground: Ground, tmp_path: Path) -> None:
-    """They are outside of the project, and named relative to the working directory."""
+    """They are outside of the project and its parent directory, and named relative to the working directory."""
     ground.ini("")
+    project = ground.path / "parent/project"
+    project.mkdir(parents=True)
     other = tmp_path / "elsewhere"
     other.mkdir()
     (other / "test_other.py").write_text(
-        "import demo, pathlib\ndef test_place(): assert pathlib.Path(__file__).drive == 'Q:' != pathlib.Path.cwd().drive\n"
+        "import demo, pathlib\n"
+        "def test_place(): assert pathlib.Path(__file__).drive == 'Q:' != pathlib.Path.cwd().drive == 'P:'\n"
     )
     (other / "test_broken.py").write_text("import nothing_here\n")
-    named = [os.path.relpath(path, ground.path) for path in sorted(other.iterdir())]
-    found = ground.run("--wheel-python=auto", f"--rootdir={ground.path}", *named, bound=120)
+    named = [os.path.relpath(path, project) for path in sorted(other.iterdir())]
+    ground.path = project
+    found = ground.run("--wheel-python=auto", f"--rootdir={project}", *named, bound=120)
     assert found.nodes["::test_place"] == "PASSED"
     assert found.only("FAILED") == ["collect"]
     assert f"{other}/test_broken.py:1: in <module>" in found.text
     assert "No module named 'nothing_here'" in found.text
     assert "[location]" not in found.text
+
+
+@pytest.mark.parametrize("version", [(3, 9), (3, 13)])
+def test_an_empty_project(ground: Ground, pytester: pytest.Pytester, version: tuple[int, int]) -> None:
+    """pytest searches it for tests. On Windows, and under Wine, an empty drive cannot be listed before CPython 3.12."""
+    name = f"cp{version[0]}{version[1]}"
+    other = build_wheel(pytester.path / "dist", "pkg", files={"pkg.py": ""}, tags=(f"{name}-{name}-win_amd64",))
+    empty = pytester.mkdir("empty")
+    found = ground.run("--wheel-python=auto", f"--rootdir={empty}", f"--wheel={other}", str(empty), bound=240)
+    assert found.nodes == {"install": "PASSED", "import[pkg]": "PASSED"}, found.text
+    (empty / "test_later.py").write_text(
+        "import os, pathlib\n"
+        "def test_place():\n"
+        "    place = pathlib.Path(__file__)\n"
+        "    assert place.parent == place.resolve().parent\n"
+        "    assert (place.drive, place.parent.name) == ('P:', 'empty')\n"
+        "    assert os.listdir(place.parent) == ['test_later.py']\n"
+        "def test_fails(): assert 0\n"
+    )
+    found = ground.run("--wheel-python=auto", f"--rootdir={empty}", f"--wheel={other}", str(empty), bound=240)
+    assert (found.only("FAILED"), found.nodes["test_later.py::test_place"]) == (
+        ["test_later.py::test_fails"],
+        "PASSED",
+    ), found.text
+    assert re.search(r"^empty/test_later\.py:7: AssertionError$", found.text, re.MULTILINE), found.text
 
 
 def test_without_wine(ground: Ground) -> None:
@@ -435,6 +628,7 @@ def test_offline_and_nothing_in_the_cache(ground: Ground, tmp_path: Path) -> Non
     assert "Wine is neither installed nor in the cache, and this run is offline" in found.text
 
 
+@pytest.mark.long
 def test_installations_of_the_user_and_of_uv(
     ground: Ground, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -455,7 +649,7 @@ def test_installations_of_the_user_and_of_uv(
     arguments = ("tests", "--wheel-python=auto", "--wheel-offline", "-rA")
     found = ground.run(*arguments, f"--wheel-sysroot=win_amd64={installation}", bound=240)
     assert found.nodes["tests/test_one.py::test_one"] == "PASSED"
-    assert f"({installation}, under Wine)" in found.text
+    assert f"({installation}, under Wine with Microsoft's C library)" in found.text
     assert sorted(installation.rglob("*")) == before
 
     key = "cpython-3.13.11-windows-x86_64-none"
@@ -503,9 +697,11 @@ def test_wine_of_the_host(catalog_32: Catalog, monkeypatch: pytest.MonkeyPatch, 
     variables = f"LD_LIBRARY_PATH={own.libraries} WINEDLLPATH={own.path}"
     program.write_text(f'#!/bin/sh\n{variables} exec {own.program} "$@"\n', encoding="utf-8")
     program.chmod(0o755)
-    # The interpreter is in the cache; the prefix is made for this Wine.
-    (tmp_path / "cache").mkdir()
+    # The interpreter and the C library are in the cache; the prefix is made for this Wine.
+    (tmp_path / "cache/wine").mkdir(parents=True)
     (tmp_path / "cache/runtimes").symlink_to(cache.root() / "runtimes")
+    for library in (cache.root() / "wine").glob("ucrtbase-*"):
+        (tmp_path / "cache/wine" / library.name).symlink_to(library)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     found = provide.get(offline=True)
@@ -521,7 +717,40 @@ def test_wine_of_the_host(catalog_32: Catalog, monkeypatch: pytest.MonkeyPatch, 
         runtime = catalog.get(offer)
         output = subprocess.check_output([runtime.python, "-c", "import ssl, sys; print(sys.maxsize)"], text=True)
         assert output.strip() == str(2**size - 1)
-    assert [path.name.partition("-")[0] for path in (tmp_path / "cache/wine").iterdir()] == ["prefix"]
+    assert {path.name.partition("-")[0] for path in (tmp_path / "cache/wine").iterdir()} == {"prefix", "ucrtbase"}
+
+
+def test_the_c_library_is_microsofts(ground: Ground, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has the functions for complex numbers, which numpy calls when it is imported."""
+    ground.write(
+        test_library="""
+import ctypes, math
+import demo
+
+class Complex(ctypes.Structure):
+    _fields_ = [("real", ctypes.c_double), ("imaginary", ctypes.c_double)]
+
+def test_complex():
+    library = ctypes.CDLL("ucrtbase")
+    library.cabs.argtypes, library.cabs.restype = [ctypes.POINTER(Complex)], ctypes.c_double
+    assert library.cabs(ctypes.byref(Complex(3, 4))) == 5
+    path = ctypes.create_unicode_buffer(300)
+    ctypes.windll.kernel32.GetModuleFileNameW(ctypes.c_void_p(library._handle), path, 300)
+    assert path.value.lower() == r"c:\\windows\\system32\\ucrtbase.dll"
+    assert b"Wine builtin DLL" not in open(path.value, "rb").read()
+"""
+    )
+    found = ground.run("--wheel-python=auto", "tests", bound=120)
+    assert found.nodes["tests/test_library.py::test_complex"] == "PASSED", found.text
+    assert "under Wine with Microsoft's C library" in found.text
+    # Without it, nothing is run with another one.
+    (tmp_path / "cache/wine").mkdir(parents=True)
+    for part in (*(cache.root() / "wine").glob("debian-*"), cache.root() / "runtimes"):
+        (tmp_path / "cache" / part.relative_to(cache.root())).symlink_to(part)
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    assert "Microsoft's C library is not in the cache" in reasons_of(make_windows_catalog(offline=True), REQUEST)
+    with pytest.raises(RuntimeUnavailableError, match=r"dotnetcore2 3\.1\.23 .* could not be downloaded"):
+        c_library.get(offline=False, index=PackageIndex(url="http://127.0.0.1:9/simple"), bits=64)
 
 
 @pytest.mark.parametrize(

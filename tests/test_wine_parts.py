@@ -66,21 +66,30 @@ def test_deepest_drive_is_used(host: str, windows: str) -> None:
 
 def test_drives_of_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
-    run, one, two = tmp_path / "run", tmp_path / "one", tmp_path / "two"
-    drives = paths.limited_drives(run, [one / "tests", one, two, one], one / "tests")
+    run, one, two, three = tmp_path / "run", tmp_path / "1/one", tmp_path / "2/two", tmp_path / "1/three"
+    drives = paths.limited_drives(run, [one / "tests", one, two, three], one / "tests")
     runtimes = str(tmp_path / "cache/runtimes")
-    assert drives.directories == (("P:", str(one)), ("Q:", str(two)), ("R:", runtimes), ("T:", str(run)))
-    assert drives.arguments()[0] == f"P:={one}"
+    # A project is never the root of a drive, because an empty one cannot be listed.
+    projects = (("P:", str(one.parent)), ("Q:", str(two.parent)))
+    assert drives.directories == (*projects, ("R:", runtimes), ("T:", str(run)))
+    assert drives.arguments()[0] == f"P:={one.parent}"
+    assert (drives.to_target(one), drives.to_target(three / "x")) == (r"P:\one", r"P:\three\x")
     assert paths.all_drives().to_target(tmp_path / "cache/runtimes/x") == r"R:\x"
-    many = paths.limited_drives(run, [tmp_path / str(number) for number in range(40)], tmp_path / "0")
+    many = paths.limited_drives(run, [tmp_path / str(number) / "x" for number in range(40)], tmp_path / "0/x")
     # A path that goes up from the working directory may lead to another drive.
     (two / "tests").mkdir(parents=True)
     (one / "tests").mkdir(parents=True)
-    given = ["../../two/tests::test_a[../b]", "../../three", "../b", "tests"]
-    assert drives.settings_to_target(given) == [r"Q:\tests::test_a[../b]", *given[1:]]
+    given = ["../../../2/two/tests::test_a[../b]", "../../four", "../b", "tests"]
+    assert drives.settings_to_target(given) == [r"Q:\two\tests::test_a[../b]", *given[1:]]
     letters = [letter for letter, _ in many.directories]
     assert len(letters) == len(set(letters)) < 26
     assert "C:" not in letters
+
+
+def test_a_project_in_the_root_directory(tmp_path: Path) -> None:
+    drives = paths.limited_drives(tmp_path, [Path("/project")], Path("/"))
+    assert (drives.to_target("/project/x"), drives.to_target(tmp_path / "x")) == (r"P:\project\x", r"T:\x")
+    assert drives.text_from_target(r"P:\project\x T:\x") == f"/project/x {tmp_path}/x"
 
 
 def test_drives_through_symbolic_links(tmp_path: Path) -> None:
@@ -176,11 +185,11 @@ def test_diagnosis() -> None:
     assert "Wine does not implement ucrtbase.dll.crealf, which was called here" in diagnosis.explain_failure(stub)
     assert not diagnosis.explain_failure("unimplemented function of the user's")
     line = '0138:err:module:import_dll Library {} (which is needed by L"T:\\\\0\\\\env\\\\x\\\\dde.pyd") not found\n'
-    both = line.format("mfc140u.dll") + line.format("ACLUI.dll") + line.format("mfc140u.dll")
-    assert diagnosis.missing_libraries(both) == [("mfc140u.dll", "dde.pyd"), ("ACLUI.dll", "dde.pyd")]
+    both = line.format("mfc140u.dll") + line.format("nowhere.dll") + line.format("mfc140u.dll")
+    assert diagnosis.missing_libraries(both) == [("mfc140u.dll", "dde.pyd"), ("nowhere.dll", "dde.pyd")]
     assert not diagnosis.explain_failure(both)
-    assert "Wine does not have PATHCCH.dll, a part of Windows that dde.pyd" in diagnosis.explain_failure(
-        line.format("PATHCCH.dll")
+    assert "Wine does not have WINBIO.dll, a part of Windows that dde.pyd" in diagnosis.explain_failure(
+        line.format("WINBIO.dll")
     )
     assert diagnosis.describe_death("Windows fatal exception: access violation\n") == "access violation"
     fast = "0024:err:seh:NtRaiseException Unhandled exception code c0000409 flags 1 addr 0xac95f5"

@@ -82,6 +82,8 @@ def build(out: Path, work: Path) -> Path:
     cargo = next(path for path in (root / "usr/bin").glob("cargo*") if os.access(path, os.X_OK))
     write_program(programs, "rustc", f'{search_path}\nexec {rustc} "$@"')
     write_program(programs, "cargo", f'{search_path}\nexec {cargo} -Z build-std=std,panic_unwind "$@"')
+    # The compiler calls it by this name, for import libraries (raw-dylib).
+    write_program(programs, f"{TRIPLE}-dlltool", f'{search_path}\nexec {root}/usr/bin/{TRIPLE}-dlltool "$@"')
     # The objects that begin and end a program; otherwise they come with a compiled standard library.
     objects = work / "objects"
     objects.mkdir()

@@ -35,6 +35,7 @@ class Capabilities:
     :param subprocess: start other programs. Otherwise executables are skipped.
     :param threads: start threads.
     :param pty: open pseudo-terminals. The worker finds out for itself whether tests that need one are skipped.
+    :param consoles: run programs on a pseudo console of Windows (ConPTY). Otherwise a failing test that opened one is skipped.
     :param signals: receive signals from the host, such as the one that makes a worker write its stacks.
     :param venv: start from a virtual environment.
     :param sandbox: run inside ``--wheel-sandbox``. Otherwise that option is an error of the target.
@@ -45,6 +46,7 @@ class Capabilities:
     subprocess: bool = True
     threads: bool = True
     pty: bool = True
+    consoles: bool = True
     signals: bool = True
     venv: bool = True
     sandbox: bool = True
@@ -175,7 +177,7 @@ class Session(Protocol):
         """What programs in this session can do."""
 
     def begin(self) -> None:
-        """Start what the programs share, in the background. :meth:`command` waits for it, and begins it if need be."""
+        """Start what the programs share, in the background. :meth:`command` waits for it, and starts it if nothing did."""
 
     def command(
         self,

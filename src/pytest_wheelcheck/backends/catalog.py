@@ -18,6 +18,7 @@ from pytest_wheelcheck.errors import RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.interpreters import base
 from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Provider, Request, Unavailable, here
 from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot
+from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.model import Platform
 
@@ -139,6 +140,7 @@ def make_catalog(
     find_links: Sequence[str] = (),
     apt_source: str = "",
     sysroots: Sequence[Sysroot] = (),
+    providers_allowed: Sequence[str] = (),
     without: Sequence[str] = (),
 ) -> Catalog:
     """Return the catalog of all providers and backends, whose functions describe the parameters.
@@ -154,6 +156,10 @@ def make_catalog(
             find_links=find_links,
             apt_source=apt_source,
             sysroots=sysroots,
+            names=providers_allowed,
         )
 
-    return Catalog(make_providers, backends(offline=offline, apt_source=apt_source, without=without))
+    package_index = PackageIndex(url=index, find_links=tuple(find_links))
+    return Catalog(
+        make_providers, backends(offline=offline, apt_source=apt_source, index=package_index, without=without)
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.backends.base import Environment, Runtime
@@ -78,7 +78,7 @@ def create_by_hand(runtime: Runtime, directory: Path) -> Environment:
     """
     stem = runtime.installation.stem
     scripts = directory / "bin"
-    site_packages = directory / "lib" / f"python{stem}" / "site-packages"
+    site_packages = directory / "lib" / runtime.installation.library_name / "site-packages"
     try:
         scripts.mkdir(parents=True)
         site_packages.mkdir(parents=True)
@@ -136,25 +136,33 @@ def uv_install(
     return uv.run(["install", "--python", python, "--link-mode", "copy", *arguments], settings, project=project)
 
 
-def extended(
-    runtime: Runtime, environment: Environment, settings: InstallSettings, further: Sequence[Path] = ()
-) -> tuple[Installation | None, str]:
-    """Return the installation, extended by the system libraries that the files of an environment may need.
+def extend(
+    runtime: Runtime,
+    environment: Environment,
+    settings: InstallSettings,
+    further: Sequence[Path],
+    relaunch: Callable[[Installation], Runtime],
+) -> tuple[Runtime, str]:
+    """Give an environment the system libraries that its files may need: a launcher with them becomes its interpreter.
 
     :param further: directories outside of the environment whose modules are loaded in it.
-    :returns: the extended installation, or ``None`` if no libraries are missing or they are not available; and why they are
-        not available, or an empty string.
+    :param relaunch: returns the runtime of an installation that was extended by libraries.
+    :returns: the environment's runtime, which is *runtime* if no libraries are missing or they are not available; and why
+        they are not available, or an empty string.
     """
     names = libraries.missing_libraries(
         (*environment.site_directories, environment.scripts, *further), runtime.installation
     )
     if not names:
-        return None, ""
+        return runtime, ""
     try:
-        return libraries.extend(runtime.installation, names, offline=settings.offline), ""
+        installation = libraries.extend(runtime.installation, names, offline=settings.offline)
     except RuntimeUnavailableError as error:
         # Not an error yet: the files may never load the library.
-        return None, error.message
+        return runtime, error.message
+    extended = relaunch(installation)
+    point(environment.root, extended.python, installation.version_text)
+    return extended, ""
 
 
 def running_python(installation: Installation) -> Path | None:

@@ -96,10 +96,9 @@ def provision(launch: Launch, installation: Installation, *, name: str) -> Path:
     :returns: path of the launcher.
     """
     program, library, stem = installation.program, installation.library, installation.stem
-    script = launch.script(program)
 
     def make(side: Path) -> None:
-        _write(side / "bin", script, stem)
+        _write(side / "bin", launch, program, stem)
         for directory in {"lib", library.name if library.name == "lib64" else "lib"}:
             (side / directory).symlink_to(library, target_is_directory=True)
         share = library.parent / "share"
@@ -134,12 +133,11 @@ def broken() -> Iterator[str]:
             yield f"launchers/{file.parent.name}"
 
 
-def _write(directory: Path, script: str, stem: str) -> None:
+def _write(directory: Path, launch: Launch, program: Path, stem: str) -> None:
     """Write a launcher, and links to it by the usual other names."""
     directory.mkdir(parents=True, exist_ok=True)
     python = directory / f"python{stem}"
-    python.write_text(script, encoding="utf-8")
-    python.chmod(0o755)
+    launch.write(python, program)
     for alias in dict.fromkeys(("python3", "python", f"python{stem.removesuffix('t')}")):
         if not (directory / alias).exists():
             (directory / alias).symlink_to(python.name)

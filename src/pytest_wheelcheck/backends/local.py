@@ -1,4 +1,4 @@
-"""Sessions whose programs are processes of this host: started directly, through a launcher, or inside the sandbox."""
+"""What backends share whose programs are processes of this host: started directly, through a launcher, or in the sandbox."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.backends import sandbox, windows_deaths
-from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, PathMapping, Runtime
-from pytest_wheelcheck.model import Machine
+from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, MachineProfile, PathMapping, Runtime
+from pytest_wheelcheck.interpreters.base import Unavailable
+from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
+from pytest_wheelcheck.model import Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process as processes
+from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.worker.supervisor import LEFT_BEHIND
 
 #: Seconds that the supervisor of a worker has to end it and everything that it left running.
@@ -47,6 +51,55 @@ class SamePaths:
     def text_from_target(self, text: str) -> str:
         """See :class:`.base.PathMapping`."""
         return text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalBackend:
+    """The answers of most backends for this host. See :class:`.base.Backend`.
+
+    :param offline: download nothing.
+    :param apt_source: a repository to download from before the host's, as a line of ``sources.list(5)``.
+    :param index: the package index to download from.
+    """
+
+    offline: bool = False
+    apt_source: str = ""
+    index: PackageIndex = field(default_factory=PackageIndex)
+    note: str = ""
+
+    @property
+    def machine(self) -> Machine:
+        """See :class:`.base.Backend`."""
+        return Machine()
+
+    def unavailable(self, platform: Platform) -> Unavailable | None:  # noqa: ARG002 — part of the protocol
+        """See :class:`.base.Backend`."""
+        return None
+
+    def fetch(self, platform: Platform) -> None:
+        """See :class:`.base.Backend`."""
+
+    def target_path(self, path: Path) -> str:
+        """See :class:`.base.Backend`."""
+        return str(path)
+
+    def minimum_libc(self, platform: Platform) -> tuple[int, int]:  # noqa: ARG002 — part of the protocol
+        """See :class:`.base.Backend`."""
+        return 0, 0
+
+    def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime | None:  # noqa: ARG002
+        """See :class:`.base.Backend`."""
+        return None
+
+    def add_libraries(
+        self,
+        runtime: Runtime,  # noqa: ARG002 — part of the protocol
+        environment: Environment,  # noqa: ARG002
+        directory: Path,  # noqa: ARG002
+        settings: InstallSettings,  # noqa: ARG002
+    ) -> str:
+        """See :class:`.base.Backend`."""
+        return ""
 
 
 class LocalSession:

@@ -12,14 +12,13 @@ from pytest_wheelcheck.backends.base import (
     Capabilities,
     Environment,
     InstallResult,
-    MachineProfile,
     Runtime,
     Session,
 )
 from pytest_wheelcheck.backends.launcher import Launch
-from pytest_wheelcheck.backends.local import LocalSession
+from pytest_wheelcheck.backends.local import LocalBackend, LocalSession
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, runs_natively
-from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable, here
+from pytest_wheelcheck.interpreters.base import NativePython, Offer, here
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
@@ -29,35 +28,24 @@ _ARGV0_SINCE = (2, 33)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NativeBackend:
+class NativeBackend(LocalBackend):
     """Runs interpreters of this host's architecture. It fetches nothing, so its parameters have no effect."""
 
-    offline: bool = False
-    apt_source: str = ""
     name: str = NATIVE
     emulated: bool = False
     category: str = "native"
-    note: str = ""
-
-    @property
-    def machine(self) -> Machine:
-        """See :class:`.base.Backend`."""
-        return Machine()
 
     @property
     def capabilities(self) -> Capabilities:
         """See :class:`.base.Backend`."""
         windows = here().is_windows
-        # The sandbox is made of user namespaces, which macOS and Windows do not have.
-        return Capabilities(fork=not windows, pty=not windows, signals=not windows, sandbox=here().is_linux)
+        # The sandbox is made of user namespaces, which macOS and Windows do not have. The system libraries of macOS do not
+        # survive a fork.
+        return Capabilities(fork=here().is_linux, pty=not windows, signals=not windows, sandbox=here().is_linux)
 
     def covers(self, platform: Platform) -> bool:
         """See :class:`.base.Backend`."""
         return platform.system == here().system
-
-    def unavailable(self, platform: Platform) -> Unavailable | None:  # noqa: ARG002 — part of the protocol
-        """See :class:`.base.Backend`."""
-        return None
 
     def accepts(self, offer: Offer) -> str | None:
         """See :class:`.base.Backend`."""
@@ -68,18 +56,11 @@ class NativeBackend:
             return None
         return ""
 
-    def fetch(self, platform: Platform) -> None:
-        """See :class:`.base.Backend`."""
-
     def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:
         """See :class:`.base.Backend`."""
         if root is None:
             return [program]
         return launcher.loaded(root, ARCHITECTURES[platform.architecture]).argv(name, program)
-
-    def target_path(self, path: Path) -> str:
-        """See :class:`.base.Backend`."""
-        return str(path)
 
     def minimum_libc(self, platform: Platform) -> tuple[int, int]:
         """See :class:`.base.Backend`."""
@@ -89,17 +70,14 @@ class NativeBackend:
         """See :class:`.base.Backend`."""
         if installation.root is None:
             return Runtime(installation=installation, python=installation.program, backend=self)
-        return self._launched(installation, name=f"{installation.name}-{installation.platform.name}")
+        return self._launched(installation)
 
-    def _launched(self, installation: Installation, *, name: str) -> Runtime:
+    def _launched(self, installation: Installation, *, suffix: str = "") -> Runtime:
         assert installation.root is not None  # noqa: S101  seen by the callers
         launch = launcher.loaded(installation.root, ARCHITECTURES[installation.platform.architecture])
+        name = f"{installation.name}-{installation.platform.name}{suffix}"
         python = launcher.provision(launch, installation, name=name)
         return Runtime(installation=installation, python=python, backend=self, launch=launch)
-
-    def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime | None:  # noqa: ARG002
-        """See :class:`.base.Backend`."""
-        return None
 
     def create_environment(self, runtime: Runtime, directory: Path) -> Environment:
         """See :class:`.base.Backend`."""
@@ -122,8 +100,8 @@ class NativeBackend:
         """See :class:`.base.Backend`."""
         more = ["--compile-bytecode"] if compile_bytecode else []
         completed = environments.uv_install(environment.python, [*more, *arguments], settings, project=project)
-        launch, missing = self._add_libraries(runtime, environment, settings, [])
-        if launch is not None:
+        extended, missing = self._extend(runtime, environment, settings, [])
+        if launch := _executables_launch(extended):
             executables.launch_executables(environment, launch, foreign=False)
         return InstallResult(completed=completed, missing=missing)
 
@@ -131,20 +109,20 @@ class NativeBackend:
         self, runtime: Runtime, environment: Environment, directory: Path, settings: InstallSettings
     ) -> str:
         """See :class:`.base.Backend`."""
-        return self._add_libraries(runtime, environment, settings, [directory])[1]
+        return self._extend(runtime, environment, settings, [directory])[1]
 
-    def _add_libraries(
+    def _extend(
         self, runtime: Runtime, environment: Environment, settings: InstallSettings, further: Sequence[Path]
-    ) -> tuple[Launch | None, str]:
-        launch = runtime.launch
-        if not isinstance(launch, Launch):
-            return None, ""
-        installation, missing = environments.extended(runtime, environment, settings, further)
-        if installation is None:
-            return launch, missing
-        extended = self._launched(installation, name=f"{installation.name}-{installation.platform.name}-with")
-        environments.point(environment.root, extended.python, installation.version_text)
-        return extended.launch, missing
+    ) -> tuple[Runtime, str]:
+        if not isinstance(runtime.launch, Launch):
+            return runtime, ""
+        return environments.extend(
+            runtime,
+            environment,
+            settings,
+            further,
+            lambda installation: self._launched(installation, suffix="-with"),
+        )
 
     def bytecode_compiler(self, runtime: Runtime) -> Path | None:
         """See :class:`.base.Backend`."""
@@ -154,3 +132,17 @@ class NativeBackend:
         """See :class:`.base.Backend`."""
         paths = runtime.launch.paths if isinstance(runtime.launch, Launch) else ()
         return LocalSession(runtime, machine, settings, directory, launch_paths=paths)
+
+
+def _executables_launch(runtime: Runtime) -> Launch | None:
+    """Return how installed executables are started; ``None`` if the host's kernel starts them.
+
+    The program of an assembled interpreter for musl names its own dynamic loader. The executables of wheels name the usual
+    path, which does not exist on a host with glibc.
+    """
+    if isinstance(runtime.launch, Launch):
+        return runtime.launch
+    platform, library = runtime.platform, runtime.installation.library
+    if platform.libc == "musl" != here().libc and any(library.glob("ld-musl-*.so.1")):
+        return launcher.loaded(library.parent, ARCHITECTURES[platform.architecture], [library])
+    return None

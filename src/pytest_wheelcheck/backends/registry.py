@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from pytest_wheelcheck.backends.base import Backend, MachineProfile
     from pytest_wheelcheck.backends.qemu.machines import Profile
     from pytest_wheelcheck.interpreters.architectures import Architecture
+    from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 
-#: The classes of all backends, in the order in which they are preferred. Each takes the keyword arguments ``offline`` and
-#: ``apt_source`` of :func:`backends`.
+#: The classes of all backends, in the order in which they are preferred. Each takes the keyword arguments ``offline``,
+#: ``apt_source`` and ``index`` of :func:`backends`.
 BACKENDS = [
     "pytest_wheelcheck.backends.native:NativeBackend",
     "pytest_wheelcheck.backends.qemu.backend:QemuBackend",
@@ -22,18 +23,24 @@ BACKENDS = [
 ]
 
 
-def backends(*, offline: bool = False, apt_source: str = "", without: Iterable[str] = ()) -> tuple[Backend, ...]:
+def backends(
+    *, offline: bool = False, apt_source: str = "", index: PackageIndex | None = None, without: Iterable[str] = ()
+) -> tuple[Backend, ...]:
     """Return all backends.
 
     :param offline: download nothing.
     :param apt_source: a package repository to use before the host's, as a line of ``sources.list(5)``.
+    :param index: the package index; ``None`` for the one that pip is configured for.
     :param without: names of backends to leave out.
     """
+    from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
+
     excluded = frozenset(without)
+    arguments = {"offline": offline, "apt_source": apt_source, "index": index or PackageIndex()}
     made = []
     for reference in BACKENDS:
         module, _, name = reference.partition(":")
-        backend: Backend = getattr(importlib.import_module(module), name)(offline=offline, apt_source=apt_source)
+        backend: Backend = getattr(importlib.import_module(module), name)(**arguments)
         if backend.name not in excluded:
             made.append(backend)
     return tuple(made)

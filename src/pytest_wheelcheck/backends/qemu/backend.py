@@ -14,34 +14,39 @@ from pathlib import Path
 from pytest_wheelcheck.backends import environments, executables, launcher
 from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, MachineProfile, Runtime, Session
 from pytest_wheelcheck.backends.launcher import Launch
-from pytest_wheelcheck.backends.local import LocalSession
+from pytest_wheelcheck.backends.local import LocalBackend, LocalSession
 from pytest_wheelcheck.backends.qemu import emulators, illegal_instructions
 from pytest_wheelcheck.backends.qemu.machines import Profile
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
-from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable, here
+from pytest_wheelcheck.interpreters.base import NativePython, Offer, here
 from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.system.uv_config import InstallSettings
 
-#: The emulator's own options, which follow its path.
-_Flags = tuple[str, ...]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Emulation:
     """How programs of a runtime are emulated.
 
-    :param launch: the emulator, its options and the root.
     :param emulator: its path.
+    :param root: the directory in which the program's absolute paths are searched first: those of its loader, libraries and
+        data. ``None`` for a program of this host.
     :param flags: its options for the hardware.
     """
 
-    launch: Launch
     emulator: Path
-    flags: _Flags = ()
+    root: Path | None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def launch(self) -> Launch:
+        """The emulator, its options and the root."""
+        root = () if self.root is None else ("-L", str(self.root))
+        paths = (self.emulator,) if self.root is None else (self.emulator, self.root)
+        return Launch(before=(str(self.emulator), *self.flags, *root, "-0"), paths=paths)
 
 
 class EmulatedSession(LocalSession):
@@ -53,24 +58,16 @@ class EmulatedSession(LocalSession):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class QemuBackend:
+class QemuBackend(LocalBackend):
     """Runs Linux interpreters of the architectures that QEMU emulates.
 
     :param offline: download no emulator.
     :param apt_source: a repository to download emulators from before the host's, as a line of ``sources.list(5)``.
     """
 
-    offline: bool = False
-    apt_source: str = ""
     name: str = "qemu"
     emulated: bool = True
     category: str = "emulated"
-    note: str = ""
-
-    @property
-    def machine(self) -> Machine:
-        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return Machine()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -85,10 +82,6 @@ class QemuBackend:
             and platform.is_linux
             and platform.architecture in ARCHITECTURES
         )
-
-    def unavailable(self, platform: Platform) -> Unavailable | None:  # noqa: ARG002 — part of the protocol
-        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return None
 
     def accepts(self, offer: Offer) -> str | None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -109,23 +102,13 @@ class QemuBackend:
 
     def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return _launch(self._emulator(platform), root).argv(name, program)
-
-    def target_path(self, path: Path) -> str:
-        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return str(path)
-
-    def minimum_libc(self, platform: Platform) -> tuple[int, int]:  # noqa: ARG002 — part of the protocol
-        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return 0, 0
+        return Emulation(emulator=self._emulator(platform), root=root).launch.argv(name, program)
 
     def make_ready(self, installation: Installation, native_python: NativePython) -> Runtime:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        emulator = self._emulator(installation.platform)
+        emulation = Emulation(emulator=self._emulator(installation.platform), root=installation.root)
         python = native_python(installation.version[:2], installation.free_threaded)
-        return self._launched(
-            installation, Emulation(launch=_launch(emulator, installation.root), emulator=emulator), python
-        )
+        return self._launched(installation, emulation, python)
 
     def _launched(
         self, installation: Installation, emulation: Emulation, native_python: Path | None, *, suffix: str = ""
@@ -161,10 +144,9 @@ class QemuBackend:
         # The program of a host's interpreter may be a link, and QEMU loads the file itself.
         installation = runtime.installation if runtime.installation.root else _resolved(runtime.installation)
         installation = replace(installation, how=f"{installation.how}, as {profile.name}")
-        launch = _launch(found.path, installation.root, profile.flags)
-        _try(launch, installation, profile)
+        emulation = Emulation(emulator=found.path, root=installation.root, flags=profile.flags)
+        _try(emulation.launch, installation, profile)
         native_python = runtime.native if runtime.backend.name == self.name else runtime.python
-        emulation = Emulation(launch=launch, emulator=found.path, flags=profile.flags)
         return self._launched(installation, emulation, native_python, suffix=f"-{profile.name}")
 
     def create_environment(self, runtime: Runtime, directory: Path) -> Environment:
@@ -206,33 +188,24 @@ class QemuBackend:
             if completed.returncode != 0 and "matching platform" in completed.stderr + completed.stdout:
                 # uv's name for the platform may mean an older C library than the runtime has.
                 completed = environments.uv_install(environment.python, arguments, settings, project=project)
-        launch, missing = self._add_libraries(runtime, environment, settings, [])
-        executables.launch_executables(environment, launch, foreign=True)
+        extended, missing = self._extend(runtime, environment, settings, [])
+        executables.launch_executables(environment, _emulation_of(extended).launch, foreign=True)
         return InstallResult(completed=completed, missing=missing)
 
     def add_libraries(
         self, runtime: Runtime, environment: Environment, directory: Path, settings: InstallSettings
     ) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return self._add_libraries(runtime, environment, settings, [directory])[1]
+        return self._extend(runtime, environment, settings, [directory])[1]
 
-    def _add_libraries(
+    def _extend(
         self, runtime: Runtime, environment: Environment, settings: InstallSettings, further: Sequence[Path]
-    ) -> tuple[Launch, str]:
-        emulation = runtime.launch
-        assert isinstance(emulation, Emulation)  # noqa: S101  made by this backend
-        installation, missing = environments.extended(runtime, environment, settings, further)
-        if installation is None:
-            return emulation.launch, missing
-        launch = _launch(emulation.emulator, installation.root, emulation.flags)
-        extended = self._launched(
-            installation,
-            Emulation(launch=launch, emulator=emulation.emulator, flags=emulation.flags),
-            runtime.native,
-            suffix="-with",
-        )
-        environments.point(environment.root, extended.python, installation.version_text)
-        return launch, missing
+    ) -> tuple[Runtime, str]:
+        def relaunch(installation: Installation) -> Runtime:
+            emulation = replace(_emulation_of(runtime), root=installation.root)
+            return self._launched(installation, emulation, runtime.native, suffix="-with")
+
+        return environments.extend(runtime, environment, settings, further, relaunch)
 
     def bytecode_compiler(self, runtime: Runtime) -> Path | None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -240,20 +213,12 @@ class QemuBackend:
 
     def open_session(self, runtime: Runtime, machine: Machine, settings: Settings, directory: Path) -> Session:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        emulation = runtime.launch
-        assert isinstance(emulation, Emulation)  # noqa: S101  made by this backend
-        return EmulatedSession(runtime, machine, settings, directory, launch_paths=emulation.launch.paths)
+        return EmulatedSession(runtime, machine, settings, directory, launch_paths=_emulation_of(runtime).launch.paths)
 
 
-def _launch(emulator: Path, root: Path | None, flags: _Flags = ()) -> Launch:
-    """Return how programs are emulated.
-
-    :param root: the directory in which the program's absolute paths are searched first: those of its loader, libraries
-        and data. ``None`` for a program of this host.
-    """
-    if root is None:
-        return Launch(before=(str(emulator), *flags, "-0"), paths=(emulator,))
-    return Launch(before=(str(emulator), *flags, "-L", str(root), "-0"), paths=(emulator, root))
+def _emulation_of(runtime: Runtime) -> Emulation:
+    assert isinstance(runtime.launch, Emulation)  # noqa: S101  made by this backend
+    return runtime.launch
 
 
 def _foreign_arguments(runtime: Runtime) -> list[str | Path] | None:

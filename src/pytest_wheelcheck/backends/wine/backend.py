@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.backends import environments, launcher
-from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, MachineProfile, Runtime, Session
+from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, Runtime, Session
+from pytest_wheelcheck.backends.local import LocalBackend
+from pytest_wheelcheck.backends.wine import c_library, paths, provide, venv
 from pytest_wheelcheck.backends.wine import launch as wine_launch
-from pytest_wheelcheck.backends.wine import paths, provide, venv
 from pytest_wheelcheck.backends.wine.launch import WineLaunch
 from pytest_wheelcheck.backends.wine.session import WineSession
 from pytest_wheelcheck.errors import RuntimeUnavailableError
@@ -22,20 +23,20 @@ from pytest_wheelcheck.system.uv_config import InstallSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WineBackend:
+class WineBackend(LocalBackend):
     """Runs CPythons for Windows under Wine.
 
     :param offline: fetch nothing.
     :param apt_source: has no effect: packages of Wine come from the host's own archive.
+    :param index: has the C library.
     """
 
-    offline: bool = False
-    apt_source: str = ""
     name: str = "wine"
     emulated: bool = False
     category: str = "emulated"
     note: str = (
-        "a passed run under Wine is strong evidence, but not Windows itself: its kernel and C library are Wine's"
+        "a passed run under Wine is strong evidence, but not Windows itself: the kernel and system libraries are Wine's, "
+        "the C library is Microsoft's"
     )
 
     @property
@@ -46,7 +47,7 @@ class WineBackend:
     @property
     def capabilities(self) -> Capabilities:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return Capabilities(fork=False, pty=False, signals=False)
+        return Capabilities(fork=False, pty=False, consoles=False, signals=False)
 
     def covers(self, platform: Platform) -> bool:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -59,22 +60,25 @@ class WineBackend:
         if not runs_natively("x86_64"):
             return Unavailable(reason="Wine is supported on x86-64 hosts only")
         bits = BITS[platform.architecture]
-        if reason := provide.unavailable_reason(offline=False, bits=bits):
-            return Unavailable(reason=reason)
-        if reason := provide.unavailable_reason(offline=self.offline, bits=bits):
-            return Unavailable(reason=reason, unchecked=True)
-        return None
+        reason = provide.unavailable_reason(offline=self.offline, bits=bits) or c_library.unavailable_reason(
+            offline=self.offline, bits=bits
+        )
+        if not reason:
+            return None
+        # Without --wheel-offline it might be there.
+        permanent = not self.offline or bool(provide.unavailable_reason(offline=False, bits=bits))
+        return Unavailable(reason=reason, unchecked=not permanent)
 
     def accepts(self, offer: Offer) -> str | None:  # noqa: ARG002 — part of the protocol
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return ", under Wine"
+        return ", under Wine with Microsoft's C library"
 
     def fetch(self, platform: Platform) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         self._launch(platform)
 
     def _launch(self, platform: Platform) -> WineLaunch:
-        return wine_launch.provision(offline=self.offline, bits=BITS[platform.architecture])
+        return wine_launch.provision(offline=self.offline, bits=BITS[platform.architecture], index=self.index)
 
     def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:  # noqa: ARG002
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -83,10 +87,6 @@ class WineBackend:
     def target_path(self, path: Path) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         return paths.all_drives().to_target(path)
-
-    def minimum_libc(self, platform: Platform) -> tuple[int, int]:  # noqa: ARG002 — part of the protocol
-        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return 0, 0
 
     def make_ready(self, installation: Installation, native_python: NativePython) -> Runtime:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -99,10 +99,6 @@ class WineBackend:
             native=native_python(installation.version[:2], installation.free_threaded),
             launch=launch,
         )
-
-    def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime | None:  # noqa: ARG002
-        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return None
 
     def create_environment(self, runtime: Runtime, directory: Path) -> Environment:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -145,16 +141,6 @@ class WineBackend:
             ),
         )
         return InstallResult(completed=completed)
-
-    def add_libraries(
-        self,
-        runtime: Runtime,  # noqa: ARG002 — part of the protocol
-        environment: Environment,  # noqa: ARG002
-        directory: Path,  # noqa: ARG002
-        settings: InstallSettings,  # noqa: ARG002
-    ) -> str:
-        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return ""
 
     def bytecode_compiler(self, runtime: Runtime) -> Path | None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.backends.launcher import Launch
-from pytest_wheelcheck.backends.wine import paths, prefix, provide, runner
+from pytest_wheelcheck.backends.wine import c_library, paths, prefix, provide, runner
+from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,15 +41,19 @@ class WineLaunch:
         return ["env", f"{runner.DIAGNOSE}=1", *self.launch.argv(name, program)]
 
 
-def provision(*, offline: bool, bits: int) -> WineLaunch:
-    """Return how programs are started; Wine and a pristine prefix are made if necessary.
+def provision(*, offline: bool, bits: int, index: PackageIndex) -> WineLaunch:
+    """Return how programs are started; Wine, the C library and a pristine prefix are made if necessary.
 
     :param bits: number of bits of the programs.
-    :raises RuntimeUnavailableError: Wine is not available, or does not work here.
+    :param index: has the C library.
+    :raises RuntimeUnavailableError: Wine or the C library is not available, or Wine does not work here.
     """
     wine = provide.get(offline=offline, bits=bits)
+    c_libraries = c_library.get(offline=offline, index=index, bits=bits)
     python = base_python().resolve()
-    return WineLaunch(runner=(str(python), "-I", "-S", runner.__file__), description=prefix.provision(wine))
+    return WineLaunch(
+        runner=(str(python), "-I", "-S", runner.__file__), description=prefix.provision(wine, c_libraries)
+    )
 
 
 def base_python() -> Path:

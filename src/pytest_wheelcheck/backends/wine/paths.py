@@ -129,19 +129,30 @@ def all_drives() -> Drives:
 def limited_drives(run: Path, projects: Iterable[Path], cwd: Path) -> Drives:
     """Return the drives of a target's session: the interpreters, the directory of the run, and the project.
 
+    A project is never the root of a drive. An empty root has no entries at all, not even ``.``, so that Windows and Wine
+    report that they find no file, where :func:`os.scandir` lists an empty directory (before CPython 3.12). A link to the
+    project on a drive of its own would not do: Wine resolves paths without it.
+
     :param run: has the environments and temporary directories.
-    :param projects: directories; those inside others get no drive of their own.
+    :param projects: directories; those inside others get no drive of their own. The drive of the others is their parent
+        directory, which may contain several of them. The first directory is on the first drive.
     :param cwd: the working directory.
     """
-    roots: list[Path] = []
     # Symbolic links stay as they are.
-    absolute = dict.fromkeys(Path(os.path.abspath(path)) for path in projects)  # noqa: PTH100
-    absolute.setdefault(cwd)
-    for path in sorted(absolute, key=lambda path: len(path.parts)):
-        if not any(path.is_relative_to(root) for root in roots):
-            roots.append(path)
+    absolute = [Path(os.path.abspath(path)) for path in (*projects, cwd)]  # noqa: PTH100
+    roots = _outermost(path.parent for path in _outermost(absolute))
+    roots.sort(key=lambda root: not absolute[0].is_relative_to(root))
     drives = ((f"{letter}:", str(path)) for letter, path in zip(_PROJECT_LETTERS, roots, strict=False))
     return Drives((*drives, (INTERPRETERS, str(_interpreters())), (RUN, str(run))), cwd=str(cwd))
+
+
+def _outermost(directories: Iterable[Path]) -> list[Path]:
+    """List the directories that are not inside others."""
+    found: list[Path] = []
+    for path in sorted(directories, key=lambda path: len(path.parts)):
+        if not any(path.is_relative_to(root) for root in found):
+            found.append(path)
+    return found
 
 
 def _interpreters() -> Path:

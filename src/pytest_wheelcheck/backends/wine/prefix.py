@@ -9,10 +9,10 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytest_wheelcheck.backends.wine import packages, prefix_maker
+from pytest_wheelcheck.backends.wine import c_library, packages, prefix_maker
 from pytest_wheelcheck.backends.wine.provide import Wine
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.windows import pe_programs
@@ -20,7 +20,7 @@ from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 
 #: Bump when the way in which the prefix is made changes.
-_GENERATION = 4
+_GENERATION = 5
 
 #: Seconds for making a prefix; it takes 8 on an idle machine.
 _DEADLINE = 300.0
@@ -29,18 +29,19 @@ _DEADLINE = 300.0
 _STARTED_SERVICES = {"MountMgr", "nsiproxy"}
 
 
-def provision(wine: Wine) -> Path:
+def provision(wine: Wine, c_libraries: Mapping[int, Path]) -> Path:
     """Return the file that describes Wine and its pristine prefix to :mod:`.runner`; the prefix is made if necessary.
 
+    :param c_libraries: see :func:`.c_library.get`.
     :raises RuntimeUnavailableError: Wine does not work here.
     """
-    stamp = f"{wine.program}\0{wine.version}\0{_GENERATION}" + (f"\0{wine.windows32}" if wine.windows32 else "")
+    stamp = "\0".join(map(str, (wine.program, wine.version, _GENERATION, wine.windows32, *sorted(c_libraries.items()))))
     key = f"wine/prefix-{cache.digest(stamp)}"
     final = cache.path(key)
 
     def make(side: Path) -> None:
         with step(f"a prefix for {wine.version}", side, "making"):
-            _make(wine, side / "prefix")
+            _make(wine, side / "prefix", c_libraries)
         (side / "wine.json").write_text(_description(wine, final / "prefix"), encoding="utf-8")
 
     return cache.provision(key, make) / "wine.json"
@@ -52,7 +53,7 @@ def _description(wine: Wine, prefix: Path) -> str:
     return json.dumps({name: str(value) for name, value in fields.items()})
 
 
-def _make(wine: Wine, prefix: Path) -> None:
+def _make(wine: Wine, prefix: Path, c_libraries: Mapping[int, Path]) -> None:
     system, system32 = (prefix / "drive_c/windows" / name for name in ("system32", "syswow64"))
     for directory, source in ((system, wine.windows), (system32, wine.windows32)):
         if source is not None and (source / "zlib1.dll").is_file():
@@ -79,6 +80,10 @@ def _make(wine: Wine, prefix: Path) -> None:
     for bits, directory in ((64, system), (32, system32)):
         if directory.is_dir() and not (directory / "bcryptprimitives.dll").exists():
             (directory / "bcryptprimitives.dll").write_bytes(pe_programs.bcryptprimitives_dll(bits=bits))
+        if directory.is_dir() and (library := c_libraries.get(bits)):
+            # What is there is a link to Wine's own.
+            (directory / c_library.NAME).unlink(missing_ok=True)
+            shutil.copyfile(library, directory / c_library.NAME)
     _configure(prefix)
 
 

@@ -41,6 +41,9 @@ DROPPED_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_", "DBUS_", "WINE")
 #: Parts of Wine that are turned off: menu entries, and the offers to install .NET and a browser (``WINEDLLOVERRIDES``).
 DISABLED_PARTS = "winemenubuilder.exe=d;mscoree=d;mshtml=d"
 
+#: Microsoft's C library is used, if the prefix has it: "native" in Wine's terms. Everything else would be Wine's ("builtin").
+PREFERRED_LIBRARIES = "ucrtbase=n,b"
+
 #: Environment variable with the prefix of a held session.
 SESSION = "WHEELCHECK_WINE_SESSION"
 
@@ -98,7 +101,7 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
     env.update(
         WINEPREFIX=prefix,
         WINEDEBUG=DIAGNOSTIC if os.environ.get(DIAGNOSE) else SILENT,
-        WINEDLLOVERRIDES=DISABLED_PARTS,
+        WINEDLLOVERRIDES=f"{DISABLED_PARTS};{PREFERRED_LIBRARIES}",
         # Wine links directories of HOME into the prefix.
         HOME=prefix,
         # File names are UTF-8, and the language is English. In the C locale, other characters would be lost.

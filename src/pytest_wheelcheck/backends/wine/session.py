@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.backends import sandbox
-from pytest_wheelcheck.backends.base import Runtime
+from pytest_wheelcheck.backends.base import Command, Environment, Runtime
 from pytest_wheelcheck.backends.local import LocalSession
 from pytest_wheelcheck.backends.wine import diagnosis, paths, runner
 from pytest_wheelcheck.backends.wine.launch import WineLaunch
@@ -22,6 +22,9 @@ from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.model import Machine
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
+
+#: Suffixes of the files that Windows starts, and this host does not.
+_PROGRAMS = (".exe", ".com", ".bat", ".cmd")
 
 #: Seconds that a session may take to begin, and to end.
 _BEGIN_TIMEOUT, _END_TIMEOUT = 120.0, 10.0
@@ -94,6 +97,24 @@ class WineSession(LocalSession):
             with contextlib.suppress(OSError, ProcessError):
                 temporary.mkdir(parents=True, exist_ok=True)
                 self._holder = _Holder(self._launch, self.directory, temporary, self._drives)
+
+    def command(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        environment: Environment,
+        cwd: Path,
+        variables: Mapping[str, str],
+        supervised: bool,
+        temporary: Path | None = None,
+    ) -> Command:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        program = Path(argv[0])
+        if program.suffix.lower() in _PROGRAMS:
+            argv = [*self._launch.launch.argv(program, program), *argv[1:]]
+        return super().command(
+            argv, environment=environment, cwd=cwd, variables=variables, supervised=supervised, temporary=temporary
+        )
 
     def variables(self) -> Mapping[str, str]:
         """See :class:`pytest_wheelcheck.backends.local.LocalSession`."""
