@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 
@@ -37,3 +38,10 @@ def remove(path: Path) -> None:
     if path.exists():
         # This time for the error.
         shutil.rmtree(path)
+
+
+if __name__ == "__main__":
+    # Started by temporary.py with the interpreter alone, so this module imports the standard library only.
+    for argument in sys.argv[1:]:
+        with contextlib.suppress(OSError):
+            remove(Path(argument))

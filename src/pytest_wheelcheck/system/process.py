@@ -25,11 +25,15 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.system.program_output import OutputReader, find_holders, kill_holders
 
 if sys.platform == "win32":
     from pytest_wheelcheck.system import job_objects
 
 log = logging.getLogger(__name__)
+
+#: Characters of an argument above which messages abbreviate it. Paths are shorter (``PATH_MAX``).
+_SHOWN_ARGUMENT = 4096
 
 #: The return type of a function that :func:`map_concurrently` calls.
 Result = TypeVar("Result")
@@ -42,6 +46,13 @@ STOP_GRACE = 2.0
 
 #: Seconds between two chances for a waiting main thread to handle Ctrl-C.
 HEARTBEAT = 0.2
+
+#: Bytes of each output stream of a program that are read into memory; of more output, the middle is dropped.
+MAX_OUTPUT = 64 << 20
+
+#: Seconds that the output of an ended program may take to arrive, and that its pipes may take to close once the processes
+#: that hold them were killed.
+DRAIN = 1.0
 
 #: Seconds that children of an ended program have to end by themselves before they count as left running.
 LINGER = 0.2
@@ -78,6 +89,7 @@ class CompletedProcess:
     :param stdout: decoded as UTF-8, invalid bytes replaced.
     :param stderr: as *stdout*.
     :param seconds: wall time.
+    :param left_running: process ids and programs that it left running with its output open; they were killed.
     """
 
     argv: tuple[str, ...]
@@ -85,6 +97,7 @@ class CompletedProcess:
     stdout: str
     stderr: str
     seconds: float
+    left_running: tuple[str, ...] = ()
 
 
 def describe_status(returncode: int) -> str:
@@ -143,7 +156,7 @@ def spawn(
         raise ProcessError(
             f"{arguments[0]} cannot be started: {error.strerror or error}",
             cause="the program is missing, is not executable, or was built for another machine",
-            fix=f"run it by hand: {shlex.join(arguments)}",
+            fix=f"run it by hand: {shown_command(arguments)}",
         ) from error
     if sys.platform == "win32":
         job_objects.assign(process)
@@ -272,12 +285,17 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float = DEFAULT_DEADLINE,
+    max_output: int = MAX_OUTPUT,
+    end_leftovers: bool = False,
     check: bool = True,
     end_with_parent: bool = False,
 ) -> CompletedProcess:
     """Run a program until it ends.
 
     :param timeout: seconds after which the program and its children are killed.
+    :param max_output: bytes of each output stream that are read into memory; the middle of more output is dropped.
+    :param end_leftovers: whether to kill the processes that the program leaves running with its output open. Otherwise they
+        are waited for, until *timeout*.
     :param check: whether an exit status other than 0 is an error.
     :param end_with_parent: whether the program is killed when this process is killed, if the system can do that
         (Linux).
@@ -287,34 +305,83 @@ def run(
     start = time.monotonic()
     process = spawn(argv, env=env, cwd=cwd, prefix=_parent_death_prefix() if end_with_parent else ())
     arguments = tuple(os.fspath(argument) for argument in argv)
+    output = [OutputReader(stream, max_output) for stream in (process.stdout, process.stderr) if stream is not None]
+    left_running: list[str] = []
     try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        kill_tree(process)
-        out, err = process.communicate()
-        raise ProcessError(
-            f"{Path(arguments[0]).name} did not end within {timeout:g} seconds and was killed",
-            cause="it waits for a network that does not answer, or for a lock",
-            fix=f"run it by hand: {shlex.join(arguments)}",
-            details=_decode(err) or _decode(out),
-        ) from None
+        ended = _wait_for_output(process, output, start + timeout, end_leftovers=end_leftovers)
+        if not ended or not all(reader.wait(DRAIN) for reader in output):
+            # Those that left its session are not in its group.
+            left_running = find_holders([reader.pipe for reader in output])
+            kill_tree(process)
+            kill_holders([reader.pipe for reader in output])
+            for reader in output:
+                reader.wait(DRAIN)
     except BaseException:
         kill_tree(process)
         raise
+    out, err = (reader.data() for reader in output)
+    if not ended:
+        raise ProcessError(
+            f"{Path(arguments[0]).name} did not end within {timeout:g} seconds and was killed",
+            cause="it waits for a network that does not answer, or for a lock",
+            fix=f"run it by hand: {shown_command(arguments)}",
+            details=_decode(err) or _decode(out),
+        )
     completed = CompletedProcess(
         argv=arguments,
         returncode=process.returncode,
         stdout=_decode(out),
         stderr=_decode(err),
         seconds=time.monotonic() - start,
+        left_running=tuple(left_running),
     )
     if check and completed.returncode != 0:
         raise ProcessError(
             f"{Path(arguments[0]).name} failed: {describe_status(completed.returncode)}",
-            fix=f"run it by hand: {shlex.join(arguments)}",
+            fix=f"run it by hand: {shown_command(arguments)}",
             details=completed.stderr or completed.stdout,
         )
     return completed
+
+
+def _wait_for_output(
+    process: subprocess.Popen[bytes], output: Sequence[OutputReader], end: float, *, end_leftovers: bool
+) -> bool:
+    """Wait until a program ends; return whether it did so in time. Its output is read meanwhile."""
+    for reader in output:
+        # A program usually ends when its output does. A process that it left running may hold the output open.
+        while not reader.wait(min(HEARTBEAT, max(0.0, end - time.monotonic()))):
+            if end_leftovers and process.poll() is not None:
+                return True
+            if time.monotonic() >= end:
+                return False
+    try:
+        process.wait(max(0.0, end - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def shown_command(argv: Sequence[str | Path]) -> str:
+    """Return a command as a shell takes it, for messages. Programs among the arguments are abbreviated."""
+    texts = [os.fspath(argument) for argument in argv]
+    return " ".join("..." if "\n" in text or len(text) > _SHOWN_ARGUMENT else shlex.quote(text) for text in texts)
+
+
+def start_detached(argv: Sequence[str | Path], *, inherited: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a program that may outlive this process, and that :func:`stop_all` does not end.
+
+    :param inherited: descriptors that the program keeps open.
+    :raises OSError: it cannot be started.
+    """
+    return subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=os.name == "posix",
+        pass_fds=tuple(inherited),
+    )
 
 
 def exec_program(argv: Sequence[str], env: Mapping[str, str]) -> int:

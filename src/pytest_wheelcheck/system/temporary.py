@@ -8,16 +8,18 @@ A directory that the user asked to keep has no such file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_wheelcheck.system import directories
+from pytest_wheelcheck.system import cache, directories, process
 
 _PREFIX = "wheelcheck-"
 _LOCK = "in-use"
@@ -36,33 +38,49 @@ class TemporaryDirectory:
         self.path = path
         self._lock = lock
 
-    def remove(self, *, keep: frozenset[str] = frozenset()) -> None:
+    def remove(self, *, keep: frozenset[str] = frozenset(), patience: float | None = None) -> None:
         """Remove the directory as far as possible.
 
         :param keep: names of entries that stay in it, for the user to look at.
+        :param patience: seconds to wait; then a process in the background goes on. ``None`` to wait until it is done.
         """
-        if keep:
-            for path in self.path.iterdir():
-                if path.name not in keep:
-                    _remove(path)
-        else:
-            _remove(self.path)
+        entries = [path for path in self.path.iterdir() if path.name not in keep] if keep else [self.path]
+        if patience is None or not self._remove_in_background(entries, patience):
+            for path in entries:
+                _remove(path)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _remove_in_background(self, entries: Sequence[Path], patience: float) -> bool:
+        """Have another process remove the entries; return whether it could be started."""
+        if self._lock is None:
+            return False
+        try:
+            # It inherits the lock, so no other run removes the directory at the same time.
+            program = [sys.executable, "-I", directories.__file__, *map(str, entries)]
+            removing = process.start_detached(program, inherited=[self._lock])
+        except OSError:
+            return False
+        try:
+            removing.wait(patience)
+        except subprocess.TimeoutExpired:
+            # It is not waited for any more, which the destructor of Popen would report.
+            removing.returncode = 0
+        return True
 
 
 def make() -> TemporaryDirectory:
     """Make a temporary directory, and remove those of killed processes.
 
-    :raises OSError: no directory for temporary files can be written.
+    :raises OSError: no directory for temporary files can be written, or all of them are mounted noexec.
     """
     if sys.platform == "win32":
         return TemporaryDirectory(Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve(), None)
     import fcntl
 
     # It is locked before it gets the name that other processes look for.
-    side = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}")).resolve()
+    side = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=_executable_parent())).resolve()
     final = side.with_name(side.name.removeprefix("."))
     try:
         lock = os.open(side / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -73,6 +91,28 @@ def make() -> TemporaryDirectory:
         raise
     _remove_abandoned(final.parent)
     return TemporaryDirectory(final, lock)
+
+
+def _executable_parent() -> Path:
+    """Return the user's directory for temporary files, or another one if that is mounted noexec.
+
+    Environments are made below it, and the loader maps no native module from a file system that is mounted noexec (mount(8)).
+    """
+    usual = Path(tempfile.gettempdir())
+    if sys.platform != "linux" or not os.access(usual, os.W_OK) or not _is_noexec(usual):
+        return usual
+    for parent in (Path("/var/tmp"), cache.root() / "tmp"):  # noqa: S108 - mkdtemp() makes a private directory there
+        with contextlib.suppress(OSError):
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if os.access(parent, os.W_OK) and not _is_noexec(parent):
+                return parent
+    raise OSError(
+        errno.EACCES, "it is mounted noexec, so native modules cannot be loaded from it; set TMPDIR", str(usual)
+    )
+
+
+def _is_noexec(path: Path) -> bool:
+    return sys.platform == "linux" and bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
 
 
 @contextlib.contextmanager

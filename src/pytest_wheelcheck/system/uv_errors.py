@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 
-from pytest_wheelcheck.errors import InstallError
+from packaging.utils import canonicalize_name
+
+from pytest_wheelcheck.errors import DependencyError, InstallError, UncheckedInstallError
 from pytest_wheelcheck.system.process import CompletedProcess, describe_status
 
-#: Pattern of uv's message → likely cause and fix. The first match counts. Messages of uv 0.13.
-_EXPLANATIONS = (
+#: Pattern of uv's message → likely cause and fix, where the wheel is not the cause. The first match counts. Messages of uv 0.13.
+_NOT_THE_WHEEL = (
+    (
+        r"[Ff]ailed to initialize cache|Permission denied|Read-only file system|No space left on device|Disk quota",
+        "uv cannot write to its cache or to the directory for temporary files",
+        "make the directory in uv's message writable, or name another one with UV_CACHE_DIR or TMPDIR",
+    ),
     (
         r"the network was disabled|was not found in the cache",
-        "offline, packages come only from uv's cache and from --wheel-find-links, and one is in neither",
+        "the run is offline, and a distribution is neither in uv's cache nor in a directory of --wheel-find-links",
         "run once without --wheel-offline to fill the cache, or give a directory with --wheel-find-links",
     ),
     (
@@ -24,9 +31,13 @@ _EXPLANATIONS = (
     ),
     (
         r"Failed to read `--find-links`",
-        "a directory that distributions should come from cannot be read",
+        "the directory of --wheel-find-links or UV_FIND_LINKS cannot be read",
         "correct --wheel-find-links or UV_FIND_LINKS",
     ),
+)
+
+#: The same, where the wheel may be the cause.
+_EXPLANATIONS = (
     (
         r"does not satisfy Python",
         "Requires-Python of the wheel, or of a dependency, excludes this interpreter",
@@ -50,7 +61,7 @@ _EXPLANATIONS = (
     (
         r"zip file|central directory|Failed to extract|Failed to read metadata|dist-info|RECORD|METADATA",
         "the wheel is damaged, or was not made by a build backend",
-        "build it again",
+        "build the wheel again",
     ),
     (
         r"was not found in (the package registry|the provided package locations)",
@@ -60,9 +71,32 @@ _EXPLANATIONS = (
     (
         r"No solution found|conflicting URLs",
         "the requirements contradict each other, or no version satisfies them",
-        "correct the requirements",
+        "relax or remove one of the requirements that uv's output names",
     ),
 )
+
+
+#: Messages of uv 0.13 that name a distribution without a wheel for the interpreter, and whether a build was tried.
+_WITHOUT_WHEEL = (
+    (r"Failed to (?:download and )?build `([\w.-]+?)(?:==[^`]*)?`", True),
+    (r"hint: Wheels are required for `([\w.-]+)` because building from source is disabled", False),
+    (r"([\w.-]+)(?:[=<>]+\S+)? has no wheels with a matching", False),
+    (r"distribution `([\w.-]+)(?:==| @ )[^`]*` can't be installed because .* compatible", False),
+)
+
+
+def dependency_without_wheel(completed: CompletedProcess, own: str) -> str:
+    """Return why uv failed, if a dependency has no wheel for the interpreter and platform; else an empty string.
+
+    :param own: the name of the distribution that is to be installed. Its own wheel is no dependency.
+    """
+    text = output(completed)
+    for pattern, built in _WITHOUT_WHEEL:
+        for match in re.finditer(pattern, text):
+            if canonicalize_name(match[1]) != canonicalize_name(own):
+                reason = ", and could not be built from source" if built else ""
+                return f"the dependency {match[1]} has no wheel for this interpreter and platform{reason}"
+    return ""
 
 
 def is_conflict(completed: CompletedProcess) -> bool:
@@ -76,13 +110,25 @@ def is_conflict(completed: CompletedProcess) -> bool:
     )
 
 
-def install_error(what: str, completed: CompletedProcess) -> InstallError:
+def install_error(what: str, completed: CompletedProcess, *, own: str = "") -> InstallError:
     """Return the error for a failed call of uv, with uv's output, the likely cause and the fix.
 
     :param what: what failed, one sentence.
     :param completed: the result of the call.
+    :param own: the name of the wheel's distribution, if a wheel was to be installed; see :class:`.DependencyError`.
     """
     details = output(completed)
+    if own and (reason := dependency_without_wheel(completed, own)):
+        return DependencyError(
+            f"could not be checked: {what}",
+            cause=reason,
+            fix="choose another interpreter with --wheel-python, give a wheel of the dependency with --wheel-find-links, or "
+            "restrict the dependency with a marker if it is not for this platform",
+            details=details,
+        )
+    for pattern, cause, advice in _NOT_THE_WHEEL:
+        if re.search(pattern, details):
+            return UncheckedInstallError(f"could not be checked: {what}", cause=cause, fix=advice, details=details)
     for pattern, cause, advice in _EXPLANATIONS:
         if re.search(pattern, details):
             return InstallError(what, cause=cause, fix=advice, details=details)
