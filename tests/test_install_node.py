@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from builders import build_wheel
 from nodes import Run, RunDist
@@ -27,7 +32,9 @@ def test_wheels_that_cannot_be_installed(pytester: pytest.Pytester, run_wheels: 
     assert result.ret == 1
     report = pytester.path.joinpath("j.xml").read_text("utf-8")
     failed = {
-        part.split(".", 1)[0]: part for part in report.split('<testcase classname="dist.')[1:] if "<failure" in part
+        part.split(".", 1)[0]: part
+        for part in report.split('<testcase classname="dist.')[1:]
+        if "<failure" in part or "<error" in part
     }
     messages = {
         "unmet-1": ["no-such-thing", "was not found in the cache", "--wheel-offline"],
@@ -43,6 +50,8 @@ def test_wheels_that_cannot_be_installed(pytester: pytest.Pytester, run_wheels: 
         assert 'name="install"' in failed[name]
         for text in expected:
             assert text in failed[name], (name, text, failed[name])
+        # Offline, nobody knows whether the requirement exists.
+        assert ("<error" in failed[name]) == (name == "unmet-1")
     # A target without installation has one failed node and no tests; the good one has all nodes.
     assert report.count('name="test_a"') == 1
     assert "installed dep 1.0, fine 1.0" in result.stdout.str()
@@ -85,3 +94,44 @@ assert sys.flags.isolated and "_pytest" not in sys.modules
     pytester.makepyfile(test_a="def test_a(): pass\n")
     ran = run_dist("--wheel", "dist")
     assert (ran.code, ran.only("FAILED"), ran.nodes["import[pkg]"]) == (0, [], "PASSED")
+
+
+def test_a_cache_that_cannot_be_written_is_not_the_fault_of_the_wheel(
+    pytester: pytest.Pytester, run_wheels: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg/__init__.py": ""})
+    (pytester.path / "file").touch()
+    monkeypatch.setenv("UV_CACHE_DIR", str(pytester.path / "file" / "cache"))
+    result = run_wheels("--wheel-select=WHL101", "--wheel", "dist", "-v")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*::install ERROR*", "*could not be checked*", "*UV_CACHE_DIR*"])
+    assert "FAILED" not in result.stdout.str()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("unshare"), reason="mounts a file system of its own")
+def test_a_temporary_directory_that_is_mounted_noexec(
+    pytester: pytest.Pytester, witness: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another directory is used: no native module could be loaded from it."""
+    mounted = pytester.path / "mounted"
+    mounted.mkdir()
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    script = 'mount -t tmpfs -o noexec tmpfs "$0" && TMPDIR="$0" exec "$@"'
+    if subprocess.run([*inside, script, mounted, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this host admits no user namespaces")
+    monkeypatch.chdir(pytester.path)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "--wheel-select=WHL101",
+        "--wheel",
+        witness,
+    ]
+    ended = subprocess.run(
+        [*inside, script, str(mounted), *map(str, command)], capture_output=True, text=True, check=False
+    )
+    assert "import[wheelcheck_witness._native] PASSED" in ended.stdout, ended.stdout + ended.stderr

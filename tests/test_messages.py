@@ -8,6 +8,8 @@ import os
 import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,7 @@ TESTS: messages.Tests = {
     "pretend": "",
     "pty_patterns": ["pty"],
     "pty_calls": [],
+    "consoles": True,
     "ini_names": [],
     "markers": [],
     "timeout_scale": 1.5,
@@ -71,6 +74,7 @@ TESTS: messages.Tests = {
 CONTROLLER: list[messages.FromController] = [
     {"type": "start", "protocol": PROTOCOL, "nonce": "0" * 32},
     IMPORTS,
+    {"type": "modules", "names": ["demo"], "sources": ["demo/more.py"], "sites": ["/site"], "limit": 60.0},
     TESTS,
     {"type": "run", "id": "t.py::a", "next": None, "failures_left": 0, "watchdog": 3.5, "watchdog_exits": True},
     {"type": "finish"},
@@ -101,7 +105,10 @@ WORKER: list[messages.FromWorker] = [
         "mapped": ["/lib/libc.so.6"],
         "before": [],
         "foreign": [["demo", "/source/demo.py"]],
+        "extensions": [["demo._native", "/site/demo/_native.so"]],
     },
+    {"type": "module", "name": "demo.more", "error": None, "loaded": True, "seconds": 0.5},
+    {"type": "compiled", "errors": [{"file": "demo/more.py", "line": 3, "message": "invalid syntax"}]},
     {"type": "collecting", "id": "t.py", "log_size": -1},
     {
         "type": "collected",
@@ -137,7 +144,7 @@ WORKER: list[messages.FromWorker] = [
     {"type": "property", "id": "", "name": "a", "value": "b"},
     {"type": "text", "text": "ü"},
     {"type": "expired", "seconds": 1, "text": ""},
-    {"type": "done", "stop": "", "restart": False},
+    {"type": "done", "stop": "", "returncode": None, "restart": False},
     {"type": "finished", "status": 0, "summary": "", "conftest_failed": False},
     {"type": "fatal", "text": ""},
 ]
@@ -354,14 +361,14 @@ INVALID = "the controller sent an invalid message: "
 @pytest.mark.parametrize(
     ("sent", "problem"),
     [
-        ([{**START, "protocol": 2}], INVALID + "start is of protocol 2, not 3"),
+        ([{**START, "protocol": 2}], INVALID + "start is of protocol 2, not 4"),
         ([{**START, "mode": "tests"}], INVALID + "start has the unknown field 'mode'"),
         ([{"type": "begin", "nonce": "a nonce"}], INVALID + "unknown type 'begin'"),
         ([{"type": "start", "nonce": "a nonce"}], INVALID + "start has no field 'protocol'"),
         ([START, {"type": "imports"}], INVALID + "imports has no field 'jobs'"),
         ([START, {**IMPORTS, "fork": 1}], INVALID + "imports.fork is int, not bool"),
         ([START, {"type": "hello", "protocol": PROTOCOL}], INVALID + "unknown type 'hello'"),
-        ([START, {"type": "finish"}], "the controller sent finish before imports or tests"),
+        ([START, {"type": "finish"}], "the controller sent finish before imports, modules or tests"),
         ([START, framed(b"[]")], "no JSON object: []"),
         ([START, framed(b"\xff")], "no JSON: "),
         ([START, b"\xff\xff\xff\xff"], "a frame of 4294967295 bytes"),
@@ -384,7 +391,7 @@ def test_the_worker_sends_nothing_invalid(tmp_path: Path) -> None:
     invalid: Any = {"type": "done", "stop": ""}
     with (tmp_path / "file").open("wb") as file:
         channel = Channel(-1, file.fileno())
-        with pytest.raises(InvalidMessageError, match="done has no field 'restart'"):
+        with pytest.raises(InvalidMessageError, match="done has no field 'returncode'"):
             channel.send(invalid)
     assert (tmp_path / "file").read_bytes() == b""
 
@@ -425,6 +432,23 @@ def started(tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
         worker.end()
 
 
+def test_a_worker_that_reads_nothing_does_not_block(tmp_path: Path) -> None:
+    """A `.pth` file hangs, for example, and the first message is larger than the buffer of a pipe."""
+    argv = (sys.executable, "-c", "import time; time.sleep(600)")
+    worker = WorkerProcess(
+        host_session(tmp_path), argv, environment=this_environment(), cwd=tmp_path, log=tmp_path / "log"
+    )
+    start = time.monotonic()
+    worker.start({**IMPORTS, "names": ["x" * 100] * 20_000})
+    assert worker.receive(0.5) is None
+    worker.end()
+    assert time.monotonic() - start < 20
+    writers = [thread for thread in threading.enumerate() if thread.name == "wheelcheck-writer"]
+    for thread in writers:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def test_both_sides_together(started: Callable[..., WorkerProcess]) -> None:
     worker = started(*WORKER_ARGV)
     assert worker.receive(60) == HELLO
@@ -439,8 +463,8 @@ def test_both_sides_together(started: Callable[..., WorkerProcess]) -> None:
     [
         ({"type": "unheard-of"}, "unknown type 'unheard-of'"),
         ({"type": "finish"}, "unknown type 'finish'"),
-        ({"type": "hello", "protocol": 2, "version": "3.9"}, "hello is of protocol 2, not 3"),
-        ({"type": "done", "stop": ""}, "done has no field 'restart'"),
+        ({"type": "hello", "protocol": 2, "version": "3.9"}, "hello is of protocol 2, not 4"),
+        ({"type": "done", "stop": ""}, "done has no field 'returncode'"),
         ({"type": "text", "text": "x", "more": 1}, "text has the unknown field 'more'"),
         ({"type": "text", "text": 3}, "text.text is int, not str"),
         ("[1]", "no JSON object: [1]"),

@@ -32,7 +32,7 @@ def test_a_wheel_that_cannot_run_is_one_node_with_the_reason(
     mac = make(pytester.path, "mac", "cp311-cp311-macosx_11_0_arm64")
     new = make(pytester.path, "new", f"cp399-cp399-{HERE}")
     result = run_wheels(*ARGS, "--wheel-python=auto", *(["--wheel-strict"] if strict else []))
-    reasons = (r"*needs macOS*", f"*needs CPython 3.99, found *{MINOR}*")
+    reasons = (r"*needs macOS*", f"*needs CPython 3.99, but only *{MINOR}* found*")
     if strict:
         assert result.ret == pytest.ExitCode.TESTS_FAILED
         result.assert_outcomes(passed=2, failed=2)
@@ -88,7 +88,7 @@ def test_a_requested_interpreter_that_is_not_available_is_an_error(pytester: pyt
     result = run_wheels(*ARGS, f"--wheel-python={MINOR},3.99")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=3, errors=1)
-    result.stdout.fnmatch_lines_random(["*needs CPython 3.99, which was requested; found *", "ERROR *::cp399-*"])
+    result.stdout.fnmatch_lines_random(["*CPython 3.99 was requested, but only * found*", "ERROR *::cp399-*"])
     result = run_wheels(*ARGS, "--wheel-python=/no/such/python3")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*/no/such/python3*"])
@@ -116,3 +116,42 @@ def test_arguments_that_no_target_checks_are_named(
     build_wheel(pytester.path / "dist", "demo", "1.0", {"demo.py": ""}, tags=["cp311-cp311-macosx_11_0_arm64"])
     result = run_wheels("--wheel=dist", "--rnslow", "tests/nowhere.py", "--wheel-ignore=WHL")
     result.stdout.fnmatch_lines(["not checked: --rnslow, tests/nowhere.py: no target can run this wheel"])
+
+
+def test_a_dependency_without_a_wheel_for_the_newest_interpreter(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """If the user named no interpreter, the newest one that the dependencies have wheels for is used."""
+    before = f"3.{sys.version_info[1] - 1}"
+    build_wheel(
+        pytester.path / "dist",
+        "some",
+        files={"some.py": "import old"},
+        requires=["old"],
+        requires_python=f">={before},<={MINOR}.99",
+    )
+    tag = f"cp{before.replace('.', '')}-none-any"
+    build_wheel(pytester.path / "links", "old", files={"old.py": ""}, tags=[tag])
+    links = ("--wheel-find-links=links", "--wheel-offline")
+    result = run_wheels(*ARGS, *links, "--wheel-python=auto")
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(passed=3, skipped=1)
+    result.stdout.fnmatch_lines(
+        [f"SKIPPED * CPython {before} is used instead of CPython {MINOR}: the dependency old has no wheel for this*"]
+    )
+    # By name, it is an error, and not a failure of the wheel.
+    result = run_wheels(*ARGS, *links, f"--wheel-python={MINOR}")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*could not be checked: dist/some-*cannot be installed", "Cause: the dependency old has no wheel for this*"]
+    )
+
+
+def test_a_dependency_that_does_not_exist_is_a_failure_of_the_wheel(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """No interpreter is passed over for it."""
+    build_wheel(pytester.path / "dist", "some", files={"some.py": ""}, requires=["old>=2"])
+    build_wheel(pytester.path / "links", "old", files={"old.py": ""})
+    result = run_wheels(*ARGS, "--wheel-find-links=links", "--wheel-offline", f"--wheel-python={MINOR}")
+    result.assert_outcomes(passed=1, failed=1)
+    result = run_wheels(*ARGS, "--wheel-find-links=links", "--wheel-offline", "--wheel-python=auto")
+    assert "is used instead" not in result.stdout.str()
+    assert result.parseoutcomes()["failed"] >= 1

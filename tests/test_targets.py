@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from packaging.tags import parse_tag
 
+from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.backends.native import NativeBackend
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
@@ -51,7 +52,13 @@ def a_wheel(tag: str, *, requires_python: str | None = None) -> Wheel:
 
 
 def an_offer(
-    name: str, platform: Platform = LINUX, *, libc: tuple[int, int] = (2, 36), provider: str = "host", micro: int = 5
+    name: str,
+    platform: Platform = LINUX,
+    *,
+    libc: tuple[int, int] = (2, 36),
+    provider: str = "host",
+    micro: int = 5,
+    assembled: bool = False,
 ) -> Offer:
     pypy = name.startswith("pypy")
     number = name.removeprefix("pypy")
@@ -76,6 +83,7 @@ def an_offer(
         ),
         how="a fake",
         key=f"/{provider}/{name}.{micro}-{platform.architecture}-{platform.libc}",
+        assembled=assembled,
     )
 
 
@@ -154,7 +162,7 @@ HOST = ("3.9", "3.10", "3.11", "3.13", "3.14t", "pypy3.11")
             ["cp310-linux-x86_64", "cp311-linux-x86_64", "cp313-linux-x86_64"],
         ),
         ("cp310-abi3-manylinux2014_x86_64", "3.11", ["cp311-linux-x86_64"]),
-        ("cp310-abi3-manylinux2014_x86_64", "3.13,3.11,3.9", ["cp311-linux-x86_64", "cp313-linux-x86_64"]),
+        ("cp310-abi3-manylinux2014_x86_64", "3.13,3.11", ["cp311-linux-x86_64", "cp313-linux-x86_64"]),
         ("py3-none-any", "auto", ["cp39-linux-x86_64", "cp313-linux-x86_64"]),
         ("py2.py3-none-any", "pypy3.11", ["pp311-linux-x86_64"]),
         ("py3-none-any", "cp314t", ["cp314t-linux-x86_64"]),
@@ -166,6 +174,101 @@ HOST = ("3.9", "3.10", "3.11", "3.13", "3.14t", "pypy3.11")
 )
 def test_targets(tag: str, specs: str, names: list[str]) -> None:
     assert run(tag, specs, some(*HOST)) == (names, [])
+
+
+def test_every_requested_interpreter_has_a_node() -> None:
+    """An interpreter that a wheel is not for is skipped with the reason, also if the wheel runs on another one."""
+    wheel = a_wheel("cp310-abi3-manylinux2014_x86_64")
+    found, without = plan.plan([wheel], ["3.11,3.14t,3.8,pypy3.11,3.13"], catalog(some(*HOST)), host=LINUX)
+    assert [target.name for target in found] == ["cp311-linux-x86_64", "cp313-linux-x86_64"]
+    needs = "needs CPython 3.10 or newer, but"
+    assert {problem.name: (problem.outcome, problem.reason) for problem in without} == {
+        "cp314t-linux-x86_64": (
+            Outcome.SKIPPED,
+            f"{needs} a free-threaded CPython 3.14 (cp314t) was requested: abi3 is not for free-threaded CPython",
+        ),
+        "cp38-linux-x86_64": (Outcome.SKIPPED, f"{needs} CPython 3.8 was requested"),
+        "pp311-linux-x86_64": (Outcome.SKIPPED, f"{needs} PyPy 3.11 was requested: abi3 is for CPython only"),
+    }
+
+
+def test_a_requested_interpreter_that_is_too_old_for_us_is_an_error() -> None:
+    """The wheel is for it, so it should have been checked."""
+    names, problems = run("py3-none-any", "3.11,3.8", some(*HOST))
+    assert names == ["cp311-linux-x86_64"]
+    assert problems == [
+        (Outcome.ERROR, "CPython 3.8 was requested, but the oldest supported version is 3.9"),
+    ]
+
+
+def test_every_requested_interpreter_of_a_platform_that_is_missing_has_a_node() -> None:
+    _, without = plan.plan([a_wheel("py3-none-macosx_11_0_arm64")], ["3.12,3.13"], catalog(some("3.12")), host=LINUX)
+    assert [(problem.name, problem.reason) for problem in without] == [
+        ("cp312-macosx-arm64", "needs macOS"),
+        ("cp313-macosx-arm64", "needs macOS"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("real", "assembled", "names"),
+    [
+        (("3.11", "3.14"), ("3.15",), ["cp311", "cp314"]),
+        # A gap of two versions would be a loss.
+        (("3.11", "3.13"), ("3.15",), ["cp311", "cp315"]),
+        (("3.11", "3.15"), ("3.14",), ["cp311", "cp315"]),
+        (("3.15",), ("3.11", "3.14", "3.15"), ["cp311", "cp315"]),
+    ],
+)
+def test_auto_prefers_a_distributors_interpreter_to_an_assembled_newer_one(
+    real: Sequence[str], assembled: Sequence[str], names: Sequence[str]
+) -> None:
+    host = Fake([an_offer(name) for name in real])
+    offers = [an_offer(name, provider="published", assembled=True) for name in assembled]
+    published = Fake([replace(offer, rank=3) for offer in offers], name="published")
+    found, without = plan.plan([a_wheel("cp39-abi3-linux_x86_64")], [], catalog(published, host), host=LINUX)
+    assert [target.runtime.interpreter for target in found] == names
+    assert not without
+    # A request by name is a request.
+    for name in assembled:
+        found, _ = plan.plan([a_wheel("py3-none-any")], [name], catalog(published, host), host=LINUX)
+        assert [target.runtime.installation.assembled for target in found] == [name not in real]
+
+
+def unresolved_before(minor: int) -> tuple[list[str], Callable[[Wheel, Runtime], str]]:
+    """Return what was asked, and a function that finds no dependencies for versions from *minor* on."""
+    asked: list[str] = []
+
+    def unresolved(wheel: Wheel, runtime: Runtime) -> str:
+        asked.append(runtime.interpreter)
+        return "" if runtime.installation.version[1] < minor else "dependency has no wheel"
+
+    return asked, unresolved
+
+
+def test_the_newest_interpreter_is_passed_over_if_the_dependencies_have_no_wheels_for_it() -> None:
+    wheel, host = a_wheel("cp39-abi3-linux_x86_64"), some("3.9", "3.11", "3.13", "3.14")
+    asked, unresolved = unresolved_before(13)
+    found, without = plan.plan([wheel], [], catalog(host), host=LINUX, unresolved=unresolved)
+    assert [target.runtime.interpreter for target in found] == ["cp39", "cp311"]
+    assert asked == ["cp314", "cp39", "cp313", "cp311"]
+    used, why = "CPython 3.11 is used instead of", "dependency has no wheel"
+    assert [(problem.name, problem.outcome, problem.reason) for problem in without] == [
+        ("cp314-linux-x86_64", Outcome.SKIPPED, f"{used} CPython 3.14: {why}"),
+        ("cp313-linux-x86_64", Outcome.SKIPPED, f"{used} CPython 3.13: {why}"),
+    ]
+    # Down to the oldest one, which is then the only target.
+    found, _ = plan.plan([wheel], [], catalog(host), host=LINUX, unresolved=unresolved_before(10)[1])
+    assert [target.runtime.interpreter for target in found] == ["cp39"]
+
+
+@pytest.mark.parametrize(("specs", "minor"), [("auto", 9), ("3.14", 13), ("auto,3.14", 13), ("all", 13)])
+def test_nothing_is_passed_over_that_the_user_named_or_that_nothing_replaces(specs: str, minor: int) -> None:
+    """The installation of the wheel fails there, and shows the reason."""
+    host = some("3.9", "3.11", "3.14")
+    wheel = a_wheel("cp39-abi3-linux_x86_64")
+    found, without = plan.plan([wheel], [specs], catalog(host), host=LINUX, unresolved=unresolved_before(minor)[1])
+    assert found[-1].runtime.interpreter == "cp314"
+    assert not without
 
 
 def test_all_is_every_kind() -> None:
@@ -186,15 +289,18 @@ def test_all_is_every_kind() -> None:
         ("cp311-cp311-musllinux_1_2_x86_64", "needs musl libc"),
         ("cp311-cp311-musllinux_1_2_aarch64", "needs aarch64 with musl libc"),
         ("cp313-cp313-ios_13_0_arm64_iphoneos", "needs iOS"),
-        ("cp312-cp312-manylinux2014_x86_64", "needs CPython 3.12, found 3.11 and 3.13"),
+        ("cp312-cp312-manylinux2014_x86_64", "needs CPython 3.12, but only 3.11 and 3.13 were found"),
         (
             "cp314-cp314t-manylinux2014_x86_64",
-            "needs a free-threaded CPython 3.14 (cp314t), found 3.11 and 3.13",
+            "needs a free-threaded CPython 3.14 (cp314t), but only 3.11 and 3.13 were found",
         ),
-        ("pp310-pypy310_pp73-manylinux2014_x86_64", "needs PyPy 3.10, found 3.11 and 3.13"),
-        ("cp314-abi3-manylinux2014_x86_64", "needs CPython 3.14 or newer, found 3.11 and 3.13"),
-        ("cp311-cp311-manylinux_2_39_x86_64", "needs glibc 2.39 or newer, this host has 2.36"),
-        ("cp38-cp38-manylinux2014_x86_64", "needs CPython 3.8, 3.9 is the oldest supported version"),
+        ("pp310-pypy310_pp73-manylinux2014_x86_64", "needs PyPy 3.10, but only 3.11 and 3.13 were found"),
+        ("cp314-abi3-manylinux2014_x86_64", "needs CPython 3.14 or newer, but only 3.11 and 3.13 were found"),
+        (
+            "cp311-cp311-manylinux_2_39_x86_64",
+            "needs glibc 2.39 or newer, but the available interpreters have at most glibc 2.36",
+        ),
+        ("cp38-cp38-manylinux2014_x86_64", "needs CPython 3.8, but the oldest supported version is 3.9"),
         ("cp27-cp27mu-manylinux1_x86_64", "needs an interpreter that accepts cp27-cp27mu-manylinux1_x86_64"),
     ],
 )
@@ -210,7 +316,7 @@ def test_on_a_mac() -> None:
     assert run("cp312-cp312-macosx_10_13_universal2", "auto", mac, host=MAC) == (["cp312-macosx-arm64"], [])
     assert run("cp312-cp312-macosx_15_0_arm64", "auto", mac, host=MAC) == (
         [],
-        [(Outcome.SKIPPED, "needs macOS 15.0 or newer, this host has 14.0")],
+        [(Outcome.SKIPPED, "needs macOS 15.0 or newer, but this host has 14.0")],
     )
     assert run("cp312-cp312-manylinux2014_x86_64", "auto", mac, host=MAC)[1] == [(Outcome.SKIPPED, "needs Linux")]
     assert run("cp312-cp312-macosx_10_9_x86_64", "auto", mac, host=MAC)[1] == [(Outcome.SKIPPED, "needs x86_64")]
@@ -266,7 +372,7 @@ def test_a_provider_that_breaks_is_an_error() -> None:
 def test_an_interpreter_that_was_asked_for_and_nobody_has() -> None:
     names, ((outcome, reason),) = run("py3-none-any", "3.12", some("3.11"))
     assert (names, outcome) == ([], Outcome.ERROR)
-    assert reason == "needs CPython 3.12, which was requested; found 3.11"
+    assert reason == "CPython 3.12 was requested, but only 3.11 was found"
     # Asking does not make a Mac.
     assert run("py3-none-macosx_11_0_arm64", "3.12", some("3.11"))[1] == [(Outcome.SKIPPED, "needs macOS")]
 
@@ -303,7 +409,7 @@ def test_requires_python_that_nothing_satisfies() -> None:
     wheel = a_wheel("py3-none-any", requires_python=">=3.14")
     assert run(wheel, "auto", some("3.9", "3.11")) == (
         [],
-        [(Outcome.SKIPPED, "Requires-Python >=3.14 excludes all available interpreters: found 3.9 and 3.11")],
+        [(Outcome.SKIPPED, "Requires-Python >=3.14 excludes all available interpreters: 3.9 and 3.11")],
     )
     assert run(a_wheel("py3-none-any", requires_python="rubbish"), "auto", some("3.9"))[1] == []
 
@@ -320,7 +426,7 @@ def test_abi3_and_abi3t_in_one_wheel() -> None:
     names, ((outcome, reason),) = run(tag, "auto", some("3.14", "3.15"))
     assert names == ["cp315-linux-x86_64"]
     assert outcome is Outcome.SKIPPED
-    assert reason == "needs a free-threaded CPython 3.15 (cp315t) or newer, found 3.14 and 3.15"
+    assert reason == "needs a free-threaded CPython 3.15 (cp315t) or newer, but only 3.14 and 3.15 were found"
 
 
 def test_paths(tmp_path: Path) -> None:

@@ -189,3 +189,45 @@ def test_timeouts_outside_of_tests(pytester: pytest.Pytester, run_wheels: Run, w
     assert found.nodes["tests/test_good.py::test_good"] == "ERROR"
     assert "the end of the session in the target did not come within 2 s" in found.text
     assert "in pytest_sessionfinish\n" in found.text
+
+
+def test_timeout_func_only_without_a_timeout(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
+    """The key alone sets no timeout: a test may take longer than the grace of 5 s that a timeout gets."""
+    write("pytest.ini", "[pytest]\ntimeout_func_only = true\nwheel_test_timeout = 60\n")
+    write("tests/test_times.py", "import time\ndef test_slow(): time.sleep(6)\n")
+    result = run_wheels("--wheel=dist", "--wheel-select=WHL201", "tests")
+    result.assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pytest.ini", "[pytest]\nwheel_test_timeout = 1\n"),
+        ("pytest.toml", "[pytest]\nwheel_test_timeout = 1\n"),
+        ("pyproject.toml", "[tool.pytest]\nwheel_test_timeout = 1.0\n"),
+    ],
+)
+def test_numbers_in_every_configuration(
+    pytester: pytest.Pytester, run_wheels: Run, wheel: Path, name: str, text: str
+) -> None:
+    write(name, text)
+    write("tests/test_times.py", "import time\ndef test_slow(): time.sleep(60)\n")
+    result = run_wheels("--wheel=dist", "--wheel-select=WHL201", "tests")
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["Timeout: the test did not end within 1 s (wheel_test_timeout) *"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pytest.ini", "[pytest]\nwheel_test_timeout = -1\n"),
+        ("pytest.ini", "[pytest]\nwheel_test_timeout = soon\n"),
+        ("pytest.toml", '[pytest]\nwheel_test_timeout = "soon"\n'),
+    ],
+)
+def test_invalid_numbers(pytester: pytest.Pytester, run_wheels: Run, wheel: Path, name: str, text: str) -> None:
+    write(name, text)
+    result = run_wheels("--wheel=dist")
+    assert result.ret == 4
+    value = text.rpartition("= ")[2].strip().strip('"')
+    result.stderr.fnmatch_lines([f"ERROR: wheel_test_timeout = {value} is not a number of 0 or more"])

@@ -54,6 +54,14 @@ class InstallError(WheelcheckError):
     """The wheel, its dependencies or the test tools could not be installed."""
 
 
+class UncheckedInstallError(InstallError):
+    """An installation failed for a reason that is not the wheel's: network, disk, dependency. Nothing is known of the wheel."""
+
+
+class DependencyError(UncheckedInstallError):
+    """A dependency has no wheel for an interpreter and could not be built, so the wheel itself could not be checked."""
+
+
 class WorkerError(WheelcheckError):
     """The worker in the target died, stopped responding, or sent an invalid message."""
 

@@ -169,6 +169,8 @@ class Installation:
     :param provider: name of the provider.
     :param how: its origin, one line for the user.
     :param extensible: whether its root may be replaced by one with more libraries of the same suite.
+    :param assembled: whether it is put together from files of different builds: a patched program, the standard library of
+        another build, libraries of its own. So it is not what a user has.
     """
 
     program: Path
@@ -183,6 +185,7 @@ class Installation:
     provider: str
     how: str
     extensible: bool = False
+    assembled: bool = False
 
     @property
     def name(self) -> str:
@@ -193,6 +196,11 @@ class Installation:
     def stem(self) -> str:
         """The version in names of files, such as ``3.14t``."""
         return f"{self.version[0]}.{self.version[1]}{'t' if self.free_threaded else ''}"
+
+    @property
+    def library_name(self) -> str:
+        """The name of the directory with the standard library, such as ``python3.14t`` or ``pypy3.11``."""
+        return f"{'pypy' if self.implementation == 'pypy' else 'python'}{self.stem}"
 
     @property
     def version_text(self) -> str:

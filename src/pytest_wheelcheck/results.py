@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -62,6 +63,7 @@ class StepResult:
     :param sections: headings and contents that are shown below a failure.
     :param properties: name and value pairs for reports (``property`` of JUnit).
     :param warnings: problems that do not fail the step, one text each.
+    :param traceback: of an unexpected exception of this package, which is shown with ``-vv``; empty without one.
     """
 
     name: str
@@ -72,6 +74,7 @@ class StepResult:
     sections: tuple[tuple[str, str], ...] = ()
     properties: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    traceback: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for :mod:`json`."""
@@ -98,4 +101,41 @@ class StepResult:
             sections=tuple((title, content) for title, content in data["sections"]),
             properties=tuple((name, value) for name, value in data["properties"]),
             warnings=tuple(data["warnings"]),
+            traceback=data["traceback"],
         )
+
+
+#: Characters of an unexpected exception's message in a report.
+_MAX_MESSAGE = 300
+
+
+def describe_unexpected(error: BaseException) -> str:
+    """Describe an exception that this package did not expect. Nothing is known about the wheel then.
+
+    :returns: one line, and a request to report it.
+    """
+    message = " ".join(str(error).split())
+    if len(message) > _MAX_MESSAGE:
+        message = f"{message[:_MAX_MESSAGE]}…"
+    what = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    host = isinstance(error, (OSError, MemoryError))
+    return (
+        f"could not be checked: unexpected {what}\n"
+        f"Cause: {'this host (disk, memory, permissions), or ' if host else ''}a bug in pytest-wheelcheck\n"
+        "Fix: please report it with the wheel's name and the traceback, which -vv shows"
+    )
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback of an exception as text."""
+    return "".join(traceback.format_exception(error))
+
+
+def unexpected(name: str, error: BaseException) -> StepResult:
+    """Return the error of a step that ended with an exception which this package did not expect.
+
+    :param name: of the node.
+    """
+    return StepResult(
+        name=name, outcome=Outcome.ERROR, text=describe_unexpected(error), traceback=format_traceback(error)
+    )

@@ -30,6 +30,7 @@ class Settings:
     :param apt_source: the package repository to use instead of the host's, as a line of ``sources.list``; empty for the
         host's.
     :param sysroots: root file systems with interpreters, as ``ARCHITECTURE=PATH``, absolute.
+    :param providers: names of the allowed providers of interpreters, in the order of preference; empty for the default.
     :param requires: test requirements: requirement strings, and ``-r FILE``.
     :param groups: PEP 735 dependency groups of the project that the tests need.
     :param extras: extras to install the wheels with.
@@ -48,6 +49,8 @@ class Settings:
     :param expect: clauses that list the expected wheels of the release.
     :param reports: files to write reports to.
     :param import_ignore: patterns of modules that the import check skips.
+    :param source_ignore: patterns of files of the source tree that wheels need not contain.
+    :param import_strict: a module that the wheel's packages do not import themselves fails if its import fails.
     :param executables: pairs of a pattern of installed executables and their arguments, or ``None`` to not start them.
     :param entry_timeout: timeout of an executable, in seconds; 0 for none.
     :param test_timeout: timeout of a test or import that sets none itself, in seconds; 0 for none.
@@ -74,6 +77,7 @@ class Settings:
     machines: tuple[str, ...] = ()
     apt_source: str = ""
     sysroots: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
@@ -91,6 +95,8 @@ class Settings:
     expect: tuple[str, ...] = ()
     reports: tuple[Path, ...] = ()
     import_ignore: tuple[str, ...] = ()
+    source_ignore: tuple[str, ...] = ()
+    import_strict: bool = False
     executables: tuple[tuple[str, tuple[str, ...] | None], ...] = (("*", ("--version",)),)
     entry_timeout: float = 60.0
     test_timeout: float = 600.0

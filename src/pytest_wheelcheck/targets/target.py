@@ -35,9 +35,11 @@ class NoTarget:
     :param outcome: ``SKIPPED`` if this host cannot run it by nature, ``ERROR`` if it should have been possible.
     :param reason: the exact reason, such as ``needs macOS`` or ``needs CPython 3.12, found 3.11 and 3.13``.
     :param name: takes the position of a target's name in the node id.
+    :param traceback: of an unexpected exception of this package; empty without one.
     """
 
     wheel: Wheel
     outcome: Outcome
     reason: str
     name: str = "no-target"
+    traceback: str = ""

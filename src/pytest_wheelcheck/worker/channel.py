@@ -143,6 +143,9 @@ def dup_high(fd: int) -> int:
     except ImportError:
         return os.dup(fd)
     try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200)
+        # PyPy does not have F_DUPFD_CLOEXEC.
+        high = fcntl.fcntl(fd, getattr(fcntl, "F_DUPFD_CLOEXEC", fcntl.F_DUPFD), 200)
+        os.set_inheritable(high, False)  # noqa: FBT003
+        return high
     except OSError:
         return os.dup(fd)

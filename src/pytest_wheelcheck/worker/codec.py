@@ -199,6 +199,14 @@ def encode(message: Any, known: dict[str, Checker], **envelope: object) -> bytes
     :raises InvalidMessageError: see :func:`check`; or it is too long.
     """
     check(message, known)
+    return frame(message, **envelope)
+
+
+def frame(message: Any, **envelope: object) -> bytes:
+    """Return the frame of a message that was checked.
+
+    :raises InvalidMessageError: it is too long.
+    """
     body = _to_json(dict(message, **envelope)).encode("ascii")
     if len(body) > FRAME_LIMIT:
         raise InvalidMessageError("%s has %d bytes" % (message["type"], len(body)))

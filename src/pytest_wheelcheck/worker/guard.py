@@ -4,7 +4,8 @@ Only test modules below these names may come from the source tree.
 
 This file is copied into the environment of a target. A ``.pth`` file starts it in every process of the environment: in the
 worker, and in what a test starts with ``subprocess`` or ``multiprocessing``. Each such start pays for its imports, so it
-has almost none.
+has almost none. Until Python 3.17, lines of ``.pth`` files run before the entry points of ``.start`` files (PEP 829), so it
+is active before those of the wheel run.
 
 The variable ``WHEELCHECK_GUARD`` names a file of NUL-separated entries ``KEY=VALUE``:
 
@@ -14,6 +15,10 @@ The variable ``WHEELCHECK_GUARD`` names a file of NUL-separated entries ``KEY=VA
 ``root``        a directory of the project that may contain tests of the wheel's packages (repeated)
 ``dist``        the normalized name of the wheel's distribution
 ``overlay``     a directory to append to ``sys.path`` (repeated)
+``optional``    the normalized name of a distribution that an extra of the wheel installs (repeated)
+``missing``     a module that the import check did not find (repeated)
+``failed``      a module of the wheel whose import failed in the import check (repeated)
+``ended``       the same, and the import ended its process (repeated)
 =============== ====================================================================
 """
 
@@ -25,7 +30,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     # The module typing is not loaded in targets: every start would pay for it.
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
 #: Parts of a dotted name that mean a test module or directory. Only these may come from the source tree below a name of
@@ -48,12 +53,28 @@ def _real(path: str) -> str:
     return os.path.normcase(os.path.realpath(path))
 
 
+class NotReachedError(ImportError):
+    """A module that ended the process of its import check is not imported again.
+
+    :param module: its dotted name.
+    """
+
+    def __init__(self, module: str) -> None:
+        super().__init__("not imported, because import[%s] did not pass" % module, name=module)
+
+
 class Guard:
     """A finder at the front of ``sys.meta_path`` for the names of the wheel. It ignores all other names.
+
+    Attributes that only the worker uses: ``optional``, ``missing``, ``failed``, ``ended`` are the entries above. ``observer``
+    is called with each top-level name that is not the wheel's, before other finders search it.
 
     If the wheel lacks a submodule, the source tree is searched for it only if the last part of its name is that of a test
     module. So tests inside a package run against the wheel.
     """
+
+    # For the worker, which gets this object and cannot import this module by its name here.
+    is_test_name = staticmethod(is_test_name)
 
     def __init__(
         self, names: Iterable[str], sites: Iterable[str], roots: Iterable[str], dist: str, overlays: Iterable[str]
@@ -63,6 +84,11 @@ class Guard:
         self.roots = list(roots)
         self.dist = dist
         self.overlays = list(overlays)
+        self.optional: frozenset[str] = frozenset()
+        self.missing: frozenset[str] = frozenset()
+        self.failed: frozenset[str] = frozenset()
+        self.ended: frozenset[str] = frozenset()
+        self.observer: Callable[[str], None] | None = None
         self._site_prefixes = tuple(_real(site) + os.sep for site in self.sites)
         self._stdlib_prefix = os.path.dirname(os.__file__) + os.sep
         self._verdicts: dict[tuple[str, str], bool] = {}
@@ -74,14 +100,20 @@ class Guard:
         """Read the file that ``WHEELCHECK_GUARD`` names."""
         with open(path, "rb") as file:
             entries = file.read().decode("utf-8", "surrogateescape").split("\0")
-        values: dict[str, list[str]] = {"name": [], "site": [], "root": [], "dist": [], "overlay": []}
+        keys = ("name", "site", "root", "dist", "overlay", "optional", "missing", "failed", "ended")
+        values: dict[str, list[str]] = {key: [] for key in keys}
         for entry in entries:
             key, equals, value = entry.partition("=")
             if equals and key in values:
                 values[key].append(value)
         # The standard library comes before site-packages, so a wheel's module of the same name is never found.
         names = [name for name in values["name"] if not _is_stdlib(name)]
-        return cls(names, values["site"], values["root"], "".join(values["dist"]), values["overlay"])
+        guard = cls(names, values["site"], values["root"], "".join(values["dist"]), values["overlay"])
+        guard.optional = frozenset(values["optional"])
+        guard.missing = frozenset(name.partition(".")[0] for name in values["missing"])
+        guard.ended = frozenset(values["ended"])
+        guard.failed = frozenset(values["failed"]) | guard.ended
+        return guard
 
     def move_to_front(self) -> None:
         """Move before all other finders: code under test may have inserted some."""
@@ -98,7 +130,11 @@ class Guard:
         """Find a module as :class:`importlib.abc.MetaPathFinder` does."""
         top, dot, _ = fullname.partition(".")
         if top not in self.names:
+            if self.observer is not None and not dot:
+                self.observer(fullname)
             return None
+        if self.observer is not None and fullname in self.ended:
+            raise NotReachedError(fullname)
         spec = self._search(fullname, self._site_path() if path is None else list(path))
         if spec is None and dot:
             spec = self._find_test(fullname)

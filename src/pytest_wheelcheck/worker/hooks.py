@@ -95,6 +95,11 @@ def make_plugin(worker: WorkerSession) -> object:
                     # The location of the skip is the test module, not the line of pytest that raised it.
                     report.longrepr = (str(collector.path), None, "Skipped: " + worker.provenance.skipped_import)
                 worker.provenance.skipped_import = ""
+            call = getattr(report, "call", None)
+            reason = worker.not_reached(call.excinfo.value) if report.failed and call and call.excinfo else ""
+            if reason:
+                report.outcome = "skipped"
+                report.longrepr = (str(collector.path), None, "Skipped: " + reason)
             foreign = worker.provenance.report_foreign()
             if foreign and report.failed:
                 report.sections.append(("Modules that are not the wheel's", foreign))
@@ -123,8 +128,20 @@ def make_plugin(worker: WorkerSession) -> object:
         @pytest.hookimpl(hookwrapper=True)
         def pytest_runtest_makereport(self, item: Any, call: Any) -> Generator[None, Any, None]:
             outcome: Any = yield
+            report = outcome.get_result()
+            reason = worker.not_reached(call.excinfo.value) if report.failed and call.excinfo is not None else ""
+            if reason:
+                report.outcome = "skipped"
+                report.longrepr = (str(item.path), None, "Skipped: " + reason)
+            elif call.when != "setup":
+                # Those of the collection and of fixtures, too: pytest would not call a test whose setup failed.
+                undeclared = worker.undeclared.take()
+                if undeclared and report.failed:
+                    report.sections.append(("Undeclared dependencies", undeclared))
+                elif undeclared:
+                    report.outcome = "failed"
+                    report.longrepr = undeclared
             if call.excinfo is not None and not worker.rules.facts["pty"]:
-                report = outcome.get_result()
                 explanation = worker.explain_pty_failure(call.excinfo.value) if report.failed else ""
                 if explanation:
                     report.sections.append(("No pseudo-terminal available", explanation))

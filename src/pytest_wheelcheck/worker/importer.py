@@ -152,6 +152,7 @@ def _imported(
         "mapped": [],
         "before": [],
         "foreign": [],
+        "extensions": [],
     }
     return {
         "type": "imported",
@@ -199,6 +200,7 @@ def _be_child(job: messages.ImportJob, task: messages.Imports, channel: Channel,
 
 def import_one(job: messages.ImportJob, task: messages.Imports) -> messages.ImportResult:
     """Import one module, or load one entry point, in this process."""
+    extensions = _record_extensions()
     before = mapped_files()
     loaded = set(sys.modules)
     start = time.perf_counter()
@@ -228,7 +230,27 @@ def import_one(job: messages.ImportJob, task: messages.Imports) -> messages.Impo
         "before": sorted(before),
         "mapped": sorted(mapped_files() - before),
         "foreign": _foreign_modules(task, loaded),
+        "extensions": extensions,
     }
+
+
+def _record_extensions() -> list[list[str]]:
+    """Record name and file of each extension module from now on.
+
+    A package may load its file under another name, and need not keep the module.
+    """
+    import _imp
+
+    found: list[list[str]] = []
+    original = _imp.create_dynamic
+
+    def create_dynamic(spec: Any, *args: Any) -> Any:
+        module = original(spec, *args)
+        found.append([str(spec.name), str(spec.origin)])
+        return module
+
+    _imp.create_dynamic = create_dynamic
+    return found
 
 
 def _foreign_modules(task: messages.Imports, loaded: set[str]) -> list[list[str]]:

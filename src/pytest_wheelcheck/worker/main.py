@@ -43,12 +43,16 @@ def serve() -> int:
             from . import importer
 
             importer.run_imports(channel, task)
+        elif task["type"] == "modules":
+            from .modules import run_modules
+
+            run_modules(channel, task)
         elif task["type"] == "tests":
             from .pytest_main import run_tests
 
             run_tests(channel, task)
         else:
-            raise InvalidMessageError("the controller sent %s before imports or tests" % task["type"])
+            raise InvalidMessageError("the controller sent %s before imports, modules or tests" % task["type"])
     except ChannelClosedError:
         return CHANNEL_CLOSED
     except ImportDoneError:

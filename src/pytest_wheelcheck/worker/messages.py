@@ -3,8 +3,7 @@
 The field ``type`` of a message names one of the classes below. It has exactly the fields of that class; both sides check
 this with :mod:`.codec` when they send and when they receive.
 
-The controller sends :class:`Start`, then :class:`Imports` or :class:`Tests`. To a session of tests it goes on with
-:class:`Run` for each test, and ends it with :class:`Finish`.
+The controller sends :class:`Start`; :class:`Imports`, :class:`Modules` or :class:`Tests`; :class:`Run`s; :class:`Finish`.
 
 The classes are types for mypy. At run time they only carry the annotations that the checks are made from: the module
 ``typing`` is not loaded in targets, where every start would pay for it.
@@ -19,7 +18,7 @@ else:
     TypedDict = dict
 
 #: Version of the messages below. Both sides refuse another one.
-PROTOCOL = 3
+PROTOCOL = 4
 
 # --- from the controller ---------------------------------------------------------------------------------------------
 
@@ -64,6 +63,20 @@ class Imports(TypedDict):
     watchdog: float
 
 
+class Modules(TypedDict):
+    """Import modules, all in this process, and send one :class:`Module` for each; then compile, and send :class:`Compiled`.
+
+    ``sources``: files to compile that no import has compiled, relative to ``sites``, the site-packages directories.
+    ``limit``: seconds until this process writes its stacks and ends, since a module did not end.
+    """
+
+    type: Literal["modules"]
+    names: list[str]
+    sources: list[str]
+    sites: list[str]
+    limit: float
+
+
 class Occurrence(TypedDict):
     """One option with its values, or one argument, as the user gave it.
 
@@ -90,12 +103,12 @@ class TargetFacts(TypedDict):
 class Tests(TypedDict):
     """Load pytest and collect, then wait for :class:`Run`.
 
-    ``fixed_args``, ``occurrences``: the command line. ``overlays``: directories with the test tools. ``python_m``: whether
-    the working directory is put on ``sys.path``, as ``python -m pytest`` does. ``pretend``: a platform to act as, or empty.
-    ``pty_patterns``, ``pty_calls``: the ini keys. ``ini_names``: keys of the host's plugin, to be accepted. ``markers``:
-    lines to register. ``timeout_scale``: factor for the tests' own timeouts. ``width``: columns of the terminal.
-    ``junit``: whether a JUnit report is written. ``skip_modules``: modules not to be collected again. ``watchdog``: seconds
-    until stacks are written during collection, or 0. ``output``: directory for output too long for a report.
+    ``fixed_args``, ``occurrences``: the command line. ``overlays``: directories with the test tools. ``python_m``: put the
+    working directory on ``sys.path``, as ``python -m pytest`` does. ``pretend``: a platform to act as, or empty.
+    ``pty_patterns``, ``pty_calls``, ``markers``: the ini keys. ``consoles``: pseudo consoles work. ``ini_names``: keys of the
+    host's plugin, to be accepted. ``timeout_scale``: factor for the tests' own timeouts. ``width``: columns of the terminal.
+    ``junit``: write a JUnit report. ``skip_modules``: modules not to be collected again. ``watchdog``: seconds until stacks
+    are written during collection, or 0. ``output``: directory for long output.
     """
 
     type: Literal["tests"]
@@ -107,6 +120,7 @@ class Tests(TypedDict):
     pretend: str
     pty_patterns: list[str]
     pty_calls: list[str]
+    consoles: bool
     ini_names: list[str]
     markers: list[str]
     timeout_scale: float
@@ -176,7 +190,8 @@ class ImportResult(TypedDict):
 
     ``seconds``: of the import. ``file``: of the module. ``error``: exception chain, the outermost last. ``gil``: a
     free-threaded interpreter runs with the GIL afterwards. ``mapped``: files mapped by the import; ``before``: those mapped
-    before. ``foreign``: modules of the wheel's names from elsewhere, pairs of name and file.
+    before. ``foreign``: modules of the wheel's names from elsewhere, pairs of name and file. ``extensions``: extension modules
+    that were loaded, pairs of name and file.
     """
 
     seconds: float
@@ -186,6 +201,7 @@ class ImportResult(TypedDict):
     mapped: list[str]
     before: list[str]
     foreign: list[list[str]]
+    extensions: list[list[str]]
 
 
 class Imported(ImportResult):
@@ -202,6 +218,34 @@ class Imported(ImportResult):
     status: int
     timed_out: bool
     output: str
+
+
+class Module(TypedDict):
+    """One module of :class:`Modules` was imported.
+
+    ``error``: exception chain, the outermost last. ``loaded``: another module had imported it before.
+    """
+
+    type: Literal["module"]
+    name: str
+    error: list[RaisedError] | None
+    loaded: bool
+    seconds: float
+
+
+class SyntaxProblem(TypedDict):
+    """A file that cannot be compiled. ``line``: 0 where it is not known."""
+
+    file: str
+    line: int
+    message: str
+
+
+class Compiled(TypedDict):
+    """All modules were imported and all other files compiled."""
+
+    type: Literal["compiled"]
+    errors: list[SyntaxProblem]
 
 
 class Collecting(TypedDict):
@@ -307,11 +351,12 @@ class Expired(TypedDict):
 class Done(TypedDict):
     """The test has ended and all its reports were sent.
 
-    ``stop``: why the session is to stop, or empty. ``restart``: the other tests need a fresh worker.
+    ``stop``: why the session must stop, or empty; ``returncode``: its exit status. ``restart``: the next test needs a new worker.
     """
 
     type: Literal["done"]
     stop: str
+    returncode: int | None
     restart: bool
 
 
@@ -336,10 +381,12 @@ class Fatal(TypedDict):
 
 
 if TYPE_CHECKING:
-    FromController = Start | Imports | Tests | Run | Finish
+    FromController = Start | Imports | Modules | Tests | Run | Finish
     FromWorker = (
         Hello
         | Imported
+        | Module
+        | Compiled
         | Collecting
         | Collected
         | Phase
@@ -353,10 +400,12 @@ if TYPE_CHECKING:
         | Fatal
     )
 else:
-    FromController = (Start, Imports, Tests, Run, Finish)
+    FromController = (Start, Imports, Modules, Tests, Run, Finish)
     FromWorker = (
         Hello,
         Imported,
+        Module,
+        Compiled,
         Collecting,
         Collected,
         Phase,

@@ -45,6 +45,12 @@ def run_tests(channel: Channel, task: messages.Tests) -> None:
 
     session = WorkerSession(pytest, channel, task, guard, _facts(task), log)
     plugins = [make_plugin(session), make_fixtures(session.rules.target), session.rules]
+    if not task["consoles"]:
+        from . import consoles
+
+        opened = consoles.count_openings()
+        if opened is not None:
+            plugins.append(consoles.make_plugin(pytest, opened, session.rules.target_name()))
     args = [*task["fixed_args"], *(arg for occurrence in task["occurrences"] for arg in occurrence["args"])]
     status = pytest.main(args, plugins=plugins)
     channel.send(

@@ -9,6 +9,7 @@ from .codec import InvalidMessageError
 from .errors import format_exception
 from .provenance import Provenance
 from .rules import TargetRules, is_directory
+from .undeclared import UndeclaredImports, find_failed_package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class WorkerSession:
         self.facts = facts
         self.rules = TargetRules(facts, task["pty_patterns"])
         self.provenance = Provenance(pytest, guard, self.rules)
+        self.undeclared = UndeclaredImports(guard)
+        guard.observer = self.undeclared.observe
         self.unknown_options: list[str] = []
         self.config: Any = None
         self.terminal: TerminalBuffer | None = None
@@ -58,6 +61,11 @@ class WorkerSession:
 
         found = ptys.find_call(error, self.task["pty_calls"])
         return ptys.explain(found, self.rules.target_name(), str(self.config.rootpath)) if found else ""
+
+    def not_reached(self, error: BaseException) -> str:
+        """Return why a test is skipped that fails because a package cannot be imported, which has a node of its own."""
+        name = find_failed_package(error, self.provenance.guard)
+        return "needs %s, but import[%s] did not pass" % (name, name) if name else ""
 
     def log_size(self) -> int:
         """Return the size of the log in bytes; -1 where it is not known."""
@@ -144,7 +152,8 @@ class WorkerSession:
             found = find(item)
         except Exception:
             return 0, False
-        return (found.timeout or 0) * self.task["timeout_scale"], bool(found.func_only)
+        timeout = found.timeout or 0
+        return timeout * self.task["timeout_scale"], bool(timeout and found.func_only)
 
     def send_collected(self, session: Any) -> None:
         """Send the result of the collection."""
@@ -222,11 +231,13 @@ class WorkerSession:
         if message["failures_left"]:
             session.config.option.maxfail = session.testsfailed + message["failures_left"]
         stop = ""
+        returncode: int | None = None
         restart = False
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         except self.pytest.exit.Exception as leave:
             stop = "%s: %s" % (item.nodeid, leave.msg)
+            returncode = None if leave.returncode is None else int(leave.returncode)
         except KeyboardInterrupt as interrupt:
             # There is no keyboard: the code under test raised it. Its fixtures are still set up, so the other tests run
             # in a fresh worker.
@@ -243,7 +254,7 @@ class WorkerSession:
         if not stop and session.shouldfail and not message["failures_left"]:
             stop = str(session.shouldfail)
         self.flush_terminal()
-        self.channel.send({"type": "done", "stop": stop, "restart": restart})
+        self.channel.send({"type": "done", "stop": stop, "returncode": returncode, "restart": restart})
 
     def show_failure(self, item: Any, error: BaseException) -> str:
         """Return the text of an exception as the item itself shows its failures."""

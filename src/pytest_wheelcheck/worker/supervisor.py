@@ -134,18 +134,25 @@ class Supervisor:
 def _become_subreaper() -> None:
     """Make orphaned descendants of this process its children."""
     try:
-        # The core of ctypes: the package takes a while to load.
-        import _ctypes
-
-        integer = type("integer", (_ctypes._SimpleCData,), {"_type_": "i"})
-        namespace: dict[str, Any] = {"_flags_": 1, "_restype_": integer}
-        function = type("function", (_ctypes.CFuncPtr,), namespace)
-        handle: Any = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
-        prctl: Any = function(_ctypes.dlsym(handle, "prctl"))
-        prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+        _prctl()(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     except Exception as error:
         # Orphans in sessions of their own will not be ended.
         os.write(2, ("wheelcheck: no subreaper: %r\n" % error).encode("utf-8", "backslashreplace"))
+
+
+def _prctl() -> Any:
+    if sys.implementation.name != "cpython":
+        import ctypes
+
+        return ctypes.CDLL(None).prctl
+    # The core of ctypes: the package takes a while to load.
+    import _ctypes
+
+    integer = type("integer", (_ctypes._SimpleCData,), {"_type_": "i"})
+    namespace: dict[str, Any] = {"_flags_": 1, "_restype_": integer}
+    function = type("function", (_ctypes.CFuncPtr,), namespace)
+    handle: Any = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+    return function(_ctypes.dlsym(handle, "prctl"))
 
 
 def _end_left_behind(worker: int, nonce_fd: int) -> None:

@@ -6,30 +6,20 @@ has such an interpreter, the target is skipped; if the user requested it by name
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from pytest_wheelcheck.backends.base import HOST_MACHINE, MachineProfile, Runtime
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.interpreters import tags
 from pytest_wheelcheck.interpreters.base import OLDEST, Kind, Offer, Request, Unavailable, here
 from pytest_wheelcheck.model import Machine, Outcome, Platform, Wheel, interpreter_name
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.targets.planning import wording
+from pytest_wheelcheck.targets.planning.choices import Choice, Questions, interpreter_of
 from pytest_wheelcheck.targets.planning.specs import Interpreter, Spec, parse_specs
 from pytest_wheelcheck.targets.planning.tag_groups import TagGroup, group_tags, possible_interpreters, primary_kinds
 from pytest_wheelcheck.targets.target import NoTarget, Target
-
-log = logging.getLogger(__name__)
-
-#: Names of systems in reasons.
-_SYSTEMS = {"darwin": "macOS", "win32": "Windows", "linux": "Linux", "ios": "iOS", "android": "Android"}
 
 
 def plan(
@@ -39,6 +29,7 @@ def plan(
     *,
     host: Platform | None = None,
     profiles: Sequence[MachineProfile] = (),
+    unresolved: Callable[[Wheel, Runtime], str] | None = None,
 ) -> tuple[list[Target], list[NoTarget]]:
     """Decide the targets of all wheels and have their interpreters made.
 
@@ -47,11 +38,13 @@ def plan(
     :param catalog: gives interpreters.
     :param host: what ``any`` and ``linux_*`` mean; ``None`` for the running interpreter's platform.
     :param profiles: machines to pretend to be: a target of their architecture becomes one target for each machine.
+    :param unresolved: returns why the dependencies of a wheel cannot be installed for an interpreter, or an empty string.
+        It is asked about the newest of several interpreters, which was not the user's choice.
     :returns: the targets, by wheel and then by version; and the wheels and interpreters without a target, by wheel.
     :raises UsageError: a spec cannot be read.
     """
     parsed = parse_specs(specs)
-    questions = _Questions(catalog=catalog, host=host or here())
+    questions = Questions(catalog=catalog, host=host or here())
     plans = [_WheelPlan(wheel, questions) for wheel in wheels]
     for each in plans:
         each.choose(parsed)
@@ -60,6 +53,9 @@ def plan(
     for each in plans:
         each.conclude(Outcome.ERROR if nothing_to_test else Outcome.SKIPPED)
     runtimes = questions.make(choice for each in plans for choice in each.chosen)
+    if unresolved is not None:
+        for each in plans:
+            each.pass_over(unresolved, runtimes)
     targets: list[Target] = []
     without: list[NoTarget] = []
     for each in plans:
@@ -68,80 +64,44 @@ def plan(
         without.extend(each.problems)
     for profile in profiles:
         if plans and profile.name != HOST_MACHINE and all(profile.name not in each.machines for each in plans):
-            where = f" ({profile.architecture})" if profile.architecture else ""
-            reason = f"the machine {profile.name}{where} was requested, and no wheel of this run has a target there"
+            reason = f"--wheel-machine {profile.name} was requested, but no wheel of this run has a target"
+            reason += f" for {profile.architecture}" if profile.architecture else " for it"
             name = f"no-target+{profile.name}"
             without.append(NoTarget(wheel=plans[0].wheel, outcome=Outcome.ERROR, reason=reason, name=name))
     return targets, without
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Choice:
-    """A chosen interpreter: its offers, in the order in which they are tried."""
+class _Rejected:
+    """A requested interpreter that a wheel is not for.
 
-    offers: tuple[Offer, ...]
+    :param path: if it was requested by its path.
+    """
 
-    @property
-    def interpreter(self) -> Interpreter:
-        return _interpreter(self.offers[0])
-
-
-def _interpreter(offer: Offer) -> Interpreter:
-    return Interpreter(
-        version=offer.version[:2], implementation=offer.implementation, free_threaded=offer.free_threaded
-    )
-
-
-@dataclass(kw_only=True, slots=True)
-class _Questions:
-    """Asks the catalog, once for each request."""
-
-    catalog: Catalog
-    host: Platform
-    _answers: dict[Request, tuple[tuple[Offer, ...], tuple[Unavailable, ...]]] = field(default_factory=dict)
-
-    def ask(self, request: Request) -> tuple[tuple[Offer, ...], tuple[Unavailable, ...]]:
-        if request not in self._answers:
-            self._answers[request] = self.catalog.ask(request)
-        return self._answers[request]
-
-    def make(self, choices: Iterable[_Choice]) -> dict[_Choice, Runtime | WheelcheckError]:
-        unique = list(dict.fromkeys(choices))
-        if not unique:
-            return {}
-        with ThreadPoolExecutor(max_workers=min(len(unique), os.cpu_count() or 2)) as pool:
-            return dict(zip(unique, process.map_concurrently(pool, self._make, unique), strict=True))
-
-    def _make(self, choice: _Choice) -> Runtime | WheelcheckError:
-        problem = WheelcheckError("no provider")
-        for offer in choice.offers:
-            try:
-                return self.catalog.get(offer)
-            except WheelcheckError as error:  # noqa: PERF203 — the next provider is tried
-                log.warning("%s is not available from %s: %s", choice.interpreter, offer.provider, error.message)
-                problem = error
-        return problem
+    interpreter: Interpreter
+    group: TagGroup
+    path: str = ""
 
 
 class _WheelPlan:
     """The targets of one wheel."""
 
-    def __init__(self, wheel: Wheel, questions: _Questions) -> None:
+    def __init__(self, wheel: Wheel, questions: Questions) -> None:
         self.wheel = wheel
         self.questions = questions
         self.groups = group_tags(wheel, questions.host)
         self.possible = possible_interpreters(wheel.tags)
         self.primary = primary_kinds(wheel.tags)
-        self.chosen: list[_Choice] = []
+        self.chosen: list[Choice] = []
         self.problems: list[NoTarget] = []
         self.machines: set[str] = set()
-        self._rejected: list[str] = []
+        self._rejected: list[_Rejected] = []
         self._other_platforms: list[TagGroup] = []
 
     def choose(self, specs: Sequence[Spec]) -> None:
         for group in self.groups:
-            # A path also satisfies a request for its version, so paths come first.
-            for spec in sorted(specs, key=lambda spec: spec.path is None):
+            # A path also satisfies a request for its version, and what the user named is never passed over.
+            for spec in sorted(specs, key=lambda spec: (spec.path is None, spec.interpreter is None)):
                 if spec.path is not None:
                     self._choose_path(group, spec.path)
                 elif spec.interpreter is not None:
@@ -150,18 +110,53 @@ class _WheelPlan:
                     self._choose_range(group, everything=spec.text == "all")
 
     def conclude(self, outcome: Outcome) -> None:
-        """Report a wheel that accepts none of the requested interpreters."""
-        if self.chosen or self.problems:
-            return
-        for group in self._other_platforms:
-            self._no_platform(group, ())
-        if self._other_platforms or not self._rejected:
-            return
-        requested = _listed(list(dict.fromkeys(self._rejected)), "and")
-        admitted = self._describe(self.groups[0], self._admitted(self.groups[0]))
-        self._problem(outcome, f"needs {admitted}, but {requested} was requested")
+        """Report each requested interpreter that the wheel is not for.
 
-    def targets(self, runtimes: dict[_Choice, Runtime | WheelcheckError]) -> list[Target]:
+        :param outcome: of these.
+        """
+        if not (self.chosen or self.problems):
+            for group in self._other_platforms:
+                self._no_platform(group, ())
+            if self._other_platforms:
+                return
+        for rejected in self._rejected:
+            group = rejected.group
+            reason = wording.not_admitted(group, self._admitted(group), rejected.interpreter, rejected.path)
+            self._problem(outcome, reason, self._name(group, rejected.interpreter))
+
+    def pass_over(
+        self, unresolved: Callable[[Wheel, Runtime], str], runtimes: dict[Choice, Runtime | WheelcheckError]
+    ) -> None:
+        """Replace the newest interpreter by an older one if the wheel's dependencies cannot be installed for it.
+
+        :param runtimes: receives the interpreters that are made meanwhile.
+        """
+        for index, choice in enumerate(self.chosen):
+            runtime = runtimes[choice]
+            if not choice.older or not isinstance(runtime, Runtime) or not (reason := unresolved(self.wheel, runtime)):
+                continue
+            *between, oldest = choice.older
+            runtimes |= self.questions.make([oldest] if oldest not in runtimes else [])
+            runtime = runtimes[oldest]
+            if not isinstance(runtime, Runtime) or unresolved(self.wheel, runtime):
+                # It does not depend on the version. The installation reports it.
+                continue
+            passed = [(choice, reason)]
+            for candidate in between:
+                runtimes |= self.questions.make([candidate] if candidate not in runtimes else [])
+                runtime = runtimes[candidate]
+                if isinstance(runtime, Runtime):
+                    if not (reason := unresolved(self.wheel, runtime)):
+                        break
+                    passed.append((candidate, reason))
+            else:
+                candidate = oldest
+            self.chosen[index] = candidate
+            for other, why in passed:
+                text = f"{candidate.interpreter} is used instead of {other.interpreter}: {why}"
+                self._problem(Outcome.SKIPPED, text, f"{other.offers[0].interpreter}-{other.offers[0].platform.name}")
+
+    def targets(self, runtimes: dict[Choice, Runtime | WheelcheckError]) -> list[Target]:
         """Return the targets, in order and with unique names; an interpreter that could not be made becomes an error."""
         found: dict[Path, Runtime] = {}
         for choice in self.chosen:
@@ -207,35 +202,45 @@ class _WheelPlan:
         offers, reasons = self.questions.ask(Request(platform=group.platform, python=path))
         if not offers:
             if reasons:
-                self._problem(Outcome.ERROR, f"needs {path}, which was requested: {'; '.join(map(str, reasons))}")
+                reason = f"the requested interpreter {path} cannot be used: {'; '.join(map(str, reasons))}"
+                self._problem(Outcome.ERROR, reason)
             else:
                 self._other_platforms.append(group)
         elif group.fits(offers[0]):
             self._add(offers[:1])
+        elif group.admits(interpreter := interpreter_of(offers[0])):
+            self._problem(Outcome.SKIPPED, wording.too_old_system(group, offers), self._name(group, interpreter))
         else:
-            self._rejected.append(f"{_interpreter(offers[0])} ({path})")
+            self._rejected.append(_Rejected(interpreter=interpreter, group=group, path=str(path)))
 
     def _choose_version(self, group: TagGroup, requested: Interpreter) -> None:
         if not group.admits(requested):
-            self._rejected.append(str(requested))
+            # A path satisfies the request for its version here, too.
+            if any(each.interpreter == requested and each.group is group for each in self._rejected):
+                return
+            self._rejected.append(_Rejected(interpreter=requested, group=group))
             return
         if any(
             choice.interpreter == requested and choice.offers[0].platform == group.platform for choice in self.chosen
         ):
             return
+        if requested.version < OLDEST:
+            reason = f"{requested} was requested, but {wording.TOO_OLD}"
+            self._problem(Outcome.ERROR, reason, self._name(group, requested))
+            return
         offers, reasons = self.questions.ask(
             Request(platform=group.platform, wanted=frozenset({requested.whole}), minimum_libc=group.minimum_libc)
         )
-        same = tuple(offer for offer in offers if _interpreter(offer) == requested)
+        same = tuple(offer for offer in offers if interpreter_of(offer) == requested)
         fitting = tuple(filter(group.fits, same))
         if fitting:
             self._add(fitting)
         elif not offers:
-            self._no_platform(group, reasons)
+            self._no_platform(group, reasons, requested)
         elif same:
-            self._problem(Outcome.SKIPPED, self._too_old_system(group, same), self._name(group, requested))
+            self._problem(Outcome.SKIPPED, wording.too_old_system(group, same), self._name(group, requested))
         else:
-            reason = self._with(f"needs {requested}, which was requested; {_found(offers)}", reasons)
+            reason = wording.with_reasons(f"{requested} was requested, but {wording.only_found(offers)}", reasons)
             self._problem(Outcome.ERROR, reason, self._name(group, requested))
 
     def _choose_range(self, group: TagGroup, *, everything: bool) -> None:
@@ -256,7 +261,7 @@ class _WheelPlan:
             fitting = tuple(filter(self._required, fitting))
         by_kind: dict[tuple[str, bool], dict[Interpreter, list[Offer]]] = {}
         for offer in fitting:
-            interpreter = _interpreter(offer)
+            interpreter = interpreter_of(offer)
             by_kind.setdefault(interpreter.kind, {}).setdefault(interpreter, []).append(offer)
         for kind in self.primary:
             if kind not in by_kind and not (kind == ("cpython", False) and self._accepts_any_python(group) and by_kind):
@@ -265,15 +270,16 @@ class _WheelPlan:
         for kind in sorted(by_kind, key=lambda kind: (kind not in self.primary, kind)):
             # Interpreters that the user named replace all others of their architecture.
             named = {each: found for each, found in by_kind[kind].items() if found[0].rank < 0}
-            versions = named or by_kind[kind]
+            versions = {each: tuple(found) for each, found in (named or by_kind[kind]).items()}
             if everything:
-                picked = sorted(versions)
+                for interpreter in sorted(versions):
+                    self._add(versions[interpreter])
             elif kind in self.primary or not any(known in self.primary for known in by_kind):
-                picked = [min(versions), max(versions)]
-            else:
-                picked = []
-            for interpreter in dict.fromkeys(picked):
-                self._add(tuple(versions[interpreter]))
+                newest = _newest(versions)
+                older = sorted((each for each in versions if each < newest), reverse=True)
+                if min(versions) != newest:
+                    self._add(versions[min(versions)])
+                self._add(versions[newest], older=[versions[each] for each in older])
 
     def _enough(self, admitted: Sequence[Interpreter], *, everything: bool) -> frozenset[Kind]:
         """Return the admitted interpreters that a run would use if all of them were available."""
@@ -284,11 +290,14 @@ class _WheelPlan:
                 wanted.update(each.whole for each in (of_kind if everything else (min(of_kind), max(of_kind))))
         return frozenset(wanted)
 
-    def _add(self, offers: tuple[Offer, ...]) -> None:
-        # An interpreter that the user named has no substitute.
-        choice = _Choice(offers=tuple(offer for offer in offers if offer.rank < 0) or offers)
-        if choice not in self.chosen:
-            self.chosen.append(choice)
+    def _add(self, offers: tuple[Offer, ...], *, older: Sequence[tuple[Offer, ...]] = ()) -> None:
+        def choice(offers: tuple[Offer, ...], older: tuple[Choice, ...] = ()) -> Choice:
+            # An interpreter that the user named has no substitute.
+            return Choice(offers=tuple(offer for offer in offers if offer.rank < 0) or offers, older=older)
+
+        new = choice(offers, tuple(map(choice, older)))
+        if all(new.offers != known.offers for known in self.chosen):
+            self.chosen.append(new)
 
     def _admitted(self, group: TagGroup) -> list[Interpreter]:
         return [interpreter for interpreter in self.possible if group.admits(interpreter)]
@@ -298,14 +307,7 @@ class _WheelPlan:
         return all(tag.startswith("py") for tag in group.tags)
 
     def _required(self, offer: Offer) -> bool:
-        if not self.wheel.requires_python:
-            return True
-        try:
-            specifier = SpecifierSet(self.wheel.requires_python)
-        except InvalidSpecifier:
-            # A static check reports it.
-            return True
-        return specifier.contains(".".join(map(str, offer.version)), prereleases=True)
+        return wording.satisfies(self.wheel.requires_python, offer.version)
 
     def _problem(self, outcome: Outcome, reason: str, name: str = "no-target") -> None:
         same = [problem for problem in self.problems if problem.reason == reason and problem.name == name]
@@ -328,82 +330,46 @@ class _WheelPlan:
         )
         return f"{name}-{group.platform.name}"
 
-    def _no_platform(self, group: TagGroup, reasons: tuple[Unavailable, ...]) -> None:
+    def _no_platform(
+        self, group: TagGroup, reasons: tuple[Unavailable, ...], requested: Interpreter | None = None
+    ) -> None:
         admitted = self._admitted(group)
-        named = self._name(group, admitted[0] if admitted else None)
-        reason = f"needs {_describe_platform(group.platform, self.questions.host)}"
-        self._problem(_outcome(reasons), self._with(reason, reasons), named)
+        named = self._name(group, requested or (admitted[0] if admitted else None))
+        reason = f"needs {wording.describe_platform(group.platform, self.questions.host)}"
+        self._problem(wording.outcome(reasons), wording.with_reasons(reason, reasons), named)
 
     def _no_interpreter(
         self, group: TagGroup, wanted: list[Interpreter], offers: tuple[Offer, ...], reasons: tuple[Unavailable, ...]
     ) -> None:
         name = self._name(group, wanted[0] if wanted else None)
         outcome = Outcome.SKIPPED
-        same = tuple(offer for offer in offers if _interpreter(offer) in wanted)
+        same = tuple(offer for offer in offers if interpreter_of(offer) in wanted)
         if same and any(map(group.fits, same)):
-            reason = (
-                f"Requires-Python {self.wheel.requires_python} excludes all available interpreters: {_found(offers)}"
-            )
+            reason = f"Requires-Python {self.wheel.requires_python} excludes all available interpreters: {wording.found(offers)}"
         elif same:
-            reason = self._too_old_system(group, same)
+            reason = wording.too_old_system(group, same)
         else:
-            needed = self._describe(group, wanted)
+            needed = wording.describe(group, wanted)
             old = wanted and wanted[-1].version < OLDEST
-            found = f"{'.'.join(map(str, OLDEST))} is the oldest supported version" if old else _found(offers)
-            reason = self._with(f"needs {needed}, {found}", reasons)
+            found = wording.TOO_OLD if old else wording.only_found(offers)
+            reason = wording.with_reasons(f"needs {needed}, but {found}", reasons)
             if not old:
-                outcome = _outcome(reasons)
+                outcome = wording.outcome(reasons)
         self._problem(outcome, reason, name)
 
-    def _describe(self, group: TagGroup, wanted: list[Interpreter]) -> str:
-        if not wanted:
-            return f"an interpreter that accepts {', '.join(sorted(group.tags))}"
-        stable = any("-abi3" in tag or tag.startswith("py") for tag in group.tags)
-        if stable and (len({interpreter.kind for interpreter in wanted}) == 1 or len(wanted) > 3):
-            return f"{min(wanted)} or newer"
-        return _listed([str(interpreter) for interpreter in wanted], "or")
 
-    def _too_old_system(self, group: TagGroup, offers: tuple[Offer, ...]) -> str:
-        minimum = ".".join(map(str, group.minimum_libc))
-        if group.platform.libc:
-            have = max(offer.libc_version for offer in offers)
-            return f"needs {group.platform.libc} {minimum} or newer, this host has {'.'.join(map(str, have))}"
-        versions = [tags.split_platform(tag.rpartition("-")[2])[3] for offer in offers for tag in offer.tags]
-        have = max(versions, default=(0, 0))
-        system = _SYSTEMS.get(group.platform.system, group.platform.system)
-        return f"needs {system} {minimum} or newer, this host has {'.'.join(map(str, have))}"
+def _newest(versions: Mapping[Interpreter, Sequence[Offer]]) -> Interpreter:
+    """Return the newest version, or the one before it if only that one is the build of a distributor.
 
-    @staticmethod
-    def _with(reason: str, reasons: tuple[Unavailable, ...]) -> str:
-        return f"{reason} ({'; '.join(map(str, reasons))})" if reasons else reason
-
-
-def _outcome(reasons: tuple[Unavailable, ...]) -> Outcome:
-    """Return ``ERROR`` if it could not be found out whether an interpreter exists, else ``SKIPPED``."""
-    return Outcome.ERROR if any(reason.unchecked for reason in reasons) else Outcome.SKIPPED
-
-
-def _describe_platform(requested: Platform, host: Platform) -> str:
-    """Name the part of a platform in which it differs from the host: ``macOS``, ``aarch64``, ``musl libc``."""
-    if requested.system != host.system:
-        return _SYSTEMS.get(requested.system, f"a platform {requested.system}_{requested.architecture}")
-    parts = []
-    if requested.architecture != host.architecture:
-        parts.append(requested.architecture)
-    if requested.libc != host.libc:
-        parts.append("musl libc" if requested.libc == "musl" else requested.libc)
-    return " with ".join(parts) or "an interpreter, but none was found"
-
-
-def _found(offers: Sequence[Offer]) -> str:
-    names = [interpreter.short for interpreter in sorted({_interpreter(offer) for offer in offers})]
-    return f"found {_listed(names, 'and')}"
-
-
-def _listed(words: Sequence[str], last: str) -> str:
-    if len(words) < 2:
-        return "".join(words) or "none"
-    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+    An assembled interpreter has the standard library of another build, and libraries of its own.
+    """
+    newest = max(versions)
+    before = [
+        each
+        for each in versions
+        if each.version == (newest.version[0], newest.version[1] - 1) and not versions[each][0].assembled
+    ]
+    return before[0] if before and versions[newest][0].assembled else newest
 
 
 def _labeled(runtimes: Sequence[Runtime]) -> list[Runtime]:

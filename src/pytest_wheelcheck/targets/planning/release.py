@@ -12,8 +12,11 @@ from pytest_wheelcheck.checks import MAX_SIZE, CheckResult, run_checks, run_cont
 from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.errors import UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
-from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.wheels.reader import open_wheel
+
+#: The name of the node for static checks that could not be run.
+_CHECKS = "checks"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,8 +156,12 @@ def open_release(given: tuple[str, ...], *, cwd: Path, root: Path, store: Path) 
             files.append(open_wheel(path, shown=shown, store=directory))
         except WheelError as error:
             step = StepResult(name="open", outcome=Outcome.FAILED, text=str(error))
-            copy = next(directory.glob("*/*"), path)
-            files.append(BadWheel(shown=shown, path=path, copy=copy, step=step))
+        except Exception as error:  # noqa: BLE001 - a bug that one wheel meets; the others are tested
+            step = unexpected("open", error)
+        else:
+            continue
+        copy = next(directory.glob("*/*"), path)
+        files.append(BadWheel(shown=shown, path=path, copy=copy, step=step))
     return Release(files=tuple(files), others=tuple(others))
 
 
@@ -194,8 +201,21 @@ def check_file(
     :param select: codes or prefixes of codes; empty for all.
     :param ignore: codes or prefixes to leave out.
     :param max_size: maximum size of a wheel in bytes, above which a check warns.
+    :returns: the results. An unexpected exception becomes an error, which forbids an installation.
     :raises UsageError: a code or prefix matches no check.
     """
+    try:
+        return _check_file(file, release, select, ignore, max_size)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a bug that one wheel meets; the others are checked
+        step = (file.step,) if isinstance(file, BadWheel) else ()
+        return StaticResults(steps=(*step, unexpected(_CHECKS, error)), stopped_by=(_CHECKS,))
+
+
+def _check_file(
+    file: Wheel | BadWheel, release: Release, select: tuple[str, ...], ignore: tuple[str, ...], max_size: int
+) -> StaticResults:
     if isinstance(file, BadWheel):
         try:
             results = run_container_checks(file.copy, select=select, ignore=ignore)
@@ -220,6 +240,7 @@ def _step_result(result: CheckResult) -> StepResult:
         name=check.name,
         outcome=result.outcome,
         text="\n".join(lines) or result.skip_reason,
+        traceback=result.traceback,
         warnings=tuple(
             f"{check.code}: {finding.message} (fix: {check.fix})"
             for finding in result.findings

@@ -13,14 +13,15 @@ from pytest_wheelcheck.model import Outcome, Platform
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
+from pytest_wheelcheck.targets.preparing.import_check import diagnosed
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.targets.timeouts import scale
 
 #: Suffixes of the files that Windows starts.
 _WINDOWS_PROGRAMS = (".exe", ".com", ".bat", ".cmd")
 
-#: Characters of an executable's output in a report.
-_OUTPUT_TAIL = 20_000
+#: Bytes of each output stream of an executable in a report, and characters of the line that summarizes a success.
+_MAX_OUTPUT, _MAX_SUMMARY = 20_000, 500
 
 
 def run_executables(
@@ -35,7 +36,12 @@ def run_executables(
         if pattern != "*" and fnmatch.fnmatchcase(name, pattern)
     }
     for name in sorted(carried | named):
-        arguments = next((found for pattern, found in settings.executables if fnmatch.fnmatchcase(name, pattern)), None)
+        # The wheels of other systems have the same executable without a suffix.
+        names = (name, _without_suffix(name)) if target.runtime.platform.is_windows else (name,)
+        arguments = next(
+            (found for pattern, found in settings.executables if any(fnmatch.fnmatchcase(n, pattern) for n in names)),
+            None,
+        )
         if arguments is None:
             continue
         if not session.capabilities.subprocess:
@@ -76,6 +82,9 @@ def _run(
             env=command.env,
             cwd=command.cwd,
             timeout=settings.entry_timeout * scale(target, settings) or 1e6,
+            max_output=_MAX_OUTPUT,
+            # Programs of an emulated system share servers that outlive them.
+            end_leftovers=not target.runtime.platform.is_windows,
             check=False,
         )
     except ProcessError as error:
@@ -86,7 +95,7 @@ def _run(
             text=f"`{shown}` did not start\n{error}",
         )
     sections = tuple(
-        (f"Captured {title}", text[-_OUTPUT_TAIL:])
+        (f"Captured {title}", text)
         for title, text in (("stdout", completed.stdout), ("stderr", session.program_output(completed.stderr)))
         if text.strip()
     )
@@ -96,15 +105,26 @@ def _run(
         f"Fix: if the program does not know these arguments, name others in the ini key wheel_executables, "
         f"such as `{name}: --help`, or `{name}: off`"
         if failed
-        else (completed.stdout.strip().splitlines() or [""])[0]
+        else (completed.stdout.strip().splitlines() or [""])[0][:_MAX_SUMMARY]
     )
-    return StepResult(
+    step = StepResult(
         name=f"run[{name}]",
         outcome=Outcome.FAILED if failed else Outcome.PASSED,
         seconds=completed.seconds,
         text=text,
         sections=sections,
+        warnings=(
+            (f"`{shown}` left processes running, which were ended: {'; '.join(completed.left_running[:5])}",)
+            if completed.left_running
+            else ()
+        ),
     )
+    return diagnosed(step, completed.stderr, session)
+
+
+def _without_suffix(name: str) -> str:
+    """Return the name by which Windows finds an executable: ``tool`` for ``tool.exe``."""
+    return next((name[: -len(suffix)] for suffix in _WINDOWS_PROGRAMS if name.lower().endswith(suffix)), name)
 
 
 def _argv(path: Path, environment: Environment, platform: Platform) -> list[Path]:

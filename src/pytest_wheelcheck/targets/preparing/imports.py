@@ -1,88 +1,104 @@
-"""What to import on a target, and the result of each import."""
+"""The result of each import that has a node of its own."""
 
 from __future__ import annotations
 
-import fnmatch
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from pytest_wheelcheck.backends.base import Session
-from pytest_wheelcheck.model import Outcome, Wheel
+from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.system.process import describe_status
+from pytest_wheelcheck.targets.preparing import missing_modules
 from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext, disallowed_libraries, is_inside
+from pytest_wheelcheck.targets.preparing.missing_modules import NO_FAULT, OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import pyo3_version
 from pytest_wheelcheck.worker.messages import ImportJob
 
+#: Property of an import that failed: the type of the exception, or :data:`ENDED`.
+NOT_IMPORTED = "not_imported"
+ENDED = "the process ended"
+
+#: Property of an import that did not find a module: its name.
+MISSING = "missing_module"
+
 #: Bytes of an extension module that are searched for the version of PyO3.
 _PYO3_LIMIT = 256 << 20
 
-#: Parts of the standard library that a build, or a distribution's package, may lack: they need a library of their own
-#: (CPython's ``configure``), or come in another package (Debian's). The second ones are not there on Windows at all.
-_OPTIONAL = frozenset(
-    {"tkinter", "_tkinter", "turtle", "idlelib", "_ctypes", "_sqlite3", "_ssl", "_hashlib", "_lzma", "_bz2", "_zstd"}
-)
-_OPTIONAL_ON_UNIX = frozenset({"readline", "_curses", "_curses_panel", "_gdbm", "_dbm", "_crypt", "_uuid", "nis"})
 
-
-def jobs(wheel: Wheel, ignore: Sequence[str]) -> list[ImportJob]:
-    """Say what the worker is to import: every importable top-level, every extension module, every entry point.
-
-    :param ignore: :mod:`fnmatch` patterns of dotted names that are not meant to be imported.
-    """
-    modules = dict.fromkeys((*wheel.import_names, *wheel.extension_modules))
-    wanted = [name for name in modules if not any(fnmatch.fnmatchcase(name, pattern) for pattern in ignore)]
-    found: list[ImportJob] = [{"name": name, "kind": "import", "module": name, "attribute": ""} for name in wanted]
-    for name, reference in wheel.console_scripts:
-        module, _, attribute = reference.partition("[")[0].strip().partition(":")
-        found.append({"name": name, "kind": "entry", "module": module.strip(), "attribute": attribute.strip()})
-    return found
-
-
-def evaluate_import(result: Mapping[str, Any], target: Target, context: ImportContext, session: Session) -> StepResult:
+def evaluate_import(
+    job: ImportJob,
+    result: Mapping[str, Any],
+    target: Target,
+    context: ImportContext,
+    session: Session,
+    main: Collection[str],
+) -> StepResult:
     """Turn the worker's message about one import into the step of its node.
 
     :param session: explains how the interpreter ended.
+    :param main: the top-level names that a plain installation must be able to import.
     :param result: an ``imported`` message, see :class:`pytest_wheelcheck.worker.importer.Importer`.
     """
     problems: list[str] = []
+    warnings: list[str] = []
+    failed: list[tuple[str, str]] = []
+    skipped = ""
     trace: tuple[RemoteError, ...] = ()
     kind = "entry" if result["kind"] == "entry" else "import"
     if result["timed_out"]:
-        problems.append("it did not end in time and was killed; the stacks of its threads are below")
+        what = f"the {kind} itself succeeded, but the interpreter exceeded the timeout while it exited"
+        if not result["complete"]:
+            failed.append((NOT_IMPORTED, ENDED))
+            what = "the import exceeded its timeout"
+        problems.append(
+            f"{what}, and its process was killed; the stacks of its threads are below\n"
+            "Fix: if it needs more time, increase wheel_test_timeout, or wheel_timeout_scale for emulated targets"
+        )
     elif not result["complete"]:
+        failed.append((NOT_IMPORTED, ENDED))
         problems.append(result.get("ending") or _describe_death(result, session))
     elif result["error"]:
         trace = RemoteError.chain(result["error"])
-        problems.extend(_explain(trace, target))
+        found = missing_modules.explain(job["module"], trace, target, context.sites)
+        failed.append((NOT_IMPORTED, trace[-1].type))
+        if found.missing:
+            failed.append((MISSING, found.missing))
+        is_main = kind == "import" and result["name"] in main
+        if found.kind in (NO_FAULT if is_main else OPTIONAL):
+            skipped = found.reason if found.kind is Kind.EXTRA or not found.fix else f"{found.reason}\nFix: {found.fix}"
+        problems.extend(_describe(trace, found))
     elif ending := result.get("ending") or (describe_status(result["status"]) if result.get("status") else ""):
-        problems.append(f"the {kind} itself went well, but the interpreter did not end well afterwards: {ending}")
+        problems.append(
+            f"the {kind} itself succeeded, but the interpreter failed afterwards, while it exited: {ending}"
+        )
     if result["complete"]:
         problems.extend(_origin(result, context))
         if result["gil"]:
             problems.append(
-                f"importing {result['name']} switched the GIL on in a free-threaded interpreter\n"
-                "Cause: an extension module does not declare that it works without the GIL "
-                "(Py_mod_gil; in PyO3: #[pymodule(gil_used = false)])"
+                f"importing {result['name']} enabled the GIL in a free-threaded interpreter\n"
+                "Cause: an extension module does not declare that it works without the GIL\n"
+                "Fix: if it is thread-safe, declare it: Py_mod_gil, or in PyO3 #[pymodule(gil_used = false)]"
             )
-        problems.extend(disallowed_libraries(result, target, context))
+        for problem, is_needed in disallowed_libraries(result, target, context):
+            (problems if is_needed else warnings).append(problem)
     output = session.program_output(str(result["output"])).strip()
-    properties = tuple(_properties(result, context))
+    properties = (*_properties(result, context), *failed)
+    name = f"{kind}[{result['name']}]"
+    if skipped:
+        return StepResult(name=name, outcome=Outcome.SKIPPED, text=skipped, properties=properties)
     return StepResult(
-        name=f"{kind}[{result['name']}]",
-        outcome=Outcome.PASSED if not problems else Outcome.ERROR if _lacks(trace, target) else Outcome.FAILED,
+        name=name,
+        outcome=Outcome.FAILED if problems else Outcome.PASSED,
         seconds=float(result.get("seconds", 0.0)),
         text="\n".join(problems) or _summary(properties),
         trace=trace,
         sections=(("Captured output of the import", output),) if output else (),
         properties=properties,
+        warnings=tuple(warnings),
     )
 
 
@@ -125,63 +141,25 @@ def _describe_death(result: Mapping[str, Any], session: Session) -> str:
     if status == -4 and (known := session.explain_illegal_instruction(str(result["output"]))):
         advice = f"\n{known}"
     elif status == -4:
-        advice = "\nCause: the module was compiled for a newer CPU than this one (-C target-cpu=native, -march)"
-    return f"the process was ended by the import: {describe_status(status)}{advice}"
+        advice = (
+            "\nCause: the module was compiled for a newer CPU than this one (-C target-cpu=native, -march)"
+            "\nFix: compile for the baseline of the architecture, or select newer instructions at run time"
+        )
+    return f"the import ended the process: {describe_status(status)}{advice}"
 
 
-def _missing(trace: tuple[RemoteError, ...]) -> str:
-    """Name the module that was not found; empty where that is not why an import failed."""
-    # Of several, the last one counts: an earlier one may have been an attempt.
-    named = [error.missing for error in trace if error.type == "ModuleNotFoundError" and error.missing]
-    return named[-1] if named else ""
-
-
-def _lacks(trace: tuple[RemoteError, ...], target: Target) -> bool:
-    """Return whether an import failed because the interpreter lacks something that others of its version have."""
-    top = _missing(trace).partition(".")[0]
-    return top in _OPTIONAL or (not target.runtime.platform.is_windows and top in _OPTIONAL_ON_UNIX)
-
-
-def _explain(trace: tuple[RemoteError, ...], target: Target) -> Iterable[str]:
+def _describe(trace: tuple[RemoteError, ...], found: Explanation) -> Iterable[str]:
     # The error that reached the importer is the last one.
     last = trace[-1]
     yield f"{last.type}: {last.message}" if last.message else last.type
-    wheel, missing = target.wheel, _missing(trace)
-    if not missing:
-        return
-    top = missing.partition(".")[0]
-    if _lacks(trace, target):
-        yield f"could not be checked: {top} is of the standard library, but this interpreter was built without it"
-        yield "Fix: test with one that has it (--wheel-python PATH), or name the module in wheel_import_ignore"
-        return
-    if top in wheel.top_levels:
-        yield f"Cause: the wheel lacks {missing}; it was left out when the wheel was built"
-        return
-    if top in sys.stdlib_module_names:
-        yield f"Cause: {top} is of the standard library, but this interpreter does not have it"
-        yield "Fix: declare the dependency that brings it, or lower Requires-Python"
-        return
-    extra = _extra_with(top, wheel)
-    if extra:
-        yield f"Cause: {top} is declared for the extra {extra!r} only, but a plain import needs it"
-        yield f"Fix: import it lazily, move it to the plain dependencies, or test with --wheel-extra {extra}"
-    else:
-        yield f"Cause: the wheel does not declare a dependency that brings {top} (no Requires-Dist in METADATA)"
-        yield "Fix: add it to [project] dependencies in pyproject.toml"
-
-
-def _extra_with(top: str, wheel: Wheel) -> str | None:
-    for text in wheel.requires:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if requirement.marker is None or canonicalize_name(requirement.name) != canonicalize_name(top):
-            continue
-        for extra in wheel.extras:
-            if requirement.marker.evaluate({"extra": extra}) and not requirement.marker.evaluate({"extra": ""}):
-                return extra
-    return None
+    if found.cause:
+        yield f"Cause: {found.cause}"
+    if found.fix:
+        yield f"Fix: {found.fix}"
+    elif last.type == "ImportError" and found.file.endswith(".py"):
+        # The code of the wheel raised it. Nobody but its author knows whether that is a fault.
+        yield f"Cause: {found.file}, line {found.line}, raises it"
+        yield f"Fix: if that is intended, set wheel_import_ignore = {found.module}"
 
 
 def _origin(result: Mapping[str, Any], context: ImportContext) -> Iterable[str]:
@@ -189,7 +167,8 @@ def _origin(result: Mapping[str, Any], context: ImportContext) -> Iterable[str]:
     top = str(result["name"]).partition(".")[0]
     if result["kind"] == "import" and file and not is_inside(file, context.sites):
         yield f"{result['name']} was imported from {file}, not from the environment of the wheel"
-        yield f"Cause: {top} is also a module of the interpreter, which is found first"
+        yield f"Cause: the interpreter has a module {top} of its own, and sys.path finds it first"
+        yield "Fix: rename the module, or move it into the package (see WHL804)"
         return
     for name, origin in result["foreign"]:
         yield f"{name}, a module of the wheel, was imported from {origin}"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.metadata import parse_email
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.backends.base import Environment, Runtime
 from pytest_wheelcheck.errors import InstallError
+from pytest_wheelcheck.interpreters.base import here
 from pytest_wheelcheck.model import Wheel
-from pytest_wheelcheck.system import uv_errors
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system import temporary, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
 
 #: Name and version of a distribution, as its METADATA has them.
@@ -50,6 +52,7 @@ def install_wheel(
 
     :param extras: names of extras of the wheel.
     :raises InstallError: it cannot be installed; the installer's output is in ``details``.
+    :raises DependencyError: a dependency has no wheel for the interpreter.
     """
     unknown = {canonicalize_name(extra) for extra in extras} - {canonicalize_name(extra) for extra in wheel.extras}
     if unknown:
@@ -59,10 +62,11 @@ def install_wheel(
             fix="correct --wheel-extra, or the optional dependencies of the project",
         )
     requirement = requirement_for(wheel, extras)
-    result = runtime.backend.install(runtime, environment, [requirement], settings, project=environment.root)
+    arguments = [*binary_only(runtime), requirement]
+    result = runtime.backend.install(runtime, environment, arguments, settings, project=environment.root)
     completed = result.completed
     if completed.returncode != 0:
-        raise uv_errors.install_error(f"{wheel.shown} cannot be installed", completed)
+        raise uv_errors.install_error(f"{wheel.shown} cannot be installed", completed, own=wheel.name)
     distributions = list_distributions(environment.site_directories)
     own = [each for each in distributions if is_same_name(each[0], wheel.name)]
     if not own:
@@ -82,6 +86,39 @@ def install_wheel(
     )
 
 
+def binary_only(runtime: Runtime) -> list[str]:
+    """Return uv's arguments that forbid to build dependencies, where a build would be for this host's platform."""
+    return [] if runtime.platform == here() else ["--no-build"]
+
+
+def install_settings(settings: Settings) -> InstallSettings:
+    """Return where packages come from."""
+    return InstallSettings(
+        offline=settings.offline, find_links=settings.find_links, index=settings.index, extra_index=()
+    )
+
+
+def unresolved(runtime: Runtime, wheel: Wheel, settings: Settings) -> str:
+    """Return why the dependencies of a wheel cannot be installed as wheels; empty if they can, or if that is unknown.
+
+    Nothing is installed or built.
+    """
+    if not wheel.requires:
+        return ""
+    with temporary.directory() as work:
+        listed = work / "requirements.txt"
+        listed.write_text(requirement_for(wheel, settings.extras) + "\n", encoding="utf-8")
+        arguments = ["compile", "--quiet", "--no-header", "--only-binary", ":all:"]
+        try:
+            completed = uv.run(
+                [*arguments, *runtime.backend.uv_arguments(runtime), listed], install_settings(settings), project=work
+            )
+        except InstallError:
+            # The installation reports it.
+            return ""
+    return uv_errors.dependency_without_wheel(completed, wheel.name) if completed.returncode else ""
+
+
 def requirement_for(wheel: Wheel, extras: Iterable[str]) -> str:
     """Return the requirement that means the wheel's file, with *extras*."""
     names = ",".join(sorted(extras))
@@ -94,11 +131,17 @@ def is_same_name(one: str, other: str) -> bool:
 
 
 def list_distributions(directories: Iterable[Path]) -> tuple[Distribution, ...]:
-    """List the distributions in directories of installed modules, sorted by name."""
+    """List the distributions in directories of installed modules, sorted by name.
+
+    ``importlib.metadata`` refuses METADATA that is not UTF-8, which installers accept.
+    """
     found: dict[str, Distribution] = {}
-    for distribution in importlib.metadata.distributions(path=[str(directory) for directory in directories]):
-        # A dist-info directory without METADATA has no name.
-        name = distribution.metadata["Name"] if distribution.metadata else None
-        if name:
-            found.setdefault(canonicalize_name(name), (name, distribution.version))
+    for directory in directories:
+        for file in sorted(directory.glob("*.dist-info/METADATA")):
+            fields, unparsed = parse_email(file.read_bytes())
+            # A repeated field is unparsed.
+            name = fields.get("name") or next(iter(unparsed.get("name", ())), "")
+            version = fields.get("version") or next(iter(unparsed.get("version", ())), "")
+            if name:
+                found.setdefault(canonicalize_name(name), (name, version))
     return tuple(found[key] for key in sorted(found))

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.model import Platform, Wheel
 from pytest_wheelcheck.targets.target import Target
+from pytest_wheelcheck.wheels.binary import ElfHeader
+from pytest_wheelcheck.wheels.bounded import read_headers
 
 #: Libraries that the C library itself loads by name, to look up users and hosts.
 _LIBC_PLUGINS = ("libnss_", "ld-linux", "ld-musl", "ld64.so", "libc.so", "libc.musl-", "linux-vdso")
@@ -37,32 +38,31 @@ def is_inside(file: str, directories: Iterable[Path]) -> bool:
     return any(real.startswith(os.path.realpath(directory) + os.sep) for directory in directories)
 
 
-@dataclass(frozen=True, slots=True)
-class _Library:
-    soname: str
-    needed: tuple[str, ...]
+#: The files that were read, by path; ``None`` for one that is no ELF file.
+_headers: dict[str, ElfHeader | None] = {}
 
 
-@lru_cache(maxsize=1024)
-def _read_elf(path: str) -> _Library:
-    """Read the name and needs of a shared object. Any other file has no needs, and its file name as name."""
-    from elftools.common.exceptions import ELFError
-    from elftools.elf.dynamic import DynamicSection
-    from elftools.elf.elffile import ELFFile
+def _read_files(paths: Iterable[str]) -> None:
+    """Read the headers of shared objects that were not read before, at once.
 
-    soname, needed = Path(path).name, []
-    try:
-        with Path(path).open("rb") as file:
-            section = ELFFile(file).get_section_by_name(".dynamic")
-            if isinstance(section, DynamicSection):
-                for tag in section.iter_tags():
-                    if tag.entry.d_tag == "DT_NEEDED":
-                        needed.append(str(getattr(tag, "needed", "")))
-                    elif tag.entry.d_tag == "DT_SONAME":
-                        soname = str(getattr(tag, "soname", soname))
-    except (OSError, ELFError, ValueError, KeyError, AttributeError):
-        pass
-    return _Library(soname, tuple(needed))
+    :raises ProcessError: a file makes the parser die.
+    """
+    if unread := [path for path in dict.fromkeys(paths) if path not in _headers]:
+        # Files of wheels may be hostile, so they are not read in this process.
+        found = read_headers(unread)
+        _headers.update({path: found.get(os.path.abspath(path)) for path in unread})  # noqa: PTH100
+
+
+def _soname(path: str) -> str:
+    """Return the name of a shared object for the linker."""
+    header = _headers[path]
+    return (header.name if header else "") or Path(path).name
+
+
+def _needed(path: str) -> tuple[str, ...]:
+    """Return the libraries that a shared object needs. Any other file needs none."""
+    header = _headers[path]
+    return header.needed if header else ()
 
 
 def allowed_libraries(wheel: Wheel, platform: Platform) -> frozenset[str] | None:
@@ -93,44 +93,77 @@ def allowed_libraries(wheel: Wheel, platform: Platform) -> frozenset[str] | None
     return frozenset(names)
 
 
-def disallowed_libraries(result: Mapping[str, Any], target: Target, context: ImportContext) -> Iterator[str]:
+def disallowed_libraries(
+    result: Mapping[str, Any], target: Target, context: ImportContext
+) -> Iterator[tuple[str, bool]]:
     """Yield a problem for each system library that an import maps and the wheel's tag does not allow.
 
     :param result: an ``imported`` message.
+    :returns: each with whether a file names the library as needed (``DT_NEEDED``). A library that is only opened by name
+        (``dlopen``) may be optional: Pillow uses libfribidi where a system has it.
+    :raises ProcessError: a file makes the parser die.
     """
     allowed = allowed_libraries(target.wheel, target.runtime.platform)
     if allowed is None:
         return
     mapped = [path for path in result["mapped"] if _is_library(path)]
     before = [path for path in result["before"] if _is_library(path)]
+    # The modules of the wheel are read at once, although each is mapped by its own import.
+    installed = (os.path.join(site, name) for site in context.sites for name in target.wheel.files if _is_library(name))  # noqa: PTH118
+    _read_files((*mapped, *before, *filter(os.path.isfile, installed)))
     outside = [path for path in mapped if not is_inside(path, (context.environment,))]
-    by_name = {_read_elf(path).soname: path for path in (*before, *mapped)}
+    by_name = {_soname(path): path for path in (*before, *mapped)}
     # What the interpreter's own modules pull in is theirs, and so is what an allowed library needs.
     accepted = set(before) | {path for path in outside if is_inside(path, context.interpreter)}
-    accepted |= {path for path in outside if _read_elf(path).soname in allowed}
+    accepted |= {path for path in outside if _soname(path) in allowed}
     accepted |= {path for path in outside if Path(path).name.startswith(_LIBC_PLUGINS) or "/gconv/" in path}
     todo = list(accepted)
     while todo:
-        for name in _read_elf(todo.pop()).needed:
+        for name in _needed(todo.pop()):
             path = by_name.get(name)
             if path is not None and path not in accepted and path in outside:
                 accepted.add(path)
                 todo.append(path)
     # What a file of the environment names itself is its own need, also where the interpreter happens to have it.
-    named = {name for path in mapped if is_inside(path, (context.environment,)) for name in _read_elf(path).needed}
+    named = {name for path in mapped if is_inside(path, (context.environment,)) for name in _needed(path)}
+    needed = _needed_by([path for path in mapped if is_inside(path, (context.environment,))], by_name)
+    # The interpreter may have loaded a library of the same name first; the wheel has its own for where it has not.
+    bundled = {path.rpartition("/")[2] for path in target.wheel.files}
     for path in (*outside, *before):
-        soname = _read_elf(path).soname
+        soname = _soname(path)
+        if soname in bundled or Path(path).name in bundled:
+            continue
         wanted = soname in named and soname not in allowed and not soname.startswith((*_LIBC_PLUGINS, "libpython"))
         if path in accepted and not wanted:
             continue
-        users = sorted(Path(other).name for other in mapped if other != path and soname in _read_elf(other).needed)
+        users = sorted(Path(other).name for other in mapped if other != path and soname in _needed(other))
         by = f", needed by {', '.join(users)}" if users else ""
         tag = next(tag for tag in target.wheel.platforms if tag.startswith(("manylinux", "musllinux")))
-        yield (
-            f"the import maps {path}{by}: the tag {tag} does not allow the library {soname}\n"
-            "Cause: it was not copied into the wheel, and works here only because this system has it\n"
-            "Fix: let auditwheel repair (or maturin --auditwheel=repair) bundle it, or link it statically"
-        )
+        message = f"the import maps {path}{by}: the tag {tag} does not allow the library {soname}\n"
+        if path in needed:
+            message += (
+                "Cause: it was not copied into the wheel, and works here only because this system has it\n"
+                "Fix: let auditwheel repair (or maturin --auditwheel=repair) bundle it, or link it statically"
+            )
+        else:
+            message += (
+                "Cause: native code opened it by name (dlopen), and this system has it\n"
+                "Fix: if the module does not work without it, bundle it"
+            )
+        yield message, path in needed
+
+
+def _needed_by(files: Iterable[str], by_name: Mapping[str, str]) -> set[str]:
+    """Return the files that the loader maps for *files*, directly or not."""
+    found: set[str] = set()
+    todo = list(files)
+    while todo:
+        for name in _needed(todo.pop()):
+            path = by_name.get(name)
+            if path is not None and path not in found:
+                found.add(path)
+                todo.append(path)
+    return found
 
 
 def _is_library(path: str) -> bool:

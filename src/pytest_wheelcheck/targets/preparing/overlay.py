@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -27,8 +28,8 @@ from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.preparing.install import Distribution, InstalledWheel, list_distributions
 from pytest_wheelcheck.targets.preparing.requirements import OwnProject, write_constraints, write_requirements
 
-#: Bump to have every cached overlay made again.
-_GENERATION = 3
+#: Part of every key: a new number invalidates all cached overlays.
+_GENERATION = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +70,7 @@ def make_overlay(
 ) -> Overlay:
     """Install pytest, pytest-timeout and the test requirements into a directory for behind *environment*.
 
-    The content of the environment is taken as it is: only the rest goes into the directory. Requirements that name the
+    The environment stays as it is: only what it lacks goes into the directory. Requirements that name the
     wheel's project are met by the wheel. Resolved tools are cached with bytecode; each call gets a copy.
 
     :param installed: the content of *environment*.
@@ -101,6 +102,7 @@ def make_overlay(
         pins = _resolve(runtime, [listed, *arguments, "-c", constraints], present, settings)
         if not isinstance(pins, process.CompletedProcess):
             _fill(directory, runtime, pins, settings)
+            _redirect_scripts(directory, environment)
             return Overlay(
                 environment=environment,
                 path=directory,
@@ -182,6 +184,22 @@ def _fill(directory: Path, runtime: Runtime, pins: str, settings: InstallSetting
     shutil.copytree(made / "site", directory, symlinks=True, dirs_exist_ok=True)
 
 
+def _redirect_scripts(directory: Path, environment: Environment) -> None:
+    """Make the console scripts of the tools start the environment's interpreter, which finds wheel and tools.
+
+    They are written for the runtime's own interpreter. Tests start some of them by name (``coverage``, ``pytest``).
+    """
+    # The interpreter's path may be too long for the first line, or have a space: a shell starts it, as installers do it.
+    start = f"#!/bin/sh\n'''exec' {shlex.quote(str(environment.python))} \"$0\" \"$@\"\n' '''\n"
+    for path in (directory / "bin").glob("*"):
+        first, _, rest = (path.read_bytes() if path.is_file() else b"").partition(b"\n")
+        if first == b"#!/bin/sh" and rest.startswith(b"'''exec'"):
+            rest = b"".join(rest.splitlines(keepends=True)[2:])
+        elif not (first.startswith(b"#!") and b"python" in first):
+            continue
+        path.write_bytes(start.encode("utf-8", "surrogateescape") + rest)
+
+
 def _is_whole(made: Path) -> bool:
     try:
         return (made / "listing").read_text(encoding="utf-8") == _listing(made / "site")
@@ -229,11 +247,6 @@ def _install(directory: Path, runtime: Runtime, pins: str, settings: InstallSett
         )
     if completed.returncode != 0:
         raise uv_errors.install_error("pytest and the test requirements cannot be installed", completed)
-    # Scripts in Python would start the runtime's own interpreter, which knows neither wheel nor tools.
-    for scripts in (directory / "bin", directory / "Scripts"):
-        for path in scripts.glob("*"):
-            if path.is_file() and path.read_bytes()[:2] == b"#!":
-                path.unlink()
     (directory / ".lock").unlink(missing_ok=True)
     if compiler is not None and compiler != runtime.python:
         with contextlib.suppress(ProcessError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -16,8 +16,11 @@ from packaging.utils import canonicalize_name
 from pytest_wheelcheck import worker
 from pytest_wheelcheck.backends.base import Environment, PathMapping, Runtime
 from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import cache, process
+from pytest_wheelcheck.targets.preparing.imports import ENDED, MISSING, NOT_IMPORTED
+from pytest_wheelcheck.targets.preparing.missing_modules import extra_requirements
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.worker import guard
 
@@ -44,11 +47,13 @@ def write_guard(
     overlays: Sequence[Path],
     directory: Path,
     paths: PathMapping,
+    steps: Sequence[StepResult],
 ) -> None:
     """Install the guard in an environment, for every process there: a test may clear the variables of its children.
 
     :param directory: the target's own, for the guard's settings.
     :param paths: how the target names paths.
+    :param steps: the results of the imports: what they reported is not reported again.
     """
     site = environment.site_packages
     compiled = _compiled(target.runtime)
@@ -69,8 +74,20 @@ def write_guard(
         *(f"root={paths.to_target(path)}" for path in dict.fromkeys(roots)),
         *(f"overlay={paths.to_target(path)}" for path in overlays),
         f"dist={canonicalize_name(target.wheel.name)}",
+        *(f"optional={canonicalize_name(name)}" for name, _ in extra_requirements(target)),
+        *_import_entries(steps),
     ]
     (directory / "guard").write_bytes("\0".join(entries).encode("utf-8", "surrogateescape"))
+
+
+def _import_entries(steps: Sequence[StepResult]) -> Iterator[str]:
+    for step in steps:
+        kind, _, name = step.name.removesuffix("]").partition("[")
+        for key, value in step.properties:
+            if key == MISSING:
+                yield f"missing={value}"
+            elif key == NOT_IMPORTED and kind == "import":
+                yield f"{'ended' if value == ENDED else 'failed'}={name}"
 
 
 def _compiled(runtime: Runtime) -> Path:
@@ -90,5 +107,9 @@ def _compiled(runtime: Runtime) -> Path:
             # Without bytecode everything works the same, but slower.
             with contextlib.suppress(ProcessError):
                 process.run([compiler, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", side])
+            # On a full disk, CPython before 3.13 writes a part of the bytecode and reports no error. This reports it.
+            room = side / "room"
+            room.write_bytes(bytes(1 << 16))
+            room.unlink()
 
     return cache.provision(f"worker/{installation.implementation}{version}-{cache.digest(*sources)}", make)

@@ -13,15 +13,15 @@ from pathlib import Path
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from pytest_wheelcheck.backends.base import Environment, Session
-from pytest_wheelcheck.errors import InstallError, WheelcheckError
+from pytest_wheelcheck.errors import InstallError, UncheckedInstallError, WheelcheckError
 from pytest_wheelcheck.model import Outcome
-from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.executables import run_executables
 from pytest_wheelcheck.targets.preparing.import_check import check_imports
-from pytest_wheelcheck.targets.preparing.install import InstalledWheel, install_wheel
+from pytest_wheelcheck.targets.preparing.install import InstalledWheel, install_settings, install_wheel
 from pytest_wheelcheck.targets.preparing.overlay import Overlay, make_overlay
 from pytest_wheelcheck.targets.target import Target
 
@@ -88,6 +88,8 @@ def prepare(target: Target, settings: Settings, directory: Path, session: Sessio
             text = f"{_reason(error)}\nCause: the directory for temporary files, {directory}"
         text = f"the target cannot be prepared: {text}"
         prepared = Preparation(steps=(*steps, StepResult(name=name, outcome=Outcome.ERROR, text=text)))
+    except Exception as error:  # noqa: BLE001 — a bug that one target meets; the others are prepared
+        prepared = Preparation(steps=(*steps, unexpected("tools" if steps else "install", error)))
     if prepared.environment is None:
         session.end()
     return prepared
@@ -102,9 +104,7 @@ def _reason(error: OSError) -> str:
 def _prepare(
     target: Target, settings: Settings, directory: Path, session: Session, steps: list[StepResult]
 ) -> Preparation:
-    installing = InstallSettings(
-        offline=settings.offline, find_links=settings.find_links, index=settings.index, extra_index=()
-    )
+    installing = install_settings(settings)
     runtime = target.runtime
     start = time.monotonic()
     try:
@@ -112,12 +112,13 @@ def _prepare(
         installed = install_wheel(runtime, environment, target.wheel, extras=settings.extras, settings=installing)
         refuse_python(target)
     except WheelcheckError as error:
-        outcome = Outcome.FAILED if isinstance(error, InstallError) else Outcome.ERROR
+        is_own = isinstance(error, InstallError) and not isinstance(error, UncheckedInstallError)
+        outcome = Outcome.FAILED if is_own else Outcome.ERROR
         step = StepResult(name="install", outcome=outcome, seconds=time.monotonic() - start, text=str(error))
         return Preparation(steps=(step,))
     steps.append(_install_step(target, installed, time.monotonic() - start))
     notes: list[str] = []
-    # The test tools are installed while the target imports: they are out of its reach until a worker is told their path.
+    # The test tools are installed while the target imports: it cannot import them until a worker gets their path.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-tools") as pool:
         installing_tools = pool.submit(
             make_overlay,
@@ -140,7 +141,7 @@ def _prepare(
         return Preparation(steps=tuple(steps))
     notes += _overlay_notes(target, overlay, installed, installing)
     overlays = () if overlay.path is None else (overlay.path,)
-    payload.write_guard(overlay.environment, target, settings, overlays, directory, session.paths)
+    payload.write_guard(overlay.environment, target, settings, overlays, directory, session.paths, steps)
     payload.write_worker(directory, runtime)
     return Preparation(steps=tuple(steps), environment=overlay.environment, overlays=overlays, notes=tuple(notes))
 

@@ -39,6 +39,9 @@ _OWN_FRAMES = re.compile(
     re.MULTILINE,
 )
 
+#: Follows the last frame to a worker.
+_CLOSE = b""
+
 #: How much of a worker's log goes into a report, in bytes.
 LOG_TAIL = 20_000
 
@@ -70,6 +73,7 @@ class WorkerProcess:
         self._log = log
         self._nonce = secrets.token_hex(16)
         self._messages: queue.Queue[messages.FromWorker | None] = queue.Queue()
+        self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._invalid = ""
         self._pid: int | None = None
         self._left_running: list[str] = []
@@ -88,9 +92,12 @@ class WorkerProcess:
                 command.argv, env=command.env, cwd=command.cwd, stdin=subprocess.PIPE, stderr=file
             )
         threading.Thread(target=self._read, name="wheelcheck-reader", daemon=True).start()
+        threading.Thread(target=self._write, name="wheelcheck-writer", daemon=True).start()
 
     def send(self, message: messages.FromController) -> None:
-        """Send one message. :meth:`receive` notices that a worker is gone, not this method.
+        """Send one message, in the background: a worker that hangs reads none, and the pipe may be full.
+
+        :meth:`receive` notices that a worker hangs or is gone, not this method.
 
         :raises InvalidMessageError: it does not follow the protocol.
         """
@@ -102,15 +109,9 @@ class WorkerProcess:
                 "id": paths.node_id_to_target(message["id"]),
                 "next": paths.node_id_to_target(following) if following else following,
             }
-        frame = codec.encode(message, codec.FROM_CONTROLLER)
-        stream = self._process.stdin
-        if stream is None:
-            return
-        with contextlib.suppress(OSError, ValueError):
-            stream.write(frame)
-            stream.flush()
+        self._frames.put(codec.frame(message))
 
-    def start(self, task: messages.Imports | messages.Tests) -> None:
+    def start(self, task: messages.Imports | messages.Modules | messages.Tests) -> None:
         """Send the first messages."""
         self.send({"type": "start", "protocol": messages.PROTOCOL, "nonce": self._nonce})
         self.send(self._session.paths.settings_to_target(task))
@@ -194,10 +195,7 @@ class WorkerProcess:
         :param grace: seconds that it may take to end by itself first.
         :returns: its exit status.
         """
-        stream = self._process.stdin
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
+        self._frames.put(_CLOSE)
         if sys.platform == "win32":
             grace = max(grace, EXIT_GRACE)
         if grace > 0:
@@ -288,6 +286,15 @@ class WorkerProcess:
 
     def _known_death(self) -> str:
         return self._session.describe_death(self.output())
+
+    def _write(self) -> None:
+        """Write frames, and close the channel after the last one. A blocked write fails when the worker ends."""
+        stream = self._process.stdin
+        assert stream is not None  # noqa: S101  spawn() made the pipe
+        with contextlib.suppress(OSError, ValueError), stream:
+            while (frame := self._frames.get()) is not _CLOSE:
+                stream.write(frame)
+                stream.flush()
 
     def _read(self) -> None:
         stream = self._process.stdout

@@ -1,4 +1,4 @@
-"""What a target's pytest reported: its collection, and the result of each test."""
+"""The reports of a target's pytest: its collection, and the result of each test."""
 
 from __future__ import annotations
 
@@ -6,26 +6,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_wheelcheck.results import describe_unexpected, format_traceback
 from pytest_wheelcheck.worker import messages as protocol
 from pytest_wheelcheck.worker.messages import FromWorker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Collected:
-    """What the target's pytest collected.
+class FailedCollection:
+    """A collection that ended the interpreter, or that did not start.
 
-    :param items: as the worker's ``describe_item`` tells them.
+    :param module: node id of the test module; empty if no single module is the cause.
+    :param unchecked: the cause is known and it is not the wheel, so nothing is known about the wheel.
+    """
+
+    text: str
+    module: str = ""
+    unchecked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collected:
+    """The collection of the target's pytest.
+
+    :param items: as the worker's ``describe_item`` returns them.
     :param reports: collection reports of modules that failed or were skipped, serialised by pytest.
-    :param crashes: node id of a module and text, for each whose collection ended the interpreter.
+    :param failures: the collections that ended the interpreter or did not start.
     :param header: lines of the user's ``pytest_report_header``.
-    :param messages: warnings and terminal texts that came meanwhile.
-    :param usage: a usage error of the target's pytest; empty where there was none.
-    :param unknown: options of the host's that the target does not know.
+    :param messages: warnings and terminal texts that the collection sent.
+    :param usage: a usage error of the target's pytest; empty if there was none.
+    :param unknown: options of the host that the target does not know.
+    :param pytest: version of the target's pytest; empty if it did not collect.
     """
 
     items: tuple[protocol.Item, ...] = ()
     reports: tuple[Mapping[str, Any], ...] = ()
-    crashes: tuple[tuple[str, str], ...] = ()
+    failures: tuple[FailedCollection, ...] = ()
     header: tuple[str, ...] = ()
     messages: tuple[FromWorker, ...] = ()
     usage: str = ""
@@ -35,29 +50,38 @@ class Collected:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crash:
-    """A test that ended its interpreter, or was ended.
+    """A test that ended its interpreter, or that the controller ended.
 
-    :param when: the phase that is to blame: ``setup``, ``call`` or ``teardown``.
+    :param when: the phase that caused it: ``setup``, ``call`` or ``teardown``.
+    :param traceback: of an unexpected exception of this package; empty without one.
     """
 
     when: str
     text: str
     seconds: float
     sections: tuple[tuple[str, str], ...] = ()
+    traceback: str = ""
+
+
+def unexpected_crash(error: BaseException, *, when: str = "setup") -> Crash:
+    """Return the error of a test that met an exception which this package did not expect."""
+    return Crash(when=when, text=describe_unexpected(error), seconds=0.0, traceback=format_traceback(error))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemResult:
-    """What came of one test.
+    """The result of one test.
 
     :param messages: the worker's ``report``, ``warning`` and ``text`` messages, in order.
-    :param crash: set where the test did not come to an end of its own.
-    :param stop: why the whole session is to stop; empty where it is not.
+    :param crash: set if the test did not end by itself.
+    :param stop: why the whole session must stop; empty if it goes on.
+    :param returncode: the exit status that ``pytest.exit`` asks for then.
     """
 
     messages: tuple[FromWorker, ...] = ()
     crash: Crash | None = None
     stop: str = ""
+    returncode: int | None = None
 
     @property
     def failed(self) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
 
-from pytest_wheelcheck.backends.base import Session
+from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.backends.sandbox import OUTPUT
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WorkerError
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.prepare import Preparation
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
-from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
+from pytest_wheelcheck.targets.running.item_results import Collected, Crash, FailedCollection, ItemResult
+from pytest_wheelcheck.targets.running.task import dump_time, tests_message
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.targets.timeouts import GRACE, START_TIMEOUT, scale
 from pytest_wheelcheck.worker import messages as protocol
@@ -73,24 +75,26 @@ class TargetRun:
         A module that ends the interpreter is reported and skipped. After :data:`MAX_COLLECT_CRASHES` of them, no other is
         collected.
         """
-        crashes: list[tuple[str, str]] = []
+        failures: list[FailedCollection] = []
         messages: list[FromWorker] = []
         while True:
             try:
                 self._start_worker()
                 found = self._await_collected(messages)
             except _NoWorkerError as error:
-                crashes.append(("", str(error)))
-                return Collected(crashes=tuple(crashes), messages=tuple(messages))
+                failures.append(FailedCollection(text=str(error)))
+                return Collected(failures=tuple(failures), messages=tuple(messages))
             except _CollectCrashError as crash:
                 self.end()
                 explanation = self._session.explain_failure(str(crash))
                 text = self._session.program_output(str(crash))
-                crashes.append((crash.module, f"{explanation}\n{text}" if explanation else text))
-                if not crash.module or len(crashes) >= MAX_COLLECT_CRASHES:
+                text = f"{explanation}\n{text}" if explanation else text
+                failures.append(FailedCollection(module=crash.module, text=text, unchecked=bool(explanation)))
+                if not crash.module or len(failures) >= MAX_COLLECT_CRASHES:
                     if crash.module:
-                        crashes.append(("", f"{len(crashes)} modules ended the interpreter: no other was collected"))
-                    return Collected(crashes=tuple(crashes), messages=tuple(messages))
+                        text = f"{len(failures)} modules ended the interpreter: no other was collected"
+                        failures.append(FailedCollection(text=text))
+                    return Collected(failures=tuple(failures), messages=tuple(messages))
                 self._skipped_modules.append(crash.module)
                 continue
             if found["type"] == "finished":
@@ -98,14 +102,14 @@ class TargetRun:
                 self.end()
                 text = _usage_text(self._session.program_output(text), found["status"])
                 if found["conftest_failed"]:
-                    return Collected(crashes=(("", text),), messages=tuple(messages))
+                    return Collected(failures=(FailedCollection(text=text),), messages=tuple(messages))
                 return Collected(usage=text, messages=tuple(messages))
             self._failed_starts = 0
             self._timeouts = {item["id"]: (item["timeout"], item["func_only"]) for item in found["items"]}
             return Collected(
                 items=tuple(found["items"]),
                 reports=tuple(found["reports"]),
-                crashes=tuple(crashes),
+                failures=tuple(failures),
                 header=tuple(found["header"]),
                 messages=tuple(messages),
                 unknown=tuple(found["unknown_options"]),
@@ -162,6 +166,7 @@ class TargetRun:
             log=self._directory / f"worker{self._token}.log",
             variables={
                 payload.GUARD_VARIABLE: self._session.paths.to_target(self._directory / "guard"),
+                **self._search_path(environment),
                 **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
             },
             temporary=temporary / "tmp",
@@ -173,51 +178,26 @@ class TargetRun:
             # The run was stopped while it was started.
             running.end()
             raise _NoWorkerError("the run was stopped")
-        fixed = [
-            *settings.fixed_args,
-            f"--basetemp={temporary / f'b{self._starts}'}",
-            "-o",
-            f"cache_dir={temporary / 'cache'}",
-        ]
         running.start(
-            {
-                "type": "tests",
-                "fixed_args": fixed,
-                "occurrences": [{"args": list(args), "from_host": host} for args, host in settings.target_args],
-                "overlays": list(map(str, prepared.overlays)),
-                "facts": self.facts(),
-                "python_m": settings.python_m,
-                "pretend": settings.pretend_platform,
-                "pty_patterns": list(settings.pty_patterns),
-                "pty_calls": list(settings.pty_calls),
-                "ini_names": list(settings.ini_names),
-                "markers": list(settings.markers),
-                "timeout_scale": self._scale,
-                "width": settings.width,
-                "junit": settings.junit,
-                "skip_modules": self._skipped_modules,
-                # Without signals nobody can ask for stacks: see run().
-                "watchdog": 0
-                if self._session.capabilities.signals
-                else _dump_time(settings.test_timeout * self._scale),
-                "output": str(self._directory.parent / OUTPUT),
-            }
+            tests_message(
+                self.target,
+                prepared,
+                settings,
+                capabilities=self._session.capabilities,
+                temporary=temporary,
+                start=self._starts,
+                skip_modules=self._skipped_modules,
+                output=self._directory.parent / OUTPUT,
+            )
         )
 
-    def facts(self) -> protocol.TargetFacts:
-        """Return the facts of the target that only the controller knows."""
-        wheel, installation = self.target.wheel, self.target.runtime.installation
-        platform = installation.platform
-        return {
-            "wheel": wheel.path.name,
-            "name": wheel.name,
-            "version": wheel.version,
-            "architecture": platform.architecture,
-            "libc": platform.libc,
-            "libc_version": ".".join(map(str, installation.libc_version)) if platform.libc else "",
-            "machine": self.target.machine.name,
-            "emulated": self.target.runtime.backend.emulated,
-        }
+    def _search_path(self, environment: Environment) -> dict[str, str]:
+        """Return ``PATH`` with the console scripts of the test tools, which tests may start by name."""
+        if self.target.runtime.platform.is_windows:
+            # The programs there start the interpreter that installed them.
+            return {}
+        directories = (environment.scripts, *(path / "bin" for path in self.prepared.overlays))
+        return {"PATH": os.pathsep.join(filter(None, (*map(str, directories), os.environ.get("PATH", ""))))}
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -247,7 +227,7 @@ class TargetRun:
                 "id": node_id,
                 "next": following,
                 "failures_left": left,
-                "watchdog": (limit + 30.0 if signals else _dump_time(limit)) if limit else 0,
+                "watchdog": (limit + 30.0 if signals else dump_time(limit)) if limit else 0,
                 "watchdog_exits": signals,
             }
         )
@@ -269,7 +249,7 @@ class TargetRun:
                     if message["restart"]:
                         self.end()
                     messages = _diagnosed(messages, running.output(), self._session)
-                    return ItemResult(messages=tuple(messages), stop=message["stop"])
+                    return ItemResult(messages=tuple(messages), stop=message["stop"], returncode=message["returncode"])
                 elif message["type"] == "finished":
                     return self._ended(messages, "the target's pytest ended in the middle of this test", "", start)
                 else:
@@ -401,11 +381,6 @@ def _without_first_line(text: str) -> str:
 def _usage_text(output: str, status: int) -> str:
     text = output.strip()
     return text or f"the target's pytest ended with exit status {status} without output"
-
-
-def _dump_time(limit: float) -> float:
-    """Return when to dump the stacks so that they are complete when *limit* ends; seconds from the start."""
-    return max(limit - 0.5, limit * 0.9)
 
 
 def _hang(own: float, limit: float) -> str:

@@ -7,9 +7,9 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from pytest_wheelcheck.targets.running.item_results import ItemResult
+from pytest_wheelcheck.targets.running.item_results import ItemResult, unexpected_crash
 from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.timeouts import GRACE
 
@@ -53,7 +53,7 @@ class SideBySide:
                 futures = [pool.submit(self._work, one) for one in self._queues]
                 yield from self._as_they_come()
             except GeneratorExit:
-                # The caller has seen enough (--stepwise), or Ctrl-C came while it reported outcomes.
+                # The caller stopped (--stepwise), or Ctrl-C came while it reported outcomes.
                 self._stop.set()
                 if not self._abandoned:
                     wait(futures, GRACE)
@@ -71,7 +71,7 @@ class SideBySide:
     def _as_they_come(self) -> Iterator[tuple[int, ItemResult]]:
         running = len(self._queues)
         while running:
-            # With a timeout, so that Ctrl-C is heard on Windows too.
+            # With a timeout, because a wait without one ignores Ctrl-C on Windows.
             try:
                 found = self._results.get(timeout=1.0)
             except queue.Empty:
@@ -102,7 +102,11 @@ class SideBySide:
 
     def _run_one(self, run: TargetRun, node_id: str, following: str | None) -> ItemResult:
         left = max(self._maxfail - self._failures, 1) if self._maxfail else 0
-        result = run.run(node_id, following, left)
+        try:
+            result = run.run(node_id, following, left)
+        except Exception as error:  # noqa: BLE001  a bug that one test meets: the others are run, with a new worker
+            run.end()
+            result = ItemResult(crash=unexpected_crash(error))
         if following is None or result.stop or (left and result.failed and left == 1):
             result = _with_end(run, result, self._on_summary)
         with self._lock:
@@ -113,9 +117,12 @@ class SideBySide:
 
 
 def _with_end(run: TargetRun, result: ItemResult, on_summary: Callable[[TargetRun, str], None]) -> ItemResult:
-    summary, crash = run.finish()
+    try:
+        summary, crash = run.finish()
+    except Exception as error:  # noqa: BLE001  as in SideBySide
+        summary, crash = "", unexpected_crash(error, when="teardown")
     if summary.strip():
         on_summary(run, summary)
     if crash is None or result.crash is not None:
         return result
-    return ItemResult(messages=result.messages, crash=crash, stop=result.stop)
+    return replace(result, crash=crash)

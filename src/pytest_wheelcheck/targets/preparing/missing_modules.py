@@ -1,0 +1,387 @@
+"""Why an import did not find a module, and whose fault that is."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from pytest_wheelcheck.model import Wheel
+from pytest_wheelcheck.results import RemoteError
+from pytest_wheelcheck.targets.preparing import known_modules
+from pytest_wheelcheck.targets.target import Target
+from pytest_wheelcheck.wheels.modules import describe_suffix, module_name
+from pytest_wheelcheck.worker.guard import is_test_name
+
+#: Names of ctypes that exist on Windows only.
+_WINDOWS_NAMES = re.compile(r"\b(windll|oledll|WinDLL|OleDLL|WinError|WINFUNCTYPE|HRESULT)\b")
+
+_SYSTEM_MARKER = re.compile(r"sys_platform|platform_system|os_name|platform_machine|implementation")
+
+
+class Kind(enum.Enum):
+    """Why an import failed."""
+
+    #: A part of the standard library that other builds of this interpreter have.
+    BUILD = "build"
+    #: A module of another system.
+    SYSTEM = "system"
+    #: What an extra of the wheel installs.
+    EXTRA = "extra"
+    #: A tool for tests, needed by a module for tests.
+    TEST_TOOL = "test tool"
+    #: A module in a directory of the wheel that its own code puts on ``sys.path``.
+    OWN_PATH = "own path"
+    #: The wheel contains only a part of a package. Another distribution has the rest.
+    PART = "part"
+    #: The module itself refuses to be imported before another one.
+    REFUSED = "refused"
+    #: A module of the wheel's own packages.
+    LACKS = "lacks"
+    #: The standard library of other versions has it.
+    VERSION = "version"
+    #: A dependency needs it.
+    DEPENDENCY = "dependency"
+    #: No dependency was declared.
+    UNDECLARED = "undeclared"
+    #: Not a missing module.
+    OTHER = "other"
+
+
+#: Kinds that are never the fault of the wheel.
+NO_FAULT = frozenset({Kind.BUILD, Kind.PART, Kind.REFUSED})
+
+#: Kinds that are no fault in a module that the wheel's main packages do not need.
+OPTIONAL = frozenset({*NO_FAULT, Kind.SYSTEM, Kind.EXTRA, Kind.TEST_TOOL, Kind.OWN_PATH})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """Why an import failed.
+
+    :param reason: one line that follows "skipped: "; empty for kinds that are never skipped.
+    :param cause: one line; empty if nothing is known.
+    :param fix: one line; empty if nothing is known.
+    :param file: the importing file, relative to site-packages; absolute if it is elsewhere; empty if it is not known.
+    :param line: the importing line, from 1.
+    :param missing: the module that was not found.
+    :param module: the module that was to be imported.
+    """
+
+    kind: Kind
+    reason: str = ""
+    cause: str = ""
+    fix: str = ""
+    file: str = ""
+    line: int = 0
+    missing: str = ""
+    module: str = ""
+
+
+def missing_error(trace: tuple[RemoteError, ...]) -> RemoteError | None:
+    """Return the error that reports a missing module. Of several, the last counts: an earlier one may be an attempt."""
+    named = [error for error in trace if error.type == "ModuleNotFoundError" and error.missing]
+    return named[-1] if named else None
+
+
+def explain(name: str, trace: tuple[RemoteError, ...], target: Target, sites: tuple[Path, ...]) -> Explanation:
+    """Explain why an import failed.
+
+    :param name: the module that was imported.
+    :param trace: the exception chain.
+    :param sites: the directories of installed modules.
+    """
+    last = trace[-1]
+    file, line = _place(last, sites)
+    error = missing_error(trace)
+    ignore = f"if this is intended, set wheel_import_ignore = {name}"
+    if last.type == "ImportError" and (other := _refusal(last)):
+        reason = f"{file}, line {line}, refuses to be imported before {other}"
+        found = Explanation(kind=Kind.REFUSED, reason=reason, fix=f"to leave it out, set wheel_import_ignore = {name}")
+    elif error is not None and error.missing is not None:
+        file, line = _place(error, sites)
+        found = _explain_missing(error.missing, name, file, target, sites)
+        found = replace(found, missing=error.missing, fix=found.fix or ignore)
+    elif extra := _named_extra(last.message, target.wheel):
+        found = Explanation(kind=Kind.EXTRA, reason=f"needs what the extra `{extra}` installs", fix=_with_extra(extra))
+    elif not target.runtime.platform.is_windows and _WINDOWS_NAMES.search(last.message):
+        found = Explanation(
+            kind=Kind.SYSTEM,
+            reason="is for Windows: it uses names that ctypes has only there",
+            cause="it uses names that ctypes has only on Windows",
+            fix=ignore,
+        )
+    elif kind := known_modules.foreign_system(name, target.runtime.platform.system):
+        shown = known_modules.SYSTEM_NAMES.get(kind, kind)
+        found = Explanation(
+            kind=Kind.SYSTEM,
+            reason=f"is for {shown}, by its name",
+            cause=f"the name of the module shows that it is for {shown}",
+            fix=ignore,
+        )
+    else:
+        found = Explanation(kind=Kind.OTHER)
+    return replace(found, file=file, line=line, module=name)
+
+
+def _explain_missing(missing: str, name: str, file: str, target: Target, sites: tuple[Path, ...]) -> Explanation:
+    wheel, platform = target.wheel, target.runtime.platform
+    top = missing.partition(".")[0]
+    if top in known_modules.OPTIONAL or (not platform.is_windows and top in known_modules.OPTIONAL_ON_UNIX):
+        return Explanation(
+            kind=Kind.BUILD,
+            reason=f"needs {top}, a part of the standard library that this interpreter lacks",
+            fix=f"test with an interpreter that has it (--wheel-python PATH), or set wheel_import_ignore = {name}",
+        )
+    if top in wheel.top_levels:
+        return _explain_own(missing, name, wheel, platform.system)
+    for kind, names in known_modules.SYSTEMS.items():
+        if top in names and not known_modules.is_for(kind, platform.system):
+            return _of_system(top, kind)
+    if extra := _extra_that_brings(top, target, sites):
+        return Explanation(
+            kind=Kind.EXTRA,
+            reason=f"needs {top}, which the extra `{extra}` installs",
+            cause=f"{top} is declared for the extra {extra!r} only, but a plain import needs it",
+            fix=_with_extra(extra),
+        )
+    if requirement := _not_for(top, target):
+        return Explanation(
+            kind=Kind.SYSTEM,
+            reason=f"needs {top}, which is not required on this target: {requirement}",
+            cause=f"METADATA requires {top} only on other systems: {requirement}",
+        )
+    if top in known_modules.STANDARD_LIBRARY:
+        return Explanation(
+            kind=Kind.VERSION,
+            cause=f"{top} is a module of the standard library that this version of Python does not have",
+            fix="declare a dependency that installs it, or limit Requires-Python to the versions that have it",
+        )
+    # A directory for sys.path is no package; in a package, it is an import of Python 2.
+    directory = _directory_of(top, wheel)
+    if (
+        directory
+        and f"{directory}/__init__.py" not in wheel.files
+        and _changes_path(name.partition(".")[0], wheel, sites)
+    ):
+        return Explanation(
+            kind=Kind.OWN_PATH,
+            reason=(
+                f"needs {top} in {directory} of the wheel; the wheel's own code adds this directory to sys.path before it "
+                f"imports {top}"
+            ),
+            cause=f"{top} is in {directory} of the wheel, and this directory is not on sys.path",
+        )
+    if file and not Path(file).is_absolute() and file not in wheel.files:
+        return Explanation(
+            kind=Kind.DEPENDENCY,
+            cause=f"{file} belongs to a dependency. It needs {top}, which the dependency's metadata does not require",
+            fix=f"require the extra of the dependency that installs {top}, or report the missing requirement to its project",
+        )
+    if extra := _extra_of_name(name, target, sites):
+        return Explanation(
+            kind=Kind.EXTRA,
+            reason=f"needs {top}, and is for the extra `{extra}`, by its name",
+            cause=f"{top} is not declared for a plain installation",
+            fix=_with_extra(extra),
+        )
+    if top in {"pytest", "_pytest"} and is_test_module(name, file, sites):
+        return Explanation(kind=Kind.TEST_TOOL, reason=f"needs {top}; projects that use {name} in their tests have it")
+    return Explanation(
+        kind=Kind.UNDECLARED,
+        cause=f"the wheel does not declare a dependency that brings {top} (no Requires-Dist in METADATA)",
+        fix="add it to [project] dependencies in pyproject.toml",
+    )
+
+
+def _explain_own(missing: str, name: str, wheel: Wheel, system: str) -> Explanation:
+    top = missing.partition(".")[0]
+    if kind := known_modules.foreign_system(missing, system) or known_modules.foreign_system(name, system):
+        return _of_system(missing, kind)
+    others = [path for path in wheel.files if module_name(path) == missing]
+    if described := next(filter(None, map(describe_suffix, others)), ""):
+        return Explanation(
+            kind=Kind.LACKS,
+            cause=f"the wheel has {missing} only as {others[0]}, which is for {described} (see WHL603)",
+            fix="build the extension with the interpreter of the tag, in a clean build directory",
+        )
+    below = [path for path in wheel.files if path.startswith(f"{top}/")]
+    is_part = canonicalize_name(top) != canonicalize_name(wheel.name) and not any(
+        path.endswith((".py", ".pyc")) for path in (*below, *(path for path in wheel.files if path == f"{top}.py"))
+    )
+    if is_part and below:
+        return Explanation(
+            kind=Kind.PART,
+            reason=f"the wheel has only native modules of the package {top}: another distribution brings {missing}",
+            fix=f"install the distribution that has the rest (--wheel-extra), or set wheel_import_ignore = {name}",
+        )
+    return Explanation(
+        kind=Kind.LACKS,
+        cause=(
+            f"the wheel does not contain {missing}: the build left it out, or the import names a module that does not exist"
+        ),
+        fix="include it in the packages of the build backend, or correct the import",
+    )
+
+
+def _of_system(name: str, kind: str) -> Explanation:
+    shown = known_modules.SYSTEM_NAMES.get(kind, kind)
+    return Explanation(
+        kind=Kind.SYSTEM,
+        reason=f"needs {name}, a module for {shown}",
+        cause=f"{name} is a module for {shown}",
+        fix=f"import it only on {shown}",
+    )
+
+
+def is_test_module(name: str, file: str, sites: tuple[Path, ...]) -> bool:
+    """Return whether a module is for tests or a pytest plugin: by its name, its hooks or its fixtures."""
+    parts = name.split(".")
+    if any(is_test_name(part) or "testing" in part or "pytest" in part for part in parts):
+        return True
+    for site in sites:
+        try:
+            text = (site / file).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        return (
+            re.search(r"^\s*(?:async )?def pytest_\w+\(|^\s*@pytest\.(?:fixture|hookimpl)", text, re.MULTILINE)
+            is not None
+        )
+    return False
+
+
+def _place(error: RemoteError, sites: tuple[Path, ...]) -> tuple[str, int]:
+    """Return file and line of the innermost frame."""
+    if not error.frames:
+        return "", 0
+    frame = error.frames[-1]
+    for site in sites:
+        for directory in (site, site.resolve()):
+            if Path(frame.file).is_relative_to(directory):
+                return Path(frame.file).relative_to(directory).as_posix(), frame.line
+    return frame.file, frame.line
+
+
+def _refusal(error: RemoteError) -> str:
+    """Return the module that has to be imported before, if the raising code says so: ``if "x" not in sys.modules``."""
+    if not error.frames:
+        return ""
+    match = re.search(r"""["']([\w.]+)["'] not in sys\.modules""", "\n".join(error.frames[-1].lines))
+    return match[1] if match else ""
+
+
+def _named_extra(message: str, wheel: Wheel) -> str:
+    """Return the extra that a message names as pip takes it: ``pkg[extra]``."""
+    for match in re.finditer(r"([\w.-]+)\[([\w.,-]+)\]", message):
+        if canonicalize_name(match[1]) == canonicalize_name(wheel.name):
+            names = {canonicalize_name(part) for part in match[2].split(",")}
+            found = [extra for extra in wheel.extras if canonicalize_name(extra) in names]
+            if found:
+                return found[0]
+    return ""
+
+
+def _with_extra(extra: str) -> str:
+    return f"import it lazily, move it to the plain dependencies, or test with --wheel-extra {extra}"
+
+
+def _requirements(wheel: Wheel) -> Iterator[Requirement]:
+    for text in wheel.requires:
+        with contextlib.suppress(InvalidRequirement):  # a check reports it
+            yield Requirement(text)
+
+
+def extra_requirements(target: Target) -> Iterator[tuple[str, str]]:
+    """Yield the names of the distributions that extras install on a target, each with its extra."""
+    environment = marker_environment(target)
+    for requirement in _requirements(target.wheel):
+        if requirement.marker is None or requirement.marker.evaluate({**environment, "extra": ""}):
+            continue
+        for extra in target.wheel.extras:
+            if requirement.marker.evaluate({**environment, "extra": extra}):
+                yield requirement.name, extra
+
+
+def _extra_that_brings(top: str, target: Target, sites: tuple[Path, ...]) -> str:
+    """Return the extra that brings a module, by the names of its distributions, and was not installed."""
+    found = (extra for name, extra in extra_requirements(target) if known_modules.brings(name, top))
+    return next((extra for extra in found if not _has_extra(extra, target, sites)), "")
+
+
+def _extra_of_name(name: str, target: Target, sites: tuple[Path, ...]) -> str:
+    """Return the extra that a module has its name from, if it was not installed: ``fs.smb`` and ``smb``.
+
+    The distribution may have another name than its module: ``smbprotocol`` brings ``smbclient``.
+    """
+    parts = {canonicalize_name(part.strip("_")) for part in name.split(".")[1:]}
+    extras = dict.fromkeys(extra for _, extra in extra_requirements(target))
+    named = [extra for extra in extras if canonicalize_name(extra) in parts]
+    return next((extra for extra in named if not _has_extra(extra, target, sites)), "")
+
+
+def _has_extra(extra: str, target: Target, sites: tuple[Path, ...]) -> bool:
+    """Return whether everything that an extra installs is installed."""
+    files = [path for site in sites for path in site.glob("*.dist-info")]
+    installed = {canonicalize_name(path.name.partition("-")[0]) for path in files}
+    return all(canonicalize_name(name) in installed for name, other in extra_requirements(target) if other == extra)
+
+
+def _not_for(top: str, target: Target) -> str:
+    """Return the requirement that brings a module on other systems only."""
+    environment = {**marker_environment(target), "extra": ""}
+    for requirement in _requirements(target.wheel):
+        marker = requirement.marker
+        if marker is None or not _SYSTEM_MARKER.search(str(marker)) or marker.evaluate(environment):
+            continue
+        if known_modules.brings(requirement.name, top):
+            return str(requirement)
+    return ""
+
+
+def _directory_of(top: str, wheel: Wheel) -> str:
+    """Return the directory of the wheel that contains a module, if it is not at the top."""
+    for path in wheel.files:
+        parts = path.split("/")
+        stem = parts[-1].partition(".")[0]
+        if path.endswith((".py", ".so", ".pyd")) and len(parts) > 1 and stem == top and "." in parts[-1]:
+            return "/".join(parts[:-1])
+        if path.endswith(".py") and top in parts[1:-1]:
+            return "/".join(parts[: parts.index(top, 1)])
+    return ""
+
+
+def _changes_path(top: str, wheel: Wheel, sites: tuple[Path, ...]) -> bool:
+    """Return whether the code of a top-level package of the wheel changes ``sys.path``."""
+    for path in wheel.files:
+        if path.startswith(f"{top}/") and path.endswith(".py"):
+            for site in sites:
+                with contextlib.suppress(OSError):
+                    if re.search(rb"\bsys\.path(\.\w|\[| = | \+= )|\baddsitedir\b", (site / path).read_bytes()):
+                        return True
+    return False
+
+
+def marker_environment(target: Target) -> Mapping[str, str]:
+    """Return the values of environment markers on a target (PEP 508)."""
+    installation = target.runtime.installation
+    system = installation.platform.system
+    return {
+        "implementation_name": installation.implementation,
+        "implementation_version": installation.version_text,
+        "os_name": "nt" if system == "win32" else "posix",
+        "platform_machine": installation.platform.architecture.replace("amd64", "AMD64"),
+        "platform_python_implementation": {"pypy": "PyPy"}.get(installation.implementation, "CPython"),
+        "platform_release": "",
+        "platform_system": {"win32": "Windows", "darwin": "Darwin"}.get(system, system.capitalize()),
+        "platform_version": "",
+        "python_full_version": installation.version_text,
+        "python_version": f"{installation.version[0]}.{installation.version[1]}",
+        "sys_platform": system,
+    }
