@@ -60,6 +60,14 @@ def test_an_invalid_clause_is_refused(clause: str) -> None:
         parse([clause])
 
 
+@pytest.mark.parametrize("platform", ["pyemscripten_2025_0_wasm32", "pyodide_2024_0_wasm32", "emscripten_3_1_wasm32"])
+def test_a_platform_without_versions_of_its_own_is_expected_as_it_is(platform: str) -> None:
+    found = parse([f"cp313: {platform}"])
+    assert found.pairs == ((platform, "cp313"),)
+    assert covers(release_file(f"cp313-cp313-{platform}"), found.pairs[0])
+    assert not covers(release_file("cp313-cp313-emscripten_9_9_wasm32"), found.pairs[0])
+
+
 @given(st.text(alphabet="cp3124-t:abi sdwn_;,\n", max_size=30))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

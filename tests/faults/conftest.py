@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import provisioned
 import pytest
 import standin
 from builders import build_wheel
@@ -38,12 +39,12 @@ def arm_python() -> str:
         pytest.skip("aarch64 is emulated on x86-64 Linux")
     archive = apt.host_repository()
     if archive is None:
-        pytest.skip("interpreters of other architectures come by apt")
+        raise provisioned.missing("debian", "interpreters of other architectures come by apt")
     (suite,) = apt_suites.query(archive, "arm64", [archive.codename])
     for package in suite.packages:
         if package.startswith("python3.") and package.endswith("-minimal"):
             return package.removeprefix("python").removesuffix("-minimal")
-    pytest.skip(suite.problem or "the archive of this host does not carry arm64")
+    raise provisioned.missing("debian", suite.problem or "the archive of this host does not carry arm64")
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def arm(pytester: pytest.Pytester, arm_python: str) -> Ground:
     return found
 
 
-@pytest.fixture(params=["native", pytest.param("aarch64", marks=pytest.mark.network)])
+@pytest.fixture(params=["native", pytest.param("aarch64", marks=[pytest.mark.network, pytest.mark.long])])
 def either(request: pytest.FixtureRequest) -> Ground:
     """The ground, once native and once emulated."""
     found: Ground = request.getfixturevalue("ground" if request.param == "native" else "arm")

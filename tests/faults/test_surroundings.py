@@ -460,7 +460,7 @@ def test_clock_that_jumps(demo: Ground, days: int) -> None:
     source, library, clock = (demo.path / name for name in ("clock.c", "clock.so", "clock"))
     source.write_text(CLOCK)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True, timeout=60)
-    demo.ini("wheel_test_timeout = 8")
+    demo.ini("wheel_test_timeout = 4")
     demo.write(
         test_one=f"""
         import datetime, pathlib, time

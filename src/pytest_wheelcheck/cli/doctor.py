@@ -117,6 +117,7 @@ class _PlatformReport:
                     "ready": kind in self.ready,
                     "emulated": offer.backend in self.emulators,
                     "how": offer.how,
+                    "assembled": offer.assembled,
                 }
                 for kind, offer in self.found.items()
             ],

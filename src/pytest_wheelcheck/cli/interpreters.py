@@ -16,6 +16,7 @@ from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES
 from pytest_wheelcheck.interpreters.base import Offer, Request, here
 from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot, parse_sysroots
+from pytest_wheelcheck.interpreters.registry import parse_names
 from pytest_wheelcheck.interpreters.windows.platforms import PLATFORMS
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import process, progress
@@ -58,6 +59,7 @@ def _declare_interpreter(parser: argparse.ArgumentParser, nargs: str | None = No
 def declare_sources(parser: argparse.ArgumentParser) -> None:
     """Declare the options that :meth:`Sources.from_args` reads."""
     parser.add_argument("--apt-source", default="", metavar="LINE", help="see the ini key wheel_apt_source")
+    parser.add_argument("--providers", action="append", default=[], metavar="NAMES", help="see --wheel-providers")
     parser.add_argument("--sysroot", action="append", default=[], metavar="ARCH=PATH", help="see --wheel-sysroot")
 
 
@@ -67,10 +69,12 @@ class Sources:
 
     :param apt_source: a package repository; see :func:`~pytest_wheelcheck.backends.catalog.make_catalog`.
     :param sysroots: root file systems with interpreters.
+    :param providers: names of the allowed providers, in the order of preference; empty for the default.
     """
 
     apt_source: str = ""
     sysroots: tuple[Sysroot, ...] = ()
+    providers: tuple[str, ...] = ()
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Sources:
@@ -78,11 +82,17 @@ class Sources:
 
         :raises UsageError: a value is invalid.
         """
-        return cls(apt_source=args.apt_source, sysroots=parse_sysroots(args.sysroot))
+        return cls(
+            apt_source=args.apt_source,
+            sysroots=parse_sysroots(args.sysroot),
+            providers=parse_names(args.providers),
+        )
 
     def catalog(self, *, offline: bool) -> Catalog:
         """Return all providers and backends."""
-        return make_catalog(offline=offline, apt_source=self.apt_source, sysroots=self.sysroots)
+        return make_catalog(
+            offline=offline, apt_source=self.apt_source, sysroots=self.sysroots, providers_allowed=self.providers
+        )
 
 
 def parse_platform(text: str) -> Platform:
@@ -197,4 +207,5 @@ def _described(runtime: Runtime) -> dict[str, Any]:
         "emulated": runtime.backend.emulated,
         "provider": installation.provider,
         "how": installation.how,
+        "assembled": installation.assembled,
     }

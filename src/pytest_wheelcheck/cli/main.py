@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,10 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as error:  # argparse has printed the error or the help
         return 4 if error.code == 2 else int(error.code or 0)
     try:
-        return int(parsed.run(parsed))
+        status = int(parsed.run(parsed))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`head`) has seen enough. The interpreter would report the error again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
     except WheelcheckError as error:
         sys.stderr.write(f"wheelcheck: {error}\n")
         return 1 if isinstance(error, RuntimeUnavailableError) else 4
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -17,11 +19,12 @@ from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.xdist import SharedFiles
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.release import RELEASE, release_results
-from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.system import process
+from pytest_wheelcheck.targets.planning.left_out import LeftOut
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
 from pytest_wheelcheck.targets.preparing.prepare import Preparation, prepare
-from pytest_wheelcheck.targets.running.item_results import Collected
+from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
 from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.target import Target
 
@@ -65,10 +68,19 @@ def _check(plan: Plan, shared: SharedFiles, number: int, file: Wheel | BadWheel)
 def _prepare(
     plan: Plan, shared: SharedFiles, worker_id: str, number: int, target: Target, failed_checks: Sequence[str]
 ) -> PreparedTarget:
-    """Prepare one target and collect its tests.
+    """Prepare one target and collect its tests. An unexpected exception becomes an error of this target.
 
     :param failed_checks: failed checks that forbid an installation.
     """
+    try:
+        return _prepare_and_collect(plan, shared, worker_id, number, target, failed_checks)
+    except Exception as error:  # noqa: BLE001  a bug that one target meets; the others are tested
+        return PreparedTarget(target, Preparation(steps=(unexpected("install", error),)), None, Collected())
+
+
+def _prepare_and_collect(
+    plan: Plan, shared: SharedFiles, worker_id: str, number: int, target: Target, failed_checks: Sequence[str]
+) -> PreparedTarget:
     if failed_checks:
         text = f"not installed: {', '.join(failed_checks)} failed"
         step = StepResult(name="install", outcome=Outcome.FAILED, text=text)
@@ -85,7 +97,13 @@ def _prepare(
     if preparation.environment is None:
         return PreparedTarget(target, preparation, None, Collected())
     target_run = TargetRun(target, preparation, settings, directory, session, token=worker_id)
-    return PreparedTarget(target, preparation, target_run, target_run.collect())
+    try:
+        collected = target_run.collect()
+    except Exception as error:  # noqa: BLE001  as in _prepare()
+        target_run.close()
+        steps = (*preparation.steps, unexpected("collect", error))
+        return PreparedTarget(target, replace(preparation, steps=steps), None, Collected())
+    return PreparedTarget(target, preparation, target_run, collected)
 
 
 def resolve_usage_errors(targets: Sequence[PreparedTarget]) -> tuple[PreparedTarget, ...]:
@@ -100,7 +118,9 @@ def resolve_usage_errors(targets: Sequence[PreparedTarget]) -> tuple[PreparedTar
     return tuple(
         replace(
             target,
-            collected=Collected(crashes=(("", target.collected.usage),), messages=target.collected.messages),
+            collected=Collected(
+                failures=(FailedCollection(text=target.collected.usage),), messages=target.collected.messages
+            ),
         )
         if target.collected.usage
         else target
@@ -117,17 +137,25 @@ def nodes(
         if isinstance(file, BadWheel):
             children: Sequence[Child] = steps
             path = file.path
+            left_out = LeftOut(files={})
         else:
+            left_out = plan.left_out[file]
+            step = left_out.step()
             children = [
                 *steps,
+                *((step,) if step else ()),
                 *(target for target in targets if target.target.wheel is file),
                 *(reason for reason in plan.not_run if reason.wheel is file),
             ]
             path = file.source
-        yield WheelNode.from_parent(session, path=path, shown=file.shown, children=children)
-    if results := release_results(describe_release(plan.release, expected=plan.settings.expect)):
+        yield WheelNode.from_parent(session, path=path, shown=file.shown, children=children, left_out=left_out)
+    try:
+        results = release_results(describe_release(plan.release, expected=plan.settings.expect))
+    except Exception as error:  # noqa: BLE001  a bug that the release meets; the wheels are tested
+        results = [unexpected("release", error)]
+    if results:
         path = session.config.rootpath / RELEASE
-        yield WheelNode.from_parent(session, path=path, shown=RELEASE, children=results)
+        yield WheelNode.from_parent(session, path=path, shown=RELEASE, children=results, left_out=LeftOut(files={}))
 
 
 def notes(plan: Plan, targets: Sequence[PreparedTarget]) -> list[str]:
@@ -143,14 +171,39 @@ def notes(plan: Plan, targets: Sequence[PreparedTarget]) -> list[str]:
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Drop the tests that ``--deselect`` names by their ids in the target, as an ordinary run does."""
-    prefixes = tuple(config.getoption("deselect") or ())
+    """Drop the nodes that ``--deselect`` names by their ids, or by their ids in the target, as an ordinary run does."""
+    prefixes = _Prefixes(config.getoption("deselect") or ())
     if not prefixes:
         return
-    named = {item: None for item in items if isinstance(item, RemoteItem) and item.remote_id.startswith(prefixes)}
+    # pytest would compare each item with each prefix again.
+    config.option.deselect = None
+    selected: list[pytest.Item] = []
+    named: list[pytest.Item] = []
+    for item in items:
+        ids = (item.nodeid, item.remote_id) if isinstance(item, RemoteItem) else (item.nodeid,)
+        (named if any(map(prefixes.match, ids)) else selected).append(item)
     if named:
-        items[:] = [item for item in items if item not in named]
-        config.hook.pytest_deselected(items=list(named))
+        items[:] = selected
+        config.hook.pytest_deselected(items=named)
+
+
+class _Prefixes:
+    """Finds out quickly whether a text begins with one of many prefixes."""
+
+    def __init__(self, prefixes: Iterable[str]) -> None:
+        # In this order, a prefix comes before all texts that begin with it.
+        self._sorted: list[str] = []
+        for prefix in sorted(prefixes):
+            if not (self._sorted and prefix.startswith(self._sorted[-1])):
+                self._sorted.append(prefix)
+
+    def __bool__(self) -> bool:
+        return bool(self._sorted)
+
+    def match(self, text: str) -> bool:
+        """Return whether *text* begins with one of the prefixes."""
+        position = bisect.bisect_right(self._sorted, text)
+        return position > 0 and text.startswith(self._sorted[position - 1])
 
 
 def select(config: pytest.Config, items: list[pytest.Item], selections: Sequence[str]) -> None:
@@ -160,17 +213,23 @@ def select(config: pytest.Config, items: list[pytest.Item], selections: Sequence
     """
     if not selections:
         return
-    for node_id in selections:
-        if not any(_selects(node_id, item.nodeid) for item in items):
-            raise UsageError(f"no such node: {node_id}", fix="use --collect-only to list the nodes")
+    wanted = set(selections)
+    unused = dict.fromkeys(selections)
     selected: list[pytest.Item] = []
     deselected: list[pytest.Item] = []
     for item in items:
-        chosen = any(_selects(node_id, item.nodeid) for node_id in selections)
+        chosen = wanted.intersection(_selecting(item.nodeid))
+        for node_id in chosen:
+            unused.pop(node_id, None)
         (selected if chosen else deselected).append(item)
+    for node_id in unused:
+        raise UsageError(f"no such node: {node_id}", fix="use --collect-only to list the nodes")
     config.hook.pytest_deselected(items=deselected)
     items[:] = selected
 
 
-def _selects(selection: str, node_id: str) -> bool:
-    return node_id == selection or node_id.startswith((f"{selection}::", f"{selection}["))
+def _selecting(node_id: str) -> Iterator[str]:
+    """Yield the node ids that select a node: its own, those of its parents, and that of a test without its parameters."""
+    yield node_id
+    for match in re.finditer(r"::|\[", node_id):
+        yield node_id[: match.start()]

@@ -6,11 +6,13 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_wheelcheck.backends.command_line import switched_off
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.interpreters.registry import parse_names
 from pytest_wheelcheck.plugin import options, takeover
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.write import parse_report_path
@@ -40,6 +42,7 @@ def read_settings(config: pytest.Config) -> Settings:
             *(_sysroot(text, root) for text in getini("wheel_sysroots")),
             *(_sysroot(text, cwd) for text in option.wheel_sysroot),
         ),
+        providers=parse_names(option.wheel_providers or getini("wheel_providers")),
         requires=tuple(_requirement(text, cwd) for text in (*getini("wheel_requires"), *option.wheel_requires)),
         groups=(*getini("wheel_groups"), *option.wheel_group),
         extras=(*getini("wheel_extras"), *options.split_codes(option.wheel_extra)),
@@ -57,6 +60,8 @@ def read_settings(config: pytest.Config) -> Settings:
         expect=_expected(config),
         reports=tuple(parse_report_path(text, cwd) for text in option.wheel_report),
         import_ignore=tuple(getini("wheel_import_ignore")),
+        source_ignore=tuple(getini("wheel_source_ignore")),
+        import_strict=_boolean(config, "wheel_import_strict"),
         executables=_executables(config),
         entry_timeout=_number(config, "wheel_entry_timeout"),
         test_timeout=_number(config, "wheel_test_timeout"),
@@ -120,13 +125,18 @@ def _size(config: pytest.Config, name: str) -> int:
 
 
 def _number(config: pytest.Config, name: str) -> float:
-    text = config.getini(name)
     try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
+        number = float(config.getini(name))
+    except (TypeError, ValueError, pytest.UsageError):
+        # There is no public way to a value that pytest refuses. In [tool.pytest], it refuses a number in quotes.
+        found: Any = config._inicfg[name]  # noqa: SLF001
+        try:
+            number = float(found.value) if isinstance(found.value, str) else -1.0
+        except ValueError:
+            number = -1.0
     if not 0 <= number < float("inf"):
-        raise UsageError(f"{name} = {text} is not a number of 0 or more")
+        written: Any = config._inicfg[name]  # noqa: SLF001
+        raise UsageError(f"{name} = {written.value} is not a number of 0 or more")
     return number
 
 

@@ -155,9 +155,9 @@ class RunHooks:
         self._run.receive_output(node)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """End the workers in the targets."""
-        self._run.finish()
+        self._run.finish(session)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the output of the targets' plugins, and the table of targets."""

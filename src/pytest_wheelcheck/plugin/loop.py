@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_wheelcheck.plugin.nodes import RemoteItem, ReplayedItem
-from pytest_wheelcheck.targets.running.item_results import Crash, ItemResult
+from pytest_wheelcheck.results import describe_unexpected, format_traceback
+from pytest_wheelcheck.targets.running.item_results import Crash, ItemResult, unexpected_crash
 from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.running.schedule import Queue, SideBySide
 
@@ -71,6 +72,8 @@ def _replay_from(session: pytest.Session, position: int, arrived: dict[int, Item
 
 def _replay_or_stop(session: pytest.Session, item: pytest.Item, result: ItemResult | None) -> None:
     replay(item, result)  # type: ignore[arg-type]
+    if result is not None and result.returncode is not None:
+        raise pytest.exit.Exception(result.stop, result.returncode)
     if session.shouldfail:
         raise session.Failed(session.shouldfail)
     if session.shouldstop:
@@ -81,11 +84,26 @@ def replay(item: ReplayedItem, result: ItemResult | None) -> None:
     """Report the outcome of an item through the hooks that pytest calls for its own items."""
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in item.reports(result):
+    for report in _reports(item, result):
         hook.pytest_runtest_logreport(report=report)
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     if result is not None and result.stop and not item.session.shouldstop:
         item.session.shouldstop = result.stop
+
+
+def _reports(item: ReplayedItem, result: ItemResult | None) -> Iterator[pytest.TestReport]:
+    """Return the reports of an item. If one cannot be made, the item is an error, and the run goes on."""
+    reports: Iterator[pytest.TestReport] | None = None
+    while True:
+        try:
+            reports = reports or item.reports(result)
+            report = next(reports)
+        except StopIteration:
+            return
+        except Exception as error:  # noqa: BLE001 - a bug that one item meets
+            yield from item.error_reports(describe_unexpected(error), traceback=format_traceback(error))
+            return
+        yield report
 
 
 def run_item(item: ReplayedItem, nextitem: pytest.Item | None, finish: Callable[[], Crash | None]) -> None:
@@ -93,9 +111,15 @@ def run_item(item: ReplayedItem, nextitem: pytest.Item | None, finish: Callable[
 
     :param finish: ends the sessions in the targets, after the last item; returns a crash if that went wrong.
     """
-    result = item.run(nextitem)
+    try:
+        result = item.run(nextitem)
+    except Exception as error:  # noqa: BLE001 - a bug that one item meets
+        result = ItemResult(crash=unexpected_crash(error))
     if nextitem is None:
-        crash = finish()
+        try:
+            crash = finish()
+        except Exception as error:  # noqa: BLE001 - as above
+            crash = unexpected_crash(error, when="teardown")
         if crash is not None and (result is None or result.crash is None):
             before = result or ItemResult()
             result = ItemResult(messages=before.messages, crash=crash, stop=before.stop)

@@ -14,7 +14,8 @@ from _pytest.junitxml import xml_key
 
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.plugin import replay
-from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.results import StepResult, unexpected
+from pytest_wheelcheck.targets.planning.left_out import LeftOut
 from pytest_wheelcheck.targets.preparing.prepare import Preparation
 from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
 from pytest_wheelcheck.targets.running.run import TargetRun
@@ -44,16 +45,20 @@ Child = StepResult | NoTarget | PreparedTarget
 class WheelNode(pytest.Directory):
     """A wheel. pytest sees a directory, so ``-k`` matches targets and tests, not the file name of the wheel."""
 
-    def __init__(self, *, shown: str, children: Sequence[Child], **kwargs: Any) -> None:
+    def __init__(self, *, shown: str, children: Sequence[Child], left_out: LeftOut, **kwargs: Any) -> None:
         super().__init__(nodeid=shown, name=shown, **kwargs)  # type: ignore[arg-type]
         self._children = children
+        self.left_out = left_out
 
-    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        return _collected(self, self._collect())
+
+    def _collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         for child in self._children:
             if isinstance(child, StepResult):
                 yield StepItem.from_parent(self, name=child.name, step=child)
             elif isinstance(child, NoTarget):
-                step = StepResult(name=child.name, outcome=child.outcome, text=child.reason)
+                step = StepResult(name=child.name, outcome=child.outcome, text=child.reason, traceback=child.traceback)
                 yield StepItem.from_parent(self, name=child.name, step=step)
             else:
                 yield TargetNode.from_parent(self, name=child.target.name, prepared=child)
@@ -66,13 +71,16 @@ class TargetNode(pytest.Collector):
         super().__init__(nodeid=prepared.target.node_id, **kwargs)
         self._prepared = prepared
 
-    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        return _collected(self, self._collect())
+
+    def _collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         for step in self._prepared.preparation.steps:
             yield StepItem.from_parent(self, name=step.name, step=step)
         collected = self._prepared.collected
-        for module, text in collected.crashes:
-            outcome = Outcome.ERROR if text.startswith("could not be checked: ") else Outcome.FAILED
-            step = StepResult(name=module or "collect", outcome=outcome, text=text)
+        for failure in collected.failures:
+            outcome = Outcome.ERROR if failure.unchecked else Outcome.FAILED
+            step = StepResult(name=failure.module or "collect", outcome=outcome, text=failure.text)
             yield StepItem.from_parent(self, name=step.name, step=step)
         for report in collected.reports:
             yield CollectionItem.from_parent(self, name=report["nodeid"] or "collect", report=report)
@@ -104,6 +112,19 @@ class TargetNode(pytest.Collector):
             name = data["chain"][-1][1]
             holder.children.append(RemoteItem.from_parent(holder, name=name, data=data, run=run, prefix=self.nodeid))
         yield from top
+
+
+def _collected(
+    parent: pytest.Collector, children: Iterator[pytest.Item | pytest.Collector]
+) -> list[pytest.Item | pytest.Collector]:
+    """Return the children of a node. An exception becomes an error below it: pytest would end the run."""
+    found: list[pytest.Item | pytest.Collector] = []
+    try:
+        found.extend(children)
+    except Exception as error:  # noqa: BLE001  a bug that one wheel or target meets
+        step = unexpected("collect", error)
+        found.append(StepItem.from_parent(parent, name=step.name, step=step))
+    return found
 
 
 class _Group(pytest.Collector):
@@ -148,6 +169,25 @@ class ReplayedItem(pytest.Item):
 
         :param result: the result of :meth:`run`.
         """
+
+    def error_reports(
+        self, text: str, sections: Iterable[tuple[str, str]] = (), *, seconds: float = 0.0, traceback: str = ""
+    ) -> Iterator[pytest.TestReport]:
+        """Return the reports of an item that could not be checked.
+
+        :param traceback: of an unexpected exception of this package; shown with ``-vv``.
+        """
+        sections = (*sections, *self._traceback_section(traceback))
+        yield self.report("setup", "failed", replay.plain_text(self, text), seconds=seconds, sections=sections)
+        yield self.report("teardown")
+
+    def explain_missing_file(self, message: str) -> str:
+        """Name the file of the source tree that is not in the wheel and that an exception lacks; empty if there is none."""
+        wheel = self.getparent(WheelNode)
+        return "" if wheel is None else wheel.left_out.explain(message)
+
+    def _traceback_section(self, traceback: str) -> tuple[tuple[str, str], ...]:
+        return (("Traceback", traceback),) if traceback and self.config.option.verbose >= 2 else ()
 
     def report(
         self,
@@ -199,17 +239,17 @@ class StepItem(ReplayedItem):
             yield self.report("teardown")
             return
         if step.outcome is Outcome.ERROR:
-            longrepr: object = replay.plain_text(self, step.text)
-            yield self.report("setup", "failed", longrepr, seconds=step.seconds, sections=step.sections)
-            yield self.report("teardown")
+            yield from self.error_reports(step.text, step.sections, seconds=step.seconds, traceback=step.traceback)
             return
         yield self.report("setup")
         sections = list(step.sections)
-        longrepr = None
+        longrepr: object = None
         if step.outcome is Outcome.FAILED:
-            longrepr = replay.remote_traceback(step.trace) if step.trace else replay.plain_text(self, step.text)
+            headline = self.explain_missing_file(step.text)
+            text = f"{headline}\n{step.text}" if headline else step.text
+            longrepr = replay.remote_traceback(step.trace, headline) if step.trace else replay.plain_text(self, text)
             if step.trace:
-                sections.insert(0, ("Explanation", step.text))
+                sections.insert(0, ("Explanation", text))
         elif step.text:
             sections.insert(0, ("Details", step.text))
         yield self.report("call", step.outcome.value, longrepr, seconds=step.seconds, sections=sections)
@@ -233,7 +273,11 @@ class CollectionItem(ReplayedItem):
             yield self.report("setup", "skipped", tuple(collected.longrepr), sections=collected.sections)
         else:
             yield self.report("setup")
-            yield self.report("call", "failed", collected.longrepr, sections=collected.sections)
+            headline = self.explain_missing_file(collected.longreprtext)
+            longrepr = (
+                replay.plain_text(self, f"{headline}\n{collected.longreprtext}") if headline else collected.longrepr
+            )
+            yield self.report("call", "failed", longrepr, sections=collected.sections)
         yield self.report("teardown")
 
 
@@ -292,7 +336,8 @@ class RemoteItem(ReplayedItem):
 
     def _crash_reports(self, crash: Crash) -> Iterator[pytest.TestReport]:
         longrepr = replay.plain_text(self, crash.text)
-        yield self.report(crash.when, "failed", longrepr, seconds=crash.seconds, sections=crash.sections)
+        sections = (*crash.sections, *self._traceback_section(crash.traceback))
+        yield self.report(crash.when, "failed", longrepr, seconds=crash.seconds, sections=sections)
         if crash.when != "teardown":
             yield self.report("teardown")
 
@@ -308,6 +353,11 @@ class RemoteItem(ReplayedItem):
         report = self.config.hook.pytest_report_from_serializable(config=self.config, data=fields)
         if not isinstance(report, pytest.TestReport):
             return self.report("call", "failed", f"the target sent an invalid report: {data!r:.500}")
+        crash: Any = getattr(report.longrepr, "reprcrash", None)
+        if report.failed and crash is not None and (headline := self.explain_missing_file(crash.message)):
+            # pytest's short summary shows the first line.
+            crash.message = f"{headline}\n{crash.message}"
+            report.sections.insert(0, ("Explanation", headline))
         context = fields.get("_subtest.context")
         if context:
             # pytest formats a subtest's values when it makes the context, and would format the texts again.

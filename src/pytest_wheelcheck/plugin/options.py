@@ -29,6 +29,13 @@ OPTIONS = (
         "SPEC",
         repeat=True,
     ),
+    Option(
+        "--wheel-providers",
+        "Where interpreters may come from, the preferred one first: some of host, uv, debian, published, windows. Default: "
+        "all, in this order. Overrides the ini key.",
+        "NAMES",
+        repeat=True,
+    ),
     MACHINE,
     SYSROOT,
     Option(
@@ -97,24 +104,36 @@ INI_KEYS = (
         [],
     ),
     IniKey(
-        "wheel_executables",
-        "Arguments to start the installed executables with, one `NAME: ARGUMENTS` per line, or `NAME: off` to not start "
-        "one. NAME may be a pattern. By default, executables in .data/scripts are started with --version, and console "
-        "scripts are not started.",
+        "wheel_source_ignore",
+        "Patterns of files in the project's packages that the wheel need not contain, one per line. Other tracked files that "
+        "are not in the wheel cause a warning.",
         "linelist",
         [],
     ),
-    IniKey("wheel_entry_timeout", "Timeout for starting an executable, in seconds; 0 for none.", "string", "60"),
+    IniKey(
+        "wheel_import_strict",
+        "Fail if a module that no package of the wheel imports itself raises an exception when it is imported, instead of "
+        "warning.",
+        "bool",
+        default=False,
+    ),
+    IniKey(
+        "wheel_executables",
+        "Arguments to start the installed executables with, one `NAME: ARGUMENTS` per line, or `NAME: off` to not start "
+        "one. NAME may be a pattern, and needs no suffix such as .exe. By default, executables in .data/scripts are "
+        "started with --version, and console scripts are not started.",
+        "linelist",
+        [],
+    ),
+    IniKey("wheel_entry_timeout", "Timeout for starting an executable, in seconds; 0 for none.", "float", 60.0),
     IniKey(
         "wheel_test_timeout",
         "Timeout for a test or import that does not set one itself, in seconds; 0 for none.",
-        "string",
-        "600",
+        "float",
+        600.0,
     ),
     WINDOWS,
-    IniKey(
-        "wheel_timeout_scale", "Factor for all timeouts on targets whose instructions are emulated.", "string", "10"
-    ),
+    IniKey("wheel_timeout_scale", "Factor for all timeouts on targets whose instructions are emulated.", "float", 10.0),
     IniKey(
         "wheel_pty_patterns",
         "Words in the names of test files, classes and functions that mark a test as one that needs a pseudo-terminal "
@@ -152,6 +171,7 @@ INI_KEYS = (
         "linelist",
         [],
     ),
+    IniKey("wheel_providers", "Where interpreters may come from, as in --wheel-providers.", "args", []),
     IniKey("wheel_select", "Static checks to run: codes or prefixes.", "args", []),
     IniKey("wheel_ignore", "Static checks to skip: codes or prefixes.", "args", []),
 )
@@ -203,8 +223,10 @@ def drop_required_plugins(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def _is_wheel_run(config: pytest.Config) -> bool:
     """Return whether ``--wheel`` is among the arguments, before pytest parses them."""
-    args = [*map(str, config.invocation_params.args), os.environ.get("PYTEST_ADDOPTS", ""), *config.getini("addopts")]
-    return any(text.startswith("--wheel") or " --wheel" in text for text in args)
+    more = os.environ.get("PYTEST_ADDOPTS", "").split()
+    args = [*map(str, config.invocation_params.args), *more, *config.getini("addopts")]
+    # Other plugins have options with this prefix.
+    return any(text == "--wheel" or text.startswith("--wheel=") for text in args)
 
 
 def rules_apply(config: pytest.Config, items: Sequence[pytest.Item]) -> bool:

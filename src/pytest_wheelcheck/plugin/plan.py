@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,15 +12,17 @@ from pytest_wheelcheck.backends import bubblewrap, registry
 from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.checks import select_checks
 from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
-from pytest_wheelcheck.model import Outcome
+from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import takeover
 from pytest_wheelcheck.plugin.configuration import read_settings
 from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import progress
-from pytest_wheelcheck.targets.planning.plan import plan
+from pytest_wheelcheck.targets.planning.isolated import plan_release
+from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
 from pytest_wheelcheck.targets.planning.release import Release, absolute, open_release, shown_path
 from pytest_wheelcheck.targets.planning.specs import parse_specs
+from pytest_wheelcheck.targets.preparing.install import unresolved
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 
@@ -30,6 +32,7 @@ class Plan:
 
     :param targets: where the wheels are tested, in the order of the nodes.
     :param not_run: wheels and interpreters without a target, with the reason.
+    :param left_out: the files of the source tree that each wheel lacks.
     :param selections: node ids of the command line; only these nodes run. Empty for all.
     :param directory: the temporary directory of the run.
     """
@@ -38,6 +41,7 @@ class Plan:
     release: Release
     targets: tuple[Target, ...]
     not_run: tuple[NoTarget, ...]
+    left_out: Mapping[Wheel, LeftOut]
     selections: tuple[str, ...]
     directory: Path
 
@@ -61,7 +65,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     not_run: Sequence[NoTarget] = ()
     if not settings.static:
         with progress.log_to():
-            targets, not_run = plan(
+            targets, not_run = plan_release(
                 release.wheels,
                 settings.pythons,
                 make_catalog(
@@ -70,9 +74,11 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
                     find_links=settings.find_links,
                     apt_source=settings.apt_source,
                     sysroots=sysroots,
+                    providers_allowed=settings.providers,
                     without=settings.without_backends,
                 ),
                 profiles=profiles,
+                unresolved=lambda wheel, runtime: unresolved(runtime, wheel, settings),
             )
     if settings.strict:
         not_run = [_strict(reason, targets) for reason in not_run]
@@ -82,6 +88,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
         release=release,
         targets=tuple(targets),
         not_run=tuple(not_run),
+        left_out={wheel: find_left_out(wheel, settings) for wheel in release.wheels},
         selections=tuple(_normalized(node_id, settings) for node_id in selections),
         directory=run_directory,
     )

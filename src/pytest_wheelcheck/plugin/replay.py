@@ -86,8 +86,11 @@ def plain_text(item: pytest.Item, text: str) -> TerminalRepr:
     return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
 
 
-def remote_traceback(trace: Iterable[RemoteError]) -> TerminalRepr:
-    """Render a remote exception chain as pytest renders its own."""
+def remote_traceback(trace: Iterable[RemoteError], headline: str = "") -> TerminalRepr:
+    """Render a remote exception chain as pytest renders its own.
+
+    :param headline: for pytest's short summary, before the last exception.
+    """
     chain: list[tuple[ReprTraceback, ReprFileLocation | None, str | None]] = []
     for error in trace:
         description = {
@@ -95,6 +98,9 @@ def remote_traceback(trace: Iterable[RemoteError]) -> TerminalRepr:
             "context": "During handling of the above exception, another exception occurred:",
         }.get(error.relation)
         chain.append((_traceback(error), _crash(error), description))
+    crash = chain[-1][1]
+    if headline and crash is not None:
+        crash.message = f"{headline}\n{crash.message}"
     # The description is between an exception and the one that follows it: the last exception has none.
     return ExceptionChainRepr(chain)
 

@@ -15,6 +15,7 @@ import pytest
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.replay import WheelWarning
+from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.matrix import matrix_rows
 from pytest_wheelcheck.reporting.outcomes import Outcomes
@@ -28,9 +29,13 @@ _COMPLETE = frozenset({pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.
 
 
 class RunReport:
-    """The report of a run, in the process that the user started."""
+    """The report of a run, in the process that the user started.
 
-    def __init__(self, config: pytest.Config, plan: Plan) -> None:
+    :param errors: collects unexpected exceptions.
+    """
+
+    def __init__(self, config: pytest.Config, plan: Plan, errors: UnexpectedErrors) -> None:
+        self._errors = errors
         self._config = config
         self._plan = plan
         self._outcomes = Outcomes()
@@ -50,6 +55,10 @@ class RunReport:
 
     def add_report(self, report: pytest.TestReport) -> None:
         """Add the outcome of a phase."""
+        with self._errors.caught(f"recording the outcome of {report.nodeid}"):
+            self._add_report(report)
+
+    def _add_report(self, report: pytest.TestReport) -> None:
         longrepr: Any = report.longrepr
         if report.outcome == "skipped" and isinstance(longrepr, tuple):
             text = str(longrepr[2]).removeprefix("Skipped: ")
@@ -82,16 +91,21 @@ class RunReport:
         if not paths or self._config.option.collectonly:
             return
         host = f"{sys.platform}-{platform.machine().lower()}"
-        try:
-            write_reports(paths, self._build(), for_merge=self._build(host=host))
-        except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
-        self._written = paths
+        with self._errors.caught("writing the report"):
+            try:
+                write_reports(paths, self._build(), for_merge=self._build(host=host))
+            except UsageError as error:
+                raise pytest.UsageError(str(error)) from None
+            self._written = paths
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Show the coverage matrix, and the paths of the report files."""
-        if self._config.option.collectonly or reporter.verbosity < 0:
-            return
+        if not self._config.option.collectonly and reporter.verbosity >= 0:
+            with self._errors.caught("showing the coverage"):
+                self._show(reporter)
+        self._errors.show(reporter)
+
+    def _show(self, reporter: pytest.TerminalReporter) -> None:
         report = self._build()
         lines = matrix_lines(matrix_rows(report, expected_files(report).missing_pairs))
         if lines:

@@ -20,6 +20,7 @@ from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNo
 from pytest_wheelcheck.plugin.plan import Plan, make_plan
 from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
+from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
 from pytest_wheelcheck.system import cache, process, source_tree, temporary
 from pytest_wheelcheck.targets.planning.release import shown_path
@@ -29,10 +30,14 @@ from pytest_wheelcheck.targets.running.run import TargetRun
 #: Changed files that the summary names.
 _MAX_CHANGES = 10
 
+#: Seconds that an interrupted run waits until its files are removed.
+_REMOVE_PATIENCE = 3.0
+
 
 class WheelRun:
     """One run. Its methods are called by the hooks of the same purpose.
 
+    :param errors: collects unexpected exceptions outside of all nodes.
     :param report: gathers outcomes; ``None`` in a worker of xdist.
     :param directory: the run's temporary directory; ``None`` in a worker of xdist: the controller removes it.
     :param worker_id: the id of a worker of xdist; ``0`` in the process that the user started.
@@ -45,11 +50,13 @@ class WheelRun:
         plan: Plan,
         *,
         restore_sigterm: bool,
+        errors: UnexpectedErrors | None = None,
         report: RunReport | None = None,
         directory: temporary.TemporaryDirectory | None = None,
         worker_id: str = "0",
     ) -> None:
         self.report = report
+        self._errors = errors or UnexpectedErrors()
         self._directory = directory
         self._config = config
         self._plan = plan
@@ -60,6 +67,7 @@ class WheelRun:
         self._summaries: dict[str, str] = {}
         self._leftovers_of_workers: list[str] = []
         self._notes_shown = False
+        self._interrupted = False
         self._changes: list[str] = []
         self._snapshot = None if self._is_worker else self._take_snapshot()
         process.resume()
@@ -90,8 +98,9 @@ class WheelRun:
             raise pytest.UsageError(f"cannot create a temporary directory: {error}") from error
         try:
             plan = make_plan(config, directory.path)
-            report = RunReport(config, plan)
-            return cls(config, plan, restore_sigterm=restore_sigterm, report=report, directory=directory)
+            errors = UnexpectedErrors()
+            report = RunReport(config, plan, errors)
+            return cls(config, plan, restore_sigterm=restore_sigterm, errors=errors, report=report, directory=directory)
         except BaseException as error:
             directory.remove()
             if isinstance(error, WheelcheckError):
@@ -110,7 +119,11 @@ class WheelRun:
         """Return the lines that name the wheels and their targets."""
         lines = []
         for file in self._plan.release.files:
-            names = [target.name for target in self._plan.targets if target.wheel is file]
+            names = [
+                f"{target.name} [assembled]" if target.runtime.installation.assembled else target.name
+                for target in self._plan.targets
+                if target.wheel is file
+            ]
             lines.append(f"wheel: {file.shown} ({', '.join(names) or 'no target'})")
         if self._plan.settings.sandbox:
             lines.append("sandbox: no network; home, source tree and cache are read-only; private /tmp")
@@ -149,14 +162,17 @@ class WheelRun:
 
     def collection_notes(self) -> list[str]:
         """Return the header lines of the user's conftest files, and notes on the targets."""
-        return collection.notes(self._plan, self._targets)
+        with self._errors.caught("describing the targets"):
+            return collection.notes(self._plan, self._targets)
+        return []
 
     def replay_collection(self) -> None:
         """Record the warnings and show the terminal output of the targets' collection."""
         if self._is_worker:
             self._shared.get("notes", lambda: json.dumps(self.collection_notes()))
         for target in self._targets:
-            replay_messages(self._config, target.collected.messages, target.target.node_id)
+            with self._errors.caught(f"showing the collection's messages of {target.target.node_id}"):
+                replay_messages(self._config, target.collected.messages, target.target.node_id)
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -224,22 +240,38 @@ class WheelRun:
         for name, text in output.get(xdist.SUMMARIES, {}).items():
             self._summaries[f"{name}, {node.gateway.id}"] = text
         self._leftovers_of_workers += output.get(xdist.LEFTOVERS, [])
+        self._errors.receive(output.get(xdist.UNEXPECTED, []))
         if xdist.USAGE_ERROR in output:
             raise pytest.UsageError(output[xdist.USAGE_ERROR])
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def finish(self) -> None:
+    def finish(self, session: pytest.Session) -> None:
         """End the workers in the targets, and compare the source tree with its state before the run."""
+        self._interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
         for run in self._target_runs():
-            run.close()
-        if self._snapshot is not None:
-            after = self._take_snapshot()
+            with self._errors.caught(f"ending {run.target.node_id}"):
+                run.close()
+        with self._errors.caught("comparing the source tree"):
+            self._compare_source_tree()
+        self._errors.finish(session)
+        xdist.send_output(
+            self._config,
+            **{
+                xdist.SUMMARIES: self._summaries,
+                xdist.LEFTOVERS: self._leftovers(),
+                xdist.UNEXPECTED: self._errors.send(),
+            },
+        )
+
+    def _compare_source_tree(self) -> None:
+        after = None if self._snapshot is None else self._take_snapshot()
+        if self._snapshot is not None and after is not None:
             outputs = [getattr(self._config.option, name, None) for name in ("log_file", "xmlpath")]
             exclude = [shown_path(Path(path), self._config.rootpath) for path in outputs if path]
-            if after is not None:
-                self._changes = source_tree.changes(self._snapshot, after, exclude=exclude)
-        xdist.send_output(self._config, **{xdist.SUMMARIES: self._summaries, xdist.LEFTOVERS: self._leftovers()})
+            changed = [name for name in {*self._snapshot, *after} if self._snapshot.get(name) != after.get(name)]
+            outputs_of_shell = source_tree.output_files(self._config.rootpath, changed) if changed else ()
+            self._changes = source_tree.changes(self._snapshot, after, exclude={*exclude, *outputs_of_shell})
 
     def _take_snapshot(self) -> source_tree.Snapshot | None:
         return source_tree.snapshot(self._config.rootpath, exclude=(self._plan.directory, cache.root()))
@@ -255,6 +287,11 @@ class WheelRun:
 
     def show_summary(self, reporter: pytest.TerminalReporter) -> None:
         """Show the output of the targets' plugins, the table of targets, and the leftovers of the run."""
+        with self._errors.caught("showing the summary"):
+            self._show_summary(reporter)
+        self._errors.show(reporter)
+
+    def _show_summary(self, reporter: pytest.TerminalReporter) -> None:
         for name, text in self._summaries.items():
             reporter.section(f"from {name}", sep="-")
             reporter.write_raw(text if text.endswith("\n") else f"{text}\n")
@@ -304,7 +341,8 @@ class WheelRun:
             retained = {str(number) for number in self._retained_targets()}
             if self._has_long_output():
                 retained.add(sandbox.OUTPUT)
-            self._directory.remove(keep=frozenset(retained))
+            # After Ctrl-C, nobody wants to wait until large environments are removed.
+            self._directory.remove(keep=frozenset(retained), patience=_REMOVE_PATIENCE if self._interrupted else None)
         if self._restore_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -112,6 +112,7 @@ def describe_target(target: Target, host: str) -> TargetReport:
         execution=execution,
         machine=profile or ("" if execution == "native" else platform.architecture),
         source=runtime.installation.how,
+        assembled=runtime.installation.assembled,
         host=host,
         lacks=runtime.capabilities.missing,
     )

@@ -38,7 +38,9 @@ _PURE = re.compile(r"py[23]\d{0,2}")
 _PLATFORM = re.compile(
     r"(?P<family>manylinux|musllinux|macosx)_(?:(?P<major>\d+)_(?P<minor>\d+)_)?(?P<arch>[a-z][a-z0-9_]*)"
 )
-_OTHER = re.compile(r"any|win32|win_amd64|win_arm64|linux_[a-z0-9_]+|(?:ios|android|pyodide|emscripten)_\w+")
+_OTHER = re.compile(
+    r"any|win32|win_amd64|win_arm64|linux_[a-z0-9_]+|(?:ios|android|pyodide|pyemscripten|emscripten)_\w+"
+)
 #: The glibc versions of the older names (PEP 600).
 _LEGACY = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _UNIVERSAL = {"universal2": ("x86_64", "arm64"), "intel": ("i386", "x86_64")}

@@ -63,6 +63,7 @@ class TargetReport:
     :param execution: ``native``, ``emulated`` or ``board``.
     :param machine: the emulated machine (``aarch64``, ``rpi5``) or the name of the board; empty for this host.
     :param source: where the interpreter comes from, one line.
+    :param assembled: the interpreter was put together from files of different builds, so it is not what a user has.
     :param host: the host of the run, where reports of several hosts are merged.
     :param lacks: what programs cannot do there, such as ``fork`` or ``pty``.
     """
@@ -76,6 +77,7 @@ class TargetReport:
     execution: str = "native"
     machine: str = ""
     source: str = ""
+    assembled: bool = False
     host: str = ""
     lacks: tuple[str, ...] = ()
     results: tuple[NodeResult, ...] = ()

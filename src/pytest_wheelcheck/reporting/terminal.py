@@ -62,7 +62,7 @@ def summary_lines(
             for category, node_id in reports
             if node_id.startswith(f"{file.shown}::") and not node_id.startswith(listed)
         ]
-        lines += [(f"  not run: {reason.reason}", {"yellow": True}) for reason in reasons]
+        lines += [(f"  not run: {reason.reason.partition(chr(10))[0]}", {"yellow": True}) for reason in reasons]
         if static:
             lines.append((f"  static checks  {_counts(static)}", _markup(static)))
     return lines
