@@ -173,6 +173,38 @@ GROUPS = (
         ),
     ),
     Group(
+        project="rpds-py",
+        version="0.27.1",
+        sdist="26a1c73171d10b7acccbded82bf6a586ab8203601e565badc74bbbf8bc5a10f8",
+        wheels=(
+            (
+                "3.11",
+                "pypy311_pp73",
+                "manylinux_2_17_x86_64",
+                "aaf94f812c95b5e60ebaf8bfb1898a7d7cb9c1af5744d4a67fa47796e0465d4e",
+            ),
+            (
+                "3.11",
+                "pypy311_pp73",
+                "manylinux_2_17_aarch64",
+                "eda8719d598f2f7f3e0f885cba8646644b55a187762bec091fa14a2b819746a9",
+            ),
+        ),
+    ),
+    Group(
+        project="bcrypt",
+        version="5.0.0",
+        sdist="f748f7c2d6fd375cc93d3fba7ef4a9e3a092421b8dbf34d8d4dc06be9492dfdd",
+        wheels=(
+            (
+                "3.11",
+                "pypy311_pp73",
+                "manylinux_2_28_x86_64",
+                "046ad6db88edb3c5ece4369af997938fb1c19d6a699b9c1b27b0db432faae4c4",
+            ),
+        ),
+    ),
+    Group(
         # One wheel of the stable ABI for all.
         project="bcrypt",
         version="5.0.0",
@@ -286,7 +318,13 @@ def run_group(group: Group, folder: Path, arguments: list[str]) -> tuple[int, fl
     with tarfile.open(archive) as file:
         file.extractall(folder, filter="data")
     for python, abi, platform, digest in group.wheels:
-        choice = ["--implementation=cp", f"--python-version={python}", f"--abi={abi}", f"--platform={platform}"]
+        implementation = "pp" if abi.startswith("pypy") else "cp"
+        choice = [
+            f"--implementation={implementation}",
+            f"--python-version={python}",
+            f"--abi={abi}",
+            f"--platform={platform}",
+        ]
         fetch(folder / "dist", group.name, digest, "--only-binary=:all:", *choice)
     project = folder / archive.name.removesuffix(".tar.gz")
     words = [f"--wheel={folder / 'dist'}", *group.options, "tests", *arguments]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import archives
 import builders
+import provisioned
 import pytest
 from nodes import outcomes, parse_output
 
@@ -44,8 +45,6 @@ ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
 TESTS = """
 import multiprocessing, os, pathlib, platform, shutil, subprocess, sys, sysconfig
 import pytest, tool
-
-WHEEL = "tool-1.0-py3-none-manylinux_2_17_aarch64.whl"
 
 def square(number):
     return number * number, sys.prefix, platform.machine()
@@ -85,6 +84,27 @@ def test_executable_in_the_package():
 def test_a_program_of_the_host():
     assert said("/bin/echo", "hello") == "hello"
 
+def test_pty():
+    here, there = os.openpty()
+    os.write(there, b"x")
+    assert os.read(here, 1) == b"x"
+"""
+
+
+#: Nodes of a run on the wheel ``tool`` apart from its tests.
+ALWAYS = 5
+
+#: The tests of a program that makes an environment and starts pip in it. Both are slow under an emulator.
+ENVIRONMENT_INSIDE = """
+import pathlib, subprocess, sys
+
+WHEEL = "tool-1.0-py3-none-manylinux_2_17_aarch64.whl"
+
+def said(*words):
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done
+    return done.stdout.strip()
+
 def test_environment_inside(tmp_path):
     inner = tmp_path / "inner"
     said(sys.executable, "-m", "venv", inner)
@@ -94,11 +114,6 @@ def test_environment_inside(tmp_path):
     said(inner / "bin" / "pip", "--isolated", "install", "--no-index", "--disable-pip-version-check", wheel)
     assert said(inner / "bin" / "tool-hello") == f"hello from {inner}"
     assert said(python, "-c", "import tool; print(tool.__file__)").startswith(str(inner))
-
-def test_pty():
-    here, there = os.openpty()
-    os.write(there, b"x")
-    assert os.read(here, 1) == b"x"
 """
 
 
@@ -107,13 +122,18 @@ def _of_debian(*, source: str = "") -> Catalog:
     return Catalog(lambda native_python: [HostProvider(), DebianProvider(native_python, apt_source=source)], backends())
 
 
+def _named(*names: str) -> list[str]:
+    """Return the node ids of functions in :data:`TESTS`."""
+    return [f"test_tool.py::test_{name}" for name in names]
+
+
 def _get(catalog: Catalog, where: Platform, version: tuple[int, int]) -> Runtime:
     request = Request(platform=where, wanted=frozenset({("cpython", version, False)}))
     offers, reasons = catalog.ask(request)
     for offer in offers:
         if offer.version[:2] == version:
             return catalog.get(offer)
-    pytest.skip(f"not available here: {'; '.join(map(str, reasons))}")
+    raise provisioned.missing("debian", "; ".join(map(str, reasons)))
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +145,7 @@ def version() -> tuple[int, int]:
     for package in suite.packages:
         if package.startswith("python3.") and package.endswith("-minimal"):
             return (3, int(package.removeprefix("python3.").removesuffix("-minimal")))
-    pytest.skip(suite.problem or "the archive of this host does not carry arm64")
+    raise provisioned.missing("debian", suite.problem or "the archive of this host does not carry arm64")
 
 
 @pytest.fixture(scope="session")
@@ -156,6 +176,31 @@ def tool(pytester: pytest.Pytester, arm: Runtime) -> Path:
     )
 
 
+def test_all_modules_are_imported(
+    version: tuple[int, int], pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
+) -> None:
+    builders.build_wheel(
+        pytester.path / "dist",
+        "tool",
+        files={
+            "tool/__init__.py": "",
+            "tool/machine.py": "import platform\nassert platform.machine() == 'aarch64'\n",
+            "tool/width.py": "import not_declared\n",
+            "tool/leaves.py": "import os\nos._exit(3)\n",
+            "tool/broken.py": "def f(:\n",
+        },
+        tags=["py3-none-manylinux_2_17_aarch64"],
+    )
+    words = ("-v", "--wheel=dist", "--wheel-select=WHL101", f"--wheel-python={version[0]}.{version[1]}")
+    result = run_wheels(*words, timeout=300)
+    seen = parse_output(int(result.ret), result.stdout.str())
+    assert seen.only("FAILED") == ["compile", "modules[tool]"]
+    assert "tool.width cannot be imported: ModuleNotFoundError: No module named 'not_declared'" in seen.text
+    assert "tool.leaves: the interpreter died: exit status 3" in seen.text
+    assert "tool/broken.py, line 1: SyntaxError" in seen.text
+    assert "tool.machine" not in seen.text
+
+
 def test_a_whole_run(
     tool: Path, version: tuple[int, int], pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
 ) -> None:
@@ -171,14 +216,26 @@ def test_a_whole_run(
         "test_tool.py",
     )
     first = run_wheels(*words, timeout=600)
-    first.assert_outcomes(passed=TESTS.count("def test_") + 2 + 5)
+    # One of the functions has three parameters.
+    first.assert_outcomes(passed=TESTS.count("def test_") + 2 + ALWAYS)
     name = f"cp{version[0]}{version[1]}-linux-aarch64"
     first.stdout.fnmatch_lines(
         [f"*::{name}::run?tool-native? PASSED*", f"*::{name}::test_tool.py::test_multiprocessing?forkserver? PASSED*"]
     )
     # What the first run fetched is enough for a second one without the network.
-    again = run_wheels(*words, "--wheel-offline", "-k", "not environment_inside", timeout=600)
-    again.assert_outcomes(passed=TESTS.count("def test_") + 2 + 4, deselected=1)
+    again = run_wheels(*words[:-1], "--wheel-offline", *_named("where_we_are", "console_script"), timeout=600)
+    again.assert_outcomes(passed=2 + ALWAYS)
+
+
+@pytest.mark.long
+def test_a_program_that_makes_an_environment(
+    tool: Path, version: tuple[int, int], pytester: pytest.Pytester, run_wheels: Callable[..., pytest.RunResult]
+) -> None:
+    (pytester.path / "test_inside.py").write_text(ENVIRONMENT_INSIDE, encoding="utf-8")
+    number = ".".join(map(str, version))
+    words = ("-v", "--wheel", tool, f"--wheel-python={number}", "--wheel-select=WHL101", "test_inside.py")
+    result = run_wheels(*words, timeout=600)
+    result.assert_outcomes(passed=1 + ALWAYS)
 
 
 ENDINGS = """
@@ -381,12 +438,22 @@ def test_an_unprivileged_user_with_a_fresh_home(tool: Path, version: tuple[int, 
         (folder / "test_tool.py").write_text(TESTS, encoding="utf-8")
         clean = {key: value for key, value in os.environ.items() if key.startswith(("SSL_", "PIP_CERT", "REQUESTS_"))}
         number = ".".join(map(str, version))
-        words = ["--wheel", tool.name, f"--wheel-python={number}", "--wheel-select=WHL101", "test_tool.py"]
+        words = ["--wheel", tool.name, f"--wheel-python={number}", "--wheel-select=WHL101"]
+        named = _named("where_we_are", "subprocess", "console_script", "executable_in_the_package", "pty")
         told = subprocess.run(
             [
                 *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
-                *(str(environment / "bin/python"), "-I", "-m", "pytest", "-v", "-p", "no:cacheprovider", *words),
-                *("-k", "not environment_inside"),
+                *(
+                    str(environment / "bin/python"),
+                    "-I",
+                    "-m",
+                    "pytest",
+                    "-v",
+                    "-p",
+                    "no:cacheprovider",
+                    *words,
+                    *named,
+                ),
             ],
             env={**clean, "HOME": str(home), "PATH": os.defpath},
             cwd=folder,
@@ -397,7 +464,7 @@ def test_an_unprivileged_user_with_a_fresh_home(tool: Path, version: tuple[int, 
         )
         seen = parse_output(told.returncode, told.stdout, told.stderr)
         assert seen.code == 0, seen.text
-        assert len(seen.only("PASSED")) == len(seen.nodes) == TESTS.count("def test_") + 2 + 3, seen.text
+        assert len(seen.only("PASSED")) == len(seen.nodes) == len(named) + ALWAYS - len(["WHL101"]), seen.text
         assert {each.name for each in (home / ".cache" / "pytest-wheelcheck").iterdir()} >= {
             "qemu",
             "runtimes",
@@ -556,6 +623,7 @@ for architecture in ("aarch64", "x86_64"):
 """
 
 
+@pytest.mark.long
 def test_on_a_board(
     arm: Runtime, version: tuple[int, int], fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,3 +148,18 @@ def test_filters():
     host, target = marks(log)
     assert host == set()
     assert {"early", "late", "named", "pkg"} <= target
+
+
+@pytest.mark.parametrize("option", ["--wheelhouse=x", "--wheel-house"])
+def test_options_of_other_plugins_do_not_disable_required_plugins(pytester: pytest.Pytester, option: str) -> None:
+    pytester.makepyfile(
+        other="""
+            def pytest_addoption(parser):
+                parser.addoption("--wheelhouse")
+                parser.addoption("--wheel-house", action="store_true")
+            """
+    )
+    pytester.makeini("[pytest]\nrequired_plugins = pytest-that-nobody-has\n")
+    result = pytester.runpytest_subprocess("-p", "other", option)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*Missing required plugins: pytest-that-nobody-has*"])

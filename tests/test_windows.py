@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import provisioned
 import pytest
 from builders import build_wheel
 from nodes import RunOutput, parse_output
@@ -48,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     try:
         provide.get(offline=False)
     except WheelcheckError as error:
-        pytest.skip(str(error))
+        raise provisioned.missing("wine", str(error)) from None
     return make_environment(tmp_path_factory.mktemp("windows"))
 
 
@@ -124,6 +125,7 @@ def test_a_run_on_windows(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "r.json").is_file()
 
 
+@pytest.mark.long
 def test_our_own_tests_on_windows(run: Run) -> None:
     done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in QUICK))
     assert done.returncode == 0, done.stdout[-10_000:] + done.stderr
