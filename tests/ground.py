@@ -150,5 +150,5 @@ class Ground:
         for pid in left:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        assert not left
+        assert not left, left
         assert not files or not list(self.temp.glob("wheelcheck-*"))

@@ -125,3 +125,38 @@ def test_removal_of_a_large_directory_goes_on_in_the_background() -> None:
     assert waited < time.monotonic() - start
     made.remove(patience=30.0)
     assert not made.path.exists()
+
+
+#: Starts programs that interrupt this one at once, and prints those that it cannot end.
+INTERRUPTED = """
+import os, sys
+from pathlib import Path
+from pytest_wheelcheck.system import process
+
+def started():
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_bytes().rpartition(b")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == os.getpid() and state not in (b"Z", b"X"):
+            found.append(stat.parent.name)
+    return found
+
+for _ in range(100):
+    try:
+        process.run(["sh", "-c", "kill -INT $PPID; exec sleep 60"])
+    except KeyboardInterrupt:
+        pass
+    else:
+        sys.exit("was not interrupted")
+process.stop_all()
+print(started())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+def test_ctrl_c_while_a_program_is_started() -> None:
+    done = process.run([sys.executable, "-c", INTERRUPTED], timeout=120, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

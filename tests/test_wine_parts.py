@@ -17,7 +17,7 @@ from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.wine import diagnosis, paths, runner, scripts, venv
 from pytest_wheelcheck.interpreters.windows import pe_programs
 from pytest_wheelcheck.interpreters.windows.pe_strip import strip_debug_sections
-from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.process import describe_status
 
 WHOLE = paths.Drives((("Z:", "/"),))
@@ -298,3 +298,22 @@ def test_programs_get_launchers(tmp_path: Path) -> None:
     venv.launch_programs(tmp_path, Launch(before=("wine",)))
     assert str(tmp_path / "python.exe") in (tmp_path / "python").read_text(encoding="utf-8")
     assert (tmp_path / "tool").read_text(encoding="utf-8") == "of the wheel"
+
+
+#: Starts a program below a session that has ended, and prints the number of the signal that ends it.
+ENDED_SESSION = """
+import os, signal
+from pytest_wheelcheck.backends.wine import runner
+watched = {signal.SIGCHLD, signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+pid = os.fork()
+if pid == 0:
+    os.execvp("sleep", ["sleep", "60"])
+# A parent that was killed before anybody asked for it is not noticed: its successor is taken for it.
+print(os.WTERMSIG(runner.wait_for_program(pid, os.getppid(), watched, ["sleep"], "/nonexistent")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses prctl(2)")
+def test_program_ends_with_its_session() -> None:
+    assert process.run([sys.executable, "-c", ENDED_SESSION], timeout=30).stdout == "9\n"

@@ -22,7 +22,7 @@ from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
-from pytest_wheelcheck.system import cache, process, source_tree, temporary
+from pytest_wheelcheck.system import cache, process, signals, source_tree, temporary
 from pytest_wheelcheck.targets.planning.release import shown_path
 from pytest_wheelcheck.targets.running.item_results import Crash
 from pytest_wheelcheck.targets.running.run import TargetRun
@@ -333,7 +333,7 @@ class WheelRun:
 
     def clean_up(self) -> None:
         """Remove the run's temporary directory, except for the environments to keep."""
-        with temporary.signals_ignored():
+        with signals.ignored():
             for run in self._target_runs():
                 run.close()
             if self._directory is None:

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.system import signals
 from pytest_wheelcheck.system.program_output import OutputReader, find_holders, kill_holders
 
 if sys.platform == "win32":
@@ -63,8 +63,8 @@ LINGER = 0.2
 #: Set while the run is being stopped: no program is started anymore.
 _stopping = threading.Event()
 
-#: The programs that were started and may still run.
-_started: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+#: The programs that were started and have not been reaped. An exception may drop every other reference to one of them.
+_started: set[subprocess.Popen[bytes]] = set()
 
 #: Exceptions that end a Windows process (``ntstatus.h``).
 _EXCEPTIONS = {
@@ -141,26 +141,30 @@ def spawn(
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | job_objects.SUSPENDED
+    for ended in [program for program in list(_started) if program.returncode is not None]:
+        _started.discard(ended)
     try:
-        process = subprocess.Popen(  # argv list, no shell
-            [*prefix, *arguments],
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=os.name == "posix",
-            creationflags=flags,
-        )
+        # A handler that raises before the entry in _started would leave a program that nobody ends.
+        with signals.deferred():
+            process = subprocess.Popen(  # argv list, no shell
+                [*prefix, *arguments],
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=os.name == "posix",
+                creationflags=flags,
+            )
+            if sys.platform == "win32":
+                job_objects.assign(process)
+            _started.add(process)
     except OSError as error:
         raise ProcessError(
             f"{arguments[0]} cannot be started: {error.strerror or error}",
             cause="the program is missing, is not executable, or was built for another machine",
             fix=f"run it by hand: {shown_command(arguments)}",
         ) from error
-    if sys.platform == "win32":
-        job_objects.assign(process)
-    _started.add(process)
     if _stopping.is_set():
         # stop_all() was called in the meantime and did not see this program.
         kill_tree(process)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -123,24 +121,6 @@ def directory() -> Iterator[Path]:
         yield made.path
     finally:
         made.remove()
-
-
-@contextlib.contextmanager
-def signals_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C and SIGTERM while a finished run removes its files. They could only leave some of them behind.
-
-    Signal handlers belong to the process, and only the main thread can set them; elsewhere this does nothing.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            # None means that the handler was not set from Python.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -151,7 +151,7 @@ def main(argv: list[str]) -> int:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
-        status = wait_for_program(pid, parent, watched, command)
+        status = wait_for_program(pid, parent, watched, command, session)
         end_remaining(prefix)
     finally:
         if not session:
@@ -280,10 +280,12 @@ def exec_wine(wine: str, command: list[str], env: dict[str, str], watched: set[s
     os._exit(127)
 
 
-def wait_for_program(pid: int, parent: int, watched: set[signal.Signals], command: list[str]) -> int:
+def wait_for_program(pid: int, parent: int, watched: set[signal.Signals], command: list[str], session: str) -> int:
     """Wait for the end of the program; end it if a signal asks for that or the process that started this one is gone.
 
+    :param parent: the process that started this one. It may have been killed before this process could ask for it.
     :param command: the program and its arguments.
+    :param session: the prefix of the session, which is removed with the process that started both; or empty.
     :returns: its status, as of waitpid(2).
     """
     while True:
@@ -295,7 +297,7 @@ def wait_for_program(pid: int, parent: int, watched: set[signal.Signals], comman
                 break
         received = signal.sigtimedwait(watched, POLL_INTERVAL)
         asked = received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        if asked or os.getppid() != parent:
+        if asked or os.getppid() != parent or (session and not os.path.isdir(session)):
             os.kill(pid, signal.SIGKILL)
             kill_32_bit(command)
 
