@@ -58,7 +58,10 @@ def run_wheels(pytester: pytest.Pytester) -> Run:
         texts = [os.fspath(arg) for arg in args]
         if not any(text.startswith("--wheel-python") for text in texts):
             texts = [f"--wheel-python={sys.executable}", *texts]
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *texts, timeout=timeout)
+        # The plugin of hypothesis imports all of hypothesis: half a second.
+        return pytester.runpytest_subprocess(
+            "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *texts, timeout=timeout
+        )
 
     return run
 

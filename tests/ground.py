@@ -80,6 +80,8 @@ class Ground:
             "-v",
             "-p",
             "no:cacheprovider",
+            "-p",
+            "no:hypothesispytest",
             "--wheel-select=WHL101",
             *wheel,
             *python,

@@ -48,6 +48,33 @@ def test_doctor_without_network_and_cache() -> None:
         assert all(f"works on {system}" in each for each in row["advice"] if "works on" in each)
 
 
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [(cache.VARIABLE, "cache directory"), ("UV_CACHE_DIR", "cache"), ("UV_DEFAULT_INDEX", "index")],
+)
+def test_doctor_lists_nothing_where_nothing_can_be_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, message: str
+) -> None:
+    """A file in place of a cache directory; an index that does not answer."""
+    (tmp_path / "file").touch()
+    if variable == "UV_DEFAULT_INDEX":
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
+        for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "PIP_FIND_LINKS", "UV_OFFLINE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(variable, "http://127.0.0.1:9/simple")
+    else:
+        monkeypatch.setenv(variable, str(tmp_path / "file" / "cache"))
+    done = wheelcheck("doctor")
+    assert (done.returncode, done.stderr) == (1, "")
+    first, *rest = done.stdout.splitlines()
+    assert first == "no wheel can be installed or imported on this host; static checks work"
+    assert message in rest[0] + rest[1]
+    assert any(line.startswith("Fix: ") for line in rest)
+    rows = json.loads(wheelcheck("doctor", "--json").stdout)
+    assert len(rows) > 10
+    assert all(row["reasons"] and row["advice"] and row["missing"] and not row["interpreters"] for row in rows)
+
+
 def test_doctor_of_one_platform_shows_a_fix() -> None:
     done = wheelcheck("doctor", "--offline", "s390x" if sys.platform == "linux" else "win_amd64")
     if sys.platform == "linux":

@@ -16,7 +16,10 @@ from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture
 from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Request, here
 from pytest_wheelcheck.model import Platform
+from pytest_wheelcheck.system import cache, temporary
+from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.planning.tag_groups import NEWEST_KNOWN
+from pytest_wheelcheck.targets.preparing.overlay import check_tools
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.cli.output import Subparsers
@@ -49,8 +52,14 @@ def _run(args: argparse.Namespace) -> int:
     sources = Sources.from_args(args)
     catalog, cached = sources.catalog(offline=args.offline), sources.catalog(offline=True)
     platforms = _platforms() if args.architecture is None else (parse_platform(args.architecture),)
-    reports = [_examine(platform, catalog, cached) for platform in platforms]
-    if args.json:
+    problem = _find_problem(offline=args.offline)
+    if problem is None:
+        reports = [_examine(platform, catalog, cached) for platform in platforms]
+    else:
+        reports = [_unusable(platform, problem) for platform in platforms]
+    if problem is not None and not args.json:
+        output.write([f"no wheel can be installed or imported on this host; static checks work\n{problem}"])
+    elif args.json:
         output.write_json([report.to_json() for report in reports])
     else:
         reasons = Counter(reason for report in reports for reason in report.relevant_reasons)
@@ -171,12 +180,7 @@ def _examine(platform: Platform, catalog: Catalog, cached: Catalog) -> _Platform
     """
     answers = catalog.answers(Request(platform=platform))
     found, others = _best_offers(answers)
-    known = [
-        ("cpython", (3, minor), free_threaded)
-        for minor in range(OLDEST[1], NEWEST_KNOWN + 1)
-        for free_threaded in ((False, True) if minor >= _FREE_THREADED_SINCE else (False,))
-    ]
-    missing = tuple(kind for kind in known if kind not in found)
+    missing = tuple(kind for kind in _known_kinds() if kind not in found)
     reasons = tuple(f"{name}: {answer.reason}" if name else answer.reason for name, answer in answers if answer.reason)
     return _PlatformReport(
         platform=platform,
@@ -188,6 +192,39 @@ def _examine(platform: Platform, catalog: Catalog, cached: Catalog) -> _Platform
         fixes=tuple(_fixes(platform, reasons, any_found=bool(found))) if missing else (),
         backend_notes={backend.name: backend.note for backend in catalog.backends},
         emulators=frozenset(backend.name for backend in catalog.backends if backend.emulated),
+    )
+
+
+def _find_problem(*, offline: bool) -> WheelcheckError | None:
+    """Return what prevents every target on this host from being prepared, if there is anything."""
+    try:
+        with cache.locked("doctor"), temporary.directory() as directory:
+            check_tools(directory, InstallSettings(offline=offline))
+    except WheelcheckError as error:
+        return error
+    return None
+
+
+def _unusable(platform: Platform, problem: WheelcheckError) -> _PlatformReport:
+    """Return the report of a platform on a host on which no target can be prepared."""
+    return _PlatformReport(
+        platform=platform,
+        found={},
+        others={},
+        ready=frozenset(),
+        missing=_known_kinds(),
+        reasons=(": ".join(filter(None, (problem.message, problem.cause))),),
+        fixes=(problem.fix,) if problem.fix else (),
+        backend_notes={},
+        emulators=frozenset(),
+    )
+
+
+def _known_kinds() -> tuple[Kind, ...]:
+    return tuple(
+        ("cpython", (3, minor), free_threaded)
+        for minor in range(OLDEST[1], NEWEST_KNOWN + 1)
+        for free_threaded in ((False, True) if minor >= _FREE_THREADED_SINCE else (False,))
     )
 
 

@@ -19,7 +19,6 @@ from pytest_wheelcheck.interpreters.directory import link_farm
 from pytest_wheelcheck.interpreters.windows import directories
 from pytest_wheelcheck.interpreters.windows.platforms import ARCHITECTURES as WINDOWS_ARCHITECTURES
 from pytest_wheelcheck.system import cache
-from pytest_wheelcheck.wheels.elf import read_header
 
 #: Increase when the installations that the provider makes change.
 _GENERATION = 1
@@ -147,6 +146,8 @@ def _interpreters(path: Path, architecture: Architecture, option: str, value: st
     :param value: the path as it was given, for messages.
     :raises UsageError: there is none.
     """
+    from pytest_wheelcheck.wheels.elf import read_header
+
     found: dict[Path, SysrootInterpreter] = {}
     others: dict[str, Path] = {}
     for start, program in _programs(path):

@@ -25,7 +25,6 @@ from pytest_wheelcheck.model import Installation
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step
 from pytest_wheelcheck.wheels.bounded import read_headers
-from pytest_wheelcheck.wheels.elf import needed
 
 #: Increase when the extended roots change.
 _GENERATION = 1
@@ -181,6 +180,8 @@ def _download(
     :param target: the directory.
     :raises RuntimeUnavailableError: the suite does not have them, or cannot be reached.
     """
+    from pytest_wheelcheck.wheels.elf import needed
+
     target.mkdir()
     directories = (*_library_directories(root, architecture), target)
     missing = set(sonames)

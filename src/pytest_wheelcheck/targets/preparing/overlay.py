@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -26,7 +27,7 @@ from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.system import cache, process, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.preparing.install import Distribution, InstalledWheel, list_distributions
-from pytest_wheelcheck.targets.preparing.requirements import OwnProject, write_constraints, write_requirements
+from pytest_wheelcheck.targets.preparing.requirements import TOOLS, OwnProject, write_constraints, write_requirements
 
 #: Part of every key: a new number invalidates all cached overlays.
 _GENERATION = 4
@@ -130,6 +131,19 @@ def make_overlay(
         seconds=time.monotonic() - start,
         missing=result.missing,
     )
+
+
+def check_tools(directory: Path, settings: InstallSettings) -> None:
+    """Check that pytest can be resolved, with the configured index and uv's cache. Every overlay needs it.
+
+    :param directory: an existing directory for a file.
+    :raises InstallError: it cannot; what the user can do is in the error.
+    """
+    listed = directory / "requirements.in"
+    listed.write_text("".join(f"{tool}\n" for tool in TOOLS), encoding="utf-8")
+    completed = uv.run(["compile", "--quiet", "--python", sys.executable, listed], settings)
+    if completed.returncode != 0:
+        raise uv_errors.install_error("pytest cannot be resolved", completed)
 
 
 def _moved(before: Iterable[Distribution], after: Iterable[Distribution]) -> tuple[tuple[str, str, str], ...]:
