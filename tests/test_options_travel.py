@@ -234,6 +234,35 @@ def test_plugin_of_the_requirements(run: Callable[..., RunOutput]) -> None:
     assert "tests coverage" in found.text
 
 
+def test_arguments_in_a_file(run_wheels: Run, wheel: Path) -> None:
+    """As pytest reads them: one per line, also the wheel, and further files."""
+    Path("more.txt").write_text("-k\nnot test_slow\n")
+    Path("args.txt").write_text(
+        f"--wheel={wheel}\n--wheel-select=WHL101\n-v\n--deselect\n{TWO}\n--level\n3\n-rP\n@more.txt\n"
+    )
+    found = run_output(run_wheels("@args.txt"))
+    assert found.code == 0, found.text
+    names = {name for name in found.nodes if name.startswith("tests/")}
+    assert names == {ONE, *(f"tests/test_demo.py::TestGroup::test_{name}" for name in ("level", "long"))}
+    assert "level 3" in found.text
+    missing = run_wheels("@missing.txt")
+    assert missing.ret == pytest.ExitCode.USAGE_ERROR
+    assert "missing.txt" in missing.stderr.str()
+
+
+def test_conftest_that_deselects(run: Callable[..., RunOutput]) -> None:
+    """Before any test has run, pytest's terminal reporter needs the session to count deselected tests."""
+    Path("tests/conftest.py").write_text(
+        f"{CONFTEST}    gone = [item for item in items if 'test_two' in item.name]\n"
+        "    config.hook.pytest_deselected(items=gone)\n"
+        "    items[:] = [item for item in items if item not in gone]\n"
+    )
+    found = run("--runslow")
+    assert found.code == 0, found.text
+    assert ONE in found.nodes
+    assert not any(name.startswith(TWO) for name in found.nodes)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

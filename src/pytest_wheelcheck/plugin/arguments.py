@@ -11,8 +11,9 @@ which strings belong to which option.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from pytest_wheelcheck.settings import TargetArgument
@@ -71,7 +72,7 @@ def parse(args: Sequence[str], actions: Mapping[str, Action]) -> Iterator[Argume
 
     :param actions: the host's options by their strings, short and long.
     """
-    remaining = list(args)
+    remaining = list(expand_files(args))
     while remaining:
         text = remaining.pop(0)
         if text == "--":
@@ -87,6 +88,22 @@ def parse(args: Sequence[str], actions: Mapping[str, Action]) -> Iterator[Argume
             yield Argument((text, *values), action.dest if action else "", is_option=True)
         else:
             yield from _parse_short(text, remaining, actions)
+
+
+def expand_files(args: Iterable[str]) -> Iterator[str]:
+    """Replace each ``@FILE`` by the lines of the file, as pytest's parser does (``fromfile_prefix_chars`` of argparse).
+
+    pytest has reported files that cannot be read before this is called.
+    """
+    for text in args:
+        try:
+            lines = Path(text[1:]).read_text(encoding="utf-8", errors="surrogateescape") if text[:1] == "@" else None
+        except OSError:
+            lines = None
+        if lines is None:
+            yield text
+        else:
+            yield from expand_files(lines.splitlines())
 
 
 def _parse_short(text: str, remaining: list[str], actions: Mapping[str, Action]) -> Iterator[Argument]:

@@ -225,6 +225,10 @@ def _is_wheel_run(config: pytest.Config) -> bool:
     """Return whether ``--wheel`` is among the arguments, before pytest parses them."""
     more = os.environ.get("PYTEST_ADDOPTS", "").split()
     args = [*map(str, config.invocation_params.args), *more, *config.getini("addopts")]
+    if any(text.startswith("@") for text in args):
+        from pytest_wheelcheck.plugin.arguments import expand_files
+
+        args = list(expand_files(args))
     # Other plugins have options with this prefix.
     return any(text == "--wheel" or text.startswith("--wheel=") for text in args)
 

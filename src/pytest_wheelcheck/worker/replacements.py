@@ -68,5 +68,10 @@ def silent_reporter(base: Any) -> Any:
         if status:
             self.stats.setdefault(status[0], []).append(report)
 
+    def pytest_sessionstart(self: Any, session: Any) -> None:
+        # The inherited methods read it, for example when a conftest deselects tests.
+        self._session = session
+
     SilentReporter.pytest_runtest_logreport = pytest_runtest_logreport
+    SilentReporter.pytest_sessionstart = pytest_sessionstart
     return SilentReporter
