@@ -173,15 +173,20 @@ def test_extras(pytester: pytest.Pytester, run_dist: RunDist) -> None:
         "pkg/fast.py": "import fastlib\n",
         "pkg/backends/__init__.py": "",
         "pkg/backends/other.py": "import its_module\n",
+        "pkg/backends/old.py": "import its_old_module\n",
         "pkg/speed.py": "import nobody_brings_it\n",
     }
-    requires = ["fastlib; extra == 'speed'", "othername; extra == 'other'"]
+    requires = [
+        "fastlib; extra == 'speed'",
+        "othername; extra == 'other'",
+        "oldname; python_version < '3.5' and extra == 'old'",
+    ]
     wheel = build_wheel(
         pytester.path / "dist",
         "pkg",
         files=files,
         requires=requires,
-        extras=["speed", "other"],
+        extras=["speed", "other", "old"],
         entry_points={"console_scripts": {"pkgd": "pkgd:fastlib.main [speed]"}},
     )
     ran = run_dist("--wheel-find-links", links, "-rA")
@@ -190,12 +195,15 @@ def test_extras(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     assert "needs fastlib, which the extra `speed` installs" in ran.text
     assert "not imported, because import[pkgd] did not pass" in ran.text
     assert "skipped: pkg.backends.other: needs its_module, and is for the extra `other`, by its name" in ran.text
+    assert "skipped: pkg.backends.old: needs its_old_module, and is for the extra `old`, by its name" in ran.text
     # An extra that was installed excuses nothing.
     ran = run_dist("--wheel-find-links", links, "--wheel-extra", "speed,other")
     assert ran.only("FAILED") == ["modules[pkg]"]
     assert ran.only("SKIPPED") == []
     assert "pkg.speed cannot be imported: ModuleNotFoundError: No module named 'nobody_brings_it'" in ran.text
     assert "pkg.backends.other" not in ran.text
+    # What it requires for other versions of Python cannot be installed.
+    assert "pkg.backends.old: needs its_old_module" in ran.text
     # The main package must not need an extra.
     wheel.unlink()
     files = {"pkg/__init__.py": "import fastlib\n"}

@@ -85,6 +85,7 @@ _MODULES = {
     "attrs": "attr attrs",
     "beautifulsoup4": "bs4",
     "cffi": "_cffi_backend",
+    "dnspython": "dns",
     "grpcio": "grpc",
     "ipykernel": "IPython",
     "ipywidgets": "IPython",

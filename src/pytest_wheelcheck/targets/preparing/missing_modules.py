@@ -321,16 +321,27 @@ def _extra_of_name(name: str, target: Target, sites: tuple[Path, ...]) -> str:
     The distribution may have another name than its module: ``smbprotocol`` brings ``smbclient``.
     """
     parts = {canonicalize_name(part.strip("_")) for part in name.split(".")[1:]}
-    extras = dict.fromkeys(extra for _, extra in extra_requirements(target))
-    named = [extra for extra in extras if canonicalize_name(extra) in parts]
-    return next((extra for extra in named if not _has_extra(extra, target, sites)), "")
+    named = [extra for extra in target.wheel.extras if canonicalize_name(extra) in parts]
+    return next((extra for extra in named if _requires(extra, target) and not _has_extra(extra, target, sites)), "")
+
+
+def _requires(extra: str, target: Target) -> bool:
+    """Return whether METADATA has a requirement of an extra, for this target or for others, such as an older Python."""
+    pattern = re.compile(r"extra == ['\"]([^'\"]+)")
+    return any(
+        canonicalize_name(name) == canonicalize_name(extra)
+        for requirement in _requirements(target.wheel)
+        for name in pattern.findall(str(requirement.marker or ""))
+    )
 
 
 def _has_extra(extra: str, target: Target, sites: tuple[Path, ...]) -> bool:
     """Return whether everything that an extra installs is installed."""
     files = [path for site in sites for path in site.glob("*.dist-info")]
     installed = {canonicalize_name(path.name.partition("-")[0]) for path in files}
-    return all(canonicalize_name(name) in installed for name, other in extra_requirements(target) if other == extra)
+    required = [canonicalize_name(name) for name, other in extra_requirements(target) if other == extra]
+    # It may require nothing on this target.
+    return bool(required) and installed.issuperset(required)
 
 
 def _not_for(top: str, target: Target) -> str:
