@@ -61,6 +61,9 @@ LEFT_RUNNING = "wheelcheck wine left running: "
 #: Seconds between two checks whether the process that started this one is still there.
 POLL_INTERVAL = 0.5
 
+#: A file in the prefix of a session that has not ended. Wine makes a prefix again if it was removed, but not this file.
+HELD = "held"
+
 
 def to_windows_path(path: str, drives: Iterable[tuple[str, str]]) -> str:
     """Return an absolute path as Windows programs name it.
@@ -175,6 +178,7 @@ def hold(description: str, directory: str, temporary: str, drives: Iterable[str]
     prefix = tempfile.mkdtemp(prefix="wheelcheck-wine-", dir=directory)
     try:
         copy_prefix(wine["prefix"], prefix, temporary, drives)
+        os.close(os.open(os.path.join(prefix, HELD), os.O_CREAT))
         become_subreaper()
         watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
@@ -193,10 +197,17 @@ def hold(description: str, directory: str, temporary: str, drives: Iterable[str]
             os.write(1, os.fsencode(prefix) + b"\n")
             wait_until_unused(pid, output, parent, watched)
         os.close(idle)
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(prefix, HELD))
         end_remaining(prefix)
     finally:
         remove_prefix(prefix)
     return 0
+
+
+def is_held(session: str) -> bool:
+    """Return whether a session has not ended."""
+    return os.path.exists(os.path.join(session, HELD))
 
 
 def wait_until_unused(pid: int, output: int, parent: int, watched: set[signal.Signals]) -> None:
@@ -285,7 +296,7 @@ def wait_for_program(pid: int, parent: int, watched: set[signal.Signals], comman
 
     :param parent: the process that started this one. It may have been killed before this process could ask for it.
     :param command: the program and its arguments.
-    :param session: the prefix of the session, which is removed with the process that started both; or empty.
+    :param session: the prefix of the session, which ends with the process that started both; or empty.
     :returns: its status, as of waitpid(2).
     """
     while True:
@@ -297,7 +308,7 @@ def wait_for_program(pid: int, parent: int, watched: set[signal.Signals], comman
                 break
         received = signal.sigtimedwait(watched, POLL_INTERVAL)
         asked = received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        if asked or os.getppid() != parent or (session and not os.path.isdir(session)):
+        if asked or os.getppid() != parent or (session and not is_held(session)):
             os.kill(pid, signal.SIGKILL)
             kill_32_bit(command)
 
