@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import http.server
 import os
+import ssl
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from pytest_wheelcheck.errors import InstallError
+from pytest_wheelcheck.errors import InstallError, UncheckedInstallError
 from pytest_wheelcheck.system import pip_config, uv, uv_config, uv_errors
 from pytest_wheelcheck.system.process import CompletedProcess
 from pytest_wheelcheck.system.uv_config import InstallSettings
@@ -264,6 +268,33 @@ def test_uv_is_found() -> None:
 def test_conflicts_are_not_other_failures(stderr: str, conflict: bool) -> None:
     assert uv_errors.is_conflict(completed(stderr)) is conflict
     assert not uv_errors.is_conflict(completed(stderr, 0))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the command openssl")
+def test_index_with_an_unknown_certificate(tmp_path: Path) -> None:
+    """An index whose certificate no known authority signed."""
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    subprocess.run([*openssl, "-keyout", "key.pem", "-out", "cert.pem"], cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), QuietHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "UV_CACHE_DIR": str(tmp_path / "cache")}
+        index = InstallSettings(index=f"https://127.0.0.1:{server.server_port}/simple")
+        listed = write(tmp_path / "requirements.txt", "anything")
+        done = uv.run(["compile", "--python", sys.executable, listed], index, environ=environ)
+        server.shutdown()
+        thread.join()
+    error = uv_errors.install_error("it failed", done)
+    assert isinstance(error, UncheckedInstallError)
+    assert "does not trust the certificate" in error.cause
+    assert "UV_SYSTEM_CERTS" in error.fix
+
+
+class QuietHandler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *args: object) -> None: ...
 
 
 def test_error_without_explanation() -> None:

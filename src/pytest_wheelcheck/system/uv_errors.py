@@ -22,6 +22,11 @@ _NOT_THE_WHEEL = (
         "run once without --wheel-offline to fill the cache, or give a directory with --wheel-find-links",
     ),
     (
+        r"invalid peer certificate|certificate verify failed",
+        "uv does not trust the certificate of the package index: an authority of your organization may have signed it",
+        "set UV_SYSTEM_CERTS=true to trust the certificates of this system, or SSL_CERT_FILE to a file with the authority's",
+    ),
+    (
         r"error sending request|dns error|Failed to fetch|tcp connect error|operation timed out|Network unreachable",
         "the package index cannot be reached, or refuses the request",
         (
