@@ -749,8 +749,8 @@ CHECKS: tuple[Check, ...] = (
             "headers, or of requirements for this platform."
         ),
         reason=(
-            "The extension was lost in the build. In packages with a pure Python fallback, this can go "
-            "unnoticed for years."
+            "The extension was lost in the build, which can go unnoticed for years in a package with a pure Python "
+            "fallback; or the wheel is pure, and its tag excludes platforms on which it would work."
         ),
         fix="let the build fail if the extension cannot be built; tag a pure wheel py3-none-any",
         source='PEP 425, "Platform Tag"',
