@@ -303,3 +303,25 @@ def test_error_without_explanation() -> None:
     assert "exit status 3" in error.cause
     assert error.details == "error: unknown"
     assert uv_errors.install_error("it failed", completed("", 3)).details == "uv printed nothing"
+
+
+FIRST_CALLS = """
+import sys, threading
+from pytest_wheelcheck.system import uv
+import uv as _
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(6)
+def find():
+    barrier.wait()
+    uv.executable.__wrapped__()
+threads = [threading.Thread(target=find) for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_threads_that_ask_at_once(tmp_path: Path) -> None:
+    """uv asks :mod:`sysconfig` for the suffix of programs."""
+    script = write(tmp_path / "script.py", FIRST_CALLS)
+    done = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""

@@ -5,12 +5,17 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pytest_wheelcheck.errors import InstallError, ProcessError
 from pytest_wheelcheck.system import pip_config, process, uv_config
 from pytest_wheelcheck.system.uv_config import InstallSettings
+
+# Several threads prepare targets, and use libraries that read these variables (uv, virtualenv, packaging). A thread that asks
+# while another one is the first to ask gets None (python/cpython issue 92452). Modules are imported in the main thread.
+sysconfig.get_config_vars()
 
 #: Seconds that one call of uv may take: it may have to download packages, and to build them from source.
 DEADLINE = 1800.0
