@@ -121,7 +121,7 @@ def main() -> None:
             "bare": prepare_bare(directory, wheel, options.tag),
             "ours": ([*ours, f"--wheel={wheel}", "tests"], dict(os.environ)),
         }
-        runner.become_subreaper()
+        runner.prctl(runner.SUBREAPER, 1)
         times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in programs}
         for number in range(options.pairs + 1):
             for kind in programs if number % 2 else reversed(programs):

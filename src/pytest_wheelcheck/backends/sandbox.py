@@ -18,6 +18,9 @@ from pytest_wheelcheck.system import cache
 #: Directories that are empty in the sandbox. Each is a file system of its own in memory.
 _PRIVATE = (Path("/tmp"), Path("/var/tmp"), Path("/run"))  # noqa: S108  they are replaced
 
+#: Also empty in the sandbox, which has a ``/dev`` of its own.
+_EMPTY = (*_PRIVATE, Path("/dev/shm"))  # noqa: S108
+
 #: The directory for output that is too large for a report, next to the directories of the targets.
 OUTPUT = "output"
 
@@ -63,7 +66,7 @@ def argv(
 
 
 def _hidden(path: Path) -> bool:
-    return path.exists() and any(path != private and path.is_relative_to(private) for private in _PRIVATE)
+    return path.exists() and any(path != empty and path.is_relative_to(empty) for empty in _EMPTY)
 
 
 def _needed(settings: Settings, runtime: Runtime, cwd: Path) -> Iterator[Path]:

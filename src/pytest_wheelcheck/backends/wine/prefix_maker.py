@@ -26,7 +26,7 @@ def main(config: str) -> None:
     wine = json.loads(Path(config).read_text(encoding="utf-8"))
     prefix = wine["prefix"]
     os.environ[runner.DIAGNOSE] = "1"
-    runner.become_subreaper()
+    runner.prctl(runner.SUBREAPER, 1)
 
     def run(*command: str) -> None:
         pid = os.fork()

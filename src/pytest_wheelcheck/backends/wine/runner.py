@@ -8,8 +8,8 @@ With ``--hold`` as the first argument, the script begins a session for several p
 session lasts until standard input is closed. The programs find it through the variable :data:`SESSION`. Each is still
 started by a script of its own, which ends everything that the program started.
 
-The script also translates the paths in the arguments and in a few variables. The drives are defined by the prefix. In a
-held session only the directories that its programs need have drives; a single program has the root directory as ``Z:``.
+The script also translates the paths in the arguments and in a few variables, by the drives of the prefix. In a held session
+only the directories that its programs need have drives; a single program has the root directory as ``Z:``.
 
 Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``path``), ``R:=DIRECTORY`` of the
 interpreters, the path by which the launcher was called, the program, its arguments. After ``--hold``: the same file, the
@@ -63,6 +63,9 @@ POLL_INTERVAL = 0.5
 
 #: A file in the prefix of a session that has not ended. Wine makes a prefix again if it was removed, but not this file.
 HELD = "held"
+
+#: The option of prctl(2) that makes orphans below a process its children (PR_SET_CHILD_SUBREAPER).
+SUBREAPER = 36
 
 
 def to_windows_path(path: str, drives: Iterable[tuple[str, str]]) -> str:
@@ -144,7 +147,7 @@ def main(argv: list[str]) -> int:
                 for argument in argv[4:]
             ),
         ]
-        become_subreaper()
+        prctl(SUBREAPER, 1)
         watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         pid = os.fork()
@@ -155,10 +158,11 @@ def main(argv: list[str]) -> int:
         os.dup2(null, 0)
         os.dup2(null, 1)
         status = wait_for_program(pid, parent, watched, command, session)
-        end_remaining(prefix)
+        end_remaining(prefix, command)
     finally:
         if not session:
-            remove_prefix(prefix)
+            remove_socket_directory(prefix)
+            shutil.rmtree(prefix, ignore_errors=True)
     if os.WIFSIGNALED(status):
         # Not by the same signal: SIGKILL would mean that this process was killed, which has ended everything.
         return 128 + os.WTERMSIG(status)
@@ -179,7 +183,7 @@ def hold(description: str, directory: str, temporary: str, drives: Iterable[str]
     try:
         copy_prefix(wine["prefix"], prefix, temporary, drives)
         os.close(os.open(os.path.join(prefix, HELD), os.O_CREAT))
-        become_subreaper()
+        prctl(SUBREAPER, 1)
         watched = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         child_stdin, idle = os.pipe()
@@ -201,7 +205,8 @@ def hold(description: str, directory: str, temporary: str, drives: Iterable[str]
             os.unlink(os.path.join(prefix, HELD))
         end_remaining(prefix)
     finally:
-        remove_prefix(prefix)
+        remove_socket_directory(prefix)
+        shutil.rmtree(prefix, ignore_errors=True)
     return 0
 
 
@@ -315,22 +320,30 @@ def wait_for_program(pid: int, parent: int, watched: set[signal.Signals], comman
 
 def kill_32_bit(command: list[str]) -> None:
     """End the program if it is a 32-bit one: Wine starts these from a process of its own, which has been killed."""
-    line = " ".join(" ".join(command).split())[:200]
-    end = time.monotonic() + 1.0
-    while time.monotonic() < end:
-        pids = [pid for pid, command_line in descendants().items() if command_line == line]
-        if not pids:
-            return
-        for pid in pids:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+    own, end = shown(command), time.monotonic() + 1.0
+    while time.monotonic() < end and (pids := [pid for pid, line in descendants().items() if line == own]):
+        kill(pids)
         time.sleep(0.005)
 
 
-def end_remaining(prefix: str) -> None:
-    """End all remaining processes, and name those that are not parts of Wine on standard error."""
-    reported = False
-    pause = 0.005
+def kill(pids: Iterable[int]) -> None:
+    """Kill processes that may have ended."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def shown(command: Iterable[str]) -> str:
+    """Return a command line as in :func:`descendants`."""
+    return " ".join(" ".join(command).split())[:200]
+
+
+def end_remaining(prefix: str, command: Iterable[str] = ()) -> None:
+    """End all remaining processes, and name those that are not parts of Wine on standard error.
+
+    :param command: the program that ended. A 32-bit one may outlive the process that Wine started it from.
+    """
+    own, reported, pause = shown(command), False, 0.005
     end = time.monotonic() + 5.0
     while time.monotonic() < end:
         try:
@@ -339,13 +352,11 @@ def end_remaining(prefix: str) -> None:
         except ChildProcessError:
             break
         remaining = descendants()
-        left = [line for line in remaining.values() if line and not is_part_of_wine(line, prefix)]
+        left = [line for line in remaining.values() if line not in ("", own) and not is_part_of_wine(line, prefix)]
         if left and not reported:
             reported = True
             os.write(2, f"\n{LEFT_RUNNING}{len(left)}: {'; '.join(left[:5])}\n".encode("utf-8", "backslashreplace"))
-        for pid in remaining:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        kill(remaining)
         # Reading all of /proc is most of the work here.
         time.sleep(pause)
         pause = min(2 * pause, 0.05)
@@ -378,12 +389,6 @@ def descendants() -> dict[int, str]:
     return found
 
 
-def remove_prefix(prefix: str) -> None:
-    """Remove a prefix, and the files of its server outside of it."""
-    remove_socket_directory(prefix)
-    shutil.rmtree(prefix, ignore_errors=True)
-
-
 def remove_socket_directory(prefix: str) -> None:
     """Remove the directory in which the server of a prefix had its socket.
 
@@ -401,11 +406,6 @@ def remove_socket_directory(prefix: str) -> None:
             directories.append(f"/tmp/{name}")  # noqa: S108
     for directory in directories:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def become_subreaper() -> None:
-    """Make orphans below this process its children (Linux)."""
-    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
 
 def prctl(option: int, value: int) -> None:
