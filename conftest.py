@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import platformdirs
@@ -31,6 +33,22 @@ _CACHES = {
 # these tests interrupt would never end.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _memory() -> str | None:
+    """Return a file system in memory with room for the files of the tests (2.5 GB), or ``None``."""
+    path = "/dev/shm"  # noqa: S108
+    if sys.platform != "linux" or not os.access(path, os.W_OK):
+        return None
+    status = os.statvfs(path)
+    memory = dict(re.findall(r"(\w+): +(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii")))
+    room = min(status.f_bavail * status.f_frsize, int(memory["MemAvailable"]) << 10)
+    return path if room > 8 << 30 and not status.f_flag & os.ST_NOEXEC else None
+
+
+# The tests make and remove a million small files, which takes a third of their time on a disk.
+if "TMPDIR" not in os.environ and (_in_memory := _memory()):
+    os.environ["TMPDIR"] = tempfile.tempdir = _in_memory
 
 
 @pytest.fixture(autouse=True)
