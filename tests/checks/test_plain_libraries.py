@@ -52,6 +52,8 @@ PLAIN: dict[str, tuple[str, bytes, str]] = {
     "pe": ("_plain.cp311-win_amd64.pyd", make_pe(exports=("add",), needed=KERNEL), WINDOWS),
     # setuptools makes the linker export the init function, so the project defines one.
     "pe-init": ("_plain.pyd", make_pe(exports=("add", *OWN), needed=KERNEL), "cp38-abi3-win_amd64"),
+    # As in torchvision: its functions are registered in a library of torch.
+    "pe-registers": ("_plain.pyd", make_pe(needed=(*KERNEL, "VCRUNTIME140.dll", "torch_cpu.dll")), WINDOWS),
 }
 
 
@@ -108,6 +110,16 @@ def test_a_broken_module_is_an_error_and_is_imported(tmp_path: Path, kind: str) 
     found = outcomes(wheel, "WHL604", "WHL610")
     assert found["WHL604"][0] is Outcome.FAILED
     assert found["WHL610"] == (Outcome.PASSED, 0)
+
+
+@pytest.mark.parametrize(("needed", "is_plain"), [(ELF, True), ("libother.so", False)])
+def test_a_library_that_modules_are_linked_against_may_use_python(tmp_path: Path, needed: str, is_plain: bool) -> None:
+    user = make_elf(exports=("PyInit__user",), needed=(needed,))
+    data = make_elf(exports=("add",), imports=("PyLong_FromLong",))
+    wheel = opened(tmp_path, ELF, data, LINUX, {f"pkg/{ELF.replace('_plain', '_user')}": user})
+    assert wheel.extension_modules == (("pkg._user",) if is_plain else ("pkg._plain", "pkg._user"))
+    expected = (Outcome.PASSED if is_plain else Outcome.FAILED, 0 if is_plain else 1)
+    assert outcomes(wheel, "WHL604")["WHL604"] == expected
 
 
 @pytest.mark.parametrize(

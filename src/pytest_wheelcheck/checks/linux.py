@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
-from pytest_wheelcheck.checks.check import Consequence, limit_messages
+from pytest_wheelcheck.checks import dependency_libraries
+from pytest_wheelcheck.checks.check import Consequence, Message, limit_messages
 from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.checks.elf_loading import ORIGIN, needs_met_by_loading
 from pytest_wheelcheck.checks.policies import Policy, PolicyAnalysis, libc_and_architecture
@@ -36,13 +37,15 @@ def bare_arm_tag(contents: Contents) -> Iterator[str]:
             yield f"{platform} does not say which systems the wheel runs on"
 
 
-def policy(contents: Contents) -> Iterator[str | Consequence]:
+def policy(contents: Contents) -> Iterator[Message]:
     """Find tags whose policy the files do not meet."""
     files = [binary for binary in contents.binaries if binary.format == "ELF"]
     # auditwheel has no limits of its own and crashes on files that our reader could not read, so it is not run.
     if unreadable := [binary for binary in files if binary.error]:
         raise WheelError(f"auditwheel was not run: {unreadable[0].path} cannot be read: {unreadable[0].error}")
     analyses = {(analysis.libc, analysis.architecture): analysis for analysis in contents.policy_analyses}
+    brought = dependency_libraries.find(contents, files)
+    external: set[str] = set()
     for platform in contents.wheel.platforms:
         parts = libc_and_architecture(platform)
         if parts is None:
@@ -54,18 +57,28 @@ def policy(contents: Contents) -> Iterator[str | Consequence]:
                 yield Consequence(f"{platform} cannot be checked: all files are for {', '.join(machines)}", of="WHL605")
             elif files:
                 yield f"{platform} cannot be checked: {analysis.unavailable}"
-        elif reasons := unmet_requirements(analysis, platform, files, contents.installed_paths):
-            text = "; ".join(limit_messages(reasons))
-            yield f"the files meet only {analysis.best}, not {platform}: {text}"
+        else:
+            claimed = find_policy(analysis, platform)
+            external.update(library for _, library in (claimed.libraries if claimed else ()))
+            if reasons := unmet_requirements(analysis, platform, files, contents.installed_paths, brought):
+                text = "; ".join(limit_messages(reasons))
+                yield f"the files meet only {analysis.best}, not {platform}: {text}"
+    for library in sorted(external.intersection(brought)):
+        yield dependency_libraries.advice(library, brought[library])
 
 
 def unmet_requirements(
-    analysis: PolicyAnalysis, platform: str, files: Sequence[Binary], paths: Mapping[str, str]
+    analysis: PolicyAnalysis,
+    platform: str,
+    files: Sequence[Binary],
+    paths: Mapping[str, str],
+    brought: Container[str] = (),
 ) -> list[str]:
     """Return the reasons why the files do not meet the policy of a platform tag; none if they meet it.
 
     :param files: all ELF files of the wheel.
     :param paths: their paths below site-packages, by their names.
+    :param brought: libraries that a dependency of the wheel brings.
     """
     claimed = find_policy(analysis, platform)
     if claimed is None:
@@ -85,6 +98,7 @@ def unmet_requirements(
     # auditwheel resolves the needs of each file alone.
     same_machine = [binary for binary in files if binary.machine == analysis.architecture]
     met = needs_met_by_loading(same_machine, paths, analysis.libc).intersection(claimed.libraries)
+    met |= {(file, library) for file, library in claimed.libraries if library in brought}
     reasons += [
         f"{file} needs {library}, which is neither allowed nor bundled"
         for file, library in claimed.libraries

@@ -9,6 +9,8 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 
+from pytest_wheelcheck.checks import dependency_libraries
+from pytest_wheelcheck.checks.check import Message
 from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.wheels.binary import Binary, glibc_symbols
 
@@ -89,8 +91,10 @@ def _join(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def dependencies(contents: Contents) -> Iterator[str]:
+def dependencies(contents: Contents) -> Iterator[Message]:
     """Find libraries that are neither part of macOS nor in the wheel."""
+    brought = dependency_libraries.find(contents, contents.readable_binaries("Mach-O"))
+    used: set[str] = set()
     # Relative paths are resolved as the files are installed.
     installed = set(contents.installed)
     file_names = {posixpath.basename(path) for path in installed}
@@ -112,8 +116,14 @@ def dependencies(contents: Contents) -> Iterator[str]:
                 reason = _unresolved(binary, library, posixpath.dirname(path), installed)
             # The loader also tries the search paths of the file that loaded this one, which may be anywhere in the wheel.
             is_possible = library.startswith("@rpath/") and posixpath.basename(library) in file_names
-            if reason and not is_possible:
+            if not reason or is_possible:
+                continue
+            if library in brought and not library.startswith("/"):
+                used.add(library)
+            else:
                 yield f"{binary.path} ({binary.machine}) needs {library}, {reason}"
+    for library in sorted(used):
+        yield dependency_libraries.advice(library, brought[library])
 
 
 def _unresolved(binary: Binary, library: str, directory: str, installed: set[str]) -> str:

@@ -546,7 +546,9 @@ CHECKS: tuple[Check, ...] = (
         code="WHL301",
         slug="policy",
         title="the files meet the manylinux or musllinux tag",
-        problem="A file needs symbols or libraries that the tag does not allow.",
+        problem=(
+            "A file needs symbols or libraries that the tag does not allow. A warning for libraries that a dependency brings."
+        ),
         reason='On the older systems that the tag includes, the import fails with "version `GLIBC_…\' not found".',
         fix=(
             "build in the image of the tag (cibuildwheel) or with maturin build --zig; auditwheel repair WHEEL "
@@ -667,7 +669,9 @@ CHECKS: tuple[Check, ...] = (
         code="WHL403",
         slug="macos-libraries",
         title="every library is part of macOS or in the wheel",
-        problem="A file needs a library that is neither part of macOS nor found in the wheel.",
+        problem=(
+            "A file needs a library that is neither part of macOS nor found in the wheel. A warning if a dependency brings it."
+        ),
         reason='The import fails with "Library not loaded" on every system without that library.',
         fix=(
             "delocate-wheel -v WHEEL bundles libraries; link extension modules with -undefined dynamic_lookup, "
@@ -721,7 +725,9 @@ CHECKS: tuple[Check, ...] = (
         code="WHL503",
         slug="windows-libraries",
         title="every DLL is part of Windows, of Python, or of the wheel",
-        problem="A file needs a DLL that is not part of Windows or Python, and not in the wheel.",
+        problem=(
+            "A file needs a DLL that is not part of Windows or Python, and not in the wheel. A warning if a dependency brings it."
+        ),
         reason='The import fails with "DLL load failed: The specified module could not be found".',
         fix="delvewheel repair WHEEL bundles DLLs; instead of msvcp140.dll, link the C++ runtime statically",
         source='Microsoft, "Dynamic-link library search order"; delvewheel',
@@ -860,7 +866,8 @@ CHECKS: tuple[Check, ...] = (
         slug="plain-library",
         title="plain libraries do not look like modules",
         problem=(
-            "Files have the suffix of an extension module, but no working init function, and do not use Python's API."
+            "Files have the suffix of an extension module, but no working init function, and do not use Python's API, or "
+            "modules are linked against them."
         ),
         reason=(
             "They work with cffi or ctypes. They cannot be imported, and tools that decide by the suffix report them as "

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 
-from pytest_wheelcheck.checks.check import Consequence
+from pytest_wheelcheck.checks import dependency_libraries
+from pytest_wheelcheck.checks.check import Consequence, Message
 from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.wheels.binary import Binary
 
@@ -65,9 +66,11 @@ def python_dll(contents: Contents) -> Iterator[Consequence]:
                 yield Consequence(message, of="WHL603", file=contents.installed_paths.get(binary.path, binary.path))
 
 
-def dependencies(contents: Contents) -> Iterator[str]:
+def dependencies(contents: Contents) -> Iterator[Message]:
     """Find DLLs that are not part of Windows, of Python, or of the wheel."""
     bundled = {name.lower() for name in contents.file_names}
+    brought = dependency_libraries.find(contents, contents.readable_binaries("PE"))
+    used: set[str] = set()
     for binary in _loaded_binaries(contents):
         for library in binary.needed:
             name = library.lower()
@@ -76,7 +79,12 @@ def dependencies(contents: Contents) -> Iterator[str]:
                 continue
             if name.startswith("libpypy") or _PYTHON_DLL.fullmatch(name):
                 continue
-            yield f"{binary.path} needs {library}, which is not part of Windows, of Python, or of the wheel"
+            if library in brought:
+                used.add(library)
+            else:
+                yield f"{binary.path} needs {library}, which is not part of Windows, of Python, or of the wheel"
+    for library in sorted(used):
+        yield dependency_libraries.advice(library, brought[library])
 
 
 def _loaded_binaries(contents: Contents) -> list[Binary]:

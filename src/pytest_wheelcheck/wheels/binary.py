@@ -17,6 +17,8 @@ PYTHON_PREFIXES = ("Py", "_Py")
 #: Symbols of the interpreter and of its modules.
 PYTHON_OR_INIT = (*PYTHON_PREFIXES, *INIT_PREFIXES)
 #: Libraries of interpreters, as files need them.
+#: Libraries that a DLL needs for itself: the kernel's, C's and C++'s.
+_RUNTIME_LIBRARY = re.compile(r"(?:kernel32|ntdll|ucrtbase|vcruntime|msvc|api-ms-)", re.IGNORECASE)
 _PYTHON_LIBRARY = re.compile(r"(?:.*/)?(?:lib)?(?:python|pypy)\d[^/]*|.*/Python$", re.IGNORECASE)
 
 
@@ -78,16 +80,25 @@ class Binary:
     def is_plain_library(self, init: str) -> bool:
         """Whether it is a library that cannot be an extension module: it exports functions, and does not use Python.
 
+        A DLL may export nothing if it is linked against other libraries than those of the system: torch loads such DLLs, which
+        register functions in torch's own.
+
         :param init: its init function, if it were a module. For Windows, setuptools lets the linker export this function
             from everything that it compiles, so projects define one that does nothing.
         """
         others = set(self.init_functions) - ({init} if self.format == "PE" else set())
-        return self.kind == "library" and self.exports and not (others or self._uses_python or self.error)
+        filled = self.exports or self._registers
+        return self.kind == "library" and filled and not (others or self._uses_python or self.error)
 
     @property
     def is_empty_library(self) -> bool:
         """Whether it is a library without a function, as a slice is whose code is for another processor only."""
-        return self.kind == "library" and not (self.exports or self.init_functions or self._uses_python or self.error)
+        filled = self.exports or self.init_functions or self._uses_python or self._registers
+        return self.kind == "library" and not (filled or self.error)
+
+    @property
+    def _registers(self) -> bool:
+        return self.format == "PE" and not all(_RUNTIME_LIBRARY.match(library) for library in self.needed)
 
     @property
     def _uses_python(self) -> bool:

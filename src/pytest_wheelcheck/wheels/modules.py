@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterable, Mapping
 
 from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.wheels.binary import Binary
 from pytest_wheelcheck.wheels.bounded import read_members
 from pytest_wheelcheck.wheels.container import Container, Member
 
 _EXTENSION = re.compile(r"(?P<stem>[^./]+)(?P<tag>(?:\.[^/]+)?)\.(?:so|pyd)")
 _TAGGED = re.compile(r"\.(?:cpython-|cp\d|abi\d+t?$|pypy|graalpy)")
+_LIBRARY = re.compile(r"\.(?:so|pyd|dll|dylib)(?:\.|$)")
 _OF_INTERPRETER = re.compile(
     r"\.(?:cpython-|cp)(?P<version>\d{2,3})(?P<flags>[a-z]*)-(?P<platform>[\w-]+)|\.pypy(?P<pypy>\d{2,3})-pp\d+-(?P<host>[\w-]+)"
 )
@@ -28,7 +30,8 @@ def find_extension_modules(container: Container, installed: Mapping[str, Member]
     A file is a module if it contains the name of its init function. Without it, a file with the bare suffix ``.so`` is a
     plain library. A ``.pyd``, and a file whose suffix names an interpreter or ABI, is a broken module, unless a parser finds
     that it is a plain library: setuptools gives these suffixes to everything that it compiles, also to what is loaded with
-    cffi or ctypes. For Windows it also demands an init function, so a ``.pyd`` may be a plain library that has one.
+    cffi or ctypes. A library without an init function may use Python if other files are linked against it. For Windows
+    setuptools also demands an init function, so a ``.pyd`` may be a plain library that has one.
 
     :param installed: members by their paths below site-packages.
     :raises WheelError: a member cannot be unpacked.
@@ -64,14 +67,28 @@ def _plain_libraries(container: Container, modules: Mapping[str, str]) -> frozen
         name
         for name, slices in found.items()
         # pycryptodome's functions for one processor are in universal files whose other slice is empty.
-        if (filled := [binary for binary in slices if not binary.is_empty_library])
-        and all(
-            binary.is_plain_library(init_function(modules[name]).decode("ascii"))
-            # Otherwise a library of the wheel may contain the module.
-            and not (binary.init_functions and files & {library.lower() for library in binary.needed})
-            for binary in filled
+        if (
+            (filled := [binary for binary in slices if not binary.is_empty_library])
+            and all(
+                binary.is_plain_library(init_function(modules[name]).decode("ascii"))
+                # Otherwise a library of the wheel may contain the module.
+                and not (binary.init_functions and files & {library.lower() for library in binary.needed})
+                for binary in filled
+            )
         )
+        or (slices and all(map(_may_be_linked, slices)) and _is_linked(container, name))
     )
+
+
+def _may_be_linked(binary: Binary) -> bool:
+    return binary.kind == "library" and binary.exports and not (binary.init_functions or binary.error)
+
+
+def _is_linked(container: Container, name: str) -> bool:
+    """Return whether another native file names a member as it names the libraries that it is linked against."""
+    text = name.rpartition("/")[2].encode("utf-8", "surrogateescape") + b"\0"
+    others = (member for member in container.files if member.name != name and _LIBRARY.search(member.name))
+    return any(contains(container.chunks(member), text) for member in others)
 
 
 def module_name(path: str) -> str | None:
