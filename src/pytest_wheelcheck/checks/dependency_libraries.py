@@ -8,7 +8,7 @@ library as a warning. A library that no dependency brings stays an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -36,6 +36,9 @@ _LIBRARIES = {
 #: The same for the distributions of CUDA's libraries, such as ``nvidia-cublas-cu12``.
 _NVIDIA = r"cu(?:blas|da|dnn|fft|file|pti|rand|solver|sparse|tensor)|nv(?:rtc|jitlink|perf|shmem|jpeg|tools)|npp|nccl"
 
+#: Number of libraries that a message names.
+_SHOWN = 5
+
 #: The shortest name of a distribution that names libraries: shorter ones begin the names of too many.
 _SHORTEST = 4
 
@@ -56,9 +59,19 @@ def find(contents: Contents, binaries: Iterable[Binary]) -> dict[str, str]:
     }
 
 
-def advice(library: str, distribution: str) -> Advice:
-    """Return the warning about a library that a dependency brings."""
-    return Advice(f"{library} is not in the wheel; {distribution}, which the wheel requires, may bring it")
+def advice(brought: Mapping[str, str], used: Iterable[str]) -> Iterator[Advice]:
+    """Yield a warning for each dependency that brings libraries.
+
+    :param brought: the result of :func:`find`.
+    :param used: libraries that the check would report otherwise.
+    """
+    by_dependency: dict[str, list[str]] = {}
+    for library in sorted(used):
+        by_dependency.setdefault(brought[library], []).append(library.rpartition("/")[2])
+    for dependency, libraries in by_dependency.items():
+        shown = ", ".join(libraries[:_SHOWN]) + (f" and {len(libraries) - _SHOWN} more" if libraries[_SHOWN:] else "")
+        verb, pronoun = ("is", "it") if len(libraries) == 1 else ("are", "them")
+        yield Advice(f"{shown} {verb} not in the wheel; {dependency}, which the wheel requires, may bring {pronoun}")
 
 
 def brings(distribution: str, library: str) -> bool:

@@ -63,8 +63,7 @@ def policy(contents: Contents) -> Iterator[Message]:
             if reasons := unmet_requirements(analysis, platform, files, contents.installed_paths, brought):
                 text = "; ".join(limit_messages(reasons))
                 yield f"the files meet only {analysis.best}, not {platform}: {text}"
-    for library in sorted(external.intersection(brought)):
-        yield dependency_libraries.advice(library, brought[library])
+    yield from dependency_libraries.advice(brought, external.intersection(brought))
 
 
 def unmet_requirements(

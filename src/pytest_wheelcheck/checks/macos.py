@@ -122,8 +122,7 @@ def dependencies(contents: Contents) -> Iterator[Message]:
                 used.add(library)
             else:
                 yield f"{binary.path} ({binary.machine}) needs {library}, {reason}"
-    for library in sorted(used):
-        yield dependency_libraries.advice(library, brought[library])
+    yield from dependency_libraries.advice(brought, used)
 
 
 def _unresolved(binary: Binary, library: str, directory: str, installed: set[str]) -> str:

@@ -83,8 +83,7 @@ def dependencies(contents: Contents) -> Iterator[Message]:
                 used.add(library)
             else:
                 yield f"{binary.path} needs {library}, which is not part of Windows, of Python, or of the wheel"
-    for library in sorted(used):
-        yield dependency_libraries.advice(library, brought[library])
+    yield from dependency_libraries.advice(brought, used)
 
 
 def _loaded_binaries(contents: Contents) -> list[Binary]:
