@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from builders import build_wheel
+from ground import wait_for
 from nodes import Run
 
 from pytest_wheelcheck.errors import ProcessError
@@ -34,6 +35,7 @@ print("started")
 
 
 def is_running(pid: int) -> bool:
+    """A killed process closes its files before it ends, so it may still run when its output has ended."""
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
@@ -52,7 +54,7 @@ def test_daemon_that_holds_the_output(tmp_path: Path) -> None:
     pid = int((tmp_path / "pid").read_text())
     (left,) = done.left_running
     assert left.startswith(f"{pid} ")
-    assert not is_running(pid)
+    wait_for(lambda: not is_running(pid), 10)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="they are found in /proc")
@@ -62,7 +64,7 @@ def test_daemon_at_the_timeout(tmp_path: Path) -> None:
         process.run([sys.executable, "-c", DAEMON, str(tmp_path / "pid")], timeout=3)
     assert time.monotonic() - start < 20
     assert caught.value.details == "started\n"
-    assert not is_running(int((tmp_path / "pid").read_text()))
+    wait_for(lambda: not is_running(int((tmp_path / "pid").read_text())), 10)
 
 
 def test_child_that_ends_in_time_is_waited_for() -> None:
@@ -106,7 +108,7 @@ def test_executables_of_a_wheel(pytester: pytest.Pytester, run_wheels: Run) -> N
     assert len(text) < 100_000
     result.stdout.fnmatch_lines(["*bytes omitted]*"])
     result.stdout.fnmatch_lines(["*WheelWarning: `leaves --version` left processes running, which were ended: *"])
-    assert not is_running(int(pid.read_text()))
+    wait_for(lambda: not is_running(int(pid.read_text())), 10)
 
 
 def test_removal_of_a_large_directory_goes_on_in_the_background() -> None:
