@@ -77,6 +77,7 @@ def test_no_dependency_brings_them(tmp_path: Path, system: str, requires: list[s
     ("distribution", "library", "is_brought"),
     [
         ("torch", "libtorch.so", True),
+        ("torch", "libcudart.so.13", True),
         ("torch", "libgomp.so.1", False),
         ("PyQt6_Qt6", "libQt6Core.so.6", True),
         ("PyQt6-Qt6", "@rpath/QtGui.framework/Versions/A/QtGui", True),

@@ -19,6 +19,9 @@ from pytest_wheelcheck.wheels.binary import Binary
 
 _QT = r"qt\d?[A-Z]|icu"
 
+#: Libraries of CUDA, which distributions such as ``nvidia-cublas-cu12`` and torch bring.
+_NVIDIA = r"cu(?:blas|da|dnn|fft|file|pti|rand|solver|sparse|tensor)|nv(?:rtc|jitlink|perf|shmem|jpeg|tools)|npp|nccl"
+
 #: Libraries of well-known distributions that are not named after them, without the prefix ``lib``, by normalized name.
 _LIBRARIES = {
     "apache-tvm-ffi": r"tvm_ffi",
@@ -30,11 +33,8 @@ _LIBRARIES = {
     "pyside6": rf"pyside6|{_QT}",
     "pyside6-addons": _QT,
     "pyside6-essentials": rf"pyside6|{_QT}",
-    "torch": r"c10|shm|caffe2",
+    "torch": rf"c10|shm|caffe2|{_NVIDIA}",
 }
-
-#: The same for the distributions of CUDA's libraries, such as ``nvidia-cublas-cu12``.
-_NVIDIA = r"cu(?:blas|da|dnn|fft|file|pti|rand|solver|sparse|tensor)|nv(?:rtc|jitlink|perf|shmem|jpeg|tools)|npp|nccl"
 
 #: Number of libraries that a message names.
 _SHOWN = 5
