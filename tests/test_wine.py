@@ -271,11 +271,15 @@ def test_the_doctor_says_what_a_green_run_means(catalog: Catalog) -> None:
     assert "is strong evidence, but not Windows itself" in doctor.stdout
 
 
-def needing(library: str) -> bytes:
-    """A library for Windows that needs another one."""
+def needing(library: str, module: str = "") -> bytes:
+    """A library for Windows that needs another one.
+
+    :param module: the extension module that it looks like; without one, it looks like a plain library.
+    """
     image = pefile.PE(data=pe_programs.python_exe(library))
     image.FILE_HEADER.Characteristics |= pefile.IMAGE_CHARACTERISTICS["IMAGE_FILE_DLL"]
-    return bytes(image.write())
+    names = f"PyInit_{module}\0python313.dll\0".encode("ascii") if module else b""
+    return bytes(image.write()) + names
 
 
 def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pytest.Pytester) -> None:
@@ -292,8 +296,8 @@ def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pyte
         "calmly/width.py": "import not_declared\n",
         "calmly/leaves.py": "import os\nos._exit(3)\n",
         "calmly/shell.py": "import fcntl\n",
-        "of_windows.cp313-win_amd64.pyd": needing("winbio.dll"),
-        "of_nobody.cp313-win_amd64.pyd": needing("nowhere.dll"),
+        "of_windows.cp313-win_amd64.pyd": needing("winbio.dll", "of_windows"),
+        "of_nobody.cp313-win_amd64.pyd": needing("nowhere.dll", "of_nobody"),
         "bad-1.0.data/scripts/script": "#!python\nimport sys\nassert sys.argv[1:] == ['--version']\n",
         "bad-1.0.data/scripts/shell": "#!/bin/sh\n",
     }
@@ -302,7 +306,7 @@ def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pyte
     found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-o", "wheel_test_timeout=6", bound=120)
     assert found.only("FAILED") == [
         f"import[{name}]" for name in ("abandons", "exits", "hangs", "of_nobody", "raises")
-    ] + ["modules[calmly]"]
+    ] + ["modules[calmly]"], found.text
     assert "calmly.width cannot be imported: ModuleNotFoundError: No module named 'not_declared'" in found.text
     assert "skipped: calmly.native: needs calmly.unix_only, a module for Unix" in found.text
     assert "skipped: calmly.shell: needs fcntl, a module for Unix" in found.text
