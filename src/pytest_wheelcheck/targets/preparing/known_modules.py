@@ -113,6 +113,7 @@ _MODULES = {
     "scikit-image": "skimage",
     "scikit-learn": "sklearn",
     "setuptools": "pkg_resources _distutils_hack distutils",
+    "skia-pathops": "pathops",
     "typing-extensions": "typing_extensions",
 }
 
