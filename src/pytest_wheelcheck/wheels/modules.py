@@ -63,32 +63,41 @@ def _plain_libraries(container: Container, modules: Mapping[str, str]) -> frozen
     except ProcessError:
         return frozenset()  # the checks that read native files report it
     files = {member.name.rpartition("/")[2].lower() for member in container.files}
-    return frozenset(
+    plain = {
         name
         for name, slices in found.items()
         # pycryptodome's functions for one processor are in universal files whose other slice is empty.
-        if (
-            (filled := [binary for binary in slices if not binary.is_empty_library])
-            and all(
-                binary.is_plain_library(init_function(modules[name]).decode("ascii"))
-                # Otherwise a library of the wheel may contain the module.
-                and not (binary.init_functions and files & {library.lower() for library in binary.needed})
-                for binary in filled
-            )
+        if (filled := [binary for binary in slices if not binary.is_empty_library])
+        and all(
+            binary.is_plain_library(init_function(modules[name]).decode("ascii"))
+            # Otherwise a library of the wheel may contain the module.
+            and not (binary.init_functions and files & {library.lower() for library in binary.needed})
+            for binary in filled
         )
-        or (slices and all(map(_may_be_linked, slices)) and _is_linked(container, name))
-    )
+    }
+    others = [
+        name for name, slices in found.items() if name not in plain and slices and all(map(_may_be_linked, slices))
+    ]
+    return frozenset(plain | _find_linked(container, others))
 
 
 def _may_be_linked(binary: Binary) -> bool:
     return binary.kind == "library" and binary.exports and not (binary.init_functions or binary.error)
 
 
-def _is_linked(container: Container, name: str) -> bool:
-    """Return whether another native file names a member as it names the libraries that it is linked against."""
-    text = name.rpartition("/")[2].encode("utf-8", "surrogateescape") + b"\0"
-    others = (member for member in container.files if member.name != name and _LIBRARY.search(member.name))
-    return any(contains(container.chunks(member), text) for member in others)
+def _find_linked(container: Container, names: Iterable[str]) -> set[str]:
+    """Return those of some members that another native file names as it names the libraries that it is linked against.
+
+    Each file is unpacked once, whatever the number of names.
+    """
+    missing = {name: name.rpartition("/")[2].encode("utf-8", "surrogateescape") + b"\0" for name in names}
+    linked: set[str] = set()
+    for member in container.files:
+        texts = {name: text for name, text in missing.items() if name not in linked and name != member.name}
+        if texts and _LIBRARY.search(member.name):
+            present = contained(container.chunks(member), texts.values())
+            linked.update(name for name, text in texts.items() if text in present)
+    return linked
 
 
 def module_name(path: str) -> str | None:
@@ -137,17 +146,29 @@ def init_function(module: str) -> bytes:
 
 
 def contains(chunks: Iterable[bytes], needle: bytes) -> bool:
-    """Whether a file contains some bytes, such as a symbol's name and a zero byte.
+    """Whether a file contains some bytes; see :func:`contained`."""
+    return bool(contained(chunks, (needle,)))
+
+
+def contained(chunks: Iterable[bytes], needles: Iterable[bytes]) -> set[bytes]:
+    """Return those of some bytes that a file contains, such as a symbol's name and a zero byte.
 
     Every format stores the names of exported symbols and of needed libraries as plain strings that end with a zero byte.
     So no parser is needed, which a malformed file could crash. A library that only mentions the name also counts as a module.
     """
+    missing = set(needles)
+    found: set[bytes] = set()
+    longest = max(map(len, missing), default=0)
     tail = b""
     for chunk in chunks:
-        if needle in tail + chunk:
-            return True
-        tail = chunk[-len(needle) :] if len(chunk) >= len(needle) else tail + chunk
-    return False
+        text = tail + chunk
+        new = {needle for needle in missing if needle in text}
+        found |= new
+        missing -= new
+        if not missing:
+            break
+        tail = text[-longest:]
+    return found
 
 
 def find_import_names(installed: Iterable[str], modules: Iterable[str]) -> tuple[str, ...]:
