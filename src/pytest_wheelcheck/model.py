@@ -210,6 +210,10 @@ class Installation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """The hardware that a runtime runs on, or that is emulated for it. ``host`` is the host's own hardware."""
+    """The hardware that a runtime runs on, or that is emulated for it. ``host`` is the host's own hardware.
+
+    :param facts: of a board, in words, each with its name; empty for others.
+    """
 
     name: str = "host"
+    facts: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)

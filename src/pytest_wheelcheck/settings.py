@@ -27,6 +27,10 @@ class Settings:
     :param wheels: the wheels as the user gave them: files, directories, globs.
     :param pythons: the values of ``--wheel-python``.
     :param machines: the values of ``--wheel-machine``.
+    :param hosts: the values of ``--wheel-host``.
+    :param known_hosts: the lines of the ini key ``wheel_hosts``.
+    :param push: patterns of files that boards get in addition to the tracked ones, or do not get (with ``!`` in front).
+    :param board_env: names of environment variables that programs on boards get.
     :param apt_source: the package repository to use instead of the host's, as a line of ``sources.list``; empty for the
         host's.
     :param sysroots: root file systems with interpreters, as ``ARCHITECTURE=PATH``, absolute.
@@ -75,6 +79,10 @@ class Settings:
     wheels: tuple[str, ...]
     pythons: tuple[str, ...] = ("auto",)
     machines: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    known_hosts: tuple[str, ...] = ()
+    push: tuple[str, ...] = ()
+    board_env: tuple[str, ...] = ()
     apt_source: str = ""
     sysroots: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()

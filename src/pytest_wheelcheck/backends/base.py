@@ -274,7 +274,15 @@ class Backend(Protocol):
 
     @property
     def category(self) -> str:
-        """Which column of the coverage matrix has its results: ``native``, ``emulated``, or ``board`` (reserved)."""
+        """Which column of the coverage matrix has its results: ``native``, ``emulated``, or ``board``."""
+
+    @property
+    def place(self) -> str:
+        """Where its programs run: the name of a board, or an empty string for this host. Places do not share anything."""
+
+    @property
+    def place_jobs(self) -> int:
+        """Number of targets whose tests may run there at the same time; 0 for the number of the settings."""
 
     @property
     def note(self) -> str:

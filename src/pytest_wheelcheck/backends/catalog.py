@@ -28,11 +28,16 @@ class Catalog:
 
     :param make_providers: returns the providers, in the order of preference; its argument is :meth:`native_python`.
     :param backends: in the order of preference.
+    :param native: returns native interpreters instead of :meth:`native_python`: those of another catalog.
     """
 
     def __init__(
-        self, make_providers: Callable[[NativePython], Sequence[Provider]], backends: Sequence[Backend]
+        self,
+        make_providers: Callable[[NativePython], Sequence[Provider]],
+        backends: Sequence[Backend],
+        native: NativePython | None = None,
     ) -> None:
+        self._native = native
         self.providers = tuple(make_providers(self.native_python))
         self.backends = tuple(backends)
 
@@ -110,6 +115,8 @@ class Catalog:
 
         :returns: ``None`` if there is none.
         """
+        if self._native is not None:
+            return self._native(version, free_threaded)
         kind = ("cpython", version, free_threaded)
         request = Request(platform=here(), wanted=frozenset({kind}))
         native = [backend for backend in self._covering(request.platform)[0] if backend.name == NATIVE]

@@ -15,6 +15,34 @@ MACHINE = Option(
     repeat=True,
 )
 
+HOST = Option(
+    "--wheel-host",
+    "Test the wheels on this board (another computer) over ssh: ssh://USER@HOST[:PORT], a name of the ini key wheel_hosts, or "
+    "a name of ssh's own configuration. The board needs sshd, a POSIX shell and Python 3.9 or newer. It replaces the emulation "
+    "of its platform, unless --wheel-machine is given.",
+    "BOARD",
+    repeat=True,
+)
+
+BOARDS = IniKey(
+    "wheel_hosts",
+    "Boards for --wheel-host, one `NAME = ssh://USER@HOST[:PORT] [OPTION=VALUE ...]` per line. Options: directory=PATH (where the "
+    "board keeps files), wait=SECONDS (how long to wait for it after the connection was lost; default 60), jobs=N (targets whose "
+    "tests run there at the same time; default 1).",
+    "linelist",
+    [],
+)
+
+PUSH = IniKey(
+    "wheel_push",
+    "Patterns of the project's files that boards get in addition to those that git tracks or does not ignore; with ! in front, "
+    "of files that they do not get. The last pattern that fits counts.",
+    "linelist",
+    [],
+)
+
+BOARD_ENV = IniKey("wheel_board_env", "Environment variables that are passed on to boards.", "args", [])
+
 SYSROOT = Option(
     "--wheel-sysroot",
     "Run wheels of this architecture with the interpreters in a root file system (an unpacked disk image of a board, "

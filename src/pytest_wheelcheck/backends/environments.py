@@ -129,6 +129,12 @@ def uv_platform(installation: Installation) -> str | None:
     return f"{architecture}-manylinux_2_{max(minor for minor in _UV_GLIBC if minor <= libc_version[1])}"
 
 
+def foreign_arguments(installation: Installation) -> list[str]:
+    """Return uv's arguments that install for an interpreter with a native one; an empty list if that is impossible."""
+    platform = uv_platform(installation)
+    return [] if platform is None else ["--python-platform", platform, "--python-version", installation.version_text]
+
+
 def uv_install(
     python: Path, arguments: Sequence[str | Path], settings: InstallSettings, *, project: Path | None = None
 ) -> process.CompletedProcess:

@@ -66,6 +66,8 @@ class LocalBackend:
     apt_source: str = ""
     index: PackageIndex = field(default_factory=PackageIndex)
     note: str = ""
+    place: str = ""
+    place_jobs: int = 0
 
     @property
     def machine(self) -> Machine:

@@ -29,9 +29,10 @@ QUERY_TIMEOUT = 60.0
 #: Increase when the cached facts change their meaning.
 _GENERATION = 1
 
+#: The program that an interpreter runs to report its facts.
 # Runs in interpreters of any version, with -I -S: without site-packages, .pth files and sitecustomize.
 # Only its loader reports the version of musl (PEP 656). The memory map names the loader even if a launcher started it.
-_QUERY = r"""
+QUERY = r"""
 import json, os, platform, struct, sys, sysconfig
 libc, libc_version, loader = "", "", ""
 if sys.platform.startswith("linux"):
@@ -130,15 +131,24 @@ def query(python: Path, argv: Sequence[str | Path] = ()) -> Facts:
     """
     # Without this, a Python built against an old SDK takes macOS 11 and later for 10.16 (packaging.tags.mac_platforms).
     env = {**os.environ, "SYSTEM_VERSION_COMPAT": "0"}
-    completed = process.run([*(argv or [python]), "-I", "-S", "-c", _QUERY], env=env, timeout=QUERY_TIMEOUT)
-    _, mark, text = completed.stdout.rpartition("wheelcheck:")
+    completed = process.run([*(argv or [python]), "-I", "-S", "-c", QUERY], env=env, timeout=QUERY_TIMEOUT)
+    return read_answer(python, completed.stdout, completed.stderr)
+
+
+def read_answer(python: Path, output: str, errors: str = "") -> Facts:
+    """Read what an interpreter printed for :data:`QUERY`.
+
+    :param errors: what it wrote to standard error.
+    :raises RuntimeUnavailableError: it is not understood.
+    """
+    _, mark, text = output.rpartition("wheelcheck:")
     try:
         return _read(python, json.loads(text) if mark else {})
     except (ValueError, KeyError, TypeError) as error:
         raise RuntimeUnavailableError(
             f"{python} does not report what it is",
             cause="it is not a Python interpreter, or it is damaged",
-            details=completed.stderr or completed.stdout,
+            details=errors or output,
         ) from error
 
 

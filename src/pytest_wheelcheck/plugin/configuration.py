@@ -37,6 +37,10 @@ def read_settings(config: pytest.Config) -> Settings:
         wheels=(*option.wheel, *config.stash[takeover.COMMAND_LINE].wheels),
         pythons=tuple(option.wheel_python) or ("auto",),
         machines=tuple(option.wheel_machine),
+        hosts=tuple(option.wheel_host),
+        known_hosts=tuple(getini("wheel_hosts")),
+        push=tuple(getini("wheel_push")),
+        board_env=tuple(getini("wheel_board_env")),
         apt_source=str(getini("wheel_apt_source")),
         sysroots=(
             *(_sysroot(text, root) for text in getini("wheel_sysroots")),

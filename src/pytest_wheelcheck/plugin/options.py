@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_wheelcheck.backends.command_line import MACHINE, NO_WINDOWS, SYSROOT, WINDOWS
+from pytest_wheelcheck.backends.command_line import BOARD_ENV, BOARDS, HOST, MACHINE, NO_WINDOWS, PUSH, SYSROOT, WINDOWS
 from pytest_wheelcheck.declarations import IniKey, Option
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ OPTIONS = (
         repeat=True,
     ),
     MACHINE,
+    HOST,
     SYSROOT,
     Option(
         "--wheel-requires",
@@ -171,6 +172,9 @@ INI_KEYS = (
         "linelist",
         [],
     ),
+    BOARDS,
+    PUSH,
+    BOARD_ENV,
     IniKey("wheel_providers", "Where interpreters may come from, as in --wheel-providers.", "args", []),
     IniKey("wheel_select", "Static checks to run: codes or prefixes.", "args", []),
     IniKey("wheel_ignore", "Static checks to skip: codes or prefixes.", "args", []),

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_wheelcheck.backends import bubblewrap, registry
+from pytest_wheelcheck.backends.base import Runtime
+from pytest_wheelcheck.backends.boards import open_boards
 from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.checks import select_checks
 from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
@@ -18,6 +20,7 @@ from pytest_wheelcheck.plugin.configuration import read_settings
 from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import progress
+from pytest_wheelcheck.targets.planning.boards import left_to_boards, plan_boards
 from pytest_wheelcheck.targets.planning.isolated import plan_release
 from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
 from pytest_wheelcheck.targets.planning.release import Release, absolute, open_release, shown_path
@@ -65,21 +68,30 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     not_run: Sequence[NoTarget] = ()
     if not settings.static:
         with progress.log_to():
-            targets, not_run = plan_release(
+            catalog = make_catalog(
+                offline=settings.offline,
+                index=settings.index,
+                find_links=settings.find_links,
+                apt_source=settings.apt_source,
+                sysroots=sysroots,
+                providers_allowed=settings.providers,
+                without=settings.without_backends,
+            )
+
+            def why_unresolved(wheel: Wheel, runtime: Runtime) -> str:
+                return unresolved(runtime, wheel, settings)
+
+            boards = open_boards(settings.hosts, settings.known_hosts, catalog.native_python)
+            on_boards, not_on_boards = plan_boards(release.wheels, settings.pythons, boards, unresolved=why_unresolved)
+            here, not_here = plan_release(
                 release.wheels,
                 settings.pythons,
-                make_catalog(
-                    offline=settings.offline,
-                    index=settings.index,
-                    find_links=settings.find_links,
-                    apt_source=settings.apt_source,
-                    sysroots=sysroots,
-                    providers_allowed=settings.providers,
-                    without=settings.without_backends,
-                ),
+                catalog,
                 profiles=profiles,
-                unresolved=lambda wheel, runtime: unresolved(runtime, wheel, settings),
+                elsewhere=left_to_boards(on_boards, profiles),
+                unresolved=why_unresolved,
             )
+            targets, not_run = (*here, *on_boards), (*not_here, *not_on_boards)
     if settings.strict:
         not_run = [_strict(reason, targets) for reason in not_run]
     selections = config.stash[takeover.COMMAND_LINE].selections

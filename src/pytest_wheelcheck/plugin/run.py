@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import pytest
 
 from pytest_wheelcheck.backends import sandbox
+from pytest_wheelcheck.backends.boards import close_boards
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.plugin import collection, loop, xdist
 from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNode
@@ -22,7 +23,7 @@ from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
-from pytest_wheelcheck.system import cache, process, signals, source_tree, temporary
+from pytest_wheelcheck.system import cache, process, progress, signals, source_tree, temporary
 from pytest_wheelcheck.targets.planning.release import shown_path
 from pytest_wheelcheck.targets.running.item_results import Crash
 from pytest_wheelcheck.targets.running.run import TargetRun
@@ -125,6 +126,9 @@ class WheelRun:
                 if target.wheel is file
             ]
             lines.append(f"wheel: {file.shown} ({', '.join(names) or 'no target'})")
+        machines = {target.machine.name: target.machine.facts for target in self._plan.targets if target.machine.facts}
+        for name, facts in machines.items():
+            lines.append(f"board: {name} ({', '.join(f'{key} {value}' for key, value in facts)})")
         if self._plan.settings.sandbox:
             lines.append("sandbox: no network; home, source tree and cache are read-only; private /tmp")
         if self._plan.release.others:
@@ -137,7 +141,9 @@ class WheelRun:
 
         :raises pytest.UsageError: every target's pytest reports a usage error.
         """
-        checks, self._targets = collection.collect(self._plan, self._shared, self._worker_id)
+        reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
+        with progress.lines_to(reporter.rewrite if reporter is not None and reporter.isatty else None):
+            checks, self._targets = collection.collect(self._plan, self._shared, self._worker_id)
         with self._usage_errors():
             self._targets = collection.resolve_usage_errors(self._targets)
         return list(collection.nodes(session, self._plan, checks, self._targets))
@@ -336,6 +342,7 @@ class WheelRun:
         with signals.ignored():
             for run in self._target_runs():
                 run.close()
+            close_boards()
             if self._directory is None:
                 return
             retained = {str(number) for number in self._retained_targets()}

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -33,6 +34,52 @@ def step(name: str, directory: Path, action: str = "fetching") -> Iterator[None]
     yield
     size = directories.size(directory) // 1_000_000
     log.info("%s: ready, %d MB in %.1f s", name, size, time.monotonic() - start)
+
+
+#: Bytes above which the sending of files is shown, and seconds between two updates of its line.
+_SHOWN_SIZE, _UPDATE = 2_000_000, 0.2
+
+#: Shows a line on the terminal and replaces the last one. Process-wide, because files are sent by several threads.
+_show_line: list[Callable[[str], None]] = []
+_show_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def lines_to(show: Callable[[str], None] | None) -> Iterator[None]:
+    """Show how much of large files was sent, for the duration of the context.
+
+    :param show: shows a line and replaces the last one; ``None`` where the output is no terminal.
+    """
+    if show is not None:
+        _show_line.append(show)
+    try:
+        yield
+    finally:
+        if show is not None:
+            _show_line.remove(show)
+
+
+@contextlib.contextmanager
+def sending(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how much of some files was sent.
+
+    :param name: such as ``sending files to pi@kitchen``.
+    :param total: bytes.
+    :returns: a function that takes the number of bytes of each part that was sent.
+    """
+    done, shown = 0, time.monotonic()
+
+    def report(count: int) -> None:
+        nonlocal done, shown
+        done += count
+        if total >= _SHOWN_SIZE and time.monotonic() - shown >= _UPDATE:
+            shown = time.monotonic()
+            filled = 24 * done // total
+            with _show_lock:
+                for show in _show_line:
+                    show(f"{name}: [{'#' * filled}{'.' * (24 - filled)}] {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+
+    yield report
 
 
 @contextlib.contextmanager

@@ -223,10 +223,8 @@ def _emulation_of(runtime: Runtime) -> Emulation:
 
 def _foreign_arguments(runtime: Runtime) -> list[str | Path] | None:
     """Return uv's arguments for installing for a runtime with its native interpreter; ``None`` if that is impossible."""
-    platform = environments.uv_platform(runtime.installation)
-    if platform is None or runtime.native is None:
-        return None
-    return ["--python-platform", platform, "--python-version", runtime.installation.version_text]
+    found: list[str | Path] = [*environments.foreign_arguments(runtime.installation)]
+    return found if found and runtime.native is not None else None
 
 
 def _resolved(installation: Installation) -> Installation:

@@ -29,6 +29,7 @@ def plan(
     *,
     host: Platform | None = None,
     profiles: Sequence[MachineProfile] = (),
+    elsewhere: Mapping[Wheel, frozenset[Platform]] | None = None,
     unresolved: Callable[[Wheel, Runtime], str] | None = None,
 ) -> tuple[list[Target], list[NoTarget]]:
     """Decide the targets of all wheels and have their interpreters made.
@@ -38,6 +39,7 @@ def plan(
     :param catalog: gives interpreters.
     :param host: what ``any`` and ``linux_*`` mean; ``None`` for the running interpreter's platform.
     :param profiles: machines to pretend to be: a target of their architecture becomes one target for each machine.
+    :param elsewhere: platforms of wheels that are tested on boards instead.
     :param unresolved: returns why the dependencies of a wheel cannot be installed for an interpreter, or an empty string.
         It is asked about the newest of several interpreters, which was not the user's choice.
     :returns: the targets, by wheel and then by version; and the wheels and interpreters without a target, by wheel.
@@ -45,7 +47,7 @@ def plan(
     """
     parsed = parse_specs(specs)
     questions = Questions(catalog=catalog, host=host or here())
-    plans = [_WheelPlan(wheel, questions) for wheel in wheels]
+    plans = [_WheelPlan(wheel, questions, (elsewhere or {}).get(wheel, frozenset())) for wheel in wheels]
     for each in plans:
         each.choose(parsed)
     # If no wheel of the run accepts the requested interpreters, nothing would be tested: an error, not a skip.
@@ -86,10 +88,10 @@ class _Rejected:
 class _WheelPlan:
     """The targets of one wheel."""
 
-    def __init__(self, wheel: Wheel, questions: Questions) -> None:
+    def __init__(self, wheel: Wheel, questions: Questions, elsewhere: frozenset[Platform]) -> None:
         self.wheel = wheel
         self.questions = questions
-        self.groups = group_tags(wheel, questions.host)
+        self.groups = [group for group in group_tags(wheel, questions.host) if group.platform not in elsewhere]
         self.possible = possible_interpreters(wheel.tags)
         self.primary = primary_kinds(wheel.tags)
         self.chosen: list[Choice] = []

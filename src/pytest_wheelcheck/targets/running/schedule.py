@@ -45,12 +45,23 @@ class SideBySide:
     def results(self, lanes: int) -> Generator[tuple[int, ItemResult], None, None]:
         """Run everything.
 
-        :param lanes: targets whose tests run at the same time.
+        :param lanes: targets of this host whose tests run at the same time. A board has lanes of its own, since it shares
+            neither files nor ports with others.
         :returns: results as they come, with the caller's keys; the last of a target carries what its end brought.
         """
-        with ThreadPoolExecutor(max_workers=max(1, lanes), thread_name_prefix="wheelcheck-target") as pool:
+        with contextlib.ExitStack() as stack:
             try:
-                futures = [pool.submit(self._work, one) for one in self._queues]
+                pools: dict[str, ThreadPoolExecutor] = {}
+                futures = []
+                for one in self._queues:
+                    backend = one.run.target.runtime.backend
+                    if backend.place not in pools:
+                        pools[backend.place] = stack.enter_context(
+                            ThreadPoolExecutor(
+                                max_workers=max(1, backend.place_jobs or lanes), thread_name_prefix="wheelcheck-target"
+                            )
+                        )
+                    futures.append(pools[backend.place].submit(self._work, one))
                 yield from self._as_they_come()
             except GeneratorExit:
                 # The caller stopped (--stepwise), or Ctrl-C came while it reported outcomes.

@@ -1,0 +1,343 @@
+"""The connection to a board: one login of OpenSSH, shared by everything that a process of the run does there.
+
+The first ``ssh`` starts the agent and is the control master; programs are started through it. OpenSSH does the connecting
+with the user's own configuration, keys, agent, jump hosts and known hosts. Nothing is weakened, and nothing asks for a
+password: ``BatchMode``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import queue
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_wheelcheck.backends.ssh import agent, diagnosis
+from pytest_wheelcheck.backends.ssh.destination import Destination
+from pytest_wheelcheck.backends.ssh.diagnosis import BoardError, ConnectionLostError
+from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.system import process
+
+#: Seconds between two beats; the agent ends after :data:`agent.SILENCE` seconds without one.
+BEAT = 4.0
+
+#: Seconds that the agent may take to start, and to answer a request. A slow link delays an answer; a dead one is noticed by
+#: ssh (``ServerAliveInterval``).
+START_TIMEOUT, ANSWER_TIMEOUT = 180.0, 1800.0
+
+#: Bytes of the messages of ssh, and of what a board's shell may print before the agent starts.
+_MAX_OUTPUT = 1 << 16
+
+#: Bytes of an answer's JSON and data.
+_MAX_ANSWER = 128 << 20
+
+#: The agent's first line.
+_MARK = b"wheelcheck agent\n"
+
+#: Finds a Python on the board, which then reads the agent from its standard input. A login shell runs it, which need not be
+#: a POSIX shell, so ``sh`` gets it as one argument.
+_BOOTSTRAP = r"""
+for python in python3 /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.* /usr/local/bin/python3.* \
+  "$HOME"/.pyenv/versions/*/bin/python3 "$HOME"/.local/share/uv/python/*/bin/python3 /opt/python/*/bin/python3 /opt/*/bin/python3
+do
+  if "$python" -I -S -c 'import sys, fcntl, zlib; sys.exit(sys.version_info < (3, 9))' 2>/dev/null </dev/null; then
+    exec "$python" -I -S -B -c 'LOADER'
+  fi
+done
+echo "NO_PYTHON: $(uname -s -m)" >&2
+exit 97
+"""
+
+#: Reads a length and the agent's source. Standard input is read without a buffer, since the agent goes on with it.
+_LOADER = """
+import os
+def read(n):
+    d = b""
+    while len(d) < n:
+        p = os.read(0, n - len(d))
+        if not p: os._exit(1)
+        d += p
+    return d
+os.write(1, b"MARK\\n")
+s = read(int(read(10)))
+exec(compile(s, "agent", "exec"), {"__name__": "__main__", "WHEELCHECK_SOURCE": s})
+""".replace("MARK\\n", _MARK.decode("ascii").replace("\n", "\\n"))
+
+_OPTIONS = (
+    *("-T", "-a", "-x"),
+    *("-o", "BatchMode=yes"),
+    *("-o", "ClearAllForwardings=yes"),
+    *("-o", "PermitLocalCommand=no"),
+    *("-o", "RequestTTY=no"),
+    *("-o", "RemoteCommand=none"),
+    *("-o", "ConnectTimeout=20"),
+    *("-o", "ServerAliveInterval=5"),
+    *("-o", "ServerAliveCountMax=4"),
+    *("-o", "ControlPersist=no"),
+)
+
+
+class Connection:
+    """A connection, from its login to its end.
+
+    :param run: the name of the directory of this process's files on the board.
+    """
+
+    def __init__(self, destination: Destination, run: str) -> None:
+        self.destination = destination
+        self.run = run
+        #: The agent's Python, which also starts programs; where the board keeps files; this process's directory there.
+        self.python = self.base = self.directory = ""
+        self.facts: dict[str, Any] = {}
+        #: Bytes that were sent and received, as ssh got them.
+        self.sent = self.received = 0
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._write_lock = threading.Lock()
+        self._answers: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
+        self._messages = bytearray()
+        self._before = b""
+        self._closing = threading.Event()
+        self._lost = False
+        self._sockets = None if sys.platform == "win32" else _socket_directory()
+        self._process = self._start()
+
+    # -- the login ------------------------------------------------------------------------------------------------
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        ssh = shutil.which("ssh")
+        if ssh is None:
+            raise BoardError(
+                "there is no ssh on this host",
+                cause="the client of OpenSSH is not installed, or not on PATH",
+                fix="install it (apt install openssh-client)",
+            )
+        self._ssh = ssh
+        bootstrap = _BOOTSTRAP.replace("LOADER", _LOADER.replace("'", "'\\''")).replace(
+            "NO_PYTHON", diagnosis.NO_PYTHON
+        )
+        master = ("-o", "ControlMaster=yes", "-o", f"ControlPath={self._sockets}/s") if self._sockets else ()
+        return process.spawn(
+            [ssh, *_OPTIONS, *master, *self.destination.arguments, f"exec sh -c {shlex.quote(bootstrap)}"],
+            stdin=subprocess.PIPE,
+        )
+
+    def open(self, query: str = "") -> None:
+        """Log in, start the agent and make the directory of the run.
+
+        :param query: a program that prints what an interpreter is; the board's facts are gathered if it is given.
+        :raises BoardError: that is impossible.
+        """
+        for name, target in (("reader", self._read), ("messages", self._read_messages)):
+            threading.Thread(target=target, name=f"wheelcheck-board-{name}", daemon=True).start()
+        source = Path(agent.__file__).read_bytes()
+        try:
+            self._write(b"%10d" % len(source) + source)
+            answer, _ = self.request(
+                "hello", timeout=START_TIMEOUT, base=self.destination.directory, run=self.run, query=query
+            )
+        except ConnectionLostError:
+            self.close()
+            raise diagnosis.connecting(self.destination, self.messages()) from None
+        except BaseException:
+            self.close()
+            raise
+        if self._before.strip():
+            self.close()
+            raise diagnosis.talkative(self.destination, self._before.decode("utf-8", "replace"))
+        self.python, self.base, self.directory = answer["python"], answer["base"], answer["run"]
+        self.facts = answer["facts"]
+        threading.Thread(target=self._beat, name="wheelcheck-board-beat", daemon=True).start()
+
+    def messages(self) -> str:
+        """Return what ssh and the agent wrote to standard error."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # The last message may arrive with the end.
+            self._process.wait(0.5)
+        return self._messages.decode("utf-8", "replace")
+
+    # -- requests -------------------------------------------------------------------------------------------------
+
+    def request(
+        self, operation: str, *, timeout: float = ANSWER_TIMEOUT, **fields: Any
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send one request and wait for its answer.
+
+        :raises BoardError: the board cannot do it.
+        :raises ConnectionLostError: the connection was lost.
+        """
+        with self._lock:
+            number = next(self._numbers)
+            self._send({"op": operation, "id": number, **fields})
+            end = time.monotonic() + timeout
+            while True:
+                try:
+                    found = self._answers.get(timeout=max(0.0, min(0.2, end - time.monotonic())))
+                except queue.Empty:
+                    if self._process.poll() is not None:
+                        # The reader may still have an answer.
+                        with contextlib.suppress(queue.Empty):
+                            if (found := self._answers.get(timeout=0.5)) is not None and found[0].get("id") == number:
+                                break
+                        found = None
+                    elif time.monotonic() < end:
+                        continue
+                    else:
+                        found = None
+                if found is None:
+                    self._lost = True
+                    raise diagnosis.lost(self.destination, self.messages())
+                if found[0].get("id") == number:
+                    break
+        header, data = found
+        if error := header.get("error"):
+            raise diagnosis.refused(self.destination, str(error[0]), str(error[1]))
+        return header, data
+
+    def send_files(self, files: Sequence[tuple[str, int, Path]], report: Any = None) -> None:
+        """Send files to the store. An error on the board is raised by the next request.
+
+        :param files: digest, size and path of each.
+        :param report: called with the number of bytes of each part that was sent, before compression.
+        :raises ConnectionLostError: the connection was lost.
+        """
+        with self._lock:
+            self._send({"op": "blobs", "files": [[digest, size] for digest, size, _ in files]})
+            stream = zlib.compressobj(6)
+            for _, size, path in files:
+                left = size
+                with path.open("rb") as file:
+                    while left:
+                        # A file that shrinks meanwhile has another digest, so the board does not keep it.
+                        part = file.read(min(left, 1 << 18)) or bytes(min(left, 1 << 18))
+                        left -= len(part)
+                        if packed := stream.compress(part):
+                            self._send({"op": "data"}, packed)
+                        if report is not None:
+                            report(len(part))
+            self._send({"op": "data"}, stream.flush())
+
+    def _send(self, header: dict[str, Any], data: bytes = b"") -> None:
+        text = json.dumps(header).encode("ascii")
+        self._write(agent.HEADER.pack(len(text), len(data)) + text + data)
+
+    def _write(self, data: bytes) -> None:
+        stream = self._process.stdin
+        assert stream is not None  # noqa: S101  spawn() made the pipe
+        try:
+            with self._write_lock:
+                stream.write(data)
+                stream.flush()
+                self.sent += len(data)
+        except (OSError, ValueError):
+            self._lost = True
+            raise diagnosis.lost(self.destination, self.messages()) from None
+
+    def _beat(self) -> None:
+        with contextlib.suppress(ProcessError):
+            while not self._closing.wait(BEAT):
+                self._send({"op": "beat"})
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None  # noqa: S101  spawn() made the pipe
+        try:
+            before = b""
+            while not before.endswith(_MARK):
+                part = stream.readline(_MAX_OUTPUT)
+                before += part
+                if not part or len(before) > _MAX_OUTPUT:
+                    self._before = before
+                    return
+            self._before = before[: -len(_MARK)]
+            while True:
+                sizes = self._exactly(stream, agent.HEADER.size)
+                json_size, data_size = agent.HEADER.unpack(sizes)
+                if json_size + data_size > _MAX_ANSWER:
+                    return
+                header = json.loads(self._exactly(stream, json_size))
+                data = self._exactly(stream, data_size)
+                self._answers.put((header, data))
+        except (EOFError, OSError, ValueError):
+            pass
+        finally:
+            self._lost = True
+            self._answers.put(None)
+
+    def _exactly(self, stream: Any, count: int) -> bytes:
+        data: bytes = stream.read(count)
+        if len(data) != count:
+            raise EOFError
+        self.received += count
+        return data
+
+    def _read_messages(self) -> None:
+        stream = self._process.stderr
+        assert stream is not None  # noqa: S101  spawn() made the pipe
+        with contextlib.suppress(OSError, ValueError):
+            while part := os.read(stream.fileno(), 4096):
+                self._messages += part
+                del self._messages[:-_MAX_OUTPUT]
+
+    # -- programs -------------------------------------------------------------------------------------------------
+
+    def program(self, description: dict[str, Any]) -> list[str]:
+        """Prepare a program; return the argv that starts it, which ends with its token.
+
+        :raises BoardError: the board cannot do it, or the connection was lost.
+        """
+        token = secrets.token_hex(8)
+        self.request("program", token=token, program=description)
+        command = f"exec {shlex.quote(self.python)} -I -S -B {shlex.quote(f'{self.directory}/agent.py')} run {token}"
+        shared = ("-o", "ControlMaster=no", "-o", f"ControlPath={self._sockets}/s") if self._sockets else ()
+        return [self._ssh, *_OPTIONS, *shared, *self.destination.arguments, command]
+
+    def is_lost(self, *, ask: bool = False) -> bool:
+        """Return whether the connection was lost.
+
+        :param ask: ask the agent, since a program's own ``ssh`` may notice it first.
+        """
+        if ask and not self._lost:
+            with contextlib.suppress(BoardError):
+                self.request("ping", timeout=5.0)
+        return self._lost or self._process.poll() is not None
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def close(self, *, timeout: float = 12.0) -> None:
+        """End the connection. The agent ends what runs on the board and removes the directory of the run.
+
+        :param timeout: seconds that it may take.
+        """
+        self._closing.set()
+        stream = self._process.stdin
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.0 if self._lost else timeout)
+        process.kill_tree(self._process)
+        if self._sockets:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+
+
+def _socket_directory() -> str:
+    """Return a new directory for the control socket. The path of a socket is short (108 bytes on Linux, 104 on macOS)."""
+    parents: Iterable[str] = (tempfile.gettempdir(), "/tmp")  # noqa: S108  mkdtemp makes a directory of this user alone
+    parent = next((path for path in parents if len(path) < 60 and os.access(path, os.W_OK)), None)
+    return tempfile.mkdtemp(prefix="wheelcheck-ssh-", dir=parent)

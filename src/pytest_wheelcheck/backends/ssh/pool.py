@@ -1,0 +1,161 @@
+"""The connections of this process, one for each board, shared by all targets there."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pytest_wheelcheck.backends.ssh import transfer
+from pytest_wheelcheck.backends.ssh.connection import Connection
+from pytest_wheelcheck.backends.ssh.destination import Destination
+from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
+from pytest_wheelcheck.system import process
+
+#: Seconds between two tries to reach a board that was restarted.
+_RETRY = 2.0
+
+
+class SharedConnection:
+    """A connection that is made anew if it was lost, with the files that were sent.
+
+    :param destination: the board.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
+        self.users = 0
+        self.used = False
+        #: The same after the connection was lost: what the board was told keeps its paths.
+        self._run = secrets.token_hex(8)
+        self._lock = threading.RLock()
+        self._connection: Connection | None = None
+        self._mirror: transfer.Mirror | None = None
+        self._digests = transfer.Digests()
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._gone = 0.0
+        self.sent = self.received = 0
+
+    @property
+    def connection(self) -> Connection:
+        """The current connection."""
+        assert self._connection is not None  # noqa: S101  ensure() made it
+        return self._connection
+
+    @property
+    def directory(self) -> str:
+        """The directory of this process's files on the board."""
+        return self.connection.directory
+
+    def ensure(self, query: str = "") -> Connection:
+        """Connect, unless that was done. A board that was reached before is waited for.
+
+        :param query: see :meth:`Connection.open`.
+        :raises BoardError: the board cannot be reached.
+        """
+        with self._lock:
+            if self._connection is not None and not self._connection.is_lost():
+                return self._connection
+            again = self._connection is not None
+            self._drop()
+            end = time.monotonic() + (self.destination.wait if again and not self._gone else 0.0)
+            while True:
+                connection = Connection(self.destination, self._run)
+                try:
+                    connection.open(query)
+                except BoardError:
+                    if time.monotonic() >= end or process.is_stopping():
+                        # Later programs do not wait again.
+                        self._gone = time.monotonic()
+                        raise
+                    time.sleep(_RETRY)
+                else:
+                    break
+            self._gone = 0.0
+            self._connection = connection
+            self._mirror = transfer.Mirror(connection, self._scratch_directory)
+            return connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self.sent += self._connection.sent
+            self.received += self._connection.received
+            self._connection.close()
+
+    def _scratch_directory(self) -> Path:
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="wheelcheck-")
+        return Path(self._scratch.name)
+
+    def send(self, tree: str, root: Path, names: Callable[[], Iterator[str]] | None, run: str = "") -> None:
+        """Make a tree on the board equal to a directory or file of this host.
+
+        :param tree: relative to the directory of the run.
+        :param names: returns the files of the directory to send; ``None`` for all.
+        :param run: see :func:`.transfer.scan`.
+        :raises BoardError: that is impossible.
+        """
+        with self._lock:
+            self.ensure()
+            assert self._mirror is not None  # noqa: S101  ensure() made it
+            if names is not None and self._mirror.has(tree):
+                # The project is sent once: tests may change it, here as there.
+                return
+            wanted = transfer.scan(root, self._digests, names=names() if names else None, run=run)
+            self._mirror.update(tree, root, wanted)
+
+    def close(self) -> None:
+        """End the connection."""
+        with self._lock:
+            self._drop()
+            self._connection = None
+            if self._scratch is not None:
+                self._scratch.cleanup()
+                self._scratch = None
+
+
+# Process-wide on purpose: the targets of a board share its connection.
+_connections: dict[Destination, SharedConnection] = {}
+_lock = threading.Lock()
+
+
+def acquire(destination: Destination) -> SharedConnection:
+    """Return the connection to a board for a target, not yet connected if it is the first."""
+    with _lock:
+        shared = _connections.setdefault(destination, SharedConnection(destination))
+        shared.users += 1
+        return shared
+
+
+def release(shared: SharedConnection) -> None:
+    """Give a connection back; the last target closes it."""
+    with _lock:
+        shared.users -= 1
+        if shared.users > 0:
+            return
+        _connections.pop(shared.destination, None)
+    shared.close()
+
+
+def keep(destination: Destination) -> SharedConnection:
+    """Return the connection to a board, for the targets that will follow; :func:`close_all` closes it."""
+    with _lock:
+        return _connections.setdefault(destination, SharedConnection(destination))
+
+
+def close_all() -> None:
+    """Close all connections."""
+    with _lock:
+        shared = list(_connections.values())
+        _connections.clear()
+    for one in shared:
+        with contextlib.suppress(BoardError):
+            one.close()
+
+
+atexit.register(close_all)

@@ -1,0 +1,277 @@
+"""The session of a target on a board. Whatever a program is told about is sent to the board before it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_wheelcheck.backends import sandbox
+from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, Runtime
+from pytest_wheelcheck.backends.ssh import agent, pool, project, transfer
+from pytest_wheelcheck.backends.ssh.destination import Destination
+from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
+from pytest_wheelcheck.backends.ssh.paths import Prefixes
+from pytest_wheelcheck.backends.ssh.pool import SharedConnection
+from pytest_wheelcheck.model import Machine
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system import process as processes
+from pytest_wheelcheck.worker.supervisor import LEFT_BEHIND
+
+#: The last line of a program, which the agent writes.
+_EXIT = re.compile(rf"^{agent.EXIT_LINE} ([0-9a-f]+) (\d+) (oom|-)$\n?", re.MULTILINE)
+
+#: Lines of ssh when its connection ends, which are not the program's.
+_SSH_LINES = re.compile(
+    r"^(client_loop: send disconnect: .*|Connection to \S+ closed( by remote host)?\.|mux_client_.*|Shared connection to .* "
+    r"closed\.|Timeout, server \S+ not responding\.|Connection reset by .*|kex_exchange_identification: .*|"
+    r"Killed by signal \d+\.)\r?$\n?",
+    re.MULTILINE,
+)
+
+#: Seconds that a program has to end on the board when it is asked to.
+_END_TIMEOUT = 10.0
+
+
+class BoardSession:
+    """The session of a target on a board. See :class:`pytest_wheelcheck.backends.base.Session`."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        runtime: Runtime,
+        machine: Machine,
+        settings: Settings,
+        directory: Path,
+    ) -> None:
+        self._destination = destination
+        self._runtime = runtime
+        self._machine = machine
+        self._settings = settings
+        self._directory = directory
+        self._shared: SharedConnection | None = None
+        self._lock = threading.RLock()
+        #: The trees that were compared since the last program started.
+        self._compared: set[str] = set()
+        self._roots = _project_roots(settings)
+        self._was_lost = False
+
+    # -- the connection ---------------------------------------------------------------------------------------------
+
+    def _connected(self) -> SharedConnection:
+        """Return the connection, made anew if it was lost.
+
+        :raises BoardError: the board cannot be reached.
+        """
+        with self._lock:
+            if self._shared is None:
+                self._shared = pool.acquire(self._destination)
+            self._shared.ensure()
+            return self._shared
+
+    @property
+    def paths(self) -> Prefixes:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        there = self._connected().directory
+        pairs = [(str(self._directory.parent), f"{there}/run")]
+        pairs += [(str(root), f"{there}/{tree}") for tree, root in self._roots.items()]
+        return Prefixes(tuple(sorted(pairs, key=lambda pair: -len(pair[0]))), self._send)
+
+    @property
+    def _output(self) -> Path:
+        """The directory for long output of tests, on this host."""
+        return self._directory.parent / sandbox.OUTPUT
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        return self._runtime.capabilities
+
+    def begin(self) -> None:
+        """See :class:`pytest_wheelcheck.backends.base.Session`: connects while the environment is made."""
+
+        def connect() -> None:
+            # The first program reports the error.
+            with contextlib.suppress(BoardError):
+                self._connected()
+
+        threading.Thread(target=connect, name="wheelcheck-board-connect", daemon=True).start()
+
+    # -- files ------------------------------------------------------------------------------------------------------
+
+    def _send(self, mentioned: str) -> None:
+        """Send what a path names, if the board does not have it as it is now."""
+        shared = self._connected()
+        path, run = Path(mentioned), self._directory.parent
+        if not path.is_relative_to(run):
+            tree, root = next((tree, root) for tree, root in self._roots.items() if path.is_relative_to(root))
+            if tree not in self._compared:
+                self._compared.add(tree)
+                shared.send(tree, root, lambda: project.list_files(root, self._settings.push))
+        elif path.is_relative_to(self._directory) and path != self._directory:
+            # An installed module is part of the environment, which is sent as a whole.
+            top = self._directory / path.relative_to(self._directory).parts[0]
+            tree = f"run/{top.relative_to(run).as_posix()}"
+            if tree not in self._compared and os.path.lexists(top):
+                self._compared.add(tree)
+                shared.send(tree, top, None, str(self._directory))
+
+    # -- programs ---------------------------------------------------------------------------------------------------
+
+    def command(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        environment: Environment,
+        cwd: Path,
+        variables: Mapping[str, str],
+        supervised: bool,
+        temporary: Path | None = None,
+    ) -> Command:
+        """See :class:`pytest_wheelcheck.backends.base.Session`.
+
+        :raises BoardError: the board cannot be reached, or has no room.
+        """
+        shared = self._connected()
+        paths = self.paths
+        self._compared.clear()
+        self._send(str(environment.root))
+        program = [paths.settings_to_target(str(argument)) for argument in argv]
+        there = paths.to_target(cwd)
+        scripts = paths.to_target(environment.scripts)
+        passed = {name: os.environ[name] for name in self._settings.board_env if name in os.environ}
+        directories = [there, *(paths.to_target(path) for path in (temporary, self._output) if path is not None)]
+        env = {
+            **passed,
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "VIRTUAL_ENV": paths.to_target(environment.root),
+            **({} if temporary is None else {"TMPDIR": paths.to_target(temporary)}),
+            **{name: paths.settings_to_target(value) for name, value in variables.items() if name != "PATH"},
+        }
+        further = variables.get("PATH", "").split(os.pathsep)
+        inside = [paths.to_target(path) for path in further if Path(path).is_relative_to(self._directory.parent)]
+        description = {
+            "argv": program,
+            "env": env,
+            "path": list(dict.fromkeys([scripts, *inside])),
+            "cwd": there,
+            "directories": directories,
+            "report_left": not supervised,
+        }
+        started = shared.connection.program(description)
+        return Command(argv=tuple(started), env=os.environ, cwd=self._directory)
+
+    def _token(self, process: subprocess.Popen[bytes]) -> str:
+        """Return the token of a started program: the last word of its command."""
+        arguments = process.args if isinstance(process.args, list) else []
+        return str(arguments[-1]).rpartition(" ")[2] if arguments else ""
+
+    def request_stacks(self, process: subprocess.Popen[bytes]) -> None:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        self._ask("signal", process, number=int(signal.SIGUSR1) if os.name != "nt" else 10)
+
+    def end_worker(self, process: subprocess.Popen[bytes], pid: object) -> None:  # noqa: ARG002 — part of the protocol
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        if process.poll() is None:
+            self._ask("end", process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_END_TIMEOUT)
+        processes.kill_tree(process)
+
+    def _ask(self, operation: str, process: subprocess.Popen[bytes], **fields: Any) -> None:
+        shared = self._shared
+        if shared is not None and not shared.connection.is_lost():
+            with contextlib.suppress(BoardError):
+                shared.connection.request(operation, token=self._token(process), timeout=30.0, **fields)
+
+    def left_running_prefix(self, nonce: str) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        return f"{LEFT_BEHIND}{nonce} "
+
+    # -- how programs end -------------------------------------------------------------------------------------------
+
+    def exit_status(self, code: int) -> int:
+        """See :class:`pytest_wheelcheck.backends.base.Session`: ssh passes on the status of the agent, as a shell's."""
+        return 128 - code if 128 < code <= 192 else code
+
+    def program_output(self, output: str) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        return _SSH_LINES.sub("", _EXIT.sub("", output))
+
+    def describe_death(self, output: str) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        if (found := _EXIT.search(output)) is not None:
+            return f"killed by {self._destination.name}, which ran out of memory" if found[3] == "oom" else ""
+        # The program did not end: its connection did.
+        if self._shared is not None and self._shared.connection.is_lost(ask=True):
+            self._was_lost = True
+            return f"the connection to {self._destination.name} was lost"
+        return ""
+
+    def is_dead(self, output: str) -> bool:  # noqa: ARG002 — part of the protocol
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        return False
+
+    def explain_failure(self, output: str) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        if (found := _EXIT.search(output)) is not None and found[3] == "oom":
+            return (
+                f"could not be checked: {self._destination.name} ran out of memory, and its kernel killed the program\n"
+                "Fix: end other programs there, add swap, or run fewer tests at the same time"
+            )
+        lost, self._was_lost = self._was_lost and found is None, False
+        if lost or (self._shared is not None and self._shared.connection.is_lost()):
+            return (
+                f"could not be checked: the connection to {self._destination.name} was lost\n"
+                "Cause: the network failed, or the board was switched off or restarted"
+            )
+        return ""
+
+    def missing_libraries(self, output: str) -> list[tuple[str, str]]:  # noqa: ARG002 — part of the protocol
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        return []
+
+    def explain_illegal_instruction(self, output: str) -> str:  # noqa: ARG002 — part of the protocol
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        return f"Cause: the CPU of {self._destination.name} does not have an instruction that the wheel uses"
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """See :class:`pytest_wheelcheck.backends.base.Session`: fetches long output, and closes the connection."""
+        with self._lock:
+            shared, self._shared = self._shared, None
+        if shared is not None:
+            with contextlib.suppress(BoardError, OSError):
+                self._fetch_output(shared)
+            pool.release(shared)
+
+    def _fetch_output(self, shared: SharedConnection) -> None:
+        if shared.connection.is_lost():
+            return
+        answer, data = shared.connection.request("read", tree=f"run/{sandbox.OUTPUT}", timeout=600.0)
+        position = 0
+        for name, size in answer["files"]:
+            # A board is not trusted with the names of files.
+            if re.fullmatch(r"[\w][\w.-]{0,200}", str(name)):
+                self._output.mkdir(exist_ok=True)
+                (self._output / str(name)).write_bytes(data[position : position + size])
+            position += size
+
+
+def _project_roots(settings: Settings) -> dict[str, Path]:
+    """Return the directories of the project and of tests outside of it, by their names on the board."""
+    roots = {"project": settings.root}
+    tests = [path if path.is_dir() else path.parent for path in sandbox.requested_tests(settings)]
+    for path in (settings.cwd, *tests):
+        if not any(path.is_relative_to(root) for root in roots.values()) and path != Path(tempfile.gettempdir()):
+            roots[f"tests{len(roots)}"] = path
+    return roots

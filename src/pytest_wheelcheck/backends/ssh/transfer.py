@@ -1,0 +1,192 @@
+"""Copies directories to a board: only files that its store lacks are sent, and only differences to what is there are made."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_wheelcheck.backends.ssh import agent
+from pytest_wheelcheck.backends.ssh.connection import Connection
+from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
+from pytest_wheelcheck.system import progress
+
+#: Tries to make a tree, each after the files that the store lacks were sent again.
+_TRIES = 3
+
+#: Bytes of a script whose paths are changed.
+_MAX_SCRIPT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, script, link or directory of a tree.
+
+    :param kind: ``f``, ``s`` (a script that names the directory of the run), ``l`` or ``d``.
+    :param value: the digest of a file, or where a link leads.
+    :param content: of a script, with a mark for the directory of the run.
+    """
+
+    kind: str
+    mode: int
+    value: str
+    size: int
+    mtime: int
+    content: bytes = field(default=b"", repr=False)
+
+
+#: The entries of a tree by their relative paths; that of the tree itself is empty.
+Tree = Mapping[str, Entry]
+
+
+class Digests:
+    """The SHA-256 of files, each computed once as long as it does not change."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, int, int], str] = {}
+
+    def of(self, path: str, status: os.stat_result) -> str:
+        """Return the digest of a file."""
+        key = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+        if key not in self._known:
+            with open(path, "rb") as file:  # noqa: PTH123  called for thousands of files
+                self._known[key] = hashlib.file_digest(file, "sha256").hexdigest() if _FAST else _digest(file.read())
+        return self._known[key]
+
+
+_FAST = hasattr(hashlib, "file_digest")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def scan(root: Path, digests: Digests, *, names: Iterator[str] | None = None, run: str = "") -> dict[str, Entry]:
+    """List a directory or a file.
+
+    :param names: relative paths of files below *root*; ``None`` for all of them.
+    :param run: this host's directory of the run: scripts whose first lines name it are changed on the board.
+    """
+    found: dict[str, Entry] = {}
+    for name in _walk(root) if names is None else names:
+        path = os.path.join(root, name) if name else os.fspath(root)  # noqa: PTH118
+        # A file may vanish meanwhile.
+        with contextlib.suppress(OSError):
+            found[name] = _entry(path, digests, run)
+    return found
+
+
+def _walk(root: Path) -> Iterator[str]:
+    yield ""
+    if root.is_symlink() or not root.is_dir():
+        return
+    for parent, directories, files in os.walk(root):
+        relative = os.path.relpath(parent, root)
+        prefix = "" if relative == "." else f"{relative}{os.sep}"
+        for name in (*directories, *files):
+            yield f"{prefix}{name}"
+
+
+def _entry(path: str, digests: Digests, run: str) -> Entry:
+    status = os.lstat(path)
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISLNK(status.st_mode):
+        return Entry("l", 0, os.readlink(path), 0, 0)  # noqa: PTH115
+    if stat.S_ISDIR(status.st_mode):
+        return Entry("d", mode, "", 0, 0)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is no file")
+    if run and mode & 0o100 and status.st_size < _MAX_SCRIPT:
+        with open(path, "rb") as file:  # noqa: PTH123
+            content = file.read()
+        first, mark = content[:4096], os.fsencode(run)
+        if first.startswith(b"#!") and mark in first:
+            changed = content.replace(mark, agent.RUN_MARK)
+            return Entry("s", mode, _digest(changed), len(changed), status.st_mtime_ns, changed)
+    return Entry("f", mode, digests.of(path, status), status.st_size, status.st_mtime_ns)
+
+
+class Mirror:
+    """The trees on a board during one connection, and how they become what they are here."""
+
+    def __init__(self, connection: Connection, scratch: Callable[[], Path]) -> None:
+        self._connection = connection
+        self._scratch = scratch
+        self._there: dict[str, Tree] = {}
+
+    def has(self, tree: str) -> bool:
+        """Return whether a tree was made on the board."""
+        return tree in self._there
+
+    def update(self, tree: str, root: Path, wanted: Tree) -> None:
+        """Make a tree of the board's directory of the run equal to one of this host.
+
+        :param tree: relative to the directory of the run.
+        :param root: where the files are here.
+        :param wanted: from :func:`scan`.
+        :raises BoardError: that is impossible.
+        """
+        before = self._there.get(tree, {})
+        delete = sorted((name for name in before if name not in wanted), reverse=True)
+        changed = {name: entry for name, entry in wanted.items() if before.get(name) != entry}
+        # A file that becomes a directory, or the other way round.
+        delete += [
+            name
+            for name, entry in changed.items()
+            if name in before and (before[name].kind == "d") != (entry.kind == "d")
+        ]
+        if not changed and not delete:
+            return
+        self._send_missing(root, {name: entry for name, entry in changed.items() if entry.kind in "fs"})
+        for _ in range(_TRIES):
+            answer, _ = self._connection.request(
+                "update",
+                tree=tree,
+                delete=[name.replace(os.sep, "/") for name in delete],
+                write=[
+                    [name.replace(os.sep, "/"), entry.kind, entry.mode, entry.value, entry.size, entry.mtime]
+                    for name, entry in sorted(changed.items())
+                ],
+            )
+            if not (missing := set(answer["missing"])):
+                self._there[tree] = wanted
+                return
+            # The store was damaged, or another run's `--clean` emptied it.
+            self._send(root, {name: entry for name, entry in changed.items() if entry.value in missing})
+        name = self._connection.destination.name
+        raise BoardError(
+            f"{name} did not get {len(missing)} of the files whole",
+            cause="they change while they are sent, or the board's memory card is damaged",
+            fix="leave out files that change with wheel_push = !PATTERN",
+        )
+
+    def _send_missing(self, root: Path, files: Tree) -> None:
+        sizes = {entry.value: entry.size for entry in files.values()}
+        if sizes:
+            answer, _ = self._connection.request("have", files=list(sizes.items()))
+            missing = set(answer["missing"])
+            self._send(root, {name: entry for name, entry in files.items() if entry.value in missing})
+
+    def _send(self, root: Path, files: Tree) -> None:
+        unique = {entry.value: (name, entry) for name, entry in files.items()}
+        listed: list[tuple[str, int, Path]] = []
+        scripts: list[Path] = []
+        try:
+            for digest, (name, entry) in sorted(unique.items(), key=lambda item: item[1][0]):
+                path = root / name if name else root
+                if entry.kind == "s":
+                    path = self._scratch() / digest
+                    path.write_bytes(entry.content)
+                    scripts.append(path)
+                listed.append((digest, entry.size, path))
+            total = sum(size for _, size, _ in listed)
+            if listed:
+                with progress.sending(f"sending files to {self._connection.destination.name}", total) as report:
+                    self._connection.send_files(listed, report)
+        finally:
+            for path in scripts:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,76 @@
+"""The targets on boards. A board has interpreters of its own; apart from that, the rules are those of this host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from pytest_wheelcheck.backends.base import MachineProfile, Runtime
+from pytest_wheelcheck.backends.boards import Board
+from pytest_wheelcheck.interpreters.architectures import runs_natively
+from pytest_wheelcheck.interpreters.base import here
+from pytest_wheelcheck.model import Outcome, Platform, Wheel
+from pytest_wheelcheck.targets.planning.isolated import plan_release
+from pytest_wheelcheck.targets.planning.specs import parse_specs
+from pytest_wheelcheck.targets.target import NoTarget, Target
+
+
+def plan_boards(
+    wheels: Sequence[Wheel],
+    specs: Sequence[str],
+    boards: Sequence[Board],
+    *,
+    unresolved: Callable[[Wheel, Runtime], str] | None = None,
+) -> tuple[list[Target], list[NoTarget]]:
+    """Decide the targets of all wheels on all boards. See :func:`pytest_wheelcheck.targets.planning.plan.plan`.
+
+    :raises UsageError: a spec cannot be read.
+    """
+    targets: list[Target] = []
+    without: list[NoTarget] = []
+    for board in boards:
+        found, reasons = _plan(wheels, specs, board, unresolved)
+        targets += found
+        without += [replace(each, name=f"{each.name}+{board.name}") for each in reasons]
+    return targets, without
+
+
+def _plan(
+    wheels: Sequence[Wheel],
+    specs: Sequence[str],
+    board: Board,
+    unresolved: Callable[[Wheel, Runtime], str] | None,
+) -> tuple[list[Target], list[NoTarget]]:
+    if board.catalog is None or not board.platforms:
+        reason = board.problem or f"{board.name} has no supported interpreter (CPython 3.9 or newer)"
+        text = f"could not be checked on {board.name}: {reason}"
+        return [], [NoTarget(wheel=wheel, outcome=Outcome.ERROR, reason=text) for wheel in wheels[:1]]
+    # Interpreters that were named by their paths are this host's, unless the board has the same path.
+    known = {str(path) for path in board.pythons}
+    own = [spec.text for spec in parse_specs(specs) if spec.path is None or str(spec.path) in known]
+    found, reasons = plan_release(
+        wheels, own or ["auto"], board.catalog, host=board.platforms[0], unresolved=unresolved
+    )
+    if found or any(each.outcome is not Outcome.SKIPPED for each in reasons) or not reasons:
+        return found, reasons
+    # Nothing at all would be tested on a board that the user has named.
+    first, *others = reasons
+    text = f"{board.name} was requested, but no wheel of this run has a target there: {first.reason}"
+    return found, [replace(first, outcome=Outcome.ERROR, reason=text), *others]
+
+
+def left_to_boards(
+    targets: Sequence[Target], profiles: Sequence[MachineProfile]
+) -> Mapping[Wheel, frozenset[Platform]]:
+    """Return the platforms for which a wheel is not emulated, because it has a target on a board.
+
+    :param targets: on boards.
+    :param profiles: the machines to be emulated: who names one wants to compare it with the board.
+    """
+    left: dict[Wheel, set[Platform]] = {}
+    for target in targets:
+        platform = target.runtime.platform
+        native = platform.system == here().system and runs_natively(platform.architecture)
+        if not native and not any(profile.fits(platform) for profile in profiles):
+            left.setdefault(target.wheel, set()).add(platform)
+    return {wheel: frozenset(platforms) for wheel, platforms in left.items()}
