@@ -68,7 +68,7 @@ class BoardBackend:
     def fetch(self, platform: Platform) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
 
-    def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:
+    def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:  # noqa: ARG002
         """See :class:`pytest_wheelcheck.backends.base.Backend`: the board has run its interpreters itself."""
         raise RuntimeUnavailableError(f"{program} cannot be started on {self.destination.name} at this point")
 
@@ -122,7 +122,10 @@ class BoardBackend:
         project: Path | None = None,
         compile_bytecode: bool = False,  # noqa: ARG002 — bytecode would have to be sent, too
     ) -> InstallResult:
-        """See :class:`pytest_wheelcheck.backends.base.Backend`. While uv runs, the environment's interpreter is the native one."""
+        """See :class:`pytest_wheelcheck.backends.base.Backend`.
+
+        While uv runs, the environment's interpreter is the native one.
+        """
         version = runtime.installation.version_text
         environments.point(environment.root, runtime.native or runtime.python, version)
         try:

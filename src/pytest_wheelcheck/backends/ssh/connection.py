@@ -25,13 +25,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.backends.ssh import agent, diagnosis
+from pytest_wheelcheck.backends.ssh import bootstrap, diagnosis
 from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError, ConnectionLostError
+from pytest_wheelcheck.backends.ssh.onboard import protocol
 from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.system import process
 
-#: Seconds between two beats; the agent ends after :data:`agent.SILENCE` seconds without one.
+#: Seconds between two beats; the agent ends after :data:`protocol.SILENCE` seconds without one.
 BEAT = 4.0
 
 #: Seconds that the agent may take to start, and to answer a request. A slow link delays an answer; a dead one is noticed by
@@ -43,38 +44,6 @@ _MAX_OUTPUT = 1 << 16
 
 #: Bytes of an answer's JSON and data.
 _MAX_ANSWER = 128 << 20
-
-#: The agent's first line.
-_MARK = b"wheelcheck agent\n"
-
-#: Finds a Python on the board, which then reads the agent from its standard input. A login shell runs it, which need not be
-#: a POSIX shell, so ``sh`` gets it as one argument.
-_BOOTSTRAP = r"""
-for python in python3 /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.* /usr/local/bin/python3.* \
-  "$HOME"/.pyenv/versions/*/bin/python3 "$HOME"/.local/share/uv/python/*/bin/python3 /opt/python/*/bin/python3 /opt/*/bin/python3
-do
-  if "$python" -I -S -c 'import sys, fcntl, zlib; sys.exit(sys.version_info < (3, 9))' 2>/dev/null </dev/null; then
-    exec "$python" -I -S -B -c 'LOADER'
-  fi
-done
-echo "NO_PYTHON: $(uname -s -m)" >&2
-exit 97
-"""
-
-#: Reads a length and the agent's source. Standard input is read without a buffer, since the agent goes on with it.
-_LOADER = """
-import os
-def read(n):
-    d = b""
-    while len(d) < n:
-        p = os.read(0, n - len(d))
-        if not p: os._exit(1)
-        d += p
-    return d
-os.write(1, b"MARK\\n")
-s = read(int(read(10)))
-exec(compile(s, "agent", "exec"), {"__name__": "__main__", "WHEELCHECK_SOURCE": s})
-""".replace("MARK\\n", _MARK.decode("ascii").replace("\n", "\\n"))
 
 _OPTIONS = (
     *("-T", "-a", "-x"),
@@ -126,12 +95,9 @@ class Connection:
                 fix="install it (apt install openssh-client)",
             )
         self._ssh = ssh
-        bootstrap = _BOOTSTRAP.replace("LOADER", _LOADER.replace("'", "'\\''")).replace(
-            "NO_PYTHON", diagnosis.NO_PYTHON
-        )
         master = ("-o", "ControlMaster=yes", "-o", f"ControlPath={self._sockets}/s") if self._sockets else ()
         return process.spawn(
-            [ssh, *_OPTIONS, *master, *self.destination.arguments, f"exec sh -c {shlex.quote(bootstrap)}"],
+            [ssh, *_OPTIONS, *master, *self.destination.arguments, bootstrap.command()],
             stdin=subprocess.PIPE,
         )
 
@@ -143,9 +109,8 @@ class Connection:
         """
         for name, target in (("reader", self._read), ("messages", self._read_messages)):
             threading.Thread(target=target, name=f"wheelcheck-board-{name}", daemon=True).start()
-        source = Path(agent.__file__).read_bytes()
         try:
-            self._write(b"%10d" % len(source) + source)
+            self._write(bootstrap.payload())
             answer, _ = self.request(
                 "hello", timeout=START_TIMEOUT, base=self.destination.directory, run=self.run, query=query
             )
@@ -232,7 +197,7 @@ class Connection:
 
     def _send(self, header: dict[str, Any], data: bytes = b"") -> None:
         text = json.dumps(header).encode("ascii")
-        self._write(agent.HEADER.pack(len(text), len(data)) + text + data)
+        self._write(protocol.HEADER.pack(len(text), len(data)) + text + data)
 
     def _write(self, data: bytes) -> None:
         stream = self._process.stdin
@@ -258,16 +223,16 @@ class Connection:
         assert stream is not None  # noqa: S101  spawn() made the pipe
         try:
             before = b""
-            while not before.endswith(_MARK):
+            while not before.endswith(bootstrap.MARK):
                 part = stream.readline(_MAX_OUTPUT)
                 before += part
                 if not part or len(before) > _MAX_OUTPUT:
                     self._before = before
                     return
-            self._before = before[: -len(_MARK)]
+            self._before = before[: -len(bootstrap.MARK)]
             while True:
-                sizes = self._exactly(stream, agent.HEADER.size)
-                json_size, data_size = agent.HEADER.unpack(sizes)
+                sizes = self._exactly(stream, protocol.HEADER.size)
+                json_size, data_size = protocol.HEADER.unpack(sizes)
                 if json_size + data_size > _MAX_ANSWER:
                     return
                 header = json.loads(self._exactly(stream, json_size))
@@ -303,7 +268,9 @@ class Connection:
         """
         token = secrets.token_hex(8)
         self.request("program", token=token, program=description)
-        command = f"exec {shlex.quote(self.python)} -I -S -B {shlex.quote(f'{self.directory}/agent.py')} run {token}"
+        command = (
+            f"exec {shlex.quote(self.python)} -I -S -B {shlex.quote(f'{self.directory}/{protocol.PACKAGE}')} {token}"
+        )
         shared = ("-o", "ControlMaster=no", "-o", f"ControlPath={self._sockets}/s") if self._sockets else ()
         return [self._ssh, *_OPTIONS, *shared, *self.destination.arguments, command]
 

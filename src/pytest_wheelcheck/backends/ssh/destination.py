@@ -52,7 +52,7 @@ def parse(texts: Iterable[str], configured: Iterable[str]) -> tuple[Destination,
     """
     known = dict(map(_configured, configured))
     found: dict[str, Destination] = {}
-    for text in (part.strip() for text in texts for part in text.split(",")):
+    for text in (part.strip() for value in texts for part in value.split(",")):
         destination = known.get(text) or _address(text, name="", options={}, where="--wheel-host")
         if found.setdefault(destination.name, destination) != destination:
             raise UsageError(f"--wheel-host: two boards have the name {destination.name}")

@@ -70,8 +70,16 @@ class BoardFacts:
                 if facts.version[:2] >= OLDEST:
                     found[facts.python] = facts
             return cls(
-                **{name: str(answer[name]) for name in ("machine", "kernel", "system", "model", "cpu")},
-                **{name: int(answer[name]) for name in ("cpus", "page_size", "memory", "memory_free", "disk_free")},
+                machine=str(answer["machine"]),
+                kernel=str(answer["kernel"]),
+                system=str(answer["system"]),
+                model=str(answer["model"]),
+                cpu=str(answer["cpu"]),
+                cpus=int(answer["cpus"]),
+                page_size=int(answer["page_size"]),
+                memory=int(answer["memory"]),
+                memory_free=int(answer["memory_free"]),
+                disk_free=int(answer["disk_free"]),
                 features=tuple(map(str, answer["features"])),
                 directory=directory,
                 clock=float(answer["time"]) - time.time(),

@@ -61,7 +61,7 @@ def _wanted(name: str, patterns: Sequence[str], *, default: bool) -> bool:
 
 def _tracked(root: Path) -> list[str]:
     """Ask git; an empty list if it does not know the directory."""
-    argv = ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    argv: list[str | Path] = ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         completed = process.run(argv, timeout=60, check=False)
     except ProcessError:
@@ -75,5 +75,5 @@ def _tracked(root: Path) -> list[str]:
 def _walk(root: Path, skipped: frozenset[str]) -> Iterator[str]:
     for parent, directories, files in os.walk(root):
         directories[:] = [name for name in directories if name not in skipped]
-        for name in (*files, *(each for each in directories if os.path.islink(os.path.join(parent, each)))):  # noqa: PTH
+        for name in (*files, *(each for each in directories if os.path.islink(os.path.join(parent, each)))):  # noqa: PTH114, PTH118
             yield os.path.relpath(os.path.join(parent, name), root)  # noqa: PTH118

@@ -15,9 +15,10 @@ from typing import Any
 
 from pytest_wheelcheck.backends import sandbox
 from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, Runtime
-from pytest_wheelcheck.backends.ssh import agent, pool, project, transfer
+from pytest_wheelcheck.backends.ssh import pool, project
 from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
+from pytest_wheelcheck.backends.ssh.onboard.protocol import EXIT_LINE
 from pytest_wheelcheck.backends.ssh.paths import Prefixes
 from pytest_wheelcheck.backends.ssh.pool import SharedConnection
 from pytest_wheelcheck.model import Machine
@@ -26,7 +27,7 @@ from pytest_wheelcheck.system import process as processes
 from pytest_wheelcheck.worker.supervisor import LEFT_BEHIND
 
 #: The last line of a program, which the agent writes.
-_EXIT = re.compile(rf"^{agent.EXIT_LINE} ([0-9a-f]+) (\d+) (oom|-)$\n?", re.MULTILINE)
+_EXIT = re.compile(rf"^{EXIT_LINE} ([0-9a-f]+) (\d+) (oom|-)$\n?", re.MULTILINE)
 
 #: Lines of ssh when its connection ends, which are not the program's.
 _SSH_LINES = re.compile(

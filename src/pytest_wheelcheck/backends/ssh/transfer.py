@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_wheelcheck.backends.ssh import agent
 from pytest_wheelcheck.backends.ssh.connection import Connection
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
+from pytest_wheelcheck.backends.ssh.onboard.protocol import RUN_MARK
 from pytest_wheelcheck.system import progress
 
 #: Tries to make a tree, each after the files that the store lacks were sent again.
@@ -105,7 +105,7 @@ def _entry(path: str, digests: Digests, run: str) -> Entry:
             content = file.read()
         first, mark = content[:4096], os.fsencode(run)
         if first.startswith(b"#!") and mark in first:
-            changed = content.replace(mark, agent.RUN_MARK)
+            changed = content.replace(mark, RUN_MARK)
             return Entry("s", mode, _digest(changed), len(changed), status.st_mtime_ns, changed)
     return Entry("f", mode, digests.of(path, status), status.st_size, status.st_mtime_ns)
 
