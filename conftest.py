@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 from nodes import Run, RunDist, RunOutput, run_output
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "board_fixtures"]
 
 #: The paths of caches and toolchains. ``pytester`` gives every test another home directory.
 _CACHES = {

@@ -1,7 +1,8 @@
 """What tests need from outside of this project: a skip where it is missing, and a failure where it was promised.
 
 ``WHEELCHECK_REQUIRE`` lists what must not be missing, separated by commas: names of providers (``debian``, ``published``,
-``uv``), of backends (``wine``), ``sandbox``, or ``all``. Without it, a broken provider would leave a run of the tests green.
+``uv``), of backends (``wine``), ``sandbox``, ``boards`` (machines that are reached over ssh), or ``all``. Without it, a
+broken provider would leave a run of the tests green.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 VARIABLE = "WHEELCHECK_REQUIRE"
 
 #: What the variable may name.
-NAMES = frozenset({"all", "debian", "published", "sandbox", "uv", "wine"})
+NAMES = frozenset({"all", "boards", "debian", "published", "sandbox", "uv", "wine"})
 
 
 def required() -> frozenset[str]:

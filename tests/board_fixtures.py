@@ -1,0 +1,61 @@
+"""Fixtures of boards that are reached over ssh (:mod:`boards`)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import provisioned
+import pytest
+from boards import Board, Boards, Kind, native
+
+from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
+
+
+class _AvailableBoards(Boards):
+    """Boards that are skipped, or fail, where they cannot be made."""
+
+    def __call__(self, kind: Kind, *, name: str = "", start: bool = True) -> Board:
+        try:
+            return super().__call__(kind, name=name, start=start)
+        except (RuntimeUnavailableError, ProcessError) as error:
+            raise _missing(error) from error
+
+
+def _missing(error: RuntimeUnavailableError | ProcessError) -> BaseException:
+    return provisioned.missing("boards", f"{error.message} {error.details}".strip())
+
+
+@pytest.fixture
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boards]:
+    """Makes boards: call it with a :class:`boards.Kind`. They end with the test."""
+    if sys.platform != "linux":
+        pytest.skip("boards are made on Linux")
+    try:
+        made = _AvailableBoards(tmp_path_factory.mktemp("boards"))
+    except RuntimeUnavailableError as error:
+        raise _missing(error) from error
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def board(boards: Boards) -> Board:
+    """A board of this host's architecture."""
+    return boards(Kind(architecture=native()), name="native")
+
+
+@pytest.fixture
+def arm_board(boards: Boards) -> Board:
+    """A board of aarch64, which is emulated on other hosts."""
+    return boards(Kind(architecture="aarch64"), name="arm")
+
+
+@pytest.fixture
+def board_path(boards: Boards, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put the ``ssh`` that knows this test's boards first on ``PATH``."""
+    monkeypatch.setenv("PATH", boards.client.environment["PATH"])
+    return boards.path_entry
