@@ -94,11 +94,13 @@ class Kind:
     :param packages: further packages of Debian.
     :param suite: of Debian; that of the host by default.
     :param home_size: the bytes that its home, a file system of its own in memory, can hold; unlimited by default.
+    :param tmp_size: the bytes that ``/tmp`` can hold.
     :param home_read_only: whether nothing can be written to its home.
     :param home_noexec: whether no program can be started from its home.
     :param memory: the bytes of memory of all its processes. Beyond, the kernel kills one of them (``board.memory_limit`` is
         ``cgroup``); where the tests may not make a cgroup, allocations fail in a process that takes as much (``ulimit``).
-    :param clock: what its clock shows, as for ``faketime``: ``-10y``, or ``@2001-01-01 00:00:00``.
+    :param clock: what its time of day is for programs that are started over ssh, as for ``faketime``: ``-10y``, or
+        ``@2001-01-01 00:00:00``.
     :param sshd: further lines of ``sshd_config``.
     """
 
@@ -107,6 +109,7 @@ class Kind:
     packages: tuple[str, ...] = ()
     suite: str = ""
     home_size: int | None = None
+    tmp_size: int | None = None
     home_read_only: bool = False
     home_noexec: bool = False
     memory: int | None = None
@@ -223,8 +226,9 @@ class _Machine:
         lines = [*self.kind.sshd]
         if self.kind.clock:
             library = f"/usr/lib/{ARCHITECTURES[self.kind.architecture].multiarch}/faketime/libfaketime.so.1"
-            # Without the last, a clock that is set to a point in time starts again in every program.
-            lines.append(f'SetEnv LD_PRELOAD={library} "FAKETIME={self.kind.clock}" FAKETIME_DONT_RESET=1')
+            # Only the time of day is wrong. The times of files are those that programs set, or else this host's.
+            options = "FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1"
+            lines.append(f'SetEnv LD_PRELOAD={library} "FAKETIME={self.kind.clock}" {options}')
         return f"{_CONFIGURATION}Port {port}\n" + "".join(f"{line}\n" for line in lines)
 
     def _argv(self, information: int) -> list[str]:
@@ -235,7 +239,8 @@ class _Machine:
         bwrap += ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
         bwrap += ["--uid", str(ID), "--gid", str(ID), "--hostname", self.name, "--die-with-parent", "--new-session"]
         bwrap += ["--ro-bind", str(self.root), "/", "--ro-bind", str(self.files), "/board"]
-        bwrap += ["--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]
+        bwrap += ["--dev", "/dev", "--proc", "/proc", "--perms", "1777"]
+        bwrap += [*(() if self.kind.tmp_size is None else ("--size", str(self.kind.tmp_size))), "--tmpfs", "/tmp"]
         bwrap += ["--perms", "1777", "--tmpfs", "/var/tmp", *home, "--chdir", "/", "--clearenv"]
         bwrap += ["--setenv", "PATH", "/usr/sbin:/usr/bin:/sbin:/bin", "--info-fd", str(information)]
         return [*bwrap, "--", "/usr/sbin/sshd", "-D", "-e", "-f", "/board/sshd_config"]
@@ -622,6 +627,11 @@ def _removed(cgroup: Path | None) -> bool:
 def _make_cgroup(limit: int) -> Path | None:
     """Make a cgroup with a limit of memory; ``None`` if that is not allowed here."""
     for parent, names in _cgroups():
+        for old in parent.glob("board-*-*"):
+            # Those of runs that were killed. One that is in use cannot be removed.
+            if not Path("/proc", old.name.split("-")[1]).exists():
+                with contextlib.suppress(OSError):
+                    old.rmdir()
         path = parent / f"board-{os.getpid()}-{time.monotonic_ns()}"
         try:
             path.mkdir()
