@@ -27,8 +27,8 @@ HOST = Option(
 BOARDS = IniKey(
     "wheel_hosts",
     "Boards for --wheel-host, one `NAME = ssh://USER@HOST[:PORT] [OPTION=VALUE ...]` per line. Options: directory=PATH "
-    "(where the board keeps files), wait=SECONDS (how long to wait for it after the connection was lost; default 60), jobs=N (targets whose "
-    "tests run there at the same time; default 1).",
+    "(where the board keeps files), wait=SECONDS (how long to wait for it after the connection was lost; default 60), jobs=N "
+    "(targets whose tests run there at the same time; default 1).",
     "linelist",
     [],
 )

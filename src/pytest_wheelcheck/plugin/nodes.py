@@ -227,6 +227,8 @@ class StepItem(ReplayedItem):
         # pytest would replace the dots of a name that equals the end of the node id by colons.
         target_name = parent.nodeid.rpartition("::")[2]
         heading = f"{target_name}: collecting {step.name}" if step.name.endswith(".py") else rest
+        if "." in target_name:
+            heading = heading.replace("::", ": ")
         self.shown_location = (path, None, heading if "::" in rest else f"{rest} of {path.rpartition('/')[2]}")
         self.user_properties.extend(step.properties)
 

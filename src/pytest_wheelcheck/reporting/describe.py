@@ -113,6 +113,7 @@ def describe_target(target: Target, host: str) -> TargetReport:
         machine=profile or ("" if execution == "native" else platform.architecture),
         source=runtime.installation.how,
         assembled=runtime.installation.assembled,
+        board=dict(target.machine.facts),
         host=host,
         lacks=runtime.capabilities.missing,
     )

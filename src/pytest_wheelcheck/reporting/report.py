@@ -64,6 +64,7 @@ class TargetReport:
     :param machine: the emulated machine (``aarch64``, ``rpi5``) or the name of the board; empty for this host.
     :param source: where the interpreter comes from, one line.
     :param assembled: the interpreter was put together from files of different builds, so it is not what a user has.
+    :param board: facts about the board, in words, by their names; empty for other targets.
     :param host: the host of the run, where reports of several hosts are merged.
     :param lacks: what programs cannot do there, such as ``fork`` or ``pty``.
     """
@@ -78,6 +79,7 @@ class TargetReport:
     machine: str = ""
     source: str = ""
     assembled: bool = False
+    board: Mapping[str, str] = field(default_factory=dict)
     host: str = ""
     lacks: tuple[str, ...] = ()
     results: tuple[NodeResult, ...] = ()

@@ -31,7 +31,10 @@ def plan_boards(
     for board in boards:
         found, reasons = _plan(wheels, specs, board, unresolved)
         targets += found
-        without += [replace(each, name=f"{each.name}+{board.name}") for each in reasons]
+        without += [
+            replace(each, name=f"{each.name}+{board.name}", reason=f"on {board.name}: {each.reason}")
+            for each in reasons
+        ]
     return targets, without
 
 
@@ -43,7 +46,7 @@ def _plan(
 ) -> tuple[list[Target], list[NoTarget]]:
     if board.catalog is None or not board.platforms:
         reason = board.problem or f"{board.name} has no supported interpreter (CPython 3.9 or newer)"
-        text = f"could not be checked on {board.name}: {reason}"
+        text = f"could not be checked: {reason}"
         return [], [NoTarget(wheel=wheel, outcome=Outcome.ERROR, reason=text) for wheel in wheels[:1]]
     # Interpreters that were named by their paths are this host's, unless the board has the same path.
     known = {str(path) for path in board.pythons}
@@ -55,7 +58,7 @@ def _plan(
         return found, reasons
     # Nothing at all would be tested on a board that the user has named.
     first, *others = reasons
-    text = f"{board.name} was requested, but no wheel of this run has a target there: {first.reason}"
+    text = f"no wheel of this run has a target on this board (--wheel-host): {first.reason}"
     return found, [replace(first, outcome=Outcome.ERROR, reason=text), *others]
 
 
