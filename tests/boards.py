@@ -341,6 +341,9 @@ class _Machine:
                     found.append(Process(pid=pid, command=self._command(pid)))
         return found
 
+    def connections(self) -> list[int]:
+        return [pid for pid, name in self.all_processes() if name.startswith("sshd") and pid != self.listener]
+
     def _command(self, pid: int) -> str:
         data = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
         words = data.rstrip("\0").split("\0")
@@ -447,10 +450,9 @@ class Board:
 
     def kill_connections(self) -> None:
         """Kill the server's processes of all connections. What was started through them lives on."""
-        for pid, name in [*self.machine.all_processes()]:
-            if name.startswith("sshd") and pid != self.machine.listener:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for pid in self.machine.connections():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def through(self, proxy: Proxy) -> Board:
         """Return the same board as it is reached through a proxy."""
@@ -479,9 +481,18 @@ class Board:
         """List the processes that run there, but for the server's own."""
         return self.machine.processes()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether its server has a connection."""
+        return bool(self.machine.connections())
+
     def wait_until_idle(self, seconds: float = 10.0) -> None:
-        """Wait until :meth:`processes` is empty."""
-        wait_until(lambda: not self.processes(), lambda: f"still running on {self.name}: {self.processes()}", seconds)
+        """Wait until it has no connection, and :meth:`processes` is empty."""
+        wait_until(
+            lambda: not self.is_connected and not self.processes(),
+            lambda: f"on {self.name}: {'a connection, ' if self.is_connected else ''}processes: {self.processes()}",
+            seconds,
+        )
 
     def ssh_argv(self, *options: str) -> list[str]:
         """Return the command line of the client, without a command."""
