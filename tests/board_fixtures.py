@@ -16,9 +16,9 @@ from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 class _AvailableBoards(Boards):
     """Boards that are skipped, or fail, where they cannot be made."""
 
-    def __call__(self, kind: Kind, *, name: str = "", start: bool = True) -> Board:
+    def __call__(self, kind: Kind, *, name: str = "") -> Board:
         try:
-            return super().__call__(kind, name=name, start=start)
+            return super().__call__(kind, name=name)
         except (RuntimeUnavailableError, ProcessError) as error:
             raise _missing(error) from error
 

@@ -285,7 +285,7 @@ class _Machine:
         end = time.monotonic() + _START
         while f"listening on 127.0.0.1 port {port}." not in (text := self._log_since(known)):
             if process.poll() is not None or time.monotonic() > end:
-                self.stop()
+                self._stop()
                 if "Address already in use" in text:
                     raise _PortTakenError
                 raise RuntimeUnavailableError(f"the board {self.name} does not start", details=text)
@@ -297,19 +297,22 @@ class _Machine:
 
     def stop(self) -> None:
         with self.lock:
-            process, self.process = self.process, None
-            if process is None:
-                return
-            # The first process of a PID namespace is gone when all others are.
-            first = _open_process(self.init) if self.init else None
-            if first is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(first, signal.SIGKILL)
-                wait_until(lambda: _is_gone(self.init), f"{self.name} does not end")
-                os.close(first)
-            process.kill()
-            process.wait()
-            self.init = self.listener = 0
+            self._stop()
+
+    def _stop(self) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        # The first process of a PID namespace is gone when all others are.
+        first = _open_process(self.init) if self.init else None
+        if first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(first, signal.SIGKILL)
+            wait_until(lambda: _is_gone(self.init), f"{self.name} does not end")
+            os.close(first)
+        process.kill()
+        process.wait()
+        self.init = self.listener = 0
 
     def remove(self) -> None:
         self.stop()
@@ -524,7 +527,7 @@ class Boards:
         """A directory to put first on ``PATH``: it has an ``ssh`` that knows all boards and has their key."""
         return self.client.path_entry
 
-    def __call__(self, kind: Kind, *, name: str = "", start: bool = True) -> Board:
+    def __call__(self, kind: Kind, *, name: str = "") -> Board:
         """Make a board, and start it.
 
         :raises RuntimeUnavailableError: this host cannot make it.
@@ -533,8 +536,7 @@ class Boards:
         bubblewrap.find()
         machine = _Machine(kind, name, self._directory / name, self.client)
         self._machines.append(machine)
-        if start:
-            machine.start()
+        machine.start()
         return Board(machine, name, machine.port)
 
     def proxy(self, board: Board, *, rate: float | None = None, delay: float = 0.0) -> Proxy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -164,6 +165,12 @@ def test_a_board_that_reboots_in_the_middle(boards: Boards, board: Board) -> Non
         proxy.after(20_000, board.reboot, direction="down")
         assert far.ssh("head -c 1000000 /dev/zero").returncode == 255
         assert far.ssh("echo back").stdout == "back\n"
+
+
+def test_a_port_that_another_program_took(boards: Boards, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    (free,) = random.sample(range(15000, 20000), 1)
+    monkeypatch.setattr(random, "sample", lambda *_: [board.port, free])
+    assert boards(Kind(architecture=native())).port == free
 
 
 def test_the_client_on_path(board: Board, board_path: os.PathLike[str]) -> None:
