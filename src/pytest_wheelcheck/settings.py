@@ -29,6 +29,7 @@ class Settings:
     :param machines: the values of ``--wheel-machine``.
     :param hosts: the values of ``--wheel-host``.
     :param known_hosts: the lines of the ini key ``wheel_hosts``.
+    :param board_python: the provider of the interpreters that boards get for versions that they lack; empty for none.
     :param push: patterns of files that boards get in addition to the tracked ones, or do not get (with ``!`` in front).
     :param board_env: names of environment variables that programs on boards get.
     :param apt_source: the package repository to use instead of the host's, as a line of ``sources.list``; empty for the
@@ -81,6 +82,7 @@ class Settings:
     machines: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     known_hosts: tuple[str, ...] = ()
+    board_python: str = ""
     push: tuple[str, ...] = ()
     board_env: tuple[str, ...] = ()
     apt_source: str = ""

@@ -24,6 +24,12 @@ HOST = Option(
     repeat=True,
 )
 
+BOARD_PYTHON = Option(
+    "--wheel-board-python",
+    "Bring interpreters to the boards for versions that they lack: uv, for the builds that uv downloads.",
+    "PROVIDER",
+)
+
 BOARDS = IniKey(
     "wheel_hosts",
     "Boards for --wheel-host, one `NAME = ssh://USER@HOST[:PORT] [OPTION=VALUE ...]` per line. Options: directory=PATH "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.base import Answer, Offer, Request, Starter, fits
 from pytest_wheelcheck.interpreters.facts import Facts
 from pytest_wheelcheck.model import Installation
+
+#: The name of the provider.
+BOARD = "board"
 
 
 class BoardProvider:
@@ -18,7 +20,7 @@ class BoardProvider:
     :param interpreters: what the board reported.
     """
 
-    name = "board"
+    name = BOARD
 
     def __init__(self, board: str, interpreters: Iterable[Facts]) -> None:
         self._board = board
@@ -62,6 +64,4 @@ class BoardProvider:
         for facts in self._interpreters:
             if str(facts.python) == offer.key:
                 return offer.installation(facts.python, library=facts.python.parent.parent / "lib")
-        raise RuntimeUnavailableError(
-            f"{self._board} has no {offer.key}", cause="", fix=f"run: wheelcheck board {Path(self._board)}"
-        )
+        raise RuntimeUnavailableError(f"{self._board} has no {offer.key}", fix="run: wheelcheck board ADDRESS")

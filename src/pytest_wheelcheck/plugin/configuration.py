@@ -39,6 +39,7 @@ def read_settings(config: pytest.Config) -> Settings:
         machines=tuple(option.wheel_machine),
         hosts=tuple(option.wheel_host),
         known_hosts=tuple(getini("wheel_hosts")),
+        board_python=option.wheel_board_python or "",
         push=tuple(getini("wheel_push")),
         board_env=tuple(getini("wheel_board_env")),
         apt_source=str(getini("wheel_apt_source")),

@@ -7,7 +7,17 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_wheelcheck.backends.command_line import BOARD_ENV, BOARDS, HOST, MACHINE, NO_WINDOWS, PUSH, SYSROOT, WINDOWS
+from pytest_wheelcheck.backends.command_line import (
+    BOARD_ENV,
+    BOARD_PYTHON,
+    BOARDS,
+    HOST,
+    MACHINE,
+    NO_WINDOWS,
+    PUSH,
+    SYSROOT,
+    WINDOWS,
+)
 from pytest_wheelcheck.declarations import IniKey, Option
 
 if TYPE_CHECKING:
@@ -38,6 +48,7 @@ OPTIONS = (
     ),
     MACHINE,
     HOST,
+    BOARD_PYTHON,
     SYSROOT,
     Option(
         "--wheel-requires",

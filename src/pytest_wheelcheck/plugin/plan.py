@@ -81,7 +81,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
             def why_unresolved(wheel: Wheel, runtime: Runtime) -> str:
                 return unresolved(runtime, wheel, settings)
 
-            boards = open_boards(settings.hosts, settings.known_hosts, catalog.native_python)
+            boards = open_boards(settings.hosts, settings.known_hosts, catalog, settings.board_python)
             on_boards, not_on_boards = plan_boards(release.wheels, settings.pythons, boards, unresolved=why_unresolved)
             here, not_here = plan_release(
                 release.wheels,

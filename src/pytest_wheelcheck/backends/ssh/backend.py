@@ -13,9 +13,22 @@ from pytest_wheelcheck.backends.ssh.facts import BoardFacts
 from pytest_wheelcheck.backends.ssh.session import BoardSession
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable
+from pytest_wheelcheck.interpreters.board import BOARD
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoardLaunch:
+    """How packages are installed for an interpreter of a board, and where it is.
+
+    :param arguments: of uv, which installs with an interpreter of this host.
+    :param prefix: the directory of this host that is sent to the board; ``None`` if the board has the interpreter.
+    """
+
+    arguments: tuple[str, ...]
+    prefix: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,24 +94,34 @@ class BoardBackend:
         return 0, 0
 
     def make_ready(self, installation: Installation, native_python: NativePython) -> Runtime:
-        """See :class:`pytest_wheelcheck.backends.base.Backend`.
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        return self.ready(installation, native_python(installation.version[:2], installation.free_threaded))
 
+    def ready(self, installation: Installation, installer: Path | None, *, same_kind: bool = False) -> Runtime:
+        """Return the runtime of an installation.
+
+        :param installer: an interpreter of this host with which uv installs; ``None`` if there is none.
+        :param same_kind: it is for the same platform as the installation, so uv needs no further arguments.
         :raises RuntimeUnavailableError: nothing here can install for the interpreter.
         """
-        native = native_python(installation.version[:2], installation.free_threaded)
-        platform = environments.uv_platform(installation)
-        if native is None or platform is None:
-            name = f"CPython {installation.stem}" if native is None else installation.platform.name
+        if installer is None:
             raise RuntimeUnavailableError(
-                f"could not be checked: wheels cannot be installed for {installation.name} of {self.destination.name} from here",
-                cause=f"no {name} runs on this host"
-                if native is None
-                else f"uv cannot install for {name} with {installation.platform.libc} {installation.libc_version}",
-                fix=f"install it: uv python install {installation.stem}"
-                if native is None
-                else "use another interpreter of the board, or emulate it",
+                f"could not be checked: this host cannot install for {installation.name} of {self.destination.name}",
+                cause=f"installing for {installation.platform.name} needs a CPython {installation.stem} that runs here, and "
+                "there is none, or its C library is newer than the board's",
+                fix=f"install it (uv python install {installation.stem}), or test with another version: --wheel-python",
             )
-        return Runtime(installation=installation, python=installation.program, backend=self, native=native)
+        brought = installation.provider != BOARD
+        return Runtime(
+            installation=installation,
+            python=installation.program,
+            backend=self,
+            native=installer,
+            launch=BoardLaunch(
+                arguments=() if same_kind else tuple(environments.foreign_arguments(installation)),
+                prefix=installation.library.parent if brought else None,
+            ),
+        )
 
     def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime | None:  # noqa: ARG002
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -110,7 +133,7 @@ class BoardBackend:
 
     def uv_arguments(self, runtime: Runtime) -> list[str | Path]:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return ["--python", runtime.native or "", *environments.foreign_arguments(runtime.installation)]
+        return ["--python", runtime.native or "", *_launch(runtime).arguments]
 
     def install(
         self,
@@ -131,7 +154,7 @@ class BoardBackend:
         try:
             completed = environments.uv_install(
                 environment.python,
-                [*environments.foreign_arguments(runtime.installation), *arguments],
+                [*_launch(runtime).arguments, *arguments],
                 settings,
                 project=project,
             )
@@ -151,8 +174,14 @@ class BoardBackend:
 
     def bytecode_compiler(self, runtime: Runtime) -> Path | None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return runtime.native
+        # What has the board's platform is slow here.
+        return runtime.native if _launch(runtime).arguments else environments.running_python(runtime.installation)
 
     def open_session(self, runtime: Runtime, machine: Machine, settings: Settings, directory: Path) -> Session:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return BoardSession(self.destination, runtime, machine, settings, directory)
+        return BoardSession(self.destination, runtime, machine, settings, directory, _launch(runtime).prefix)
+
+
+def _launch(runtime: Runtime) -> BoardLaunch:
+    assert isinstance(runtime.launch, BoardLaunch)  # noqa: S101  made by this backend
+    return runtime.launch

@@ -92,22 +92,25 @@ class SharedConnection:
             self._scratch = tempfile.TemporaryDirectory(prefix="wheelcheck-")
         return Path(self._scratch.name)
 
-    def send(self, tree: str, root: Path, names: Callable[[], Iterator[str]] | None, run: str = "") -> None:
+    def send(
+        self, tree: str, root: Path, *, names: Callable[[], Iterator[str]] | None = None, moved: transfer.Moved = ()
+    ) -> None:
         """Make a tree on the board equal to a directory or file of this host.
 
         :param tree: relative to the directory of the run.
         :param names: returns the files of the directory to send; ``None`` for all.
-        :param run: see :func:`.transfer.scan`.
+        :param moved: see :func:`.transfer.scan`.
         :raises BoardError: that is impossible.
         """
         with self._lock:
             self.ensure()
             assert self._mirror is not None  # noqa: S101  ensure() made it
-            if names is not None and self._mirror.has(tree):
-                # The project is sent once: tests may change it, here as there.
-                return
-            wanted = transfer.scan(root, self._digests, names=names() if names else None, run=run)
+            wanted = transfer.scan(root, self._digests, names=names() if names else None, moved=moved)
             self._mirror.update(tree, root, wanted)
+
+    def has(self, tree: str) -> bool:
+        """Return whether a tree was sent since the board was connected."""
+        return self._mirror is not None and self._mirror.has(tree)
 
     def close(self) -> None:
         """End the connection."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, 
 from pytest_wheelcheck.backends.ssh import pool, project
 from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
-from pytest_wheelcheck.backends.ssh.onboard.protocol import EXIT_LINE
+from pytest_wheelcheck.backends.ssh.onboard.protocol import EXIT_LINE, RUN_MARK
 from pytest_wheelcheck.backends.ssh.paths import Prefixes
 from pytest_wheelcheck.backends.ssh.pool import SharedConnection
 from pytest_wheelcheck.model import Machine
@@ -37,6 +37,9 @@ _SSH_LINES = re.compile(
     re.MULTILINE,
 )
 
+#: The name of the run's directory on the board.
+_RUN = "run"
+
 #: Seconds that a program has to end on the board when it is asked to.
 _END_TIMEOUT = 10.0
 
@@ -51,17 +54,22 @@ class BoardSession:
         machine: Machine,
         settings: Settings,
         directory: Path,
+        interpreter: Path | None = None,
     ) -> None:
         self._destination = destination
         self._runtime = runtime
         self._machine = machine
         self._settings = settings
         self._directory = directory
+        self._run_directory = directory.parent
         self._shared: SharedConnection | None = None
         self._lock = threading.RLock()
         #: The trees that were compared since the last program started.
         self._compared: set[str] = set()
+        #: Directories with other paths on the board, by their names there. They are sent once: tests may change them.
         self._roots = _project_roots(settings)
+        if interpreter is not None:
+            self._roots[f"python-{runtime.interpreter}"] = interpreter
         self._was_lost = False
 
     # -- the connection ---------------------------------------------------------------------------------------------
@@ -81,14 +89,17 @@ class BoardSession:
     def paths(self) -> Prefixes:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
         there = self._connected().directory
-        pairs = [(str(self._directory.parent), f"{there}/run")]
-        pairs += [(str(root), f"{there}/{tree}") for tree, root in self._roots.items()]
-        return Prefixes(tuple(sorted(pairs, key=lambda pair: -len(pair[0]))), self._send)
+        return Prefixes(tuple((here, f"{there}/{tree}") for here, tree in self._moved()), self._send)
+
+    def _moved(self) -> list[tuple[str, str]]:
+        """Return the directories with other paths, and their names on the board; the longest first."""
+        pairs = [(str(self._run_directory), _RUN), *((str(root), tree) for tree, root in self._roots.items())]
+        return sorted(pairs, key=lambda pair: -len(pair[0]))
 
     @property
     def _output(self) -> Path:
         """The directory for long output of tests, on this host."""
-        return self._directory.parent / sandbox.OUTPUT
+        return self._run_directory / sandbox.OUTPUT
 
     @property
     def capabilities(self) -> Capabilities:
@@ -110,19 +121,23 @@ class BoardSession:
     def _send(self, mentioned: str) -> None:
         """Send what a path names, if the board does not have it as it is now."""
         shared = self._connected()
-        path, run = Path(mentioned), self._directory.parent
-        if not path.is_relative_to(run):
-            tree, root = next((tree, root) for tree, root in self._roots.items() if path.is_relative_to(root))
-            if tree not in self._compared:
-                self._compared.add(tree)
-                shared.send(tree, root, lambda: project.list_files(root, self._settings.push))
-        elif path.is_relative_to(self._directory) and path != self._directory:
+        path = Path(mentioned)
+        if path.is_relative_to(self._directory):
             # An installed module is part of the environment, which is sent as a whole.
-            top = self._directory / path.relative_to(self._directory).parts[0]
-            tree = f"run/{top.relative_to(run).as_posix()}"
-            if tree not in self._compared and os.path.lexists(top):
+            parts = path.relative_to(self._directory).parts
+            if parts and (tree := f"{_RUN}/{self._directory.name}/{parts[0]}") not in self._compared:
                 self._compared.add(tree)
-                shared.send(tree, top, None, str(self._directory))
+                if os.path.lexists(top := self._directory / parts[0]):
+                    moved = [(os.fsencode(here), RUN_MARK + os.fsencode(f"/{name}")) for here, name in self._moved()]
+                    shared.send(tree, top, moved=moved)
+        elif not path.is_relative_to(self._run_directory):
+            tree, root = next((tree, root) for tree, root in self._roots.items() if path.is_relative_to(root))
+            if not shared.has(tree):
+                interpreter = tree.startswith("python-")
+                shared.send(tree, root, names=lambda: _interpreter_files(root) if interpreter else self._project(root))
+
+    def _project(self, root: Path) -> Iterator[str]:
+        return project.list_files(root, self._settings.push)
 
     # -- programs ---------------------------------------------------------------------------------------------------
 
@@ -144,6 +159,8 @@ class BoardSession:
         paths = self.paths
         self._compared.clear()
         self._send(str(environment.root))
+        # The interpreter may be one that the run brings.
+        paths.to_target(self._runtime.python)
         program = [paths.settings_to_target(str(argument)) for argument in argv]
         there = paths.to_target(cwd)
         scripts = paths.to_target(environment.scripts)
@@ -158,7 +175,7 @@ class BoardSession:
             **{name: paths.settings_to_target(value) for name, value in variables.items() if name != "PATH"},
         }
         further = variables.get("PATH", "").split(os.pathsep)
-        inside = [paths.to_target(path) for path in further if Path(path).is_relative_to(self._directory.parent)]
+        inside = [paths.to_target(path) for path in further if Path(path).is_relative_to(self._run_directory)]
         description = {
             "argv": program,
             "env": env,
@@ -258,7 +275,7 @@ class BoardSession:
     def _fetch_output(self, shared: SharedConnection) -> None:
         if shared.connection.is_lost():
             return
-        answer, data = shared.connection.request("read", tree=f"run/{sandbox.OUTPUT}", timeout=600.0)
+        answer, data = shared.connection.request("read", tree=f"{_RUN}/{sandbox.OUTPUT}", timeout=600.0)
         position = 0
         for name, size in answer["files"]:
             # A board is not trusted with the names of files.
@@ -266,6 +283,16 @@ class BoardSession:
                 self._output.mkdir(exist_ok=True)
                 (self._output / str(name)).write_bytes(data[position : position + size])
             position += size
+
+
+def _interpreter_files(root: Path) -> Iterator[str]:
+    """Yield the files of an interpreter without the tests of the standard library."""
+    for parent, directories, names in os.walk(root):
+        directories[:] = [
+            name for name in directories if name not in {"test", "tests", "idle_test", "include", "share"}
+        ]
+        for name in names:
+            yield os.path.relpath(os.path.join(parent, name), root)  # noqa: PTH118
 
 
 def _project_roots(settings: Settings) -> dict[str, Path]:

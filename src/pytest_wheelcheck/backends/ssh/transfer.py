@@ -6,13 +6,12 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_wheelcheck.backends.ssh.connection import Connection
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
-from pytest_wheelcheck.backends.ssh.onboard.protocol import RUN_MARK
 from pytest_wheelcheck.system import progress
 
 #: Tries to make a tree, each after the files that the store lacks were sent again.
@@ -65,18 +64,22 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def scan(root: Path, digests: Digests, *, names: Iterator[str] | None = None, run: str = "") -> dict[str, Entry]:
+#: Pairs of a directory of this host and its path on the board, with a mark for the directory of the run.
+Moved = Sequence[tuple[bytes, bytes]]
+
+
+def scan(root: Path, digests: Digests, *, names: Iterator[str] | None = None, moved: Moved = ()) -> dict[str, Entry]:
     """List a directory or a file.
 
     :param names: relative paths of files below *root*; ``None`` for all of them.
-    :param run: this host's directory of the run: scripts whose first lines name it are changed on the board.
+    :param moved: directories whose paths are replaced in scripts, in links and in the file of a virtual environment.
     """
     found: dict[str, Entry] = {}
     for name in _walk(root) if names is None else names:
         path = os.path.join(root, name) if name else os.fspath(root)  # noqa: PTH118
         # A file may vanish meanwhile.
         with contextlib.suppress(OSError):
-            found[name] = _entry(path, digests, run)
+            found[name] = _entry(path, digests, moved)
     return found
 
 
@@ -91,23 +94,29 @@ def _walk(root: Path) -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-def _entry(path: str, digests: Digests, run: str) -> Entry:
+def _entry(path: str, digests: Digests, moved: Moved) -> Entry:
     status = os.lstat(path)
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISLNK(status.st_mode):
-        return Entry("l", 0, os.readlink(path), 0, 0)  # noqa: PTH115
+        return Entry("l", 0, os.fsdecode(_replaced(os.fsencode(os.readlink(path)), moved)), 0, 0)  # noqa: PTH115
     if stat.S_ISDIR(status.st_mode):
         return Entry("d", mode, "", 0, 0)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path} is no file")
-    if run and mode & 0o100 and status.st_size < _MAX_SCRIPT:
+    is_config = os.path.basename(path) == "pyvenv.cfg"  # noqa: PTH119
+    if moved and (is_config or mode & 0o100) and status.st_size < _MAX_SCRIPT:
         with open(path, "rb") as file:  # noqa: PTH123
             content = file.read()
-        first, mark = content[:4096], os.fsencode(run)
-        if first.startswith(b"#!") and mark in first:
-            changed = content.replace(mark, RUN_MARK)
+        changed = _replaced(content, moved) if is_config or content.startswith(b"#!") else content
+        if changed != content:
             return Entry("s", mode, _digest(changed), len(changed), status.st_mtime_ns, changed)
     return Entry("f", mode, digests.of(path, status), status.st_size, status.st_mtime_ns)
+
+
+def _replaced(content: bytes, moved: Moved) -> bytes:
+    for here, there in moved:
+        content = content.replace(here, there)
+    return content
 
 
 class Mirror:

@@ -20,7 +20,7 @@ import zlib
 
 from . import programs, survey
 from .files import RequestError, Store, remove
-from .protocol import HEADER, PACKAGE, PROTOCOL, SILENCE
+from .protocol import HEADER, PACKAGE, PROTOCOL, RUN_MARK, SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Agent:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if kind == "l":
                 remove(path)
-                os.symlink(value, path)
+                os.symlink(value.replace(RUN_MARK.decode("ascii"), self._run), path)
             elif not self._store.copy(value, path, mode=mode, mtime=mtime, run=self._run if kind == "s" else ""):
                 missing.append(value)
         return {"missing": missing}
