@@ -125,11 +125,11 @@ class BoardSession:
         if path.is_relative_to(self._directory):
             # An installed module is part of the environment, which is sent as a whole.
             parts = path.relative_to(self._directory).parts
-            if parts and (tree := f"{_RUN}/{self._directory.name}/{parts[0]}") not in self._compared:
+            tree = f"{_RUN}/{self._directory.name}/{parts[0]}" if parts else ""
+            if tree and tree not in self._compared and os.path.lexists(top := self._directory / parts[0]):
                 self._compared.add(tree)
-                if os.path.lexists(top := self._directory / parts[0]):
-                    moved = [(os.fsencode(here), RUN_MARK + os.fsencode(f"/{name}")) for here, name in self._moved()]
-                    shared.send(tree, top, moved=moved)
+                moved = [(os.fsencode(here), RUN_MARK + os.fsencode(f"/{name}")) for here, name in self._moved()]
+                shared.send(tree, top, moved=moved)
         elif not path.is_relative_to(self._run_directory):
             tree, root = next((tree, root) for tree, root in self._roots.items() if path.is_relative_to(root))
             if not shared.has(tree):
