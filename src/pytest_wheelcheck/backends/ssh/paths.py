@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Keys of messages whose value is not translated: names of tests, which only look like paths.
-_NAMES = frozenset({"names", "chain", "keywords", "type", "nonce"})
+#: Keys of messages whose value is not translated, and those of a collected test: names, which only look like paths.
+_PLAIN = frozenset({"type", "keywords"})
+_NAMES = frozenset({*_PLAIN, "names", "chain"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,10 @@ class Prefixes:
         if isinstance(message, list):
             return [self.message_from_target(each) for each in message]
         if isinstance(message, dict):
+            # A report has a chain, too: that of its exceptions.
+            plain = _NAMES if "marks" in message else _PLAIN
             return {
-                name: value if name in _NAMES else self.message_from_target(value) for name, value in message.items()
+                name: value if name in plain else self.message_from_target(value) for name, value in message.items()
             }
         return message
 
