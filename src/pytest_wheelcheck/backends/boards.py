@@ -144,6 +144,8 @@ def open_boards(names: Sequence[str], configured: Iterable[str], main: Catalog, 
         )
     if not names:
         return ()
+    if sys.platform == "win32":
+        raise UsageError("--wheel-host: boards are tested from Linux and macOS", fix="run it there, or in WSL")
     from pytest_wheelcheck.backends.ssh import destination
 
     destinations = destination.parse(names, configured)

@@ -11,12 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_wheelcheck.backends import environments, executables, launcher
-from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, MachineProfile, Runtime, Session
+from pytest_wheelcheck.backends import environments, executables, illegal_instructions, launcher
+from pytest_wheelcheck.backends.base import (
+    HOST_MACHINE,
+    Capabilities,
+    Environment,
+    InstallResult,
+    MachineProfile,
+    Runtime,
+    Session,
+)
 from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.local import LocalBackend, LocalSession
-from pytest_wheelcheck.backends.qemu import emulators, illegal_instructions
-from pytest_wheelcheck.backends.qemu.machines import Profile
+from pytest_wheelcheck.backends.qemu import emulators
+from pytest_wheelcheck.backends.qemu.machines import PROFILES, Profile
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import NativePython, Offer, here
@@ -54,7 +62,11 @@ class EmulatedSession(LocalSession):
 
     def explain_illegal_instruction(self, output: str) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
-        return illegal_instructions.explain(output, self.runtime.platform.architecture, self.machine)
+        if self.machine.name == HOST_MACHINE:
+            return ""
+        profile = PROFILES.get(self.machine.name)
+        name = f"{self.machine.name} ({profile.hardware})" if profile else self.machine.name
+        return illegal_instructions.explain(output, self.runtime.platform.architecture, name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -82,7 +82,11 @@ class Connection:
         self._closing = threading.Event()
         self._lost = False
         self._sockets = None if sys.platform == "win32" else _socket_directory()
-        self._process = self._start()
+        try:
+            self._process = self._start()
+        except ProcessError:
+            self._remove_sockets()
+            raise
 
     # -- the login ------------------------------------------------------------------------------------------------
 
@@ -299,6 +303,9 @@ class Connection:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(0.0 if self._lost else timeout)
         process.kill_tree(self._process)
+        self._remove_sockets()
+
+    def _remove_sockets(self) -> None:
         if self._sockets:
             shutil.rmtree(self._sockets, ignore_errors=True)
 

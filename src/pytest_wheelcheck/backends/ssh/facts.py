@@ -70,17 +70,17 @@ class BoardFacts:
                 if facts.version[:2] >= OLDEST:
                     found[facts.python] = facts
             return cls(
-                machine=str(answer["machine"]),
-                kernel=str(answer["kernel"]),
-                system=str(answer["system"]),
-                model=str(answer["model"]),
-                cpu=str(answer["cpu"]),
+                machine=_text(answer["machine"]),
+                kernel=_text(answer["kernel"]),
+                system=_text(answer["system"]),
+                model=_text(answer["model"]),
+                cpu=_text(answer["cpu"]),
                 cpus=int(answer["cpus"]),
                 page_size=int(answer["page_size"]),
                 memory=int(answer["memory"]),
                 memory_free=int(answer["memory_free"]),
                 disk_free=int(answer["disk_free"]),
-                features=tuple(map(str, answer["features"])),
+                features=tuple(map(_text, answer["features"])),
                 directory=directory,
                 clock=float(answer["time"]) - time.time(),
                 pty=bool(answer["pty"]),
@@ -116,3 +116,8 @@ class BoardFacts:
         if abs(self.clock) > _CLOCK:
             known["clock"] = f"{abs(self.clock) / 86400:.1f} days {'ahead' if self.clock > 0 else 'behind'}"
         return tuple((name, value) for name, value in known.items() if value)
+
+
+def _text(value: object) -> str:
+    """Return a text of the board for a terminal: without control characters, and not too long."""
+    return "".join(char for char in str(value)[:200] if char.isprintable())

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.backends import sandbox
+from pytest_wheelcheck.backends import illegal_instructions, sandbox
 from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, Runtime
 from pytest_wheelcheck.backends.ssh import pool, project
 from pytest_wheelcheck.backends.ssh.destination import Destination
@@ -71,6 +71,8 @@ class BoardSession:
         if interpreter is not None:
             self._roots[f"python-{runtime.interpreter}"] = interpreter
         self._was_lost = False
+        self._there = ""
+        self._ended = False
 
     # -- the connection ---------------------------------------------------------------------------------------------
 
@@ -80,15 +82,19 @@ class BoardSession:
         :raises BoardError: the board cannot be reached.
         """
         with self._lock:
+            if self._ended:
+                raise BoardError(f"{self._destination.name} was not asked: the target has ended")
             if self._shared is None:
                 self._shared = pool.acquire(self._destination)
             self._shared.ensure()
+            self._there = self._shared.directory
             return self._shared
 
     @property
     def paths(self) -> Prefixes:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
-        there = self._connected().directory
+        # Late output is translated when the connection has ended.
+        there = self._there or self._connected().directory
         return Prefixes(tuple((here, f"{there}/{tree}") for here, tree in self._moved()), self._send)
 
     def _moved(self) -> list[tuple[str, str]]:
@@ -228,11 +234,11 @@ class BoardSession:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
         if (found := _EXIT.search(output)) is not None:
             return f"killed by {self._destination.name}, which ran out of memory" if found[3] == "oom" else ""
-        # The program did not end: its connection did.
-        if self._shared is not None and self._shared.connection.is_lost(ask=True):
-            self._was_lost = True
-            return f"the connection to {self._destination.name} was lost"
-        return ""
+        # The agent reports the end of every program. So it did not end: its connection did.
+        self._was_lost = True
+        if self._shared is not None:
+            self._shared.connection.is_lost(ask=True)
+        return f"the connection to {self._destination.name} was lost"
 
     def is_dead(self, output: str) -> bool:  # noqa: ARG002 — part of the protocol
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
@@ -257,15 +263,18 @@ class BoardSession:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
         return []
 
-    def explain_illegal_instruction(self, output: str) -> str:  # noqa: ARG002 — part of the protocol
+    def explain_illegal_instruction(self, output: str) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
-        return f"Cause: the CPU of {self._destination.name} does not have an instruction that the wheel uses"
+        known = dict(self._machine.facts)
+        name = f"{self._destination.name} ({known.get('model') or known.get('CPU', 'unknown CPU')})"
+        return illegal_instructions.explain(output, self._runtime.platform.architecture, name)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def end(self) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Session`: fetches long output, and closes the connection."""
         with self._lock:
+            self._ended = True
             shared, self._shared = self._shared, None
         if shared is not None:
             with contextlib.suppress(BoardError, OSError):

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import signal
 import threading
 import time
@@ -132,7 +133,8 @@ def run_program(run: str, token: str) -> NoReturn:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
-    threading.Thread(target=_watch_agent, args=(lock, stopping), daemon=True).start()
+    for watch, descriptor in ((_watch_agent, lock), (_watch_output, 2)):
+        threading.Thread(target=watch, args=(descriptor, stopping), daemon=True).start()
     status = _wait(pid, stopping)
     left = _end_descendants()
     code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
@@ -172,6 +174,14 @@ def _watch_agent(lock: int, stopping: threading.Event) -> None:
             time.sleep(0.5)
             continue
         stopping.set()
+
+
+def _watch_output(output: int, stopping: threading.Event) -> None:
+    """Wait until nobody reads the output: the ssh of this program is gone, for example because of a timeout."""
+    poll = select.poll()
+    poll.register(output, 0)
+    poll.poll()
+    stopping.set()
 
 
 def _wait(pid: int, stopping: threading.Event) -> int:

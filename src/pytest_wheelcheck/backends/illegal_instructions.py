@@ -1,12 +1,8 @@
-"""Explains illegal instructions of emulated programs: the machine lacks an instruction that newer hardware has."""
+"""Explains illegal instructions: a machine, emulated or real, lacks an instruction that newer hardware has."""
 
 from __future__ import annotations
 
 import re
-
-from pytest_wheelcheck.backends.base import HOST_MACHINE
-from pytest_wheelcheck.backends.qemu.machines import PROFILES
-from pytest_wheelcheck.model import Machine
 
 #: A line that the worker writes (``worker``'s handler of SIGILL): the first bytes of the instruction, and its location.
 _REPORTED = re.compile(r"wheelcheck: illegal instruction ([0-9a-f]+) in (.+)")
@@ -53,17 +49,14 @@ def feature(architecture: str, code: bytes) -> str:
     return ""
 
 
-def explain(output: str, architecture: str, machine: Machine) -> str:
-    """Explain an illegal instruction: machine, module, bytes, missing feature. Empty if the machine is the host itself.
+def explain(output: str, architecture: str, machine: str) -> str:
+    """Explain an illegal instruction: machine, module, bytes, missing feature.
 
     :param output: the interpreter's output before it died.
     :param architecture: as in platform tags.
+    :param machine: for the user.
     """
-    if machine.name == HOST_MACHINE:
-        return ""
-    profile = PROFILES.get(machine.name)
-    hardware = f" ({profile.hardware})" if profile else ""
-    lines = [f"the machine {machine.name}{hardware} does not have an instruction that the code uses"]
+    lines = [f"the machine {machine} does not have an instruction that the code uses"]
     if match := _REPORTED.search(output):
         code = bytes.fromhex(match[1])
         shown = f"0x{int.from_bytes(code[:4], 'little'):08x}" if architecture == "aarch64" else code.hex(" ")
