@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import tempfile
 import threading
@@ -200,7 +199,7 @@ class BoardSession:
 
     def request_stacks(self, process: subprocess.Popen[bytes]) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
-        self._ask("signal", process, number=int(signal.SIGUSR1) if os.name != "nt" else 10)
+        self._ask("signal", process, name="SIGUSR1")
 
     def end_worker(self, process: subprocess.Popen[bytes], pid: object) -> None:  # noqa: ARG002 — part of the protocol
         """See :class:`pytest_wheelcheck.backends.base.Session`."""

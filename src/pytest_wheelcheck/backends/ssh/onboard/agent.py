@@ -184,7 +184,8 @@ class Agent:
 
     def op_signal(self, header: dict[str, Any]) -> dict[str, Any]:
         """Send a signal to a program's first process."""
-        programs.send_signal(self._run, header["token"], header["number"])
+        # Its number depends on the architecture.
+        programs.send_signal(self._run, header["token"], signal.Signals[header["name"]])
         return {}
 
     def op_end(self, header: dict[str, Any]) -> dict[str, Any]:
