@@ -15,16 +15,14 @@ from pathlib import Path
 import archives
 import builders
 import catalogs
-import provisioned
 import pytest
+import uv_layout
 
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.base import Request
-from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.packages import apt
-from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 from pytest_wheelcheck.interpreters.uv_builds.catalog import read_catalog
 from pytest_wheelcheck.interpreters.uv_builds.installation import provide_windows, windows_downloads
 from pytest_wheelcheck.interpreters.uv_builds.provider import UvProvider
@@ -57,30 +55,6 @@ ENTRY: dict[str, object] = {
     "variant": None,
     "build": "20260801",
 }
-
-
-def _installation(platform: Platform, minor: int, directory: Path, *, free_threaded: bool = False) -> Path:
-    """Copy an interpreter into the layout of uv's: with everything except a C library."""
-    catalog = catalogs.catalog_of(
-        lambda native_python: PublishedProvider(HostProvider(), native_python), host=platform.architecture != "x86_64"
-    )
-    answer = catalogs.ask(catalog, "published", Request(platform=platform))
-    kinds = [(offer.version[1], offer.free_threaded) for offer in answer.offers]
-    if (minor, free_threaded) not in kinds:
-        raise provisioned.missing("published", answer.reason)
-    installation = catalog.get(answer.offers[kinds.index((minor, free_threaded))]).installation
-    prefix = installation.program.parent.parent
-    into = directory / "python"
-    for name in ("bin", "lib"):
-        shutil.copytree(prefix / name, into / name, symlinks=True)
-    if installation.root:
-        shutil.copy2(next(installation.root.glob("usr/lib/*/libz.so.1")), into / "lib/libz.so.1")
-    for file in into.glob("lib/python3*/_sysconfigdata*.py"):
-        text = file.read_text(encoding="utf-8").replace(str(prefix), "/install")
-        # uv searches for this line; earlier versions of the provider did not write it.
-        head = "# system configuration generated and used by the sysconfig module\n"
-        file.write_text(head + text.removeprefix(head), encoding="utf-8")
-    return into
 
 
 def _catalog(*, offline: bool = False) -> Catalog:
@@ -157,7 +131,7 @@ def test_unreachable_downloads_are_reported_quickly_and_tried_once(
 
 @pytest.mark.network
 def test_a_native_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    installation = _installation(GLIBC, 14, tmp_path, free_threaded=True)
+    installation = uv_layout.copy_installation(GLIBC, 14, tmp_path, free_threaded=True)
     key = "cpython-3.14.9+freethreaded-linux-x86_64-gnu"
     entry = archives.make_download(tmp_path, installation, key=key, arch="x86_64", libc="gnu", threading="freethreaded")
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", archives.write_catalogue(tmp_path / "one.json", {key: entry}))
@@ -254,7 +228,7 @@ def test_a_host_whose_archive_has_only_its_own_architecture(
 ) -> None:
     host = apt.host_repository()
     assert host is not None
-    installation = _installation(ARM, 12, tmp_path)
+    installation = uv_layout.copy_installation(ARM, 12, tmp_path)
     key = "cpython-3.12.15-linux-aarch64-gnu"
     entry = archives.make_download(tmp_path, installation, key=key, arch="aarch64", libc="gnu")
     debs = archives.fetch_debs([f"{name}-arm64-cross" for name in ("libc6", "libstdc++6", "libgcc-s1")], tmp_path)
@@ -311,7 +285,7 @@ def test_a_host_whose_archive_has_only_its_own_architecture(
 @emulates
 @pytest.mark.network
 def test_a_native_interpreter_with_musl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    installation = _installation(MUSL, 12, tmp_path)
+    installation = uv_layout.copy_installation(MUSL, 12, tmp_path)
     program = installation / "bin/python3.12"
     # It names a loader by our path; uv's names the usual one, which this host lacks as well.
     key = "cpython-3.12.15-linux-x86_64-musl"
