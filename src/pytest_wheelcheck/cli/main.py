@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pytest_wheelcheck.errors import RuntimeUnavailableError, WheelcheckError
+from pytest_wheelcheck.errors import UsageError, WheelcheckError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,13 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except WheelcheckError as error:
         sys.stderr.write(f"wheelcheck: {error}\n")
-        return 1 if isinstance(error, RuntimeUnavailableError) else 4
+        return 4 if isinstance(error, UsageError) else 1
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
     """Declare the subcommands. Each sets the attribute ``run`` to the function that runs it."""
-    from pytest_wheelcheck.cli import cache, checks, doctor, interpreters, machines, merge
+    from pytest_wheelcheck.cli import board, cache, checks, doctor, interpreters, machines, merge
 
     parser = argparse.ArgumentParser(prog="wheelcheck", description="Test built wheels before anyone installs them.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     interpreters.declare(commands, actions)
     cache.declare(commands, actions)
     doctor.declare(commands)
+    board.declare(commands)
     return parser
 
 

@@ -111,13 +111,28 @@ class Connection:
         :param query: a program that prints what an interpreter is; the board's facts are gathered if it is given.
         :raises BoardError: that is impossible.
         """
+        answer = self._first("hello", run=self.run, query=query)
+        self.python, self.base, self.directory = answer["python"], answer["base"], answer["run"]
+        self.facts = answer["facts"]
+        threading.Thread(target=self._beat, name="wheelcheck-board-beat", daemon=True).start()
+
+    def clean(self) -> int:
+        """Log in and remove what runs have cached on the board; return how many bytes that were.
+
+        :raises BoardError: that is impossible.
+        """
+        return int(self._first("clean")["freed"])
+
+    def _first(self, operation: str, **fields: Any) -> dict[str, Any]:
+        """Start the agent and send the first request.
+
+        :raises BoardError: that is impossible; the connection is closed.
+        """
         for name, target in (("reader", self._read), ("messages", self._read_messages)):
             threading.Thread(target=target, name=f"wheelcheck-board-{name}", daemon=True).start()
         try:
             self._write(bootstrap.payload())
-            answer, _ = self.request(
-                "hello", timeout=START_TIMEOUT, base=self.destination.directory, run=self.run, query=query
-            )
+            answer, _ = self.request(operation, timeout=START_TIMEOUT, base=self.destination.directory, **fields)
         except ConnectionLostError:
             self.close()
             raise diagnosis.connecting(self.destination, self.messages()) from None
@@ -127,9 +142,7 @@ class Connection:
         if self._before.strip():
             self.close()
             raise diagnosis.talkative(self.destination, self._before.decode("utf-8", "replace"))
-        self.python, self.base, self.directory = answer["python"], answer["base"], answer["run"]
-        self.facts = answer["facts"]
-        threading.Thread(target=self._beat, name="wheelcheck-board-beat", daemon=True).start()
+        return answer
 
     def messages(self) -> str:
         """Return what ssh and the agent wrote to standard error."""

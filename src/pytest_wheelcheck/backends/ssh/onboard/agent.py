@@ -19,7 +19,7 @@ import time
 import zlib
 
 from . import programs, survey
-from .files import RequestError, Store, remove
+from .files import RequestError, Store, remove, tree_size
 from .protocol import HEADER, PACKAGE, PROTOCOL, RUN_MARK, SILENCE
 
 TYPE_CHECKING = False
@@ -113,13 +113,9 @@ class Agent:
 
     def op_hello(self, header: dict[str, Any]) -> dict[str, Any]:
         """Make the directory of the run; return facts about the board."""
-        base = os.path.expanduser(header["base"]) if header["base"] else _default_base()
-        self._base = os.path.join(os.path.abspath(base), "v%d" % PROTOCOL)
+        self._find_base(header["base"])
         for name in ("store", "runs"):
             os.makedirs(os.path.join(self._base, name), mode=0o700, exist_ok=True)
-        # A link in the path would give files two names.
-        self._base = os.path.realpath(self._base)
-        self._store = Store(os.path.join(self._base, "store"))
         for name in os.listdir(os.path.join(self._base, "runs")):
             _remove_stale(os.path.join(self._base, "runs", name), own=name == header["run"])
         self._run = os.path.join(self._base, "runs", header["run"])
@@ -135,6 +131,12 @@ class Agent:
         self._try_program()
         facts = survey.facts(header["query"], self._base) if header["query"] else {}
         return {"python": sys.executable, "base": self._base, "run": self._run, "facts": facts}
+
+    def _find_base(self, base: str) -> None:
+        path = os.path.expanduser(base) if base else _default_base()
+        # A link in the path would give files two names.
+        self._base = os.path.realpath(os.path.join(os.path.abspath(path), "v%d" % PROTOCOL))
+        self._store = Store(os.path.join(self._base, "store"))
 
     def _try_program(self) -> None:
         """Start a program in the directory of the run: it may be mounted noexec."""
@@ -207,22 +209,37 @@ class Agent:
                 parts.append(part)
         return {"files": names, "data": b"".join(parts)}
 
-    def op_clean(self, _: dict[str, Any]) -> dict[str, Any]:
-        """Remove the store; return how many bytes it had."""
-        freed = self._store.size()
+    def op_size(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Return how many bytes the store has."""
+        return {"bytes": self._store.size()}
+
+    def op_clean(self, header: dict[str, Any]) -> dict[str, Any]:
+        """Remove the store and what killed runs left; return how many bytes that were.
+
+        It is the first request instead of ``hello``, which writes files: the disk may be full.
+        """
+        self._find_base(header["base"])
+        before, stored = tree_size(self._base), self._store.size()
         remove(self._store.directory)
-        return {"freed": freed}
+        if stored and self._store.size() >= stored:
+            # Raises the reason.
+            os.rmdir(self._store.directory)
+        runs = os.path.join(self._base, "runs")
+        for name in os.listdir(runs) if os.path.isdir(runs) else ():
+            _remove_stale(os.path.join(runs, name), own=False)
+        return {"freed": max(0, before - tree_size(self._base))}
 
     # -- the end --------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        if not self._run:
+        if not self._base:
             return
-        programs.end_all(self._run)
-        remove(self._run)
-        self._store.prune()
+        if self._run:
+            programs.end_all(self._run)
+            remove(self._run)
+            self._store.prune()
         # After `--clean`, and where nothing was sent, no empty directories stay.
         for path in (self._store.directory, os.path.join(self._base, "runs"), self._base, os.path.dirname(self._base)):
             with contextlib.suppress(OSError):

@@ -147,12 +147,7 @@ class Store:
 
     def size(self) -> int:
         """Return the bytes of all files."""
-        found = 0
-        for parent, _, names in os.walk(self.directory):
-            for name in names:
-                with contextlib.suppress(OSError):
-                    found += os.lstat(os.path.join(parent, name)).st_size
-        return found
+        return tree_size(self.directory)
 
 
 class _Writer:
@@ -184,6 +179,16 @@ def _abandon(writer: _Writer | None) -> None:
         writer.file.close()
     with contextlib.suppress(OSError):
         os.unlink(writer.side)
+
+
+def tree_size(path: str) -> int:
+    """Return the bytes of all files of a tree."""
+    found = 0
+    for parent, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                found += os.lstat(os.path.join(parent, name)).st_size
+    return found
 
 
 def remove(path: str) -> None:

@@ -84,6 +84,7 @@ def _lines(path: str) -> list[str]:
 def _interpreters(query: str) -> list[list[str]]:
     """Return the interpreters of the board: path, and what the query printed; an empty text if it did not run."""
     running = []
+    found = []
     for path in _candidates():
         try:
             process = subprocess.Popen(
@@ -93,9 +94,10 @@ def _interpreters(query: str) -> list[list[str]]:
                 stderr=subprocess.DEVNULL,
             )
         except OSError:
+            # For another architecture, for example.
+            found.append([path, ""])
             continue
         running.append((path, process))
-    found = []
     end = time.monotonic() + 120
     for path, process in running:
         try:
