@@ -77,9 +77,14 @@ def run_wheels(pytester: pytest.Pytester) -> Run:
         if not any(text.startswith("--wheel-python") for text in texts):
             texts = [f"--wheel-python={sys.executable}", *texts]
         # The plugin of hypothesis imports all of hypothesis: half a second.
-        return pytester.runpytest_subprocess(
+        result = pytester.runpytest_subprocess(
             "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *texts, timeout=timeout
         )
+        # Users can do nothing about a warning at one of our lines.
+        ours = re.search(r"pytest_wheelcheck[/\\]\S+\.py:\d+: \w*Warning: .*", f"{result.stdout}\n{result.stderr}")
+        if ours is not None:
+            pytest.fail(ours[0])
+        return result
 
     return run
 
