@@ -1,6 +1,6 @@
 """Install the plugin on fresh hosts, and test published wheels on every interpreter that ``wheelcheck doctor`` lists there.
 
-    python tests/hosts.py [--suite NAME]… [--condition NAME]… [--platform NAME]… [--state DIR] [--report FILE]
+    python tests/hosts.py [--suite NAME]… [--condition NAME]… [--platform NAME]… [--project NAME]… [--state DIR] [--report FILE]
 
 A host is a root file system that debootstrap made, with ``python3`` and ``venv`` and nothing else, used by an unprivileged
 user. Each suite of Debian is one host; each condition (no apt, no user namespaces, a full disk, …) is a further host, of the
@@ -50,9 +50,12 @@ USER = 1000
 #: The platforms that the hosts are tested with under a condition: native, emulated, another libc, another system.
 FEW = ("linux-x86_64", "linux-aarch64", "musllinux-x86_64", "win_amd64")
 
-#: What no output of ours may contain: our own traceback, or lines of a script that we pass to an interpreter.
+#: What no output of ours may contain: our own traceback, a warning at a line of ours, or lines of a script that we pass to
+#: an interpreter.
 EMBARRASSING = re.compile(
-    r"^Traceback \(most recent call last\)|INTERNALERROR|^\s*(?:import|from) \w+(?:, \w+)*$", re.MULTILINE
+    r"^Traceback \(most recent call last\)|INTERNALERROR|^\s*(?:import|from) \w+(?:, \w+)*$"
+    r"|pytest_wheelcheck/\S+\.py:\d+: \w*Warning: .*",
+    re.MULTILINE,
 )
 
 #: Answers every request, also one for a tunnel, as an overloaded proxy does.
@@ -168,10 +171,11 @@ look() {{
         > "/results/doctor$SUFFIX.json" 2> "/results/doctor$SUFFIX.log"
     for wheels in /input/wheels/*; do
         name=$(basename "$wheels")
+        begin=$(date +%s)
         /opt/venv/wheelcheck/bin/python -m pytest -v -p no:cacheprovider "--wheel=$wheels" \\
             --wheel-python=all ${{OFFLINE:+--wheel-offline}} \\
             "--wheel-report=/results/$name$SUFFIX.json" > "/results/$name$SUFFIX.log" 2>&1
-        echo $? > "/results/$name$SUFFIX.status"
+        echo $? $(($(date +%s) - begin)) > "/results/$name$SUFFIX.status"
     done
 }}
 {begin}
@@ -187,6 +191,7 @@ class Outcome:
     :param listed: number of pairs of platform and interpreter that doctor lists.
     :param worked: number of those with passed targets only.
     :param problems: one line each.
+    :param platforms: what was run on each platform, one line each.
     """
 
     suite: str
@@ -195,6 +200,12 @@ class Outcome:
     listed: int = 0
     worked: int = 0
     problems: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """What the host is."""
+        return f"{self.suite}, {self.condition}" if self.condition else self.suite
 
 
 def make_root(suite: str, state: Path) -> Path:
@@ -212,6 +223,8 @@ def make_root(suite: str, state: Path) -> Path:
     script = [] if (scripts / suite).exists() else [str(scripts / "sid")]
     argv = ["debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates", *keys]
     subprocess.run([*argv, suite, str(root), repository.uri, *script], check=True, stdout=subprocess.DEVNULL)
+    # The mirror may be a snapshot, whose lists of the newest suites have expired.
+    (root / "etc/apt/apt.conf.d/snapshot").write_text('Acquire::Check-Valid-Until "false";\n', encoding="ascii")
     return root
 
 
@@ -230,7 +243,16 @@ def sort_wheels(wheels: Iterable[Listed], downloads: Path, directory: Path) -> N
         os.link(downloads / listed.file, directory / name / listed.file)
 
 
-def run_host(suite: str, name: str, condition: Condition, state: Path, own: Path, platforms: Sequence[str]) -> Outcome:
+def run_host(
+    suite: str,
+    name: str,
+    condition: Condition,
+    state: Path,
+    own: Path,
+    *,
+    platforms: Sequence[str],
+    projects: Sequence[str],
+) -> Outcome:
     start = time.monotonic()
     root = make_root(suite, state)
     results = state / "results" / f"{suite} {name}".strip().replace("/", "")
@@ -242,7 +264,8 @@ def run_host(suite: str, name: str, condition: Condition, state: Path, own: Path
         upper.mkdir()
         Path(made).chmod(0o755)
         shutil.copy(own, inside / "own")
-        wheels = [listed for listed in read_list(LIST) if not name or listed.name == "markupsafe"]
+        projects = projects or (("markupsafe",) if name else ())
+        wheels = [listed for listed in read_list(LIST) if not projects or listed.name in projects]
         downloads = cache.root() / "hosts"
         wanted = [one for one in wheels if not platforms or directory_of(one) in platforms]
         fetch(wanted, downloads)
@@ -290,6 +313,7 @@ def run_host(suite: str, name: str, condition: Condition, state: Path, own: Path
         listed=listed,
         worked=worked,
         problems=tuple(problems),
+        platforms=tuple(platform_lines(results)),
     )
 
 
@@ -327,6 +351,34 @@ def judge(results: Path) -> tuple[int, int, list[str]]:
     return listed, worked, problems
 
 
+def platform_lines(results: Path) -> Iterator[str]:
+    """Describe each run: the interpreters with the number of targets that passed, the outcomes of all nodes, the time."""
+    for status in sorted(results.glob("*.status")):
+        try:
+            wheels = json.loads(status.with_suffix(".json").read_text(encoding="utf-8"))["wheels"]
+        except (OSError, ValueError):
+            continue
+        found: dict[str, list[bool]] = collections.defaultdict(list)
+        for interpreter, bad in targets_of(wheels):
+            found[interpreter].append(not bad)
+        shown = ", ".join(f"{name} {sum(passed)}/{len(passed)}" for name, passed in sorted(found.items(), key=order))
+        nodes = collections.Counter(
+            result["outcome"]
+            for wheel in wheels
+            for results_of in (wheel["checks"], *(target["results"] for target in wheel["targets"]))
+            for result in results_of
+        )
+        counts = ", ".join(f"{nodes[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped", "error"))
+        seconds = int(status.read_text(encoding="ascii").split()[-1])
+        yield f"{status.stem}: {shown or 'no target'}; {counts}; {seconds / 60:.1f} min"
+
+
+def order(item: tuple[str, object]) -> tuple[str, int]:
+    """Sort cp39 before cp310."""
+    match = re.fullmatch(r"(\D+)3(\d+)t?", item[0])
+    return (match[1], int(match[2])) if match else (item[0], 0)
+
+
 def interpreters_of(wheels: Sequence[dict[str, Any]]) -> frozenset[str]:
     """The interpreters that a run had wheels for, as doctor names them: not every release has wheels for all."""
     tags = (tag.split("-") for wheel in wheels for tag in wheel["tags"])
@@ -351,10 +403,9 @@ def table(outcomes: Iterable[Outcome]) -> str:
     heads = ("host", "interpreters that doctor lists", "of these, all wheels pass", "minutes", "problems")
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for one in outcomes:
-        host = f"{one.suite}, {one.condition}" if one.condition else one.suite
         grouped = collections.Counter(re.sub(r"^\S+ cp\w+: ", "", problem) for problem in one.problems)
         problems = "; ".join(f"{text} ({count})" if count > 1 else text for text, count in grouped.items())
-        lines.append(f"| {host} | {one.listed} | {one.worked} | {one.seconds / 60:.1f} | {problems or 'none'} |")
+        lines.append(f"| {one.host} | {one.listed} | {one.worked} | {one.seconds / 60:.1f} | {problems or 'none'} |")
     return "\n".join(lines)
 
 
@@ -363,6 +414,7 @@ def main() -> int:
     parser.add_argument("--suite", action="append", choices=SUITES)
     parser.add_argument("--condition", action="append", choices=CONDITIONS)
     parser.add_argument("--platform", action="append", default=[])
+    parser.add_argument("--project", action="append", default=[], help="of hosts.toml; of the conditions: markupsafe")
     parser.add_argument("--state", type=Path, default=Path(tempfile.gettempdir(), "wheelcheck-hosts"))
     parser.add_argument("--report", type=Path)
     args = parser.parse_args()
@@ -389,9 +441,12 @@ def main() -> int:
         outcomes = []
         for suite, name, condition in chosen:
             platforms = args.platform or (FEW if name else ())
-            outcomes.append(run_host(suite, name, condition, state, own, platforms))
+            outcomes.append(run_host(suite, name, condition, state, own, platforms=platforms, projects=args.project))
             print(table(outcomes[-1:]).splitlines()[-1], flush=True)
     text = table(outcomes)
+    for one in outcomes:
+        text += f"\n\n{one.host}: targets that passed on each interpreter, outcomes of all nodes, time\n\n"
+        text += "\n".join(f"- {line}" for line in one.platforms)
     print(text)
     if args.report:
         args.report.write_text(f"{text}\n", encoding="utf-8")
