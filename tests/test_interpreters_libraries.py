@@ -17,7 +17,7 @@ import pytest
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.base import Request
-from pytest_wheelcheck.interpreters.packages import apt, debian, libraries
+from pytest_wheelcheck.interpreters.packages import apt, debian, libraries, tkinter
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 
@@ -38,6 +38,7 @@ ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
         ("libpcre2-8.so.0", "libpcre2-8-0"),
         ("libglib-2.0.so.0", "libglib2.0-0"),
         ("libz.so.1", "zlib1g"),
+        ("libtk8.6.so", "libtk8.6"),
     ],
 )
 def test_names_of_packages(soname: str, first: str) -> None:
@@ -171,3 +172,80 @@ def test_a_library_of_the_interpreter_is_not_the_wheels(
     result.stdout.fnmatch_lines(
         ["*::import?tool._hashlib? FAILED*", "*libcrypto.so.3*manylinux_2_34_aarch64 does not allow*"]
     )
+
+
+DRAWING_TESTS = """
+import sys, tkinter
+
+def test_tcl():
+    assert tkinter.Tcl().eval("expr 6 * 7") == "42"
+
+def test_rest_of_the_standard_library():
+    import sqlite3, ssl, turtle
+    assert tkinter.__file__.startswith(sys.base_prefix)
+"""
+
+
+@emulates
+@pytest.mark.network
+def test_a_wheel_that_imports_tkinter(
+    arm: Runtime,
+    pytester: pytest.Pytester,
+    run_wheels: Callable[..., pytest.RunResult],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "cache"
+    own.mkdir()
+    for name in ("qemu", "archives", "runtimes", "interpreters", "virtualenv"):
+        (own / name).symlink_to(cache.root() / name)
+    monkeypatch.setenv(cache.VARIABLE, str(own))
+    wheel = builders.build_wheel(
+        pytester.path / "dist",
+        "tool",
+        files={
+            "tool/__init__.py": "",
+            "tool/drawn.py": "import sys\n\nif sys.platform:\n    from tkinter import ttk\n",
+        },
+        tags=["py3-none-manylinux_2_34_aarch64"],
+    )
+    number = ".".join(map(str, arm.installation.version[:2]))
+    arguments = ("-v", "-rs", "--wheel", wheel, f"--wheel-python={number}", "--wheel-select=WHL101")
+    offline = run_wheels(*arguments, "--wheel-offline", timeout=600)
+    offline.assert_outcomes(passed=4, skipped=1)
+    offline.stdout.fnmatch_lines(
+        ["*tkinter*is not in the cache*", "*needs tkinter, a part of the standard library that this interpreter lacks*"]
+    )
+    (pytester.path / "test_tool.py").write_text(DRAWING_TESTS, encoding="utf-8")
+    result = run_wheels(*arguments, "test_tool.py", timeout=600)
+    result.assert_outcomes(passed=5 + DRAWING_TESTS.count("def test_"))
+    # Only a wheel that imports it needs it.
+    assert (arm.installation.library / arm.installation.library_name / "os.py").exists()
+    assert not list(arm.installation.library.rglob("_tkinter.*"))
+
+
+@emulates
+@pytest.mark.network
+def test_who_imports_tkinter(arm: Runtime, tmp_path: Path) -> None:
+    installation = arm.installation
+
+    def add(name: str, text: str, *, from_a_file: bool) -> None:
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        information = tmp_path / f"{name}-1.0.dist-info"
+        information.mkdir()
+        (information / "RECORD").write_text(f"{name}.py,,\n{name}-1.0.dist-info/RECORD,,\n", encoding="utf-8")
+        if from_a_file:
+            (information / "direct_url.json").write_text("{}", encoding="utf-8")
+
+    add("dependency", "import tkinter\n", from_a_file=False)
+    add("own", "# import tkinter\ntext = 'import tkinter'\nimport tkinterx\n", from_a_file=True)
+    assert not tkinter.is_missing([tmp_path], installation)
+    (tmp_path / "own.py").write_text("def draw():\n    import _tkinter\n", encoding="utf-8")
+    assert tkinter.is_missing([tmp_path], installation)
+    for other in (
+        replace(installation, extensible=False),
+        replace(installation, implementation="pypy"),
+        replace(installation, free_threaded=True),
+        replace(installation, platform=replace(installation.platform, libc="musl")),
+    ):
+        assert not tkinter.is_missing([tmp_path], other)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.backends.base import Environment, Runtime
 from pytest_wheelcheck.errors import RuntimeUnavailableError
-from pytest_wheelcheck.interpreters.packages import libraries
+from pytest_wheelcheck.interpreters.packages import libraries, tkinter
 from pytest_wheelcheck.model import Installation
 from pytest_wheelcheck.system import cache, process, uv
 from pytest_wheelcheck.system.uv_config import InstallSettings
@@ -149,26 +149,31 @@ def extend(
     further: Sequence[Path],
     relaunch: Callable[[Installation], Runtime],
 ) -> tuple[Runtime, str]:
-    """Give an environment the system libraries that its files may need: a launcher with them becomes its interpreter.
+    """Give an environment the system libraries that its files may need, and tkinter: a launcher with them is its interpreter.
 
     :param further: directories outside of the environment whose modules are loaded in it.
-    :param relaunch: returns the runtime of an installation that was extended by libraries.
-    :returns: the environment's runtime, which is *runtime* if no libraries are missing or they are not available; and why
-        they are not available, or an empty string.
+    :param relaunch: returns the runtime of an extended installation.
+    :returns: the environment's runtime, which is *runtime* if nothing is missing or available; and why something is not
+        available, or an empty string.
     """
-    names = libraries.missing_libraries(
-        (*environment.site_directories, environment.scripts, *further), runtime.installation
-    )
-    if not names:
-        return runtime, ""
-    try:
-        installation = libraries.extend(runtime.installation, names, offline=settings.offline)
-    except RuntimeUnavailableError as error:
-        # Not an error yet: the files may never load the library.
-        return runtime, error.message
+    installation, problems = runtime.installation, []
+    names = libraries.missing_libraries((*environment.site_directories, environment.scripts, *further), installation)
+    # Not an error yet if they are not available: the files may never load them.
+    if names:
+        try:
+            installation = libraries.extend(installation, names, offline=settings.offline)
+        except RuntimeUnavailableError as error:
+            problems.append(error.message)
+    if tkinter.is_missing(environment.site_directories, installation):
+        try:
+            installation = tkinter.extend(installation, offline=settings.offline)
+        except RuntimeUnavailableError as error:
+            problems.append(error.message)
+    if installation is runtime.installation:
+        return runtime, "; ".join(problems)
     extended = relaunch(installation)
     point(environment.root, extended.python, installation.version_text)
-    return extended, ""
+    return extended, "; ".join(problems)
 
 
 def running_python(installation: Installation) -> Path | None:

@@ -27,7 +27,7 @@ from pytest_wheelcheck.system.progress import step
 from pytest_wheelcheck.wheels.bounded import read_headers
 
 #: Increase when the extended roots change.
-_GENERATION = 1
+_GENERATION = 2
 
 #: The libraries that the policies allow and a root may lack. Those of the C library and the compilers are in every root.
 ALLOWED = frozenset(
@@ -55,7 +55,10 @@ ALLOWED = frozenset(
 
 #: The packages of libraries whose names do not follow Debian's rule.
 _PACKAGES = {
+    "libBLT.2.5.so.8.6": "tk8.6-blt2.5",
     "libGLdispatch.so.0": "libglvnd0",
+    "libbrotlicommon.so.1": "libbrotli1",
+    "libbrotlidec.so.1": "libbrotli1",
     "libgio-2.0.so.0": "libglib2.0-0",
     "libglib-2.0.so.0": "libglib2.0-0",
     "libgmodule-2.0.so.0": "libglib2.0-0",
@@ -70,7 +73,7 @@ _PACKAGES = {
 #: How often the needs of downloaded libraries are downloaded in turn.
 _ROUNDS = 8
 
-_SONAME = re.compile(r"(lib.+?)\.so\.([\w.]+)")
+_SONAME = re.compile(r"(lib.+?)\.so(?:\.([\w.]+))?")
 
 
 def package_names(soname: str) -> tuple[str, ...]:
@@ -80,6 +83,8 @@ def package_names(soname: str) -> tuple[str, ...]:
 
     >>> package_names("libX11.so.6")
     ('libx11-6', 'libx11-6t64')
+    >>> package_names("libtk8.6.so")
+    ('libtk8.6', 'libtk8.6t64')
     """
     name = _PACKAGES.get(soname)
     if name is None:
@@ -87,7 +92,7 @@ def package_names(soname: str) -> tuple[str, ...]:
         if match is None:
             return ()
         stem = match[1].lower().replace("_", "-")
-        name = f"{stem}{'-' if stem[-1].isdigit() else ''}{match[2]}"
+        name = f"{stem}{'-' if stem[-1].isdigit() else ''}{match[2]}" if match[2] else stem
     return name, f"{name}t64"
 
 
@@ -120,7 +125,7 @@ def extend(installation: Installation, sonames: frozenset[str], *, offline: bool
     assert root is not None  # noqa: S101  see missing_libraries()
     architecture = ARCHITECTURES[installation.platform.architecture]
     listed = ", ".join(sorted(sonames))
-    repository, suite = _origin(root)
+    repository, suite = origin(root)
     key = f"roots/with-{architecture.name}-{suite}-{cache.digest(str(_GENERATION), str(root), listed)}"
 
     def make(side: Path) -> None:
@@ -132,14 +137,33 @@ def extend(installation: Installation, sonames: frozenset[str], *, offline: bool
         with step(f"{listed} for {architecture.name} from {suite}", side):
             _download(repository, suite, architecture, sonames, root, side / "libraries")
             _make_root(root, side, cache.path(key), architecture)
+            apt.write_origin(side, repository, suite)
 
     return replace(installation, root=cache.provision(key, make) / "root")
 
 
-def _origin(root: Path) -> tuple[apt.Repository, str]:
-    """Return the repository and the suite that a root came from."""
-    if origin := apt.read_origin(root.parent):
-        return origin
+def extend_for(files: Iterable[Path], installation: Installation, *, offline: bool = False) -> Installation:
+    """Return the installation with the libraries that modules of the same suite need, and that its root lacks.
+
+    :param files: the modules.
+    :param offline: download nothing.
+    :raises RuntimeUnavailableError: they are not available.
+    """
+    from pytest_wheelcheck.wheels.elf import needed
+
+    assert installation.root is not None  # noqa: S101  it is extensible
+    present = _library_directories(installation.root, ARCHITECTURES[installation.platform.architecture])
+    names = frozenset(name for file in files for name in needed(file) if not _is_in(name, present))
+    return extend(installation, names, offline=offline) if names else installation
+
+
+def origin(root: Path) -> tuple[apt.Repository, str]:
+    """Return the repository and the suite that a root came from.
+
+    :raises RuntimeUnavailableError: it came from elsewhere.
+    """
+    if found := apt.read_origin(root.parent):
+        return found
     raise RuntimeUnavailableError(
         "system libraries cannot be downloaded for this interpreter",
         cause="its C library does not come from a package repository",
@@ -222,7 +246,8 @@ def _copy_libraries(directory: Path, target: Path) -> None:
     for parent, _, names in os.walk(directory):
         for name in names:
             file = Path(parent, name)
-            if ".so." in name and file.is_file() and not (target / name).exists():
+            is_library = ".so." in name or (name.startswith("lib") and name.endswith(".so"))
+            if is_library and file.is_file() and not (target / name).exists():
                 shutil.copyfile(file, target / name)
 
 

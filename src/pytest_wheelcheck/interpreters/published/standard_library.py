@@ -38,6 +38,7 @@ _NOT_COPIED = (
     "test",
     "tests",
     "idlelib",
+    "tkinter",
     "turtledemo",
     "config-*",
     "_sysconfigdata*",
