@@ -79,7 +79,7 @@ class Connection:
         self._answers: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
         self._messages = bytearray()
         self._before = b""
-        self._closing = threading.Event()
+        self._closing, self._messages_end = threading.Event(), threading.Event()
         self._lost = False
         self._sockets = None if sys.platform == "win32" else _socket_directory()
         try:
@@ -147,8 +147,9 @@ class Connection:
     def messages(self) -> str:
         """Return what ssh and the agent wrote to standard error."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            # The last message may arrive with the end.
+            # The last message arrives with the end.
             self._process.wait(0.5)
+            self._messages_end.wait(1.0)
         return self._messages.decode("utf-8", "replace")
 
     # -- requests -------------------------------------------------------------------------------------------------
@@ -275,6 +276,7 @@ class Connection:
             while part := os.read(stream.fileno(), 4096):
                 self._messages += part
                 del self._messages[:-_MAX_OUTPUT]
+        self._messages_end.set()
 
     # -- programs -------------------------------------------------------------------------------------------------
 
