@@ -10,8 +10,11 @@ from pytest_wheelcheck.errors import UsageError
 
 #: ``[ssh://][USER@]HOST[:PORT]``; HOST may be an IPv6 address in brackets, or a name of ssh's configuration.
 _URL = re.compile(
-    r"(?P<scheme>ssh://)?(?:(?P<user>[^\s@:/\[\]]+)@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\s@:/\[\]]+)(?::(?P<port>\d{1,5}))?/?"
+    r"(?P<scheme>ssh://)?(?:(?P<user>[^\s@:/\[\]]+)@)?(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\s@:/\[\]]+)(?::(?P<port>\d{1,5}))?/?"
 )
+
+#: Seconds of ``wait`` at most.
+_MAX_WAIT = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +64,7 @@ def parse(texts: Iterable[str], configured: Iterable[str]) -> tuple[Destination,
 
 def _configured(line: str) -> tuple[str, Destination]:
     name, equals, rest = (part.strip() for part in line.partition("="))
-    address, *words = rest.split()[:1] and rest.split()
+    address, *words = rest.split() or [""]
     if not equals or not address or not re.fullmatch(r"[\w@][\w@.-]*", name):
         raise UsageError(
             f"wheel_hosts: {line!r} is not a board",
@@ -87,8 +90,11 @@ def _address(text: str, *, name: str, options: Mapping[str, str], where: str) ->
         wait, jobs = float(options.get("wait", 60)), int(options.get("jobs", 1))
     except ValueError:
         wait, jobs = -1.0, 0
-    if wait < 0 or jobs < 1:
-        raise UsageError(f"{where} {name or text}: wait is a number of seconds, and jobs a number of 1 or more")
+    # Infinity and "nan" are numbers, too; a run must end.
+    if not 0 <= wait <= _MAX_WAIT or jobs < 1:
+        raise UsageError(
+            f"{where} {name or text}: wait is a number of seconds (a day at most), and jobs a number of 1 or more"
+        )
     return Destination(
         name=name or text.removeprefix("ssh://").rstrip("/"),
         host=match["host"].strip("[]"),
