@@ -68,17 +68,18 @@ class TemporaryDirectory:
         return True
 
 
-def make() -> TemporaryDirectory:
+def make(parent: Path | None = None) -> TemporaryDirectory:
     """Make a temporary directory, and remove those of killed processes.
 
+    :param parent: where; by default the user's directory for temporary files, or another one if that is mounted noexec.
     :raises OSError: no directory for temporary files can be written, or all of them are mounted noexec.
     """
     if sys.platform == "win32":
-        return TemporaryDirectory(Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve(), None)
+        return TemporaryDirectory(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent)).resolve(), None)
     import fcntl
 
     # It is locked before it gets the name that other processes look for.
-    side = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=_executable_parent())).resolve()
+    side = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=parent or _executable_parent())).resolve()
     final = side.with_name(side.name.removeprefix("."))
     try:
         lock = os.open(side / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)

@@ -30,7 +30,7 @@ from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError, ConnectionLostError
 from pytest_wheelcheck.backends.ssh.onboard import protocol
 from pytest_wheelcheck.errors import ProcessError
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.system import process, temporary
 
 #: Seconds between two beats; the agent ends after :data:`protocol.SILENCE` seconds without one.
 BEAT = 4.0
@@ -99,7 +99,7 @@ class Connection:
                 fix="install it (apt install openssh-client)",
             )
         self._ssh = ssh
-        master = ("-o", "ControlMaster=yes", "-o", f"ControlPath={self._sockets}/s") if self._sockets else ()
+        master = ("-o", "ControlMaster=yes", "-o", f"ControlPath={self._sockets.path}/s") if self._sockets else ()
         return process.spawn(
             [ssh, *_OPTIONS, *master, *self.destination.arguments, bootstrap.command()],
             stdin=subprocess.PIPE,
@@ -290,7 +290,7 @@ class Connection:
         command = (
             f"exec {shlex.quote(self.python)} -I -S -B {shlex.quote(f'{self.directory}/{protocol.PACKAGE}')} {token}"
         )
-        shared = ("-o", "ControlMaster=no", "-o", f"ControlPath={self._sockets}/s") if self._sockets else ()
+        shared = ("-o", "ControlMaster=no", "-o", f"ControlPath={self._sockets.path}/s") if self._sockets else ()
         return [self._ssh, *_OPTIONS, *shared, *self.destination.arguments, command]
 
     def is_lost(self, *, ask: bool = False) -> bool:
@@ -322,11 +322,11 @@ class Connection:
 
     def _remove_sockets(self) -> None:
         if self._sockets:
-            shutil.rmtree(self._sockets, ignore_errors=True)
+            self._sockets.remove()
 
 
-def _socket_directory() -> str:
+def _socket_directory() -> temporary.TemporaryDirectory:
     """Return a new directory for the control socket. The path of a socket is short (108 bytes on Linux, 104 on macOS)."""
-    parents: Iterable[str] = (tempfile.gettempdir(), "/tmp")  # noqa: S108  mkdtemp makes a directory of this user alone
+    parents: Iterable[str] = (tempfile.gettempdir(), "/tmp")  # noqa: S108  it is a directory of this user alone
     parent = next((path for path in parents if len(path) < 60 and os.access(path, os.W_OK)), None)
-    return tempfile.mkdtemp(prefix="wheelcheck-ssh-", dir=parent)
+    return temporary.make(None if parent is None else Path(parent))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from pytest_wheelcheck.backends.ssh import transfer
 from pytest_wheelcheck.backends.ssh.connection import Connection
 from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.system import process, temporary
 
 #: Seconds between two tries to reach a board that was restarted.
 _RETRY = 2.0
@@ -37,7 +36,7 @@ class SharedConnection:
         self._connection: Connection | None = None
         self._mirror: transfer.Mirror | None = None
         self._digests = transfer.Digests()
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: temporary.TemporaryDirectory | None = None
         self._gone = 0.0
         self.sent = self.received = 0
 
@@ -89,8 +88,8 @@ class SharedConnection:
 
     def _scratch_directory(self) -> Path:
         if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="wheelcheck-")
-        return Path(self._scratch.name)
+            self._scratch = temporary.make()
+        return self._scratch.path
 
     def send(
         self, tree: str, root: Path, *, names: Callable[[], Iterator[str]] | None = None, moved: transfer.Moved = ()
@@ -118,7 +117,7 @@ class SharedConnection:
             self._drop()
             self._connection = None
             if self._scratch is not None:
-                self._scratch.cleanup()
+                self._scratch.remove()
                 self._scratch = None
 
 
