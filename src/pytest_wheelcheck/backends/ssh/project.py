@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError
@@ -34,9 +35,10 @@ _SKIPPED = frozenset(
 _NEVER = ("*.whl", "*.pyc")
 
 
-def list_files(root: Path, patterns: Sequence[str]) -> Iterator[str]:
+def list_files(root: Path, patterns: Sequence[str], named: Iterable[Path] = ()) -> Iterator[str]:
     """Yield the relative paths of files and links below a directory.
 
+    :param named: files and directories that the run itself names: git may ignore a configuration file.
     :param patterns: of the ini key ``wheel_push``: further files, and with ``!`` in front those to leave out; the last one
         that fits counts.
     """
@@ -45,9 +47,29 @@ def list_files(root: Path, patterns: Sequence[str]) -> Iterator[str]:
         names.update(
             dict.fromkeys(name for name in _walk(root, frozenset({".git"})) if _wanted(name, patterns, default=False))
         )
-    for name in sorted(names):
-        if _wanted(name, patterns, default=not any(fnmatch.fnmatchcase(name, each) for each in _NEVER)):
-            yield name
+    wanted = {
+        name
+        for name in names
+        if _wanted(name, patterns, default=not any(fnmatch.fnmatchcase(name, each) for each in _NEVER))
+    }
+    for path in named:
+        if path != root and path.is_relative_to(root):
+            name = os.path.relpath(path, root)
+            if not path.is_dir():
+                wanted.add(name)
+            elif not any(each.startswith(f"{name}{os.sep}") for each in wanted):
+                wanted.update(os.path.join(name, each) for each in _walk(path, _SKIPPED))  # noqa: PTH118
+    yield from sorted(wanted)
+
+
+def named_paths(cwd: Path, words: Iterable[str]) -> Iterator[Path]:
+    """Yield the existing files and directories that words of a command line name, also as values of options."""
+    for word in words:
+        for text in (word.partition("::")[0], word.partition("=")[2]):
+            # A text may be too long for a path, or have a null character.
+            with contextlib.suppress(OSError, ValueError):
+                if text and (path := Path(os.path.normpath(cwd / text))).exists():
+                    yield path
 
 
 def _wanted(name: str, patterns: Sequence[str], *, default: bool) -> bool:

@@ -142,7 +142,9 @@ class BoardSession:
                 shared.send(tree, root, names=lambda: _interpreter_files(root) if interpreter else self._project(root))
 
     def _project(self, root: Path) -> Iterator[str]:
-        return project.list_files(root, self._settings.push)
+        settings = self._settings
+        words = [*settings.fixed_args, *(word for argument in settings.target_args for word in argument.argv)]
+        return project.list_files(root, settings.push, project.named_paths(settings.cwd, words))
 
     # -- programs ---------------------------------------------------------------------------------------------------
 
