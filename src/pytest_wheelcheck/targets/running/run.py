@@ -323,7 +323,8 @@ class TargetRun:
                 if message["type"] == "finished":
                     return message["summary"], None
         except WorkerError as error:
-            return "", Crash(when="teardown", text=f"at the end of the session: {error}", seconds=0.0)
+            text = self._session.explain_failure(running.output()) or str(error)
+            return "", Crash(when="teardown", text=f"at the end of the session: {text}", seconds=0.0)
         finally:
             self.end()
 
