@@ -8,6 +8,7 @@ from pathlib import Path
 
 import provisioned
 import pytest
+from board_runs import BoardRun
 from boards import Board, Boards, Kind, native
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
@@ -59,3 +60,9 @@ def board_path(boards: Boards, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the ``ssh`` that knows this test's boards first on ``PATH``."""
     monkeypatch.setenv("PATH", boards.client.environment["PATH"])
     return boards.path_entry
+
+
+@pytest.fixture
+def board_run(pytester: pytest.Pytester, board_path: Path) -> BoardRun:
+    """A project with a wheel of pure Python, to be tested on boards of this test."""
+    return BoardRun(pytester.path)
