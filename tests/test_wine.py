@@ -21,14 +21,15 @@ from windows import make_windows_catalog, offer_of
 
 from pytest_wheelcheck.backends import bubblewrap
 from pytest_wheelcheck.backends.catalog import Catalog
-from pytest_wheelcheck.backends.wine import c_library, diagnosis, provide, runner
+from pytest_wheelcheck.backends.wine import diagnosis, provide, runner
 from pytest_wheelcheck.backends.wine import launch as wine_launch
+from pytest_wheelcheck.backends.wine.redistributables import C_LIBRARY, C_LIBRARY_NAME, CPP_RUNTIME
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError, WheelcheckError
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 from pytest_wheelcheck.interpreters.windows import pe_programs
-from pytest_wheelcheck.interpreters.windows.pe_writer import X86_PROLOGUE, Image, ImportCall
+from pytest_wheelcheck.interpreters.windows.pe_writer import X86_PROLOGUE, DataReference, Image, ImportCall
 from pytest_wheelcheck.interpreters.windows.pe_writer import write as write_pe
 from pytest_wheelcheck.interpreters.windows.platforms import REQUEST, REQUEST_32
 from pytest_wheelcheck.system import cache
@@ -260,7 +261,7 @@ def test_32_bits(ground: Ground, catalog_32: Catalog, pytester: pytest.Pytester)
     kinds = {path.readlink().parent.name for path in directory_32.iterdir() if path.is_symlink()}
     assert kinds == {"i386-windows"}
     # The C library is Microsoft's, and not a link to Wine's.
-    assert not (directory_32 / c_library.NAME).is_symlink()
+    assert not (directory_32 / C_LIBRARY_NAME).is_symlink()
 
 
 def test_the_doctor_says_what_a_green_run_means(catalog: Catalog) -> None:
@@ -754,7 +755,80 @@ def test_complex():
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     assert "Microsoft's C library is not in the cache" in reasons_of(make_windows_catalog(offline=True), REQUEST)
     with pytest.raises(RuntimeUnavailableError, match=r"dotnetcore2 3\.1\.23 .* could not be downloaded"):
-        c_library.get(offline=False, index=PackageIndex(url="http://127.0.0.1:9/simple"), bits=64)
+        C_LIBRARY.get(offline=False, index=PackageIndex(url="http://127.0.0.1:9/simple"), bits=64)
+
+
+def extension_in_cpp(name: str, bits: int) -> bytes:
+    """An extension module that calls a function of the runtime of Visual C++ when it is initialized.
+
+    :param name: of the module.
+    """
+    # The definition of the module, all zero (PyModuleDef): the second phase of the initialization has nothing to do.
+    data = {"definition": bytes(13 * bits // 8)}
+    ticks, initialize = ImportCall("_Xtime_get_ticks"), ImportCall("PyModuleDef_Init")
+    codes: dict[int, tuple[bytes | ImportCall | DataReference, ...]] = {
+        64: (
+            *(b"\x48\x83\xec\x28", ticks),
+            *(DataReference(b"\x48\x8d\x0d", "definition"), initialize),
+            b"\x48\x83\xc4\x28\xc3",
+        ),
+        32: (
+            *(X86_PROLOGUE, ticks),
+            *(DataReference(b"\x8d\x83", "definition"), b"\x50", initialize),
+            b"\x83\xc4\x04\x5b\xc3",
+        ),
+    }
+    imports = {"MSVCP140.dll": ("_Xtime_get_ticks",), "python313.dll": ("PyModuleDef_Init",)}
+    function = f"PyInit_{name}"
+    return write_pe(
+        Image(name=f"{name}.pyd", function=function, imports=imports, data=data, code=codes[bits], bits=bits)
+    )
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+def test_runtime_of_visual_cpp(ground: Ground, catalog_32: Catalog, pytester: pytest.Pytester, bits: int) -> None:
+    """A fresh Windows lacks it. Neither Wine's own nor Microsoft's hides that, unless the user ignores the check for it."""
+    runtime = CPP_RUNTIME.get(offline=False, index=PackageIndex(), bits=bits)[bits]
+    platform = {64: "win_amd64", 32: "win32"}[bits]
+    native = f"native.cp313-{platform}.pyd"
+    files: dict[str, str | bytes] = {"demo_cpp/__init__.py": "from demo_cpp import native\n"}
+    files[f"demo_cpp/{native}"] = extension_in_cpp("native", bits)
+    bundled = {**files, "demo_cpp/msvcp140.dll": (runtime / "msvcp140.dll").read_bytes()}
+    tags = (f"cp313-cp313-{platform}",)
+    brings = build_wheel(pytester.path / "brings", "demo_cpp", files=bundled, tags=tags)
+    lacks = build_wheel(pytester.path / "lacks", "demo_cpp", files=files, tags=tags)
+    ground.write(
+        test_library="""
+import ctypes, pathlib
+import demo_cpp
+
+def test_library():
+    path = ctypes.create_unicode_buffer(300)
+    get = ctypes.WinDLL("kernel32").GetModuleHandleW
+    get.restype = ctypes.c_void_p
+    ctypes.windll.kernel32.GetModuleFileNameW(ctypes.c_void_p(get("msvcp140.dll")), path, 300)
+    assert b"Wine builtin DLL" not in open(path.value, "rb").read()
+    bundled = pathlib.Path(demo_cpp.__file__).with_name("msvcp140.dll")
+    assert path.value.lower() == (str(bundled).lower() if bundled.exists() else r"c:\\windows\\system32\\msvcp140.dll")
+"""
+    )
+    given = ["--wheel-python=3.13", "--wheel-select=WHL503", "tests"]
+    found = ground.run(f"--wheel={brings}", *given)
+    assert found.only("PASSED")[-1:] == ["tests/test_library.py::test_library"], found.text
+    assert "WHL503-windows-libraries PASSED" in found.text
+    found = ground.run(f"--wheel={lacks}", *given)
+    assert found.only("FAILED") == ["import[demo_cpp]"], found.text
+    assert found.only("PASSED") == ["install"], found.text
+    assert "WHL503-windows-libraries FAILED" in found.text
+    assert f"{native} needs MSVCP140.dll, which is not part of Windows or Python" in found.text
+    assert "its runtime of Visual C++" not in found.text
+    # Who ignores the check says that users install it. The report says that it was there.
+    found = ground.run(f"--wheel={lacks}", *given, "--wheel-ignore=WHL503")
+    assert found.only("PASSED")[-1:] == ["tests/test_library.py::test_library"], found.text
+    assert not found.only("FAILED"), found.text
+    assert (
+        "under Wine with Microsoft's C library and, because WHL503 is ignored, its runtime of Visual C++" in found.text
+    )
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,7 @@ def make_catalog(
     apt_source: str = "",
     sysroots: Sequence[Sysroot] = (),
     providers_allowed: Sequence[str] = (),
+    ignored: Sequence[str] = (),
     without: Sequence[str] = (),
 ) -> Catalog:
     """Return the catalog of all providers and backends, whose functions describe the parameters.
@@ -168,5 +169,6 @@ def make_catalog(
 
     package_index = PackageIndex(url=index, find_links=tuple(find_links))
     return Catalog(
-        make_providers, backends(offline=offline, apt_source=apt_source, index=package_index, without=without)
+        make_providers,
+        backends(offline=offline, apt_source=apt_source, index=package_index, ignored=ignored, without=without),
     )

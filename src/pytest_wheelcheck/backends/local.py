@@ -60,11 +60,13 @@ class LocalBackend:
     :param offline: download nothing.
     :param apt_source: a repository to download from before the host's, as a line of ``sources.list(5)``.
     :param index: the package index to download from.
+    :param ignored: the checks that the user ignores: codes or prefixes.
     """
 
     offline: bool = False
     apt_source: str = ""
     index: PackageIndex = field(default_factory=PackageIndex)
+    ignored: tuple[str, ...] = ()
     note: str = ""
     place: str = ""
     place_jobs: int = 0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 
 #: The classes of all backends, in the order in which they are preferred. Each takes the keyword arguments ``offline``,
-#: ``apt_source`` and ``index`` of :func:`backends`.
+#: ``apt_source``, ``index`` and ``ignored`` of :func:`backends`.
 BACKENDS = [
     "pytest_wheelcheck.backends.native:NativeBackend",
     "pytest_wheelcheck.backends.qemu.backend:QemuBackend",
@@ -24,19 +24,30 @@ BACKENDS = [
 
 
 def backends(
-    *, offline: bool = False, apt_source: str = "", index: PackageIndex | None = None, without: Iterable[str] = ()
+    *,
+    offline: bool = False,
+    apt_source: str = "",
+    index: PackageIndex | None = None,
+    ignored: Iterable[str] = (),
+    without: Iterable[str] = (),
 ) -> tuple[Backend, ...]:
     """Return all backends.
 
     :param offline: download nothing.
     :param apt_source: a package repository to use before the host's, as a line of ``sources.list(5)``.
     :param index: the package index; ``None`` for the one that pip is configured for.
+    :param ignored: the checks that the user ignores: codes or prefixes.
     :param without: names of backends to leave out.
     """
     from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 
     excluded = frozenset(without)
-    arguments = {"offline": offline, "apt_source": apt_source, "index": index or PackageIndex()}
+    arguments = {
+        "offline": offline,
+        "apt_source": apt_source,
+        "index": index or PackageIndex(),
+        "ignored": tuple(ignored),
+    }
     made = []
     for reference in BACKENDS:
         module, _, name = reference.partition(":")

@@ -27,6 +27,7 @@ _LIBRARIES = {
     "apache-tvm-ffi": r"tvm_ffi",
     "intel-openmp": r"iomp",
     "mkl": r"mkl_",
+    "msvc-runtime": r"(?:msvcp|vcruntime|concrt|vcomp|vcamp|vccorlib)140",
     "pyarrow": r"arrow|parquet",
     "pyqt5-qt5": _QT,
     "pyqt6-qt6": _QT,

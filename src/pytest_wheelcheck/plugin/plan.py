@@ -75,6 +75,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
                 apt_source=settings.apt_source,
                 sysroots=sysroots,
                 providers_allowed=settings.providers,
+                ignored=settings.ignore,
                 without=settings.without_backends,
             )
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from pytest_wheelcheck.backends import environments, launcher
 from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, Runtime, Session
 from pytest_wheelcheck.backends.local import LocalBackend
-from pytest_wheelcheck.backends.wine import c_library, paths, provide, venv
 from pytest_wheelcheck.backends.wine import launch as wine_launch
+from pytest_wheelcheck.backends.wine import paths, provide, venv
 from pytest_wheelcheck.backends.wine.launch import WineLaunch
+from pytest_wheelcheck.backends.wine.redistributables import C_LIBRARY, CPP_RUNTIME
 from pytest_wheelcheck.backends.wine.session import WineSession
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.architectures import runs_natively
@@ -21,6 +22,9 @@ from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
 
+#: The check that reports libraries which a fresh Windows lacks. Who ignores it by its code says that users install them.
+_CPP_RUNTIME_CHECK = "WHL503"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WineBackend(LocalBackend):
@@ -28,7 +32,7 @@ class WineBackend(LocalBackend):
 
     :param offline: fetch nothing.
     :param apt_source: has no effect: packages of Wine come from the host's own archive.
-    :param index: has the C library.
+    :param index: has the libraries of Microsoft.
     """
 
     name: str = "wine"
@@ -38,6 +42,11 @@ class WineBackend(LocalBackend):
         "a passed run under Wine is strong evidence, but not Windows itself: the kernel and system libraries are Wine's, "
         "the C library is Microsoft's"
     )
+
+    @property
+    def _cpp_runtime(self) -> bool:
+        """Whether users install the runtime of Visual C++ themselves: a wheel may use it without bringing it."""
+        return _CPP_RUNTIME_CHECK in self.ignored
 
     @property
     def machine(self) -> Machine:
@@ -60,9 +69,10 @@ class WineBackend(LocalBackend):
         if not runs_natively("x86_64"):
             return Unavailable(reason="Wine is supported on x86-64 hosts only")
         bits = BITS[platform.architecture]
-        reason = provide.unavailable_reason(offline=self.offline, bits=bits) or c_library.unavailable_reason(
-            offline=self.offline, bits=bits
-        )
+        libraries = (C_LIBRARY, CPP_RUNTIME) if self._cpp_runtime else (C_LIBRARY,)
+        reasons = [provide.unavailable_reason(offline=self.offline, bits=bits)]
+        reasons += [library.unavailable_reason(offline=self.offline, bits=bits) for library in libraries]
+        reason = next(filter(None, reasons), "")
         if not reason:
             return None
         # Without --wheel-offline it might be there.
@@ -71,14 +81,20 @@ class WineBackend(LocalBackend):
 
     def accepts(self, offer: Offer) -> str | None:  # noqa: ARG002 — part of the protocol
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return ", under Wine with Microsoft's C library"
+        runtime = f" and, because {_CPP_RUNTIME_CHECK} is ignored, its runtime of Visual C++"
+        return f", under Wine with Microsoft's C library{runtime if self._cpp_runtime else ''}"
 
     def fetch(self, platform: Platform) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         self._launch(platform)
 
     def _launch(self, platform: Platform) -> WineLaunch:
-        return wine_launch.provision(offline=self.offline, bits=BITS[platform.architecture], index=self.index)
+        return wine_launch.provision(
+            offline=self.offline,
+            bits=BITS[platform.architecture],
+            index=self.index,
+            cpp_runtime=self._cpp_runtime,
+        )
 
     def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:  # noqa: ARG002
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""

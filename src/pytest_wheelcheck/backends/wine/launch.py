@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.backends.launcher import Launch
-from pytest_wheelcheck.backends.wine import c_library, paths, prefix, provide, runner
+from pytest_wheelcheck.backends.wine import paths, prefix, provide, runner
+from pytest_wheelcheck.backends.wine.redistributables import C_LIBRARY, CPP_RUNTIME
 from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 
 
@@ -41,19 +42,22 @@ class WineLaunch:
         return ["env", f"{runner.DIAGNOSE}=1", *self.launch.argv(name, program)]
 
 
-def provision(*, offline: bool, bits: int, index: PackageIndex) -> WineLaunch:
+def provision(*, offline: bool, bits: int, index: PackageIndex, cpp_runtime: bool = False) -> WineLaunch:
     """Return how programs are started; Wine, the C library and a pristine prefix are made if necessary.
 
     :param bits: number of bits of the programs.
-    :param index: has the C library.
-    :raises RuntimeUnavailableError: Wine or the C library is not available, or Wine does not work here.
+    :param index: has the libraries of Microsoft.
+    :param cpp_runtime: the prefix has the runtime of Visual C++.
+    :raises RuntimeUnavailableError: Wine or a library is not available, or Wine does not work here.
     """
     wine = provide.get(offline=offline, bits=bits)
-    c_libraries = c_library.get(offline=offline, index=index, bits=bits)
+    c_libraries = C_LIBRARY.get(offline=offline, index=index, bits=bits)
     python = base_python().resolve()
-    return WineLaunch(
-        runner=(str(python), "-I", "-S", runner.__file__), description=prefix.provision(wine, c_libraries)
-    )
+    description = prefix.provision(wine, c_libraries)
+    if cpp_runtime:
+        runtimes = CPP_RUNTIME.get(offline=offline, index=index, bits=bits)
+        description = prefix.provision_with(description, runtimes)
+    return WineLaunch(runner=(str(python), "-I", "-S", runner.__file__), description=description)
 
 
 def base_python() -> Path:

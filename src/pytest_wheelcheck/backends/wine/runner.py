@@ -11,7 +11,7 @@ started by a script of its own, which ends everything that the program started.
 The script also translates the paths in the arguments and in a few variables, by the drives of the prefix. In a held session
 only the directories that its programs need have drives; a single program has the root directory as ``Z:``.
 
-Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``path``), ``R:=DIRECTORY`` of the
+Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``path``, ``absent``), ``R:=DIRECTORY`` of the
 interpreters, the path by which the launcher was called, the program, its arguments. After ``--hold``: the same file, the
 directory in which the prefix is made, the directory for temporary files, and ``D:=DIRECTORY`` for each drive.
 """
@@ -41,7 +41,9 @@ DROPPED_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_", "DBUS_", "WINE")
 #: Parts of Wine that are turned off: menu entries, and the offers to install .NET and a browser (``WINEDLLOVERRIDES``).
 DISABLED_PARTS = "winemenubuilder.exe=d;mscoree=d;mshtml=d"
 
-#: Microsoft's C library is used, if the prefix has it: "native" in Wine's terms. Everything else would be Wine's ("builtin").
+#: Microsoft's C library is used, if the prefix has it: "native" in Wine's terms. Everything else would be Wine's ("builtin"),
+#: except for the libraries that a fresh Windows lacks (``absent`` in the description): of these, only those that the wheel
+#: or somebody else brings are used.
 PREFERRED_LIBRARIES = "ucrtbase=n,b"
 
 #: Environment variable with the prefix of a held session.
@@ -100,6 +102,7 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
     """
     dropped = (*DROPPED_VARIABLES, SESSION, DIAGNOSE)
     env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    absent = [f"{','.join(wine['absent'])}=n"] if wine.get("absent") else []
     drives = drives_of(prefix)
     for name in PATH_VARIABLES:
         if env.get(name, "").startswith("/"):
@@ -107,7 +110,7 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
     env.update(
         WINEPREFIX=prefix,
         WINEDEBUG=DIAGNOSTIC if os.environ.get(DIAGNOSE) else SILENT,
-        WINEDLLOVERRIDES=f"{DISABLED_PARTS};{PREFERRED_LIBRARIES}",
+        WINEDLLOVERRIDES=";".join([DISABLED_PARTS, PREFERRED_LIBRARIES, *absent]),
         # Wine links directories of HOME into the prefix.
         HOME=prefix,
         # File names are UTF-8, and the language is English. In the C locale, other characters would be lost.

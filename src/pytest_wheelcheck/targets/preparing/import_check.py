@@ -198,7 +198,8 @@ def diagnosed(step: StepResult, output: str, session: Session) -> StepResult:
         return step
     library, needing = missing[0]
     lines = [
-        step.text,
+        # What follows explains the exception as one that the wheel's own code raises.
+        step.text.partition("\nCause: ")[0],
         f"Cause: {needing} needs {library}, which is not part of Windows or Python, nor in a directory that is searched",
         "Fix: bundle it (delvewheel repair), or link it statically; WHL503 lists all such libraries",
     ]
