@@ -191,6 +191,8 @@ def test_diagnosis() -> None:
     assert "Wine does not have WINBIO.dll, a part of Windows that dde.pyd" in diagnosis.explain_failure(
         line.format("WINBIO.dll")
     )
+    of_wine = line.replace(r"T:\\0\\env\\x\\dde.pyd", r"C:\\windows\\system32\\d3d10.dll").format("d3dcompiler_43.dll")
+    assert "Wine's own d3d10.dll needs d3dcompiler_43.dll" in diagnosis.explain_failure(of_wine)
     assert diagnosis.describe_death("Windows fatal exception: access violation\n") == "access violation"
     fast = "0024:err:seh:NtRaiseException Unhandled exception code c0000409 flags 1 addr 0xac95f5"
     assert diagnosis.describe_death(fast).startswith("__fastfail")
@@ -214,9 +216,15 @@ def test_output_without_debug_lines_of_wine(output: str, shown: str | None) -> N
     assert diagnosis.without_debug_lines(output) == (output if shown is None else shown)
 
 
+def test_libraries_that_a_fresh_windows_lacks_are_not_those_of_wine(tmp_path: Path) -> None:
+    wine = {"wine": "wine64", "libraries": "", "path": "", "absent": ["msvcp140", "vcomp140"]}
+    overrides = runner.variables(wine, str(tmp_path), "")["WINEDLLOVERRIDES"].split(";")
+    assert overrides[-3:] == ["ucrtbase=n,b", "msvcp140=n", "vcomp140=n"]
+
+
 def test_wine_writes_diagnostics_only_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others take what Wine writes for output of the program."""
-    wine = {"wine": "wine64", "libraries": "", "path": ""}
+    wine = {"wine": "wine64", "libraries": "", "path": "", "absent": []}
     monkeypatch.setenv("WINEDEBUG", "+all")
     assert runner.variables(wine, str(tmp_path), "")["WINEDEBUG"] == "-all"
     monkeypatch.setenv(runner.DIAGNOSE, "1")

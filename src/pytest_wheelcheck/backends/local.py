@@ -148,6 +148,10 @@ class LocalSession:
         """Return the variables by which a program finds the things that the session shares."""
         return {}
 
+    def program_argv(self, argv: Sequence[str | Path]) -> Sequence[str | Path]:
+        """Return the argv that starts a program of the target, before the sandbox is added."""
+        return argv
+
     def command(
         self,
         argv: Sequence[str | Path],
@@ -180,7 +184,7 @@ class LocalSession:
             **variables,
             **self.variables(),
         }
-        return Command(argv=(*wrapper, *argv), env=env, cwd=cwd)
+        return Command(argv=(*wrapper, *self.program_argv(argv)), env=env, cwd=cwd)
 
     # -- a running worker ---------------------------------------------------------------------------------------------
 

@@ -26,6 +26,9 @@ _MISSING = re.compile(
     r':err:module:import_dll Library (?P<library>\S+) \(which is needed by L"(?P<needing>[^"]+)"\) not found'
 )
 
+#: In the path of a library of Wine itself, in which backslashes are doubled.
+_OF_WINE = re.compile(r"^C:[\\/]+windows[\\/]+(?:system32|syswow64)[\\/]+", re.IGNORECASE)
+
 #: Wine's messages about exceptions that the program did not handle (``dlls/ntdll/unix/thread.c`` and ``virtual.c``,
 #: ``dlls/kernelbase/debug.c``).
 _RAISED = re.compile(r"^[0-9a-f]+:err:seh:NtRaiseException Unhandled exception (?P<cause>code [0-9a-f]+)", re.MULTILINE)
@@ -56,10 +59,15 @@ def explain_failure(output: str) -> str:
     else:
         from pytest_wheelcheck.checks.windows import is_system_library
 
-        for library, needing in missing_libraries(output):
+        for match in _MISSING.finditer(output):
+            library, needing = match["library"], _file_name(match["needing"])
             if is_system_library(library):
                 cause = f"Wine does not have {library}, a part of Windows that {needing} needs"
-                break
+            elif _OF_WINE.search(match["needing"]):
+                cause = f"Wine's own {needing} needs {library}, which a fresh Windows lacks"
+            else:
+                continue
+            break
     if not cause:
         return ""
     return (
@@ -70,8 +78,12 @@ def explain_failure(output: str) -> str:
 
 def missing_libraries(output: str) -> list[tuple[str, str]]:
     """List the libraries that were not found, each with the name of the file that needs it."""
-    pairs = [(match["library"], re.split(r"[\\/]", match["needing"])[-1]) for match in _MISSING.finditer(output)]
+    pairs = [(match["library"], _file_name(match["needing"])) for match in _MISSING.finditer(output)]
     return list(dict.fromkeys(pairs))
+
+
+def _file_name(path: str) -> str:
+    return re.split(r"[\\/]", path)[-1]
 
 
 def describe_death(output: str) -> str:

@@ -41,9 +41,7 @@ DROPPED_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_", "DBUS_", "WINE")
 #: Parts of Wine that are turned off: menu entries, and the offers to install .NET and a browser (``WINEDLLOVERRIDES``).
 DISABLED_PARTS = "winemenubuilder.exe=d;mscoree=d;mshtml=d"
 
-#: Microsoft's C library is used, if the prefix has it: "native" in Wine's terms. Everything else would be Wine's ("builtin"),
-#: except for the libraries that a fresh Windows lacks (``absent`` in the description): of these, only those that the wheel
-#: or somebody else brings are used.
+#: Microsoft's C library is used, if the prefix has it: "native" in Wine's terms. Otherwise Wine's own is ("builtin").
 PREFERRED_LIBRARIES = "ucrtbase=n,b"
 
 #: Environment variable with the prefix of a held session.
@@ -102,7 +100,6 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
     """
     dropped = (*DROPPED_VARIABLES, SESSION, DIAGNOSE)
     env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    absent = [f"{','.join(wine['absent'])}=n"] if wine.get("absent") else []
     drives = drives_of(prefix)
     for name in PATH_VARIABLES:
         if env.get(name, "").startswith("/"):
@@ -110,9 +107,9 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
     env.update(
         WINEPREFIX=prefix,
         WINEDEBUG=DIAGNOSTIC if os.environ.get(DIAGNOSE) else SILENT,
-        WINEDLLOVERRIDES=";".join([DISABLED_PARTS, PREFERRED_LIBRARIES, *absent]),
-        # Wine links directories of HOME into the prefix.
-        HOME=prefix,
+        # Wine's own versions of what a fresh Windows lacks are never used.
+        WINEDLLOVERRIDES=";".join([DISABLED_PARTS, PREFERRED_LIBRARIES, *(f"{name}=n" for name in wine["absent"])]),
+        HOME=prefix,  # Wine links its directories into the prefix.
         # File names are UTF-8, and the language is English. In the C locale, other characters would be lost.
         LC_ALL="C.UTF-8",
     )

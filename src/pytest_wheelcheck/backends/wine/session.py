@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.backends import sandbox
-from pytest_wheelcheck.backends.base import Command, Environment, Runtime
+from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.local import LocalSession
 from pytest_wheelcheck.backends.wine import diagnosis, paths, runner
 from pytest_wheelcheck.backends.wine.launch import WineLaunch
@@ -98,23 +98,12 @@ class WineSession(LocalSession):
                 temporary.mkdir(parents=True, exist_ok=True)
                 self._holder = _Holder(self._launch, self.directory, temporary, self._drives)
 
-    def command(
-        self,
-        argv: Sequence[str | Path],
-        *,
-        environment: Environment,
-        cwd: Path,
-        variables: Mapping[str, str],
-        supervised: bool,
-        temporary: Path | None = None,
-    ) -> Command:
-        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+    def program_argv(self, argv: Sequence[str | Path]) -> Sequence[str | Path]:
+        """See :class:`pytest_wheelcheck.backends.local.LocalSession`."""
         program = Path(argv[0])
         if program.suffix.lower() in _PROGRAMS:
-            argv = [*self._launch.launch.argv(program, program), *argv[1:]]
-        return super().command(
-            argv, environment=environment, cwd=cwd, variables=variables, supervised=supervised, temporary=temporary
-        )
+            return [*self._launch.launch.argv(program, program), *argv[1:]]
+        return argv
 
     def variables(self) -> Mapping[str, str]:
         """See :class:`pytest_wheelcheck.backends.local.LocalSession`."""
