@@ -341,6 +341,8 @@ def test_executables(ground: Ground, pytester: pytest.Pytester) -> None:
         "off.exe": calling("ucrtbase.dll", "exit", 4),
         "of_windows.exe": calling("winbio.dll", "WinBioOpenSession"),
         "of_nobody.exe": calling("nowhere.dll", "nothing"),
+        # Wine has it, and a fresh Windows does not.
+        "of_driver.exe": calling("opencl.dll", "clGetPlatformIDs"),
         "stub.exe": calling("ntdll.dll", "CsrAllocateMessagePointer"),
         "script.bat": "@exit %1\n",
     }
@@ -353,13 +355,16 @@ def test_executables(ground: Ground, pytester: pytest.Pytester) -> None:
     ground.ini("wheel_executables =", "    off: off", "    script: 5")
     ground.write(test_one="import subprocess\ndef test_one(): assert subprocess.call(['broken']) == 3\n")
     found = ground.run("--wheel-python=3.13", f"--wheel={other}", "tests", bound=120)
-    assert found.only("FAILED") == [f"run[{name}]" for name in ("broken.exe", "of_nobody.exe", "script.bat")]
+    assert found.only("FAILED") == [
+        f"run[{name}]" for name in ("broken.exe", "of_driver.exe", "of_nobody.exe", "script.bat")
+    ]
     assert found.only("ERROR") == ["run[of_windows.exe]", "run[stub.exe]"]
     assert found.only("PASSED") == ["import[tools]", "install", "run[sound.exe]", "tests/test_one.py::test_one"]
     for text in (
         "`broken.exe --version` ended with exit status 3",
         "`script.bat 5` ended with exit status 5",
         "of_nobody.exe needs nowhere.dll, which is not part of Windows",
+        "of_driver.exe needs opencl.dll, which is not part of Windows",
         "Wine does not have winbio.dll, a part of Windows that of_windows.exe needs",
         "Wine does not implement ntdll.dll.CsrAllocateMessagePointer",
     ):

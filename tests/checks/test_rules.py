@@ -619,6 +619,17 @@ def test_needed_libraries_are_checked_and_other_programs_are_not(tmp_path: Path)
     assert message.startswith("pkg.libs/b.dll is for x86")
 
 
+def test_programs_do_not_find_the_libraries_of_python(tmp_path: Path) -> None:
+    """Windows searches the directory of the program, which is that of the scripts."""
+    program = make_pe(needed=("KERNEL32.dll", "VCRUNTIME140.dll"), library=False)
+    scripts = "pkg-1.0.data/scripts/"
+    path = windows(tmp_path / "lacks", {f"{scripts}tool.exe": program}, needed=("python311.dll", "VCRUNTIME140.dll"))
+    (message,) = messages(path, tmp_path / "lacks", "WHL503")
+    assert message.startswith(f"{scripts}tool.exe needs VCRUNTIME140.dll, which is not part of Windows or of the wheel")
+    files = {f"{scripts}tool.exe": program, f"{scripts}vcruntime140.dll": make_pe()}
+    assert messages(windows(tmp_path / "brings", files), tmp_path / "brings", "WHL503") == []
+
+
 # Extension modules ----------------------------------------------------------------------------------------------------
 
 

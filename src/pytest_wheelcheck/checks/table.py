@@ -729,7 +729,10 @@ CHECKS: tuple[Check, ...] = (
             "A file needs a DLL that is not part of Windows or Python, and not in the wheel. A warning if a dependency brings it."
         ),
         reason='The import fails with "DLL load failed: The specified module could not be found".',
-        fix="delvewheel repair WHEEL bundles DLLs; instead of msvcp140.dll, link the C++ runtime statically",
+        fix=(
+            "delvewheel repair WHEEL bundles DLLs; instead of msvcp140.dll, and of vcruntime140.dll in programs, link the "
+            "runtime statically (Rust: -C target-feature=+crt-static); if users must install that runtime, ignore WHL503"
+        ),
         source='Microsoft, "Dynamic-link library search order"; delvewheel',
         function=windows.dependencies,
         applies=is_for_windows,

@@ -72,10 +72,19 @@ def dependencies(contents: Contents) -> Iterator[Message]:
     brought = dependency_libraries.find(contents, contents.readable_binaries("PE"))
     used: set[str] = set()
     for binary in _loaded_binaries(contents):
+        # Windows searches the directory of the program: Scripts, in which Python has nothing.
+        is_program = binary.path.startswith(contents.scripts_prefix) and binary.path.lower().endswith(".exe")
         for library in binary.needed:
             name = library.lower()
             name = name if "." in name else name + ".dll"
-            if library in binary.weak or name in bundled or is_system_library(name) or name in _BUNDLED_WITH_PYTHON:
+            if library in binary.weak or name in bundled or is_system_library(name):
+                continue
+            if name in _BUNDLED_WITH_PYTHON:
+                if is_program:
+                    yield (
+                        f"{binary.path} needs {library}, which is not part of Windows or of the wheel, and Python's own is "
+                        "not in a directory that is searched for programs"
+                    )
                 continue
             if name.startswith("libpypy") or _PYTHON_DLL.fullmatch(name):
                 continue
