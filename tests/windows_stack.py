@@ -78,6 +78,8 @@ PROJECTS = (
         windows="559ed65f60c1af5a03f3912605a1b5114f522c7c32fb23c3376ae8f03219fe28",
         linux=("manylinux_2_27_x86_64", "fdaf5ea890a6183d0565f51a61799d67081bd5b1cf03c5f4b3fd3732108625c9"),
         tests=("scipy.linalg.tests.test_basic", "scipy.fft.tests.test_basic", "scipy.ndimage.tests.test_morphology"),
+        # They are half of the tests and take most of the time. They passed on both sides in one run.
+        options=("-k", "not TestLstsq and not TestSolve"),
     ),
 )
 
