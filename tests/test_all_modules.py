@@ -82,7 +82,8 @@ def test_every_module_is_imported(
     assert "pkg.width, pkg.width_too cannot be imported" in found
     assert "(pkg/width.py, line 3)" in found
     assert "add it to [project] dependencies" in found
-    assert "wheel_import_ignore = pkg.width" in found
+    assert "declare an extra ([project.optional-dependencies])" in found
+    assert "set in the pytest configuration:\nwheel_import_ignore =\n    pkg.width\n    pkg.width_too\n" in found
     assert "the wheel does not contain pkg.forgotten" in found
     assert {line for line in found.splitlines() if line.startswith("skipped: ")} == {
         "skipped: pkg.d: needs fastlib, which the extra `d` installs",

@@ -27,7 +27,7 @@ from pytest_wheelcheck.worker.channel import Channel
 from pytest_wheelcheck.worker.codec import FROM_CONTROLLER, FROM_WORKER, InvalidMessageError
 from pytest_wheelcheck.worker.messages import PROTOCOL
 
-JOB: messages.ImportJob = {"name": "json", "kind": "import", "module": "json", "attribute": ""}
+JOB: messages.ImportJob = {"name": "json", "kind": "import", "module": "json", "attribute": "", "after": ""}
 
 IMPORTS: messages.Imports = {
     "type": "imports",
@@ -38,6 +38,7 @@ IMPORTS: messages.Imports = {
     "free_threaded": False,
     "machine": "",
     "timeout": 60,
+    "limit": 60,
     "watchdog": 0,
 }
 
@@ -86,6 +87,7 @@ WORKER: list[messages.FromWorker] = [
         "type": "imported",
         "name": "demo",
         "kind": "import",
+        "after": "demo",
         "complete": True,
         "status": -11,
         "timed_out": False,
@@ -107,6 +109,7 @@ WORKER: list[messages.FromWorker] = [
         "foreign": [["demo", "/source/demo.py"]],
         "extensions": [["demo._native", "/site/demo/_native.so"]],
     },
+    {"type": "importing"},
     {"type": "module", "name": "demo.more", "error": None, "loaded": True, "seconds": 0.5},
     {"type": "compiled", "errors": [{"file": "demo/more.py", "line": 3, "message": "invalid syntax"}]},
     {"type": "collecting", "id": "t.py", "log_size": -1},
@@ -231,7 +234,9 @@ def test_fields(message: Any, known: Known) -> None:
                 continue
             del found[name]
             assert refusal(changed, known) == f"{path} has no field {name!r}"
-            kinds = (float, int) if name in {"seconds", "timeout", "timeout_scale", "watchdog"} else (type(value),)
+            kinds = (
+                (float, int) if name in {"limit", "seconds", "timeout", "timeout_scale", "watchdog"} else (type(value),)
+            )
             for wrong in WRONG[kinds[0]] if value is not None else [1.5, {}]:
                 if wrong is None and name in NULLABLE:
                     continue
@@ -361,7 +366,7 @@ INVALID = "the controller sent an invalid message: "
 @pytest.mark.parametrize(
     ("sent", "problem"),
     [
-        ([{**START, "protocol": 2}], INVALID + "start is of protocol 2, not 4"),
+        ([{**START, "protocol": 2}], INVALID + f"start is of protocol 2, not {PROTOCOL}"),
         ([{**START, "mode": "tests"}], INVALID + "start has the unknown field 'mode'"),
         ([{"type": "begin", "nonce": "a nonce"}], INVALID + "unknown type 'begin'"),
         ([{"type": "start", "nonce": "a nonce"}], INVALID + "start has no field 'protocol'"),
@@ -463,7 +468,7 @@ def test_both_sides_together(started: Callable[..., WorkerProcess]) -> None:
     [
         ({"type": "unheard-of"}, "unknown type 'unheard-of'"),
         ({"type": "finish"}, "unknown type 'finish'"),
-        ({"type": "hello", "protocol": 2, "version": "3.9"}, "hello is of protocol 2, not 4"),
+        ({"type": "hello", "protocol": 2, "version": "3.9"}, f"hello is of protocol 2, not {PROTOCOL}"),
         ({"type": "done", "stop": ""}, "done has no field 'returncode'"),
         ({"type": "text", "text": "x", "more": 1}, "text has the unknown field 'more'"),
         ({"type": "text", "text": 3}, "text.text is int, not str"),

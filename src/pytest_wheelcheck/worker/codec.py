@@ -155,6 +155,7 @@ FROM_CONTROLLER = _by_type(messages.FromController)
 FROM_WORKER = _by_type(messages.FromWorker)
 
 _check_import_result = _fields(messages.ImportResult)
+_check_imported = _fields(messages.Imported)
 
 
 def check(message: Any, known: dict[str, Checker]) -> None:
@@ -178,6 +179,11 @@ def check(message: Any, known: dict[str, Checker]) -> None:
 def check_import_result(result: Any) -> bool:
     """Say whether a value is an :class:`~.messages.ImportResult`."""
     return not _check_import_result(result)
+
+
+def check_imported(message: Any) -> bool:
+    """Say whether a value is an :class:`~.messages.Imported`."""
+    return not _check_imported(message)
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ else:
     TypedDict = dict
 
 #: Version of the messages below. Both sides refuse another one.
-PROTOCOL = 4
+PROTOCOL = 5
 
 # --- from the controller ---------------------------------------------------------------------------------------------
 
@@ -34,22 +34,25 @@ class Start(TypedDict):
 class ImportJob(TypedDict):
     """One thing to import.
 
-    ``name``: the module, or the name of the entry point. ``attribute``: dotted, of an entry point; else empty.
+    ``name``: the module, or the name of the entry point. ``attribute``: dotted, of an entry point; else empty. ``after``: a
+    module that the process imports first, or empty.
     """
 
     name: str
     kind: Literal["import", "entry"]
     module: str
     attribute: str
+    after: str
 
 
 class Imports(TypedDict):
-    """Import each module in a process of its own, and send one :class:`Imported` for each.
+    """Import each module; send one :class:`Imported` for each, in any order, and :class:`Importing` meanwhile.
 
-    ``fork``: fork a child for each job; without it this process does the only job itself. ``names``: top-level names of
-    the wheel. ``sites``: site-packages directories of its environment. ``machine``: an emulated CPU model, or empty.
-    ``timeout``: seconds until a child is killed. ``watchdog``: seconds until this process writes its stacks, or 0; only
-    without ``fork``.
+    ``fork``: fork a child for each job, from this process, or from the one that has imported the package that the job is
+    ``after``; without it this process does all jobs itself. A job is not complete if its package cannot be imported, or if
+    the process that was to do it was lost. ``names``: top-level names of the wheel. ``sites``: site-packages directories of its
+    environment. ``machine``: an emulated CPU model, or empty. ``timeout``: seconds until a child is killed; ``limit``: of a
+    job ``after`` another. ``watchdog``: seconds until this process writes its stacks, or 0; only without ``fork``.
     """
 
     type: Literal["imports"]
@@ -60,6 +63,7 @@ class Imports(TypedDict):
     free_threaded: bool
     machine: str
     timeout: float
+    limit: float
     watchdog: float
 
 
@@ -188,10 +192,10 @@ class RaisedError(TypedDict):
 class ImportResult(TypedDict):
     """What the process of an import saw itself.
 
-    ``seconds``: of the import. ``file``: of the module. ``error``: exception chain, the outermost last. ``gil``: a
-    free-threaded interpreter runs with the GIL afterwards. ``mapped``: files mapped by the import; ``before``: those mapped
-    before. ``foreign``: modules of the wheel's names from elsewhere, pairs of name and file. ``extensions``: extension modules
-    that were loaded, pairs of name and file.
+    ``seconds``: of the import, without the module before it. ``file``: of the module. ``error``: exception chain, the
+    outermost last. ``gil``: a free-threaded interpreter runs with the GIL afterwards. ``mapped``: files mapped by the import;
+    ``before``: those mapped before. ``foreign``: modules of the wheel's names from elsewhere, pairs of name and file.
+    ``extensions``: extension modules that were loaded, pairs of name and file.
     """
 
     seconds: float
@@ -207,17 +211,24 @@ class ImportResult(TypedDict):
 class Imported(ImportResult):
     """One import is done.
 
-    ``complete``: the process lived long enough to send its result; else the fields of that are empty. ``status``: of the
-    process, as :attr:`subprocess.Popen.returncode`. ``output``: what it printed.
+    ``after``: of the job. ``complete``: the process lived long enough to send its result; else the fields of that are empty.
+    ``status``: of the process, as :attr:`subprocess.Popen.returncode`. ``output``: what it printed.
     """
 
     type: Literal["imported"]
     name: str
     kind: Literal["import", "entry"]
+    after: str
     complete: bool
     status: int
     timed_out: bool
     output: str
+
+
+class Importing(TypedDict):
+    """The imports go on. Sent now and then, while no result is ready."""
+
+    type: Literal["importing"]
 
 
 class Module(TypedDict):
@@ -385,6 +396,7 @@ if TYPE_CHECKING:
     FromWorker = (
         Hello
         | Imported
+        | Importing
         | Module
         | Compiled
         | Collecting
@@ -402,19 +414,18 @@ if TYPE_CHECKING:
 else:
     FromController = (Start, Imports, Modules, Tests, Run, Finish)
     FromWorker = (
-        Hello,
-        Imported,
-        Module,
-        Compiled,
-        Collecting,
-        Collected,
-        Phase,
-        Report,
-        RecordedWarning,
-        Property,
-        Text,
-        Expired,
-        Done,
-        Finished,
-        Fatal,
+        *(
+            Hello,
+            Imported,
+            Importing,
+            Module,
+            Compiled,
+            Collecting,
+            Collected,
+            Phase,
+            Report,
+            RecordedWarning,
+            Property,
+        ),
+        *(Text, Expired, Done, Finished, Fatal),
     )

@@ -7,15 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_wheelcheck.backends.base import Environment, Session
+from pytest_wheelcheck.backends.base import Environment
 from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.model import Outcome, Platform
 from pytest_wheelcheck.results import StepResult
-from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.targets.preparing.import_check import diagnosed
-from pytest_wheelcheck.targets.target import Target
-from pytest_wheelcheck.targets.timeouts import scale
+from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 
 #: Suffixes of the files that Windows starts.
 _WINDOWS_PROGRAMS = (".exe", ".com", ".bat", ".cmd")
@@ -24,10 +22,9 @@ _WINDOWS_PROGRAMS = (".exe", ".com", ".bat", ".cmd")
 _MAX_OUTPUT, _MAX_SUMMARY = 20_000, 500
 
 
-def run_executables(
-    target: Target, environment: Environment, settings: Settings, directory: Path, session: Session
-) -> Iterator[StepResult]:
+def run_executables(installed: InstalledTarget) -> Iterator[StepResult]:
     """Start each executable in the wheel's ``.data/scripts``, and those that the settings name."""
+    target, settings = installed.target, installed.settings
     carried = set(target.wheel.scripts)
     named = {
         name
@@ -44,22 +41,15 @@ def run_executables(
         )
         if arguments is None:
             continue
-        if not session.capabilities.subprocess:
+        if not installed.session.capabilities.subprocess:
             text = "programs cannot be started on this target"
             yield StepResult(name=f"run[{name}]", outcome=Outcome.SKIPPED, text=text)
         else:
-            yield _run(name, arguments, target, environment, settings, directory, session)
+            yield _run(installed, name, arguments)
 
 
-def _run(
-    name: str,
-    arguments: Sequence[str],
-    target: Target,
-    environment: Environment,
-    settings: Settings,
-    directory: Path,
-    session: Session,
-) -> StepResult:
+def _run(installed: InstalledTarget, name: str, arguments: Sequence[str]) -> StepResult:
+    target, environment, session = installed.target, installed.environment, installed.session
     path = next(
         (found for suffix in ("", ".exe") if (found := environment.scripts / f"{name}{suffix}").exists()),
         environment.scripts / name,
@@ -72,16 +62,20 @@ def _run(
             outcome=Outcome.SKIPPED,
             text="Windows starts no such file: it has no suffix such as .exe, and is not a Python script",
         )
-    empty = directory / "empty"
-    empty.mkdir(exist_ok=True)
     start = time.monotonic()
-    command = session.command([*argv, *arguments], environment=environment, cwd=empty, variables={}, supervised=False)
+    command = session.command(
+        [*argv, *arguments],
+        environment=environment,
+        cwd=installed.empty_directory,
+        variables={},
+        supervised=False,
+    )
     try:
         completed = process.run(
             command.argv,
             env=command.env,
             cwd=command.cwd,
-            timeout=settings.entry_timeout * scale(target, settings) or 1e6,
+            timeout=installed.settings.entry_timeout * installed.scale or 1e6,
             max_output=_MAX_OUTPUT,
             # Programs of an emulated system share servers that outlive them.
             end_leftovers=not target.runtime.platform.is_windows,

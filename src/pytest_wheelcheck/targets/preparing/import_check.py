@@ -1,187 +1,123 @@
-"""The import check: everything that a wheel offers is imported, each module in a process of its own.
+"""The import check: everything that a wheel offers is imported.
 
 It runs before the test tools are on ``sys.path``, so an undeclared dependency is missing.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.backends.base import Environment, Session
-from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
+from pytest_wheelcheck.backends.base import Session
+from pytest_wheelcheck.errors import WorkerError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult
-from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.targets.preparing import imports
-from pytest_wheelcheck.targets.preparing.import_workers import ImportWorkers
+from pytest_wheelcheck.targets.preparing import circular_imports, imports
+from pytest_wheelcheck.targets.preparing.import_outcomes import Outcomes
+from pytest_wheelcheck.targets.preparing.import_runs import ImportRuns, Key, Results, key
+from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext
 from pytest_wheelcheck.targets.preparing.module_check import check_modules
 from pytest_wheelcheck.targets.preparing.module_list import ImportPlan, make_plan
-from pytest_wheelcheck.targets.running.channel import WorkerProcess
 from pytest_wheelcheck.targets.target import Target
-from pytest_wheelcheck.targets.timeouts import START_TIMEOUT, scale
-from pytest_wheelcheck.worker import messages
+from pytest_wheelcheck.worker.messages import ImportJob
 
 
-def check_imports(
-    target: Target,
-    environment: Environment,
-    settings: Settings,
-    directory: Path,
-    session: Session,
-    notes: list[str],
-) -> Iterator[StepResult]:
-    """Import everything that the wheel offers.
-
-    :param notes: receives what the user should know besides the results.
-    """
-    plan = make_plan(target.wheel, settings.import_ignore)
-    context = ImportContext(
-        environment=environment.root,
-        sites=environment.site_directories,
-        interpreter=tuple(_library_directories(target)),
-    )
+def check_imports(installed: InstalledTarget) -> Iterator[StepResult]:
+    """Import everything that the wheel offers."""
+    plan = make_plan(installed.target.wheel, installed.settings.import_ignore)
     steps = []
     if plan.jobs:
-        for step in _import_each(plan, target, environment, settings, directory, session, context, notes):
+        for step in _ImportCheck(installed, plan).run():
             steps.append(step)
             yield step
-    yield from check_modules(plan, steps, target, environment, settings, directory, session, notes)
+    yield from check_modules(installed, plan, steps)
 
 
-def _import_each(
-    plan: ImportPlan,
-    target: Target,
-    environment: Environment,
-    settings: Settings,
-    directory: Path,
-    session: Session,
-    context: ImportContext,
-    notes: list[str],
-) -> Iterator[StepResult]:
-    """Import what has a node of its own, each in a process of its own."""
-    factor = scale(target, settings)
-    timeout = settings.test_timeout * factor or 1e9
-    workers = ImportWorkers(target, environment, directory, session, log="import.log")
+class _ImportCheck:
+    """Imports what has a node of its own."""
 
-    def start(several: Sequence[messages.ImportJob], *, fork: bool) -> WorkerProcess:
-        return workers.start(
-            {
-                "type": "imports",
-                "jobs": list(several),
-                "fork": fork,
-                "names": list(target.wheel.top_levels),
-                "sites": [str(path) for path in environment.site_directories],
-                "free_threaded": target.runtime.installation.free_threaded,
-                "machine": "" if target.machine.name == "host" else target.machine.name,
-                "timeout": timeout,
-                "watchdog": 0.9 * settings.test_timeout,
-            }
-        )
-
-    outcomes = Outcomes(plan, environment.site_directories)
-
-    def evaluate(job: messages.ImportJob, message: Mapping[str, Any]) -> Iterator[StepResult]:
-        step = imports.evaluate_import(job, message, target, context, session, plan.main)
-        yield from outcomes.add(job, message, diagnosed(step, message["output"], session))
-
-    try:
-        if not session.capabilities.fork:
-            # Each import has an interpreter that is started for it.
-            for job in plan.jobs:
-                if step := outcomes.unreached(job):
-                    yield step
-                    continue
-                worker = start([job], fork=False)
-                yield from evaluate(job, _import_alone(worker, job, timeout))
-            return
-        worker = start(plan.jobs, fork=True)
-        remaining = iter(plan.jobs)
-        for _ in ("hello", *plan.jobs):
-            message = worker.receive(timeout + START_TIMEOUT * factor)
-            if message is None:
-                raise WorkerError("the import check stopped responding", details=worker.output())
-            if message["type"] == "imported":
-                yield from evaluate(next(remaining), message)
-    except WorkerError as error:
-        yield StepResult(name="import", outcome=Outcome.ERROR, text=session.program_output(str(error)))
-    finally:
-        workers.end(notes)
-
-
-class Outcomes:
-    """The outcomes of a target's imports so far: one cause is one failure.
-
-    :param sites: the directories of installed modules.
-    """
-
-    def __init__(self, plan: ImportPlan, sites: Sequence[Path]) -> None:
+    def __init__(self, installed: InstalledTarget, plan: ImportPlan) -> None:
+        self._installed = installed
         self._plan = plan
-        self._failed: dict[str, str] = {}
-        self._loaded: dict[str, set[str]] = {}
-        self._files: dict[str, list[str]] = {}
-        for path, name in plan.extension_files.items():
-            self._files.setdefault(name, []).extend(os.path.realpath(site / path) for site in sites)
+        self._context = ImportContext(
+            environment=installed.environment.root,
+            sites=installed.environment.site_directories,
+            interpreter=tuple(_library_directories(installed.target)),
+        )
+        self._runs = ImportRuns(installed)
+        self._found: dict[Key, tuple[Mapping[str, Any], StepResult]] = {}
 
-    def add(self, job: messages.ImportJob, message: Mapping[str, Any], step: StepResult) -> Iterator[StepResult]:
-        """Yield the step of an import, unless it says nothing new."""
-        if self._has_other_name(job):
-            return
-        for name, file in message.get("extensions", ()):
-            self._loaded.setdefault(os.path.realpath(file), set()).add(name)
-        if step.outcome is not Outcome.PASSED:
-            if unreached := self.unreached(job):
-                yield unreached
-                return
-            if job["kind"] == "import":
-                self._failed[job["name"]] = step.name
-        yield step
-
-    def _has_other_name(self, job: messages.ImportJob) -> bool:
-        """Return whether a package has loaded the file of an extension module under another name (OpenCV does)."""
-        files = self._files.get(job["name"], ()) if job["kind"] == "import" else ()
-        return any(file in self._loaded and job["name"] not in self._loaded[file] for file in files)
-
-    def unreached(self, job: messages.ImportJob) -> StepResult | None:
-        """Return the step of a module below a package that cannot be imported."""
-        parts = job["module"].split(".")
-        for length in range(1, len(parts) + (job["kind"] == "entry")):
-            if cause := self._failed.get(".".join(parts[:length])):
+    def run(self) -> Iterator[StepResult]:
+        """Yield the result of each import."""
+        problem = "the process that imported it was lost"
+        try:
+            self._import_all()
+        except WorkerError as error:
+            problem = self._installed.session.program_output(str(error))
+            yield StepResult(name="import", outcome=Outcome.ERROR, text=problem)
+        finally:
+            self._runs.end()
+        outcomes = Outcomes(self._plan, self._installed.environment.site_directories)
+        for job in self._plan.jobs:
+            if key(job) in self._found and self._is_certain(job):
+                yield from outcomes.add(job, *self._found[key(job)])
+            else:
                 name = f"{job['kind']}[{job['name']}]"
-                return StepResult(
-                    name=name, outcome=Outcome.SKIPPED, text=f"not imported, because {cause} did not pass"
+                lost = StepResult(name=name, outcome=Outcome.ERROR, text=f"could not be checked: {problem}")
+                yield outcomes.unreached(job) or lost
+
+    def _import_all(self) -> None:
+        jobs = self._plan.jobs
+        self._evaluate(jobs, self._runs.together(jobs))
+        # What is not sound after its package may be so alone.
+        doubtful = [job for job in jobs if not self._is_certain(job)]
+        self._evaluate(doubtful, self._runs.alone(doubtful))
+        self._try_other_orders()
+
+    def _evaluate(self, jobs: Sequence[ImportJob], results: Results) -> None:
+        for job in jobs:
+            if message := results.get(key(job)):
+                self._found[key(job)] = message, self._step(job, message)
+
+    def _step(self, job: ImportJob, message: Mapping[str, Any]) -> StepResult:
+        target, session = self._installed.target, self._installed.session
+        step = imports.evaluate_import(job, message, target, self._context, session, self._plan.main)
+        return diagnosed(step, message["output"], session)
+
+    def _is_certain(self, job: ImportJob) -> bool:
+        """Return whether the result of a job decides, or it has none because its package cannot be imported."""
+        if found := self._found.get(key(job)):
+            message, step = found
+            if step.outcome is Outcome.PASSED or not message["after"]:
+                return True
+        parts = job["module"].split(".")
+        packages = (("import", ".".join(parts[:length])) for length in range(1, len(parts) + (job["kind"] == "entry")))
+        above = (self._found[package][0] for package in packages if package in self._found)
+        return any(not message["complete"] or message["error"] for message in above if not message["after"])
+
+    def _try_other_orders(self) -> None:
+        """Import what fails in a circle after the other module of it. The names that users import must work first."""
+        circles = []
+        for job in self._plan.jobs:
+            _, step = self._found.get(key(job), ({}, None))
+            if step and step.outcome is Outcome.FAILED and job["name"] not in self._plan.main:
+                others = circular_imports.other_modules(
+                    job, step.trace, self._installed.target.wheel, self._context.sites
                 )
-        return None
-
-
-def _import_alone(worker: WorkerProcess, job: messages.ImportJob, timeout: float) -> Mapping[str, Any]:
-    """Wait for the one import of a process; return its message as :class:`~pytest_wheelcheck.worker.importer.Importer`."""
-    message: Mapping[str, Any] | None = None
-    death = ""
-    if worker.receive(START_TIMEOUT) is None:
-        raise WorkerError("the import check stopped responding", details=worker.output())
-    try:
-        message = worker.receive(timeout)
-    except WorkerFatalError:
-        raise
-    except WorkerError as error:
-        death = error.message
-    # After its message it has nothing more to do; a module may import, and crash or hang while the interpreter ends.
-    ending = worker.ending(timeout) if message else death or None
-    worker.end()
-    return {
-        **(message or {}),
-        "name": job["name"],
-        "kind": job["kind"],
-        "ending": ending,
-        "timed_out": ending is None,
-        "output": worker.output(),
-        "complete": message is not None,
-    }
+                circles.append((job, step, others))
+        while tried := [
+            (job, step, others.pop(0)) for job, step, others in circles if others and self._found[key(job)][1] is step
+        ]:
+            results = self._runs.alone([{**job, "after": other} for job, _, other in tried])
+            for job, step, other in tried:
+                message = results[key(job)]
+                passed = self._step(job, message)
+                if passed.outcome is Outcome.PASSED:
+                    warning = circular_imports.describe(job, other, step.trace[-1])
+                    self._found[key(job)] = message, replace(passed, warnings=(*passed.warnings, warning))
 
 
 def diagnosed(step: StepResult, output: str, session: Session) -> StepResult:

@@ -41,7 +41,7 @@ def evaluate_import(
 
     :param session: explains how the interpreter ended.
     :param main: the top-level names that a plain installation must be able to import.
-    :param result: an ``imported`` message, see :class:`pytest_wheelcheck.worker.importer.Importer`.
+    :param result: an ``imported`` message, see :class:`pytest_wheelcheck.worker.messages.Imported`.
     """
     problems: list[str] = []
     warnings: list[str] = []
@@ -94,7 +94,7 @@ def evaluate_import(
         name=name,
         outcome=Outcome.FAILED if problems else Outcome.PASSED,
         seconds=float(result.get("seconds", 0.0)),
-        text="\n".join(problems) or _summary(properties),
+        text="\n".join(problems) or _summary(properties, result.get("after", "")),
         trace=trace,
         sections=(("Captured output of the import", output),) if output else (),
         properties=properties,
@@ -102,11 +102,15 @@ def evaluate_import(
     )
 
 
-def _summary(properties: Sequence[tuple[str, str]]) -> str:
-    """Summarize a successful import."""
+def _summary(properties: Sequence[tuple[str, str]], after: str) -> str:
+    """Summarize a successful import.
+
+    :param after: the module that was imported before.
+    """
     known = dict(properties)
+    before = f" after {after}" if after else ""
     built = f", built with PyO3 {known['pyo3']}" if "pyo3" in known else ""
-    return f"imported in {float(known['import_seconds']):.3f} s{built}"
+    return f"imported in {float(known['import_seconds']):.3f} s{before}{built}"
 
 
 def _properties(result: Mapping[str, Any], context: ImportContext) -> Iterable[tuple[str, str]]:
@@ -154,7 +158,9 @@ def _describe(trace: tuple[RemoteError, ...], found: Explanation) -> Iterable[st
     yield f"{last.type}: {last.message}" if last.message else last.type
     if found.cause:
         yield f"Cause: {found.cause}"
-    if found.fix:
+    if found.kind is Kind.UNDECLARED:
+        yield f"Fix: {found.fix}, or set wheel_import_ignore = {found.module}"
+    elif found.fix:
         yield f"Fix: {found.fix}"
     elif last.type == "ImportError" and found.file.endswith(".py"):
         # The code of the wheel raised it. Nobody but its author knows whether that is a fault.

@@ -13,7 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.model import Wheel
-from pytest_wheelcheck.results import RemoteError
+from pytest_wheelcheck.results import Frame, RemoteError
 from pytest_wheelcheck.targets.preparing import known_modules
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import describe_suffix, module_name
@@ -108,6 +108,8 @@ def explain(name: str, trace: tuple[RemoteError, ...], target: Target, sites: tu
         file, line = _place(error, sites)
         found = _explain_missing(error.missing, name, file, target, sites)
         found = replace(found, missing=error.missing, fix=found.fix or ignore)
+        if found.kind not in OPTIONAL:
+            found = _of_an_attempt(trace, target, sites) or found
     elif extra := _named_extra(last.message, target.wheel):
         found = Explanation(kind=Kind.EXTRA, reason=f"needs what the extra `{extra}` installs", fix=_with_extra(extra))
     elif not target.runtime.platform.is_windows and _WINDOWS_NAMES.search(last.message):
@@ -130,6 +132,24 @@ def explain(name: str, trace: tuple[RemoteError, ...], target: Target, sites: tu
     return replace(found, file=file, line=line, module=name)
 
 
+def _of_an_attempt(trace: tuple[RemoteError, ...], target: Target, sites: tuple[Path, ...]) -> Explanation | None:
+    """Explain an import of which several modules were tried, by the one that an extra installs: with it the first works."""
+    for error in trace:
+        top = (error.missing or "").partition(".")[0]
+        if error.type == "ModuleNotFoundError" and top and (extra := _extra_that_brings(top, target, sites)):
+            return replace(_of_extra(top, extra), missing=error.missing or "")
+    return None
+
+
+def _of_extra(top: str, extra: str) -> Explanation:
+    return Explanation(
+        kind=Kind.EXTRA,
+        reason=f"needs {top}, which the extra `{extra}` installs",
+        cause=f"{top} is declared for the extra {extra!r} only, but a plain import needs it",
+        fix=_with_extra(extra),
+    )
+
+
 def _explain_missing(missing: str, name: str, file: str, target: Target, sites: tuple[Path, ...]) -> Explanation:
     wheel, platform = target.wheel, target.runtime.platform
     top = missing.partition(".")[0]
@@ -145,12 +165,7 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
         if top in names and not known_modules.is_for(kind, platform.system):
             return _of_system(top, kind)
     if extra := _extra_that_brings(top, target, sites):
-        return Explanation(
-            kind=Kind.EXTRA,
-            reason=f"needs {top}, which the extra `{extra}` installs",
-            cause=f"{top} is declared for the extra {extra!r} only, but a plain import needs it",
-            fix=_with_extra(extra),
-        )
+        return _of_extra(top, extra)
     if requirement := _not_for(top, target):
         return Explanation(
             kind=Kind.SYSTEM,
@@ -196,7 +211,10 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
     return Explanation(
         kind=Kind.UNDECLARED,
         cause=f"the wheel does not declare a dependency that brings {top} (no Requires-Dist in METADATA)",
-        fix="add it to [project] dependencies in pyproject.toml",
+        fix=(
+            f"add it to [project] dependencies in pyproject.toml; or, if the users of {name} install it, declare an extra "
+            "([project.optional-dependencies])"
+        ),
     )
 
 
@@ -259,14 +277,16 @@ def is_test_module(name: str, file: str, sites: tuple[Path, ...]) -> bool:
 
 def _place(error: RemoteError, sites: tuple[Path, ...]) -> tuple[str, int]:
     """Return file and line of the innermost frame."""
-    if not error.frames:
-        return "", 0
-    frame = error.frames[-1]
+    return (place(error.frames[-1], sites), error.frames[-1].line) if error.frames else ("", 0)
+
+
+def place(frame: Frame, sites: tuple[Path, ...]) -> str:
+    """Return the file of a frame, relative to site-packages if it is there."""
     for site in sites:
         for directory in (site, site.resolve()):
             if Path(frame.file).is_relative_to(directory):
-                return Path(frame.file).relative_to(directory).as_posix(), frame.line
-    return frame.file, frame.line
+                return Path(frame.file).relative_to(directory).as_posix()
+    return frame.file
 
 
 def _refusal(error: RemoteError) -> str:

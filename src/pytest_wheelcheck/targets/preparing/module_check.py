@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import RemoteError, StepResult
-from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets.preparing import known_modules, missing_modules
 from pytest_wheelcheck.targets.preparing.import_workers import ImportWorkers
 from pytest_wheelcheck.targets.preparing.imports import MISSING
+from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 from pytest_wheelcheck.targets.preparing.missing_modules import OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.preparing.module_list import Group, ImportPlan
-from pytest_wheelcheck.targets.target import Target
-from pytest_wheelcheck.targets.timeouts import START_TIMEOUT, scale
 from pytest_wheelcheck.worker import messages
 from pytest_wheelcheck.worker.guard import is_test_name
 
@@ -56,27 +52,17 @@ class _Results:
     stopped: str = ""
 
 
-def check_modules(
-    plan: ImportPlan,
-    steps: Sequence[StepResult],
-    target: Target,
-    environment: Environment,
-    settings: Settings,
-    directory: Path,
-    session: Session,
-    notes: list[str],
-) -> Iterator[StepResult]:
+def check_modules(installed: InstalledTarget, plan: ImportPlan, steps: Sequence[StepResult]) -> Iterator[StepResult]:
     """Import the modules without a node of their own, and compile the files that no import compiled.
 
     :param steps: of the imports that have one.
-    :param notes: receives what the user should know besides the results.
     """
     failed = {step.name for step in steps if step.outcome is not Outcome.PASSED}
     groups = [group for group in plan.groups if f"import[{group.root}]" not in failed]
     if not groups and not plan.sources:
         return
-    results = _run(groups, plan.sources, target, environment, settings, directory, session, notes)
-    if explanation := session.explain_failure(results.stopped):
+    results = _run(installed, groups, plan.sources)
+    if explanation := installed.session.explain_failure(results.stopped):
         results.stopped = explanation
     for group in plan.groups:
         name = f"modules[{group.root}]"
@@ -85,25 +71,15 @@ def check_modules(
                 name=name, outcome=Outcome.SKIPPED, text=f"not imported, because import[{group.root}] did not pass"
             )
         else:
-            yield _Report(plan, group, results, target, environment.site_directories, settings).step(name)
+            yield _Report(installed, plan, group, results).step(name)
     if plan.sources:
         yield _compile_step(plan, results, steps)
 
 
-def _run(
-    groups: Sequence[Group],
-    sources: Sequence[str],
-    target: Target,
-    environment: Environment,
-    settings: Settings,
-    directory: Path,
-    session: Session,
-    notes: list[str],
-) -> _Results:
+def _run(installed: InstalledTarget, groups: Sequence[Group], sources: Sequence[str]) -> _Results:
     """Run the worker, and a fresh one after each module that ended it."""
-    factor = scale(target, settings)
-    limit = min(settings.test_timeout or _LIMIT, _LIMIT) * factor
-    workers = ImportWorkers(target, environment, directory, session, log="modules.log")
+    limit = min(installed.settings.test_timeout or _LIMIT, _LIMIT) * installed.scale
+    workers = ImportWorkers(installed, log="modules.log")
     results = _Results()
     names = [name for group in groups for name in (group.root, *group.modules)]
     while True:
@@ -114,12 +90,12 @@ def _run(
                     "type": "modules",
                     "names": names,
                     "sources": list(sources),
-                    "sites": [str(path) for path in environment.site_directories],
+                    "sites": [str(path) for path in installed.environment.site_directories],
                     "limit": limit,
                 }
             )
             while True:
-                message = worker.receive(limit + START_TIMEOUT * factor)
+                message = worker.receive(limit + installed.start_timeout)
                 if message is None:
                     raise WorkerError("the import of all modules stopped responding", details=worker.output())
                 if message["type"] == "module":
@@ -136,33 +112,25 @@ def _run(
             if position >= len(names) or len(results.ended) >= _MAX_DEATHS:
                 results.stopped = str(error)
                 return results
-            output = session.program_output(error.details)
+            output = installed.session.program_output(error.details)
             reason = f"it did not end within {limit:g} s" if _EXPIRED in output else error.message
             results.ended[names[position]] = f"{reason}\n{output}".strip()
             # Importing a module imports its package first.
             names = [name for name in names[position:] if not f"{name}.".startswith(f"{names[position]}.")]
         finally:
-            workers.end(notes)
+            workers.end()
 
 
 class _Report:
     """Makes the step of one group."""
 
-    def __init__(
-        self,
-        plan: ImportPlan,
-        group: Group,
-        results: _Results,
-        target: Target,
-        sites: tuple[Path, ...],
-        settings: Settings,
-    ) -> None:
+    def __init__(self, installed: InstalledTarget, plan: ImportPlan, group: Group, results: _Results) -> None:
         self._plan = plan
         self._group = group
         self._results = results
-        self._target = target
-        self._sites = sites
-        self._strict = settings.import_strict
+        self._target = installed.target
+        self._sites = installed.environment.site_directories
+        self._strict = installed.settings.import_strict
         self._failures: dict[str, list[str]] = {}
         self._skips: dict[str, list[str]] = {}
         self._warnings: dict[str, list[str]] = {}
@@ -222,8 +190,7 @@ class _Report:
             return
         if found.cause:
             lines.append(f"Cause: {found.cause}")
-        fix = found.fix or "correct the module"
-        lines.append(f"Fix: {fix}; if this module is not meant to be imported, set wheel_import_ignore = {module}")
+        lines.append(f"Fix: {found.fix or 'correct the module'}")
         # One missing distribution is one problem, whatever the number of modules that need it.
         self._add(
             self._failures if certain or self._strict else self._warnings, "\n".join(lines), module, found.missing
@@ -258,21 +225,24 @@ def _names(modules: Sequence[str]) -> str:
 
 
 def _problem(modules: Sequence[str], text: str) -> str:
-    return f"{_names(modules)} cannot be imported: {text}"
+    ignored = f"wheel_import_ignore = {modules[0]}" if len(modules) == 1 else "\n".join(_ignore_lines(modules))
+    return f"{_names(modules)} cannot be imported: {text}\nOr, if this is intended, set in the pytest configuration:\n{ignored}"
+
+
+def _ignore_lines(modules: Sequence[str]) -> list[str]:
+    """Return the setting that leaves modules out."""
+    lines = ["wheel_import_ignore =", *(f"    {module}" for module in modules[:_MAX_NAMES])]
+    return [*lines, f"    # and {len(modules) - _MAX_NAMES} more"] if len(modules) > _MAX_NAMES else lines
 
 
 def _warning(texts: Mapping[str, Sequence[str]]) -> str:
     problems = [f"    {_names(modules)}: {text}" for text, modules in texts.items()]
-    ignored = [f"    {module}" for modules in texts.values() for module in modules]
-    if len(ignored) > _MAX_NAMES:
-        ignored[_MAX_NAMES:] = [f"    # and {len(ignored) - _MAX_NAMES} more"]
     return "\n".join(
         [
             "these modules cannot be imported (a warning, because importing the wheel's packages does not import them):",
             *problems,
             "Fix: correct them, leave them out of the wheel, or set in the pytest configuration:",
-            "wheel_import_ignore =",
-            *ignored,
+            *_ignore_lines([module for modules in texts.values() for module in modules]),
         ]
     )
 

@@ -36,7 +36,7 @@ class Group:
 class ImportPlan:
     """What the import check imports and compiles.
 
-    :param jobs: each is imported in a process of its own, and has a node of its own. A package comes before its modules.
+    :param jobs: each has a node of its own. A package comes before its modules.
     :param groups: all other modules.
     :param loose: modules in a directory without ``__init__.py`` inside a regular package. They may be data.
     :param main: the top-level names that a user of the wheel imports: those with the name of the distribution, or all.
@@ -77,13 +77,20 @@ def make_plan(wheel: Wheel, ignore: Sequence[str]) -> ImportPlan:
             namespaces.append(top)
             roots.update(dict.fromkeys(_packages_below(top, packages)))
     jobs: list[ImportJob] = [
-        {"name": name, "kind": "import", "module": name, "attribute": ""}
+        {"name": name, "kind": "import", "module": name, "attribute": "", "after": ""}
         for name in dict.fromkeys((*roots, *wheel.extension_modules))
         if wanted(name)
     ]
     for name, reference in wheel.console_scripts:
         module, _, attribute = reference.partition("[")[0].strip().partition(":")
-        jobs.append({"name": name, "kind": "entry", "module": module.strip(), "attribute": attribute.strip()})
+        job: ImportJob = {
+            "name": name,
+            "kind": "entry",
+            "module": module.strip(),
+            "attribute": attribute.strip(),
+            "after": "",
+        }
+        jobs.append(job)
     others = [name for name in sorted(files) if name not in roots and name not in natives and wanted(name)]
     others = [name for name in others if not any(is_test_name(part) for part in name.split(".")[1:])]
     grouped: dict[str, list[str]] = {}

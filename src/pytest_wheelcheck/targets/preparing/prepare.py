@@ -22,6 +22,7 @@ from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.executables import run_executables
 from pytest_wheelcheck.targets.preparing.import_check import check_imports
 from pytest_wheelcheck.targets.preparing.install import InstalledWheel, install_settings, install_wheel
+from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 from pytest_wheelcheck.targets.preparing.overlay import Overlay, make_overlay
 from pytest_wheelcheck.targets.target import Target
 
@@ -132,8 +133,16 @@ def _prepare(
             groups=settings.groups,
             settings=installing,
         )
-        steps.extend(check_imports(target, environment, settings, directory, session, notes))
-        steps.extend(run_executables(target, environment, settings, directory, session))
+        ready = InstalledTarget(
+            target=target,
+            environment=environment,
+            settings=settings,
+            directory=directory,
+            session=session,
+            notes=notes,
+        )
+        steps.extend(check_imports(ready))
+        steps.extend(run_executables(ready))
     try:
         overlay = installing_tools.result()
     except WheelcheckError as error:
