@@ -37,6 +37,7 @@ MIXED = {
     "pkg/d.py": "import fastlib\n",
     "pkg/raises_for_extra.py": "try:\n    import unknown_to_metadata\nexcept ImportError:\n"
     "    raise ImportError('pip install pkg[d]') from None\n",
+    "pkg/attempts.py": "try:\n    import fastlib\nexcept ImportError:\n    import old_name_of_fastlib\n",
     "pkg/raises_itself.py": "try:\n    import of_the_user\nexcept ImportError as error:\n"
     "    raise RuntimeError('install of_the_user') from error\n",
     "pkg/console.py": "import win_only_lib\n",
@@ -86,7 +87,7 @@ def test_every_module_is_imported(
     assert "set in the pytest configuration:\nwheel_import_ignore =\n    pkg.width\n    pkg.width_too\n" in found
     assert "the wheel does not contain pkg.forgotten" in found
     assert {line for line in found.splitlines() if line.startswith("skipped: ")} == {
-        "skipped: pkg.d: needs fastlib, which the extra `d` installs",
+        "skipped: pkg.attempts, pkg.d: needs fastlib, which the extra `d` installs",
         "skipped: pkg.raises_for_extra: needs what the extra `d` installs",
         "skipped: pkg.console: needs win_only_lib, which is not required on this target: " + NOWHERE,
         f"skipped: pkg.nowhere_os: needs {FOREIGN[0]}, a module for {FOREIGN[1]}",

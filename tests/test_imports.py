@@ -363,3 +363,80 @@ def test_the_witness_tells_its_pyo3(witness: Path, pytester: pytest.Pytester, ru
     assert version is not None
     assert wanted is not None
     assert version[1] == wanted[1]
+
+
+@needs_compiler
+def test_modules_that_import_each_other(pytester: pytest.Pytester, run_dist: RunDist) -> None:
+    """Users import another module of the circle first, which works."""
+
+    def importing(name: str) -> str:
+        """C of a module that needs a value of another one before it has its own."""
+        code = f"from pkg import {name}; {name}.VALUE"
+        return (
+            "PyObject *scope = PyModule_GetDict(module);"
+            'PyDict_SetItemString(scope, "__builtins__", PyEval_GetBuiltins());'
+            f'if (!PyRun_String("{code}", Py_file_input, scope, scope)) return -1;'
+            'if (PyModule_AddIntConstant(module, "VALUE", 1)) return -1;'
+        )
+
+    build = pytester.path / "build"
+    files: dict[str, str | bytes] = {
+        "pkg/__init__.py": "",
+        # The circle is resolved if this one is first: it has its value before it imports the other one.
+        "pkg/first.py": "VALUE = 1\nfrom pkg import second\nOTHER = second.VALUE\n",
+        f"pkg/second{SUFFIX}": extension(build, "second", body=importing("first")),
+        # No order works.
+        f"pkg/never{SUFFIX}": extension(build, "never", body=importing("always")),
+        "pkg/always.py": "from pkg.never import VALUE\n",
+    }
+    build_wheel(pytester.path / "dist", "pkg", files=files, tags=[LINUX_TAG])
+    ran = run_dist()
+    assert ran.only("FAILED") == ["import[pkg.never]"], ran.text
+    warned = ran.text.partition("= warnings summary =")[2]
+    assert "pkg.second cannot be imported first: AttributeError: partially initialized module 'pkg.second'" in warned
+    assert "it and pkg.first import each other; after `import pkg.first` it can be imported" in warned
+    assert "wheel_import_ignore = pkg.second" in warned
+
+
+def test_names_that_users_import_must_work_first(pytester: pytest.Pytester, run_dist: RunDist) -> None:
+    files = {"pkg.py": "import other\nVALUE = 1\n", "other.py": "import pkg\npkg.VALUE\n"}
+    build_wheel(pytester.path / "dist", "pkg", files=files)
+    ran = run_dist()
+    assert (ran.nodes["import[pkg]"], ran.nodes["import[other]"]) == ("FAILED", "PASSED")
+
+
+def test_a_package_with_aliases_of_other_modules(pytester: pytest.Pytester, run_dist: RunDist) -> None:
+    """Its import hook gives modules of the standard library a name of the package, as Cython's does."""
+    hook = (
+        "import sys, importlib, importlib.abc, importlib.machinery\n"
+        "class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'pkg.aliases.colorsys':\n"
+        "            return importlib.machinery.ModuleSpec(name, self)\n"
+        "    def create_module(self, spec):\n"
+        "        return importlib.import_module(spec.name.rpartition('.')[2])\n"
+        "    def exec_module(self, module):\n"
+        "        pass\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    copies = (
+        "import importlib.util, sys, colorsys\n"
+        "spec = importlib.util.spec_from_file_location('copies.part', colorsys.__file__)\n"
+        "sys.modules['copies.part'] = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(sys.modules['copies.part'])\n"
+    )
+    files = {
+        "pkg/__init__.py": f"{hook}from .aliases import colorsys\n",
+        "pkg/aliases/__init__.py": "",
+        # It loads another copy under its own name, which is not that of the standard library.
+        "copies/__init__.py": copies,
+        "copies/part.py": "",
+    }
+    build_wheel(pytester.path / "dist", "pkg", files=files)
+    pytester.makepyfile(
+        test_a="import sys\nimport pkg\n\ndef test_a():\n    assert 'pkg.aliases.colorsys' in sys.modules\n"
+    )
+    ran = run_dist("test_a.py")
+    assert (ran.nodes["import[pkg]"], ran.nodes["import[copies]"]) == ("PASSED", "FAILED"), ran.text
+    assert "copies.part, a module of the wheel, was imported from" in ran.text
+    assert ran.nodes["test_a.py::test_a"] == "PASSED", ran.text

@@ -31,7 +31,7 @@ HOST_MACHINE = "host"
 class Capabilities:
     """What programs on a target can do.
 
-    :param fork: ``os.fork``: imports are forked from one interpreter. Otherwise each one starts an interpreter.
+    :param fork: ``os.fork``: each import has a forked process. Otherwise those of one package share a process.
     :param subprocess: start other programs. Otherwise executables are skipped.
     :param threads: start threads.
     :param pty: open pseudo-terminals. The worker finds out for itself whether tests that need one are skipped.

@@ -204,8 +204,8 @@ class Guard:
         """
         found = []
         for name, module in list(sys.modules.items()):
-            file = _file_of(module)
-            if file is not None:
+            file = _attribute(module, "__file__")
+            if isinstance(file, str) and not is_alias(name, module):
                 key = (name, file)
                 if key not in self._verdicts:
                     self._verdicts[key] = self.is_foreign(name, file)
@@ -268,13 +268,20 @@ def _is_stdlib(name: str) -> bool:
     return name in sys.builtin_module_names or os.path.isfile(path + ".py") or os.path.isdir(path)
 
 
-def _file_of(module: object) -> str | None:
+def is_alias(name: str, module: object) -> bool:
+    """See :func:`pytest_wheelcheck.worker.observer.is_alias`: the guard is one file, without the worker."""
+    own = _attribute(module, "__name__")
+    if not isinstance(own, str) or own.partition(".")[0] == name.partition(".")[0]:
+        return False
+    return sys.modules.get(own) is module
+
+
+def _attribute(module: object, name: str) -> object:
     # Not by getattr, which would load a lazy module.
     try:
-        file = object.__getattribute__(module, "__dict__").get("__file__")
+        return object.__getattribute__(module, "__dict__").get(name)
     except AttributeError:
         return None
-    return file if isinstance(file, str) else None
 
 
 def _normalize(name: str) -> str:
