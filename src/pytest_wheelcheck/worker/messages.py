@@ -34,8 +34,7 @@ class Start(TypedDict):
 class ImportJob(TypedDict):
     """One thing to import.
 
-    ``name``: the module, or the name of the entry point. ``attribute``: dotted, of an entry point; else empty. ``after``: a
-    module that the process imports first, or empty.
+    ``name``: module or entry point. ``attribute``: dotted, of an entry point; else empty. ``after``: imported first, or empty.
     """
 
     name: str
@@ -226,7 +225,7 @@ class Imported(ImportResult):
 
 
 class Importing(TypedDict):
-    """The imports go on. Sent now and then, while no result is ready."""
+    """The imports go on, and no result is ready."""
 
     type: Literal["importing"]
 
