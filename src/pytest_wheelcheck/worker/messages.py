@@ -412,19 +412,8 @@ if TYPE_CHECKING:
     )
 else:
     FromController = (Start, Imports, Modules, Tests, Run, Finish)
+    # fmt: off
     FromWorker = (
-        *(
-            Hello,
-            Imported,
-            Importing,
-            Module,
-            Compiled,
-            Collecting,
-            Collected,
-            Phase,
-            Report,
-            RecordedWarning,
-            Property,
-        ),
-        *(Text, Expired, Done, Finished, Fatal),
+        Hello, Imported, Importing, Module, Compiled, Collecting, Collected, Phase, Report, RecordedWarning, Property,
+        Text, Expired, Done, Finished, Fatal,
     )
