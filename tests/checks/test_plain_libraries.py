@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,19 @@ def test_a_plain_library_must_be_for_the_machine_and_find_its_libraries(tmp_path
 def test_a_plain_library_needs_a_platform_as_a_module_does(tmp_path: Path) -> None:
     wheel = opened(tmp_path, ELF, make_elf(exports=("add",)), "py3-none-any")
     assert outcomes(wheel, "WHL207")["WHL207"] == (Outcome.FAILED, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="auditwheel cannot be installed on Windows")
+@pytest.mark.parametrize(("needed", "findings"), [((), 0), (("libnowhere.so.1",), 1)])
+def test_libraries_in_purelib_are_checked(tmp_path: Path, needed: tuple[str, ...], findings: int) -> None:
+    """auditwheel refuses such a wheel, as semgrep."""
+    library = make_elf(exports=("add",), needed=("libc.so.6", *needed))
+    members: dict[str, bytes | str] = {
+        "pkg-1.0.data/purelib/pkg/__init__.py": "",
+        "pkg-1.0.data/purelib/pkg/libs/libadd.so.1": library,
+    }
+    path = build_wheel(tmp_path / "dist", "pkg", files=members, tags=("py3-none-manylinux_2_17_x86_64",))
+    (result,) = run_checks(open_wheel(path, shown=path.name, store=tmp_path / "store"), select=["WHL301"])
+    assert (result.error, len(result.findings)) == ("", findings)
+    for finding in result.findings:
+        assert "pkg-1.0.data/purelib/pkg/libs/libadd.so.1 needs libnowhere.so.1" in finding.message

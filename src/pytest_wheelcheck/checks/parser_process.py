@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
+import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,10 @@ from pytest_wheelcheck.wheels.bounded_process import MAX_BINARY, main, open_cont
 from pytest_wheelcheck.wheels.container import Container
 from pytest_wheelcheck.wheels.dist_info import find_dist_info, read_metadata
 from pytest_wheelcheck.wheels.reader import installed_files
+
+#: Where a wheel has the files of purelib if that is not its root, and where the copy for auditwheel has them.
+_PURELIB = re.compile(r"^([^/]*)\.data/purelib/")
+_MOVED = ".data/platlib/from-purelib/"
 
 
 def run_task(task: str, wheel: str, arguments: list[str]) -> list[Any]:
@@ -164,12 +171,36 @@ def _analyze_policies(wheel: Path, libc: str, architecture: str) -> dict[str, An
         )
     except NonPlatformWheelError as error:
         return {**answer, "unavailable": " ".join(str(error).split())}
+    except RuntimeError:
+        # auditwheel refuses native files in .data/purelib. They install all the same, and need what they need.
+        if not (moved := _move_to_platlib(wheel)):
+            raise
+        return _analyze_policies(moved, libc, architecture)
     return {
         **answer,
         "best": analysis.overall_policy.name,
         "best_for_instructions": analysis.machine_policy.name,
         "policies": [_policy(analysis, policy) for policy in analysis.policies],
     }
+
+
+def _move_to_platlib(wheel: Path) -> Path | None:
+    """Copy a wheel with its purelib directory as a second platlib; return ``None`` if it has no such directory."""
+    copy = Path("moved", wheel.name).resolve()
+    copy.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(copy, "w") as target:
+        names = {
+            member: _PURELIB.sub(rf"\1{_MOVED}", member.filename) for member in source.infolist() if not member.is_dir()
+        }
+        if all(member.filename == name for member, name in names.items()):
+            return None
+        for member, name in names.items():
+            with source.open(member) as reader, target.open(name, "w", force_zip64=True) as writer:
+                if name.endswith(".dist-info/RECORD"):  # auditwheel reads the files that it lists
+                    writer.write(reader.read().replace(b".data/purelib/", _MOVED.encode("ascii")))
+                else:
+                    shutil.copyfileobj(reader, writer, 1 << 20)
+    return copy
 
 
 def _policy(analysis: Any, policy: Any) -> dict[str, Any]:
@@ -182,7 +213,7 @@ def _policy(analysis: Any, policy: Any) -> dict[str, Any]:
             for prefix, numbers in policy.symbol_versions.items()
         },
         "libraries": sorted(
-            (path.as_posix(), library)
+            (path.as_posix().replace(_MOVED, ".data/purelib/"), library)
             for path, references in analysis.full_external_refs.items()
             for library in references[policy.name].libs
         ),
