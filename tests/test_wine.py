@@ -284,7 +284,7 @@ def needing(library: str, module: str = "") -> bytes:
 
 
 def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pytest.Pytester) -> None:
-    """There is no fork on Windows: an interpreter is started for each import."""
+    """There is no fork on Windows: each package, and each module without one, has an interpreter of its own."""
     files: dict[str, str | bytes] = {
         "abandons.py": "import atexit, faulthandler\natexit.register(faulthandler._read_null)\n",
         "calm.py": "print('printed by the import')\n",
