@@ -308,6 +308,7 @@ def test_results_of_a_wheel_for_the_stable_abi_name_the_interpreter() -> None:
         ((result("t.py::t", "skipped"),), "skipped"),
         ((result("install"), result("t.py::t", "xfailed")), "passed"),
         ((result("install"), result("t.py::t", "failed"), result("t.py::u")), "failed"),
+        ((result("install"), result("import[pkg]"), result("modules[pkg]"), result("compile")), "imported"),
     ],
 )
 def test_only_tests_count_as_tested(results: tuple[NodeResult, ...], state: str) -> None:

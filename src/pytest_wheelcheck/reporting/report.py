@@ -24,7 +24,7 @@ BAD = frozenset({"failed", "error"})
 
 #: The reasons that the targets' rules for pseudo-terminals give.
 _PTY = re.compile(r"needs (?:a pseudo-terminal|the module '(?:pty|tty|termios|fcntl|resource)'), which ")
-_STEP = re.compile(r"install$|(?:import|entry|run)\[")
+_STEP = re.compile(r"(?:install|import|compile|tools)$|(?:import|modules|entry|run)\[")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
