@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.plugin.options import parse_size
 from pytest_wheelcheck.reporting import html, markdown, matrix, terminal
+from pytest_wheelcheck.reporting.compare import Comparison, Difference, headline, outcomes
+from pytest_wheelcheck.reporting.compare import compare as compare_machines
 from pytest_wheelcheck.reporting.expect import ReleaseFile, compare, covers, families, fits, parse
 from pytest_wheelcheck.reporting.matrix import matrix_rows
 from pytest_wheelcheck.reporting.merge import merge, problems
@@ -331,6 +333,106 @@ def test_classifiers_and_requires_python_against_the_covered_interpreters() -> N
     assert some(12, 13, requires=">=3.10") == ["Requires-Python is >=3.10, but there is no wheel for 3.10, 3.11"]
     assert some(12, requires="!!") == some(12, requires=">=3") == []
     assert metadata_warnings([wheel("cp39-abi3-win_amd64", requires_python=">=3.8")]) == []
+
+
+# Several machines -----------------------------------------------------------------------------------------------------
+
+ARM = "cp312-cp312-manylinux_2_17_aarch64"
+
+
+def arm(machine: str, *results: NodeResult, execution: str = "emulated", **more: Any) -> TargetReport:
+    name = f"cp312-linux-aarch64{'+' * bool(machine)}{machine}"
+    return target("cp312", "linux-aarch64", *results, execution=execution, machine=machine, **{"name": name} | more)
+
+
+def compared(*targets: TargetReport) -> tuple[Comparison, ...]:
+    return compare_machines(Report(wheels=(wheel(ARM, targets=targets),)))
+
+
+def test_outcomes_that_differ_between_machines() -> None:
+    order, only = result("t.py::order", "failed"), result("t.py::only")
+    (found,) = compared(
+        arm("rpi4", *GOOD, result("t.py::order"), result("run[tool]")),
+        arm("pi@board", *GOOD, order, only, result("run[tool]", "error"), execution="board"),
+        arm("rpi5", *GOOD, result("t.py::order"), result("run[tool]")),
+    )
+    assert found == Comparison(
+        wheel=f"pkg-1.0-{ARM}.whl",
+        interpreter="cp312",
+        platform="linux-aarch64",
+        machines=("rpi4", "pi@board", "rpi5"),
+        same=1,
+        differences=(
+            Difference(name="t.py::order", outcomes=("passed", "failed", "passed")),
+            Difference(name="run[tool]", outcomes=("passed", "error", "passed")),
+            Difference(name="t.py::only", outcomes=("", "passed", "")),
+        ),
+        untested=(),
+    )
+    assert headline(found) == "1 test has the same outcome on rpi4, pi@board and rpi5; 3 outcomes differ"
+    assert [outcomes(found, each) for each in found.differences] == [
+        "passed on rpi4 and rpi5, failed on pi@board",
+        "passed on rpi4 and rpi5, error on pi@board",
+        "not run on rpi4 and rpi5, passed on pi@board",
+    ]
+
+
+def test_outcomes_that_are_the_same() -> None:
+    (found,) = compared(arm("aarch64", *GOOD), arm("pi", *GOOD, execution="board"))
+    assert (found.same, found.differences, found.untested) == (1, (), ())
+    assert headline(found) == "1 test has the same outcome on emulated aarch64 and pi"
+
+
+def test_a_machine_without_tests_is_not_compared() -> None:
+    (found,) = compared(arm("rpi4", *GOOD), arm("pi", result("install", "error"), execution="board"))
+    assert (found.machines, found.same, found.untested) == (("rpi4",), 0, ("pi",))
+    assert headline(found) == "no test ran on pi"
+    # Among the others, the number counts.
+    (found,) = compared(arm("rpi4", *GOOD), arm("pi", execution="board"), arm("rpi5", *GOOD))
+    assert headline(found) == "1 test has the same outcome on rpi4 and rpi5; no test ran on pi"
+
+
+def test_only_machines_of_one_wheel_interpreter_and_platform_are_compared() -> None:
+    one = arm("rpi4", *GOOD)
+    assert compared(one) == ()
+    assert compared(one, target("cp313", "linux-aarch64", *GOOD), target("cp312", "musllinux-aarch64", *GOOD)) == ()
+    other = wheel("cp313-cp313-manylinux_2_17_aarch64", targets=(one,))
+    assert compare_machines(Report(wheels=(wheel(ARM, targets=(one,)), other))) == ()
+
+
+def test_machines_of_several_hosts_have_different_names() -> None:
+    here = [arm("", *GOOD, execution="native", host=host) for host in ("linux-x86_64", "linux-aarch64")]
+    there = [arm("rpi4", *GOOD, host=host) for host in ("linux-x86_64", "linux-aarch64")]
+    (found,) = compared(*here, *there)
+    assert found.machines == ("linux-x86_64", "linux-aarch64", "rpi4 on linux-x86_64", "rpi4 on linux-aarch64")
+    (found,) = compared(arm("", *GOOD, execution="native"), arm("pi", *GOOD, execution="board"))
+    assert found.machines == ("this host", "pi")
+
+
+def test_the_forms_list_the_differences() -> None:
+    many = [result(f"t.py::test_{number}", "failed") for number in range(40)]
+    targets = (
+        arm("rpi4", *GOOD, *[replace(each, outcome="passed") for each in many]),
+        arm("<pi>", *GOOD, *many, execution="board"),
+    )
+    report = Report(wheels=(wheel(ARM, targets=targets),))
+    text = "1 test has the same outcome on rpi4 and <pi>; 40 outcomes differ"
+    lines = [line for line, _ in terminal.comparison_lines(compare_machines(report))]
+    assert lines[:2] == [f"pkg-1.0-{ARM}.whl, cp312: {text}", "  t.py::test_0: passed on rpi4, failed on <pi>"]
+    assert lines[-1] == "  and 10 more, which --wheel-report lists"
+    assert "## Machines" in markdown.render(report)
+    assert "  - `t.py::test_39`: passed on rpi4, failed on \\<pi\\>" in markdown.render(report)
+    page = _Page()
+    page.feed(html.render(report))
+    page.close()
+    assert page.open == []
+    assert text in page.text
+    assert "t.py::test_39: passed on rpi4, failed on <pi>" in page.text
+    data = to_json(report, comparisons=compare_machines(report))
+    assert len(json.loads(data)["comparisons"][0]["differences"]) == 40
+    assert from_json(data, source="x") == report
+    for form in (markdown, html):
+        assert "Machines" not in form.render(Report(wheels=(wheel(ARM, targets=targets[:1]),)))
 
 
 # Forms ----------------------------------------------------------------------------------------------------------------

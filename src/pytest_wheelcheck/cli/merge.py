@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from pytest_wheelcheck.cli import output
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.reporting.compare import compare
 from pytest_wheelcheck.reporting.matrix import matrix_rows
 from pytest_wheelcheck.reporting.merge import merge, problems
 from pytest_wheelcheck.reporting.release import expected_files, release_results
 from pytest_wheelcheck.reporting.report import BAD, NodeResult, from_json
-from pytest_wheelcheck.reporting.terminal import matrix_lines
+from pytest_wheelcheck.reporting.terminal import comparison_lines, matrix_lines
 from pytest_wheelcheck.reporting.write import parse_report_path, write_reports
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     report = replace(report, release=release)
     output.write(line for line, _ in matrix_lines(matrix_rows(report, expected_files(report).missing_pairs)))
+    output.write(line for line, _ in comparison_lines(compare(report)))
     failures = problems(report, strict=args.wheel_strict)
     for result in report.release:
         failures += [line for line in result.text.splitlines()[1:] if result.outcome in BAD]

@@ -16,12 +16,13 @@ from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.replay import WheelWarning
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
+from pytest_wheelcheck.reporting.compare import compare
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.matrix import matrix_rows
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import expected_files
 from pytest_wheelcheck.reporting.report import Report
-from pytest_wheelcheck.reporting.terminal import matrix_lines
+from pytest_wheelcheck.reporting.terminal import comparison_lines, matrix_lines
 from pytest_wheelcheck.reporting.write import write_reports
 
 #: Exit statuses of a session that ended normally.
@@ -111,6 +112,12 @@ class RunReport:
         if lines:
             reporter.section("coverage")
             for line, markup in lines:
+                reporter.write_line(line, **markup)
+        comparisons = compare(report)
+        if comparisons:
+            differ = any(each.differences or each.untested for each in comparisons)
+            reporter.section("differs between machines" if differ else "same on all machines")
+            for line, markup in comparison_lines(comparisons):
                 reporter.write_line(line, **markup)
         for path in self._written:
             shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

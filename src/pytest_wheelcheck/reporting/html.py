@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from pytest_wheelcheck.reporting.compare import Comparison, compare, headline, outcomes
 from pytest_wheelcheck.reporting.markdown import SIGNS, counts, title, verdict
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow, matrix_rows, target_state
 from pytest_wheelcheck.reporting.report import BAD, NodeResult, Report, TargetReport, WheelReport
@@ -57,6 +58,8 @@ def render(report: Report, missing: Sequence[tuple[str, str]] = ()) -> str:
         "<h2>Coverage</h2>",
         *_table(matrix_rows(report, missing)),
     ]
+    if comparisons := compare(report):
+        lines += ["<h2>Machines</h2>", "<ul>", *(line for each in comparisons for line in _comparison(each)), "</ul>"]
     if report.release:
         lines += ["<h2>Release</h2>", "<ul>", *(line for result in report.release for line in _result(result)), "</ul>"]
     lines += ["<h2>Wheels</h2>", *(line for wheel in report.wheels for line in _wheel(wheel))]
@@ -119,6 +122,18 @@ def _target(target: TargetReport) -> Iterator[str]:
         yield "<ul>"
         for result in failed:
             yield from _result(result)
+        yield "</ul>"
+    yield "</li>"
+
+
+def _comparison(comparison: Comparison) -> Iterator[str]:
+    state = "warning" if comparison.differences or comparison.untested else "passed"
+    yield f"<li><code>{escape(comparison.wheel)}</code>, <code>{escape(comparison.interpreter)}</code>: "
+    yield _mark(state, headline(comparison))
+    if comparison.differences:
+        yield "<ul>"
+        for each in comparison.differences:
+            yield f"<li><code>{escape(each.name)}</code>: {escape(outcomes(comparison, each))}</li>"
         yield "</ul>"
     yield "</li>"
 

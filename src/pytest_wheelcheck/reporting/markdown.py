@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_wheelcheck.reporting.compare import Comparison, compare, headline, outcomes
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow, matrix_rows
 from pytest_wheelcheck.reporting.report import BAD, NodeResult, Report, WheelReport
 
@@ -21,6 +22,8 @@ def render(report: Report, missing: Sequence[tuple[str, str]] = ()) -> str:
     """
     lines = [f"# Wheels: {title(report)}", "", verdict(report), "", "## Coverage", ""]
     lines += table(matrix_rows(report, missing))
+    if comparisons := compare(report):
+        lines += ["", "## Machines", "", *(line for each in comparisons for line in _comparison(each))]
     if report.release:
         lines += ["", "## Release", ""]
         for result in report.release:
@@ -57,6 +60,11 @@ def table(rows: Sequence[MatrixRow]) -> list[str]:
         previous = row.platform
         lines.append(f"| {' | '.join(map(_cell, (platform, row.interpreter, *texts)))} |")
     return lines
+
+
+def _comparison(comparison: Comparison) -> list[str]:
+    lines = [f"- {_inline(comparison.wheel)}, {comparison.interpreter}: {_inline(headline(comparison))}"]
+    return lines + [f"  - `{each.name}`: {_inline(outcomes(comparison, each))}" for each in comparison.differences]
 
 
 def _wheel(wheel: WheelReport) -> list[str]:

@@ -159,9 +159,14 @@ class Report:
         return sum(wheel.failures for wheel in self.wheels) + sum(result.outcome in BAD for result in self.release)
 
 
-def to_json(report: Report) -> str:
-    """Serialize a report."""
-    return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(report)}, indent=1) + "\n"
+def to_json(report: Report, *, comparisons: Iterable[Any] = ()) -> str:
+    """Serialize a report.
+
+    :param comparisons: of its machines (:mod:`pytest_wheelcheck.reporting.compare`), for other programs: they are computed from
+        the rest, and :func:`from_json` ignores them.
+    """
+    data = {**asdict(report), "comparisons": list(map(asdict, comparisons))}
+    return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **data}, indent=1) + "\n"
 
 
 def from_json(text: str, *, source: str) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from pytest_wheelcheck.reporting.compare import Comparison, headline, outcomes
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
@@ -17,6 +18,9 @@ _CATEGORIES = (
     ("xfailed", {"yellow": True}),
     ("xpassed", {"yellow": True}),
 )
+
+#: Differences between machines that are listed for one wheel and interpreter.
+_MAX_DIFFERENCES = 30
 
 
 class _File(Protocol):
@@ -94,6 +98,20 @@ def matrix_lines(rows: Sequence[MatrixRow]) -> list[tuple[str, dict[str, bool]]]
         good = row.is_tested and states & {"passed", "imported"}
         markup = {"red": True} if states & {"failed", "missing"} else {"green": True} if good else {"yellow": True}
         lines.append((_aligned(texts, widths), markup))
+    return lines
+
+
+def comparison_lines(comparisons: Sequence[Comparison]) -> list[tuple[str, dict[str, bool]]]:
+    """Return the differences between machines as lines with their markup."""
+    lines: list[tuple[str, dict[str, bool]]] = []
+    for comparison in comparisons:
+        good = not comparison.differences and not comparison.untested
+        markup = {"green": True} if good else {"yellow": True}
+        lines.append((f"{comparison.wheel}, {comparison.interpreter}: {headline(comparison)}", markup))
+        shown = comparison.differences[:_MAX_DIFFERENCES]
+        lines += [(f"  {each.name}: {outcomes(comparison, each)}", markup) for each in shown]
+        if left := len(comparison.differences) - len(shown):
+            lines.append((f"  and {left} more, which --wheel-report lists", markup))
     return lines
 
 

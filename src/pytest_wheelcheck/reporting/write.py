@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.reporting import html, markdown
+from pytest_wheelcheck.reporting.compare import compare
 from pytest_wheelcheck.reporting.release import expected_files
 from pytest_wheelcheck.reporting.report import Report, to_json
 
@@ -38,7 +39,7 @@ def write_reports(paths: Sequence[Path], report: Report, *, for_merge: Report | 
     missing = expected_files(report).missing_pairs
     for path in paths:
         if path.suffix == ".json":
-            text = to_json(for_merge or report)
+            text = to_json(for_merge or report, comparisons=compare(report))
         elif path.suffix == ".md":
             text = markdown.render(report, missing)
         else:
