@@ -58,6 +58,23 @@ def write_program(directory: Path, name: str, text: str) -> Path:
     return path
 
 
+def library_path(root: Path, work: Path) -> Path:
+    """Return a new directory of the libraries of unpacked packages, without those of the C library.
+
+    The packages' programs run with the C library of the host and the other libraries of the packages.
+    """
+    made = work / "lib"
+    made.mkdir(parents=True)
+    for name in ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib"):
+        for path in (root / name).glob("*.so*"):
+            if not path.name.startswith(
+                ("libc.so", "libm.so", "ld-linux", "libpthread", "libdl", "librt", "libresolv")
+            ):
+                with contextlib.suppress(FileExistsError):
+                    (made / path.name).symlink_to(path)
+    return made
+
+
 def build(out: Path, work: Path) -> Path:
     """Build the wheel into *out*.
 
@@ -66,17 +83,7 @@ def build(out: Path, work: Path) -> Path:
     root = toolchain()
     programs = work / "bin"
     programs.mkdir(parents=True)
-    libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/lib/x86_64-linux-gnu:{root}/usr/lib"
-    # The packages' programs run with the C library of the host and the other libraries of the packages.
-    library_directory = work / "lib"
-    library_directory.mkdir()
-    for directory in libraries.split(":"):
-        for path in Path(directory).glob("*.so*") if Path(directory).is_dir() else ():
-            if not path.name.startswith(
-                ("libc.so", "libm.so", "ld-linux", "libpthread", "libdl", "librt", "libresolv")
-            ):
-                with contextlib.suppress(FileExistsError):
-                    (library_directory / path.name).symlink_to(path)
+    library_directory = library_path(root, work)
     search_path = f"export LD_LIBRARY_PATH={library_directory}"
     rustc = next(path for path in (root / "usr/bin").glob("rustc*") if os.access(path, os.X_OK))
     cargo = next(path for path in (root / "usr/bin").glob("cargo*") if os.access(path, os.X_OK))
