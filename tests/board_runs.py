@@ -70,7 +70,8 @@ class Found:
 
 def _parse(code: int, text: str, seconds: float) -> Found:
     nodes: dict[str, dict[str, str]] = {}
-    for line in re.split(r"^=+ (?:[a-z ]+|[A-Z]+) =+$", text, maxsplit=2, flags=re.MULTILINE)[1].splitlines():
+    parts = re.split(r"^=+ (?:[a-z ]+|[A-Z]+) =+$", text, maxsplit=2, flags=re.MULTILINE)
+    for line in "".join(parts[1:2]).splitlines():
         match = _LINE.match(line)
         outcome = match and (match["first"] or match["last"])
         if match and outcome:

@@ -46,6 +46,22 @@ def test_a_run_that_is_killed(waiting: BoardRun, board: Board) -> None:
     assert waiting.go(*waiting.only()).code == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_the_end_of_a_run_that_sends_files(
+    waiting: BoardRun, boards: Boards, board: Board, number: signal.Signals
+) -> None:
+    proxy = boards.proxy(board)
+    waiting.use(board.through(proxy))
+    with waiting.started(*waiting.only()) as process:
+        wait_until(lambda: proxy.up > 200_000, waiting.said, 60)
+        proxy.rate = 100_000
+        process.send_signal(number)
+        found = waiting.end(process, 40)
+    assert found.code != 0
+    nothing_is_left(board, 30)
+    waiting.nothing_left(files=number == signal.SIGINT)
+
+
 @pytest.mark.parametrize("fault", ["cut", "kill_connections"])
 def test_a_connection_that_is_lost_in_a_test(waiting: BoardRun, boards: Boards, board: Board, fault: str) -> None:
     proxy = boards.proxy(board)
