@@ -154,7 +154,10 @@ def test_a_connection_that_is_lost_at_the_end(waiting: BoardRun, boards: Boards,
     nothing_is_left(board)
 
 
-def test_a_board_that_reboots_in_a_test(waiting: BoardRun, board: Board) -> None:
+@pytest.mark.parametrize("home_size", [None, 200 << 20])
+def test_a_board_that_reboots_in_a_test(waiting: BoardRun, boards: Boards, home_size: int | None) -> None:
+    """A home in memory is empty afterwards: all files are sent once more."""
+    board = boards(Kind(architecture=native(), home_size=home_size))
     waiting.use(board)
     with waiting.in_a_test(board, *waiting.only()) as process:
         board.reboot(3.0)
@@ -212,6 +215,19 @@ def test_two_runs_on_one_board(waiting: BoardRun, board: Board, request: pytest.
         assert board.processes()
         process.send_signal(signal.SIGINT)
         waiting.end(process, 30)
+    nothing_is_left(board)
+
+
+def test_two_runs_that_send_the_same_files(waiting: BoardRun, board: Board) -> None:
+    other = BoardRun(waiting.path.parent / "other")
+    for run in (waiting, other):
+        run.use(board)
+        run.write(test_waits="import demo\ndef test_one(): pass\n")
+    with waiting.started(*waiting.only()) as first, other.started(*other.only()) as second:
+        for run, process in ((waiting, first), (other, second)):
+            found = run.end(process, 120)
+            assert found.code == 0
+            assert found.on()["tests/test_waits.py::test_one"] == "PASSED"
     nothing_is_left(board)
 
 
