@@ -25,8 +25,8 @@ from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process as processes
 from pytest_wheelcheck.worker.supervisor import LEFT_BEHIND
 
-#: The last line of a program, which the agent writes.
-_EXIT = re.compile(rf"^{EXIT_LINE} ([0-9a-f]+) (\d+) (oom|-)$\n?", re.MULTILINE)
+#: The last line of a program, which the agent writes behind a line break of its own.
+_EXIT = re.compile(rf"\n?^{EXIT_LINE} ([0-9a-f]+) (\d+) (oom|-)$\n?", re.MULTILINE)
 
 #: Lines of ssh when its connection ends, which are not the program's.
 _SSH_LINES = re.compile(
