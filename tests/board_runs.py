@@ -65,7 +65,11 @@ class Found:
     def report(self, end: str) -> str:
         """Return the reports whose headings have these words."""
         parts = re.split(r"\n_+ (.+?) _+\n", self.text)
-        return "\n".join(text for heading, text in zip(parts[1::2], parts[2::2], strict=True) if end in heading)
+        return "\n".join(
+            text.partition("\n====")[0]
+            for heading, text in zip(parts[1::2], parts[2::2], strict=True)
+            if end in heading
+        )
 
 
 def _parse(code: int, text: str, seconds: float) -> Found:

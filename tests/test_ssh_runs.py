@@ -116,7 +116,7 @@ def write_normal(run: BoardRun) -> None:
 
 
 def compare(run: BoardRun, *names: str) -> None:
-    found = run.go()
+    found = run.go(bound=600)
     assert found.code == pytest.ExitCode.TESTS_FAILED
     tests = {node: outcome for node, outcome in found.native.items() if node.startswith("tests/")}
     assert len(tests) == 22
@@ -332,18 +332,40 @@ def test_an_interpreter_that_the_board_does_not_have(board_run: BoardRun, board:
 
 
 def test_executables(board_run: BoardRun, board: Board) -> None:
-    program = Path("/bin/echo").read_bytes()
+    scripts = {"demo-echo": Path("/bin/echo").read_bytes(), "demo-bad": "#!/bin/sh\necho out\necho err >&2\nexit 3\n"}
     board_run.wheel.unlink()
     board_run.wheel = build_wheel(
         board_run.path / "dist",
         "demo",
-        files={"demo/__init__.py": "", "demo-1.0.data/scripts/demo-echo": program},
+        files={"demo/__init__.py": "", **{f"demo-1.0.data/scripts/{name}": data for name, data in scripts.items()}},
         tags=["py3-none-linux_x86_64"],
-        modes={"demo-1.0.data/scripts/demo-echo": 0o100755},
+        modes={f"demo-1.0.data/scripts/{name}": 0o100755 for name in scripts},
     )
     board_run.use(board)
-    board_run.write(test_one="import demo, subprocess\ndef test_one(): subprocess.run(['demo-echo'], check=True)\n")
-    found = board_run.go()
+    board_run.write(
+        test_one="import subprocess\n"
+        "def test_one(): assert subprocess.run(['demo-echo', 'x'], stdout=subprocess.PIPE, check=True).stdout == b'x\\n'\n"
+    )
+    found = board_run.go("-rA")
     assert found.on() == found.native
-    assert [node for node in found.on() if "demo-echo" in node]
+    assert found.on()["run[demo-echo]"] == found.on()["tests/test_one.py::test_one"] == "PASSED"
+    assert found.on()["run[demo-bad]"] == "FAILED"
+    # What the two wrote, and nothing of the agent.
+    reports = [found.report(f"cp311-linux-x86_64{end}::run[demo-bad]") for end in ("", "+pi")]
+    assert "ended with exit status 3" in reports[0]
+    assert "\nout\n" in reports[0]
+    assert "\nerr" in reports[0]
+    assert reports[0] == reports[1]
+    assert "wheelcheck board" not in found.text
+
+
+def test_an_address_on_the_command_line(board_run: BoardRun, board: Board) -> None:
+    board_run.boards["pi"] = board
+    board_run.write(test_one="import demo\ndef test_one(): pass\ndef test_two(): pass\n")
+    name = board.url.removeprefix("ssh://")
+    found = board_run.go(f"--wheel-host={board.url}")
     assert found.code == 0
+    assert found.on(name) == found.native
+    node = next(line.split()[0] for line in found.text.splitlines() if f"+{name}::tests/test_one.py::test_two" in line)
+    again = board_run.go(f"--wheel-host={board.url}", node)
+    assert again.on(name) == {"tests/test_one.py::test_two": "PASSED"}
