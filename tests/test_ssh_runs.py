@@ -332,7 +332,10 @@ def test_an_interpreter_that_the_board_does_not_have(board_run: BoardRun, board:
 
 
 def test_executables(board_run: BoardRun, board: Board) -> None:
-    scripts = {"demo-echo": Path("/bin/echo").read_bytes(), "demo-bad": "#!/bin/sh\necho out\necho err >&2\nexit 3\n"}
+    scripts: dict[str, bytes | str] = {
+        "demo-echo": Path("/bin/echo").read_bytes(),
+        "demo-bad": "#!/bin/sh\necho out\necho err >&2\nexit 3\n",
+    }
     board_run.wheel.unlink()
     board_run.wheel = build_wheel(
         board_run.path / "dist",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import zlib
 from pathlib import Path
 
 from pytest_wheelcheck.backends.ssh import diagnosis, onboard
@@ -30,7 +31,7 @@ exit 97
 
 #: Reads the modules and starts the agent. Standard input is read without a buffer, because the agent goes on with it.
 _LOADER = """
-import json, os, sys, types
+import json, os, sys, types, zlib
 def read(n):
     d = b""
     while len(d) < n:
@@ -39,7 +40,7 @@ def read(n):
         d += p
     return d
 os.write(1, b"MARK")
-sources = json.loads(read(int(read(10))))
+sources = json.loads(zlib.decompress(read(int(read(10)))))
 package = sys.modules["PACKAGE"] = types.ModuleType("PACKAGE")
 package.__path__ = []
 for name, source in sources.items():
@@ -60,10 +61,10 @@ def command() -> str:
 
 
 def payload() -> bytes:
-    """Return what the loader reads: a length of ten digits, and the modules."""
+    """Return what the loader reads: a length of ten digits, and the modules, compressed."""
     directory = Path(onboard.__file__).parent
     sources = {
         name: (directory / f"{name}.py").read_text(encoding="utf-8") for name in (*_MODULES, "__init__", "__main__")
     }
-    data = json.dumps(sources).encode("ascii")
+    data = zlib.compress(json.dumps(sources).encode("ascii"), 9)
     return b"%10d" % len(data) + data

@@ -214,7 +214,7 @@ class Connection:
             self._send({"op": "data"}, stream.flush())
 
     def _send(self, header: dict[str, Any], data: bytes = b"") -> None:
-        text = json.dumps(header).encode("ascii")
+        text = zlib.compress(json.dumps(header).encode("ascii"))
         self._write(protocol.HEADER.pack(len(text), len(data)) + text + data)
 
     def _write(self, data: bytes) -> None:
@@ -253,7 +253,7 @@ class Connection:
                 json_size, data_size = protocol.HEADER.unpack(sizes)
                 if json_size + data_size > _MAX_ANSWER:
                     return
-                header = json.loads(self._exactly(stream, json_size))
+                header = json.loads(_inflated(self._exactly(stream, json_size)))
                 data = self._exactly(stream, data_size)
                 self._answers.put((header, data))
         except (EOFError, OSError, ValueError):
@@ -261,6 +261,8 @@ class Connection:
         finally:
             self._lost = True
             self._answers.put(None)
+            with contextlib.suppress(OSError):
+                stream.close()
 
     def _exactly(self, stream: Any, count: int) -> bytes:
         data: bytes = stream.read(count)
@@ -277,6 +279,8 @@ class Connection:
                 self._messages += part
                 del self._messages[:-_MAX_OUTPUT]
         self._messages_end.set()
+        with contextlib.suppress(OSError):
+            stream.close()
 
     # -- programs -------------------------------------------------------------------------------------------------
 
@@ -323,6 +327,21 @@ class Connection:
     def _remove_sockets(self) -> None:
         if self._sockets:
             self._sockets.remove()
+
+
+def _inflated(data: bytes) -> bytes:
+    """Decompress what a board has sent.
+
+    :raises ValueError: it is too large, or not compressed.
+    """
+    stream = zlib.decompressobj()
+    try:
+        found = stream.decompress(data, _MAX_ANSWER)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not stream.eof:
+        raise ValueError("an answer is too large")
+    return found
 
 
 def _socket_directory() -> temporary.TemporaryDirectory:

@@ -150,35 +150,29 @@ class Mirror:
         ]
         if not changed and not delete:
             return
-        self._send_missing(root, {name: entry for name, entry in changed.items() if entry.kind in "fs"})
-        for _ in range(_TRIES):
+        pending = changed
+        for last in range(_TRIES, -1, -1):
             answer, _ = self._connection.request(
                 "update",
                 tree=tree,
                 delete=[name.replace(os.sep, "/") for name in delete],
                 write=[
-                    [name.replace(os.sep, "/"), entry.kind, entry.mode, entry.value, entry.size, entry.mtime]
-                    for name, entry in sorted(changed.items())
+                    [name.replace(os.sep, "/"), entry.kind, entry.mode, entry.value, entry.mtime]
+                    for name, entry in sorted(pending.items())
                 ],
             )
             if not (missing := set(answer["missing"])):
                 self._there[tree] = wanted
                 return
-            # The store was damaged, or another run's `--clean` emptied it.
-            self._send(root, {name: entry for name, entry in changed.items() if entry.value in missing})
-        name = self._connection.destination.name
+            delete = []
+            pending = {name: entry for name, entry in pending.items() if entry.value in missing}
+            if last:
+                self._send(root, pending)
         raise BoardError(
-            f"{name} did not get {len(missing)} of the files whole",
+            f"{self._connection.destination.name} did not get {len(pending)} of the files whole",
             cause="they change while they are sent, or the board's memory card is damaged",
             fix="leave out files that change with wheel_push = !PATTERN",
         )
-
-    def _send_missing(self, root: Path, files: Tree) -> None:
-        sizes = {entry.value: entry.size for entry in files.values()}
-        if sizes:
-            answer, _ = self._connection.request("have", files=list(sizes.items()))
-            missing = set(answer["missing"])
-            self._send(root, {name: entry for name, entry in files.items() if entry.value in missing})
 
     def _send(self, root: Path, files: Tree) -> None:
         unique = {entry.value: (name, entry) for name, entry in files.items()}

@@ -1,8 +1,8 @@
 """Serves the requests of a controller on a board: receives files, makes trees of them, ends programs.
 
-A frame is two lengths in bytes (JSON, data; big-endian, 32 bits), the JSON, and the data. The agent ends the programs of its
-run, removes the directory of the run and ends itself when its standard input ends, or when nothing arrives for
-:data:`SILENCE` seconds: the controller sends a beat every few seconds.
+A frame is two lengths in bytes (JSON, data; big-endian, 32 bits), the JSON compressed by zlib, and the data. The agent ends
+the programs of its run, removes the directory of the run and ends itself when its standard input ends, or when nothing
+arrives for :data:`SILENCE` seconds: the controller sends a beat every few seconds.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Agent:
 
     def _receive(self) -> tuple[dict[str, Any], bytes]:
         json_size, data_size = HEADER.unpack(self._exactly(HEADER.size))
-        return json.loads(self._exactly(json_size)), self._exactly(data_size)
+        return json.loads(zlib.decompress(self._exactly(json_size))), self._exactly(data_size)
 
     def _exactly(self, count: int) -> bytes:
         parts = [self._input]
@@ -101,7 +101,7 @@ class Agent:
         return found[:count]
 
     def _send(self, reply: dict[str, Any], data: bytes) -> None:
-        text = json.dumps(reply).encode("ascii")
+        text = zlib.compress(json.dumps(reply).encode("ascii"), 1)
         frame = memoryview(HEADER.pack(len(text), len(data)) + text + data)
         try:
             while frame:
@@ -153,20 +153,16 @@ class Agent:
         """Answer."""
         return {}
 
-    def op_have(self, header: dict[str, Any]) -> dict[str, Any]:
-        """Return which files the store lacks."""
-        return {"missing": self._store.missing(header["files"])}
-
     def op_update(self, header: dict[str, Any]) -> dict[str, Any]:
         """Change a tree of the directory of the run: delete paths, then make directories, files and links.
 
-        :returns: the files that the store lacks; then the request must be repeated.
+        :returns: the files that the store lacks; they must be sent, and the request repeated for them.
         """
         tree = os.path.join(self._run, header["tree"])
         for name in header["delete"]:
             remove(os.path.join(tree, name))
         missing = []
-        for name, kind, mode, value, _, mtime in header["write"]:
+        for name, kind, mode, value, mtime in header["write"]:
             path = os.path.join(tree, name) if name else tree
             if kind == "d":
                 os.makedirs(path, exist_ok=True)

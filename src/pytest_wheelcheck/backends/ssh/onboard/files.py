@@ -55,25 +55,6 @@ class Store:
         """Return the path of a file."""
         return os.path.join(self.directory, digest[:2], digest)
 
-    def missing(self, files: Sequence[Sequence[Any]]) -> list[str]:
-        """Return the digests of the files that the store lacks.
-
-        :param files: pairs of digest and size in bytes.
-        """
-        found = []
-        now = time.time()
-        for digest, size in files:
-            path = self.path(digest)
-            try:
-                status = os.stat(path)
-                if status.st_size != size:
-                    found.append(digest)
-                elif abs(status.st_mtime - now) > _DAY:
-                    os.utime(path)
-            except OSError:
-                found.append(digest)
-        return found
-
     def receive(self, files: Sequence[Sequence[Any]], read: Callable[[int], bytes]) -> RequestError | None:
         """Receive files one after the other. All of them are read, also after an error.
 
@@ -127,6 +108,9 @@ class Store:
             os.unlink(side)
             remove(self.path(digest))
             return False
+        with contextlib.suppress(OSError):
+            if abs(os.stat(self.path(digest)).st_mtime - time.time()) > _DAY:
+                os.utime(self.path(digest))
         os.chmod(side, mode)
         os.utime(side, ns=(mtime, mtime))
         if os.path.isdir(path) and not os.path.islink(path):
