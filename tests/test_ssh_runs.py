@@ -197,6 +197,7 @@ def test_crashes_hangs_and_long_output(board_run: BoardRun, board: Board, tmp_pa
     )
     board_run.write(test_fatal=FATAL)
     board_run.use(board)
+    board_run.lines.append("wheel_timeout_scale = 1.5")
     found = board_run.go(kept=True)
     assert found.code == pytest.ExitCode.TESTS_FAILED
     there = found.on()
@@ -231,6 +232,7 @@ def test_crashes_hangs_and_long_output(board_run: BoardRun, board: Board, tmp_pa
 
 def test_choosing_tests(board_run: BoardRun, board: Board) -> None:
     board_run.use(board)
+    board_run.lines.append("wheel_timeout_scale = 1.5")
     board_run.write(
         test_a="import demo, time\ndef test_one(): pass\ndef test_two(): assert 0\ndef test_three(): pass\n",
         test_b="import time\ndef test_four(): pass\ndef test_slow(): time.sleep(60)\n",
