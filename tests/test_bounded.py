@@ -11,6 +11,7 @@ from builders import build_wheel
 from checks.objects import make_elf, make_pe
 
 from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.wheels import bounded
 from pytest_wheelcheck.wheels.binary import ElfHeader
 from pytest_wheelcheck.wheels.bounded import read_exports, read_headers, read_members
 
@@ -92,3 +93,29 @@ def test_no_other_module_reads_files_of_wheels_in_this_process() -> None:
                 using.add(path.relative_to(SOURCE).as_posix())
     readers = {f"wheels/{name}.py" for name in ("elf", "macho", "pe", "binary_reader", "bounded_process")}
     assert using - readers - {"checks/parser_process.py"} == set(TRUSTED)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not limit processor time")
+@pytest.mark.parametrize(("task", "problem"), [("time.sleep(3)", ""), ("while True: pass", "busy for more than 1 s")])
+def test_the_deadline_counts_processor_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, problem: str
+) -> None:
+    """On a busy host a parser waits, which is no fault of the wheel."""
+    lines = [
+        "import sys, time",
+        "from pytest_wheelcheck.wheels import bounded, bounded_process",
+        "bounded.DEADLINE = 1",
+        "def run(*_):",
+        f"    {task}",
+        "    return []",
+        "sys.exit(bounded_process.main(sys.argv[1:], run))",
+    ]
+    (tmp_path / "slow_parser.py").write_text("\n".join(lines), "ascii")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(bounded, "DEADLINE", 1)
+    if not problem:
+        assert bounded.run_parser("slow_parser", "wait", "", subject="a file") == []
+        return
+    with pytest.raises(ProcessError, match="SIGXCPU") as raised:
+        bounded.run_parser("slow_parser", "loop", "", subject="a file")
+    assert problem in str(raised.value)

@@ -19,8 +19,13 @@ from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.wheels.binary import Binary, ElfHeader
 
-#: Seconds that a parser may take for any wheel, and for each MiB of it in addition.
+#: Seconds of processor time that a parser may take for any wheel, and for each MiB of it in addition.
 DEADLINE, DEADLINE_PER_MIB = 60.0, 3.0
+#: Factor for the time that passes: on a busy host a parser waits, which is no fault of the wheel. Windows does not limit
+#: processor time.
+PATIENCE = 1 if sys.platform == "win32" else 10
+#: Status of a process that used more processor time than it may (SIGXCPU on Linux and macOS).
+_TOO_LONG = -24
 #: Exit status of the parser process if a library that it needs is not installed.
 NOT_INSTALLED = 3
 _PROCESS = f"{__package__}.bounded_process"
@@ -77,7 +82,7 @@ def run_parser(module: str, task: str, wheel: str, *arguments: str, subject: str
     :param subject: name of the wheel or the files, for messages.
     :raises ProcessError: it died or exceeded its deadline, or a library that it needs is not installed.
     """
-    mebibytes = Path(wheel).stat().st_size >> 20 if wheel else 0
+    limit = seconds_for(wheel)
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as directory:
         input_file, answer_file = Path(directory, "input.json"), Path(directory, "answer.json")
         input_file.write_text(json.dumps(arguments), "utf-8")
@@ -87,7 +92,7 @@ def run_parser(module: str, task: str, wheel: str, *arguments: str, subject: str
             [sys.executable, "-m", module, task, wheel, input_file, answer_file],
             env=_environment(work),
             cwd=work,
-            timeout=DEADLINE + DEADLINE_PER_MIB * mebibytes,
+            timeout=PATIENCE * limit,
             check=False,
         )
         if ended.returncode == 0 and answer_file.is_file():
@@ -95,11 +100,20 @@ def run_parser(module: str, task: str, wheel: str, *arguments: str, subject: str
             return answer
     raise ProcessError(
         f"{subject} could not be checked: the parser process ended with {process.describe_status(ended.returncode)}",
-        cause="a file in the wheel is malformed in a way that the parser library does not survive"
-        if ended.returncode != NOT_INSTALLED
-        else "a library that the check needs is not installed on this system",
+        cause={
+            NOT_INSTALLED: "a library that the check needs is not installed on this system",
+            _TOO_LONG: f"a file in the wheel keeps the parser library busy for more than {limit:g} s",
+        }.get(ended.returncode, "a file in the wheel is malformed in a way that the parser library does not survive"),
         details=_without_traceback(ended.stderr or ended.stdout),
     )
+
+
+def seconds_for(wheel: str) -> float:
+    """Return the seconds of processor time that a parser may take.
+
+    :param wheel: path of the wheel, or an empty string.
+    """
+    return DEADLINE + DEADLINE_PER_MIB * (Path(wheel).stat().st_size >> 20 if wheel else 0)
 
 
 def _without_traceback(output: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.wheels.binary import Binary, format_of
 from pytest_wheelcheck.wheels.binary_reader import read_binary
-from pytest_wheelcheck.wheels.bounded import NOT_INSTALLED
+from pytest_wheelcheck.wheels.bounded import NOT_INSTALLED, seconds_for
 from pytest_wheelcheck.wheels.container import Container, Member
 from pytest_wheelcheck.wheels.inspection import inspect
 
@@ -31,6 +31,7 @@ MAX_BINARY = 4 << 30
 def main(arguments: Sequence[str], run_task: Callable[[str, str, list[str]], list[Any]]) -> int:
     """Do one task, and write its answer. The arguments are described in the docstring of the module."""
     task, wheel, input_file, answer_file = arguments
+    limit_time(seconds_for(wheel))
     try:
         answer = run_task(task, wheel, json.loads(Path(input_file).read_text("utf-8")))
     except ImportError as error:
@@ -40,6 +41,15 @@ def main(arguments: Sequence[str], run_task: Callable[[str, str, list[str]], lis
     partial.write_text(json.dumps(answer), "utf-8")
     partial.replace(answer_file)
     return 0
+
+
+def limit_time(seconds: float) -> None:
+    """Limit the processor time of this process, on systems that can."""
+    if sys.platform != "win32":
+        import resource  # Unix only
+
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.RLIM_INFINITY))
 
 
 def limit_memory(unpacked: int = 0) -> None:
