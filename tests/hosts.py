@@ -4,7 +4,7 @@
 
 A host is a root file system that debootstrap made, with ``python3`` and ``venv`` and nothing else, used by an unprivileged
 user. Each suite of Debian is one host; each condition (no apt, no user namespaces, a full disk, …) is a further host, of the
-newest stable suite. On each, the plugin's wheel is installed from the package index, ``wheelcheck doctor --json`` lists the
+newest stable suite. On each, the plugin's wheel is installed from the package index, ``wheelcheck doctor --json`` lists its
 interpreters, and pytest tests the wheels of ``hosts.toml``. A host fails if
 
 - an interpreter that doctor lists has no passed target, or a target of it does not pass;
@@ -159,7 +159,7 @@ fi
 exec $user /bin/sh /input/session.sh
 """
 
-#: The user's part: installation, doctor, one run for each directory of wheels.
+#: The user's part: installation, and for each directory of wheels doctor and a run.
 SESSION = """
 cd "$HOME" 2>/dev/null || cd /
 [ -e /opt/venv/wheelcheck/bin/wheelcheck ] || {{
@@ -167,10 +167,10 @@ cd "$HOME" 2>/dev/null || cd /
 }} > /results/install.log 2>&1 || exit 3
 mkdir -p /opt/venv/work && cd /opt/venv/work || exit 3
 look() {{
-    /opt/venv/wheelcheck/bin/wheelcheck doctor --json ${{OFFLINE:+--offline}} \\
-        > "/results/doctor$SUFFIX.json" 2> "/results/doctor$SUFFIX.log"
     for wheels in /input/wheels/*; do
         name=$(basename "$wheels")
+        /opt/venv/wheelcheck/bin/wheelcheck doctor --json "${{name#linux-}}" ${{OFFLINE:+--offline}} \\
+            > "/results/$name$SUFFIX.doctor" 2> "/results/$name$SUFFIX.doctor.log"
         begin=$(date +%s)
         /opt/venv/wheelcheck/bin/python -m pytest -v -p no:cacheprovider "--wheel=$wheels" \\
             --wheel-python=all ${{OFFLINE:+--wheel-offline}} \\
@@ -324,10 +324,7 @@ def run_host(
 def judge(results: Path) -> tuple[int, int, list[str]]:
     """Compare what doctor lists with what passed; look for what users must not see."""
     problems: list[str] = []
-    try:
-        doctor = json.loads((results / "doctor.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0, 0, [f"doctor wrote no JSON: {first_line(results / 'doctor.log')}"]
+    doctor = [row for file in sorted(results.glob("*.doctor")) for row in read_doctor(file, problems)]
     listed = worked = 0
     for row in doctor:
         if not (results / f"{row['platform']}.status").exists():
@@ -353,6 +350,16 @@ def judge(results: Path) -> tuple[int, int, list[str]]:
         ):
             problems.append(f"{log.name}: the output has {match[0].strip()!r}")
     return listed, worked, problems
+
+
+def read_doctor(file: Path, problems: list[str]) -> list[dict[str, Any]]:
+    """Read what doctor wrote; not that of a warm-up, after which the network is taken away."""
+    try:
+        rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        problems.append(f"{file.stem}: doctor wrote no JSON: {first_line(Path(f'{file}.log'))}")
+        return []
+    return [] if file.stem.endswith("-warm") else rows
 
 
 def platform_lines(results: Path) -> Iterator[str]:

@@ -276,6 +276,12 @@ def test_where_neither_host_nor_archive_has_a_standard_library(monkeypatch: pyte
     assert nowhere.unavailable_reason((3, 12)) == ""
     assert "install any CPython 3.10" in nowhere.unavailable_reason((3, 10))
     assert "3.12" in offline.unavailable_reason((3, 12))
+    # A repository that cannot be read may have one.
+    closed = apt.parse_source("deb http://127.0.0.1:9/debian suite main")
+    unread = standard_library.StandardLibraries(NoPython(), [(closed, "amd64")], pinned.PackageIndex(), offline=False)
+    reason = unread.unavailable_reason((3, 10))
+    assert "package repository cannot be reached): install any CPython 3.10" in reason
+    assert "nor its package repository" not in reason
     library = tmp_path / "python3.12"
     nowhere.copy((3, 12), library, tmp_path)
     for name in ("asyncio/__init__.py", "ensurepip/__init__.py", "multiprocessing/spawn.py", "venv/__init__.py"):

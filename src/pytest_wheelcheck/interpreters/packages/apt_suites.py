@@ -193,3 +193,15 @@ def find_suite(
                 if not minimum or (upstream and tuple(map(int, upstream[1].strip(".").split("."))) >= minimum):
                     return suite
     return None
+
+
+def unread(repository: Repository, architecture: str, *, offline: bool = False) -> str:
+    """Return why a suite of a repository could not be read, so that it may have what the others lack; empty if all could.
+
+    :param architecture: Debian's name of it.
+    """
+    suites = (
+        suite for batch in batches(repository) for suite in query(repository, architecture, batch, offline=offline)
+    )
+    problems = (suite.problem for suite in suites)
+    return next((problem for problem in problems if problem and not problem.startswith(NO_ARCHITECTURE)), "")

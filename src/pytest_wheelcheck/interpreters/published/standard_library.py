@@ -127,10 +127,19 @@ class StandardLibraries:
         if any(True for _ in self._sources(version)):
             return ""
         number = ".".join(map(str, version))
+        if problem := self.unread():
+            return (
+                f"{number} needs a standard library, and this host has none ({problem}): install any CPython {number}"
+            )
         return (
             f"{number} needs a standard library, and neither this host nor its package repository has one: "
             f"install any CPython {number}"
         )
+
+    def unread(self) -> str:
+        """Return why a repository could not be searched completely; empty if it could."""
+        problems = (apt_suites.unread(*place, offline=self._offline) for place in self._repositories)
+        return next(filter(None, problems), "")
 
     def host_interpreter(self, version: tuple[int, int]) -> Path | None:
         """Return an interpreter of the host that has the library. It need not be of the same build."""
