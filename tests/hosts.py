@@ -24,6 +24,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -429,6 +430,8 @@ def main() -> int:
     parser.add_argument("--state", type=Path, default=Path(tempfile.gettempdir(), "wheelcheck-hosts"))
     parser.add_argument("--report", type=Path)
     args = parser.parse_args()
+    # As an exception, it ends the host's programs, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if (
         sys.platform != "linux"
         or platform.machine() != "x86_64"

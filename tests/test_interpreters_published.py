@@ -274,7 +274,7 @@ def test_where_neither_host_nor_archive_has_a_standard_library(monkeypatch: pyte
     nowhere = standard_library.StandardLibraries(NoPython(), (), pinned.PackageIndex(), offline=False)
     offline = standard_library.StandardLibraries(NoPython(), (), pinned.PackageIndex(), offline=True)
     assert nowhere.unavailable_reason((3, 12)) == ""
-    assert "install any CPython 3.10" in nowhere.unavailable_reason((3, 10))
+    assert "and this host has none: install any CPython 3.10" in nowhere.unavailable_reason((3, 10))
     assert "3.12" in offline.unavailable_reason((3, 12))
     # A repository that cannot be read may have one.
     closed = apt.parse_source("deb http://127.0.0.1:9/debian suite main")

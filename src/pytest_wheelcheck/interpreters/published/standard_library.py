@@ -128,13 +128,12 @@ class StandardLibraries:
             return ""
         number = ".".join(map(str, version))
         if problem := self.unread():
-            return (
-                f"{number} needs a standard library, and this host has none ({problem}): install any CPython {number}"
-            )
-        return (
-            f"{number} needs a standard library, and neither this host nor its package repository has one: "
-            f"install any CPython {number}"
-        )
+            where = f"this host has none ({problem})"
+        elif self._repositories:
+            where = "neither this host nor its package repository has one"
+        else:
+            where = "this host has none"
+        return f"{number} needs a standard library, and {where}: install any CPython {number}"
 
     def unread(self) -> str:
         """Return why a repository could not be searched completely; empty if it could."""
