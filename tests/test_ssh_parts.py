@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.onboard.files import Store
 from pytest_wheelcheck.backends.ssh.paths import Prefixes
 from pytest_wheelcheck.errors import UsageError
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and modes of files")
 
 # --- addresses -------------------------------------------------------------------------------------------------------
 
@@ -161,7 +164,8 @@ def test_scan(tmp_path: Path) -> None:
     (root / "d/script").write_text(f"#!{run}/bin/python\nprint()\n", encoding="utf-8")
     (root / "d/script").chmod(0o755)
     (root / "d/plain").write_text(f"#!{run}/bin/python\n", encoding="utf-8")
-    os.mkfifo(root / "pipe")
+    if sys.platform != "win32":
+        os.mkfifo(root / "pipe")
     found = transfer.scan(root, transfer.Digests(), moved=((str(run).encode(), b"/there"),))
     assert {name: entry.kind for name, entry in found.items()} == {
         "": "d",
