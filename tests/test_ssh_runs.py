@@ -318,7 +318,7 @@ def test_wheels_that_do_not_fit(board_run: BoardRun, board: Board) -> None:
     assert found.on()["tests/test_one.py::test_one"] == "PASSED"
     (target,) = [target for target in found.nodes if "riscv64" in target and target.endswith("+pi")]
     assert found.nodes[target] == {"": "SKIPPED"}
-    assert "on pi: needs riscv64 with musl libc" in found.text
+    assert "on pi (linux-x86_64): needs riscv64 with musl libc" in found.text
 
 
 def test_an_interpreter_that_the_board_does_not_have(board_run: BoardRun, board: Board) -> None:

@@ -129,8 +129,9 @@ def test_a_wheel_of_another_architecture(board_run: BoardRun, board: Board) -> N
     assert found.code == pytest.ExitCode.TESTS_FAILED
     report = found.error()
     assert "no wheel of this run has a target on this board" in report
-    assert "on pi" in report
-    assert "aarch64" in report
+    assert "on pi (linux-x86_64): " in report
+    assert "needs aarch64" in report
+    assert "Fix: pass wheels for linux-x86_64" in report
 
 
 def test_no_ssh_on_this_host(board_run: BoardRun, board: Board) -> None:
@@ -149,6 +150,15 @@ def test_a_shell_that_prints(board_run: BoardRun, boards: Boards) -> None:
     assert "the shell of pi prints text before it runs a command: 'Welcome to the board'" in report
     assert "~/.bashrc" in report
     assert "only in interactive shells" in report
+
+
+def test_a_login_shell_that_is_no_posix_shell(board_run: BoardRun, boards: Boards) -> None:
+    command = 'ForceCommand /bin/tcsh -c "$SSH_ORIGINAL_COMMAND"'
+    board_run.use(boards(Kind(architecture=native(), packages=("tcsh",), sshd=(command,))))
+    board_run.write(test_one=ONE)
+    found = board_run.go(*board_run.only())
+    assert found.code == 0, found.text
+    assert found.on()["tests/test_one.py::test_one"] == "PASSED"
 
 
 def test_a_banner_does_not_matter(board_run: BoardRun, boards: Boards) -> None:
@@ -189,7 +199,7 @@ time_t time(time_t *now) {
 
 
 @needs_compiler
-@pytest.mark.parametrize("years", [-10, 10])
+@pytest.mark.parametrize("years", [-10, pytest.param(10, marks=pytest.mark.long)])
 def test_a_clock_that_is_wrong_by_years(board_run: BoardRun, boards: Boards, tmp_path: Path, years: int) -> None:
     # libfaketime 0.9.10 breaks clock_nanosleep(), which Python uses to sleep.
     board = boards(Kind(architecture=native(), sshd=("SetEnv LD_PRELOAD=/board/clock.so",)))

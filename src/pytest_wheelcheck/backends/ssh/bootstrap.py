@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
 import zlib
@@ -17,17 +18,15 @@ MARK = b"wheelcheck agent\n"
 _MODULES = ("protocol", "files", "programs", "survey", "agent")
 
 #: Finds a Python on the board. A login shell runs it, which need not be a POSIX shell, so ``sh`` gets it as one argument.
-_FIND_PYTHON = r"""
-for python in python3 /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.* /usr/local/bin/python3.* \
-  "$HOME"/.pyenv/versions/*/bin/python3 "$HOME"/.local/share/uv/python/*/bin/python3 /opt/python/*/bin/python3 /opt/*/bin/python3
-do
-  if "$python" -I -S -c 'import sys, fcntl, zlib, json; sys.exit(sys.version_info < (3, 9))' 2>/dev/null </dev/null; then
-    exec "$python" -I -S -B -c 'LOADER'
-  fi
-done
-echo "NO_PYTHON: $(uname -s -m)" >&2
-exit 97
-"""
+#: One line without single quotes: csh takes no other.
+_FIND_PYTHON = (
+    "for python in python3 /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.* /usr/local/bin/python3.* "
+    '"$HOME"/.pyenv/versions/*/bin/python3 "$HOME"/.local/share/uv/python/*/bin/python3 '
+    "/opt/python/*/bin/python3 /opt/*/bin/python3; do "
+    'if "$python" -I -S -c "import sys, fcntl, zlib, json; sys.exit(sys.version_info < (3, 9))" 2>/dev/null </dev/null; '
+    'then exec "$python" -I -S -B -c "import base64; exec(base64.b64decode(b\\"LOADER\\"))"; fi; done; '
+    'echo "NO_PYTHON: $(uname -s -m)" >&2; exit 97'
+)
 
 #: Reads the modules and starts the agent. Standard input is read without a buffer, because the agent goes on with it.
 _LOADER = """
@@ -56,7 +55,8 @@ package.agent.Agent(sources).serve()
 def command() -> str:
     """Return what ssh runs on the board."""
     loader = _LOADER.replace("MARK", MARK.decode("ascii").replace("\n", "\\n")).replace("PACKAGE", PACKAGE)
-    script = _FIND_PYTHON.replace("LOADER", loader.replace("'", "'\\''")).replace("NO_PYTHON", diagnosis.NO_PYTHON)
+    encoded = base64.b64encode(loader.encode("ascii")).decode("ascii")
+    script = _FIND_PYTHON.replace("LOADER", encoded).replace("NO_PYTHON", diagnosis.NO_PYTHON)
     return f"exec sh -c {shlex.quote(script)}"
 
 

@@ -71,8 +71,6 @@ class Connection:
         #: The agent's Python, which also starts programs; where the board keeps files; this process's directory there.
         self.python = self.base = self.directory = ""
         self.facts: dict[str, Any] = {}
-        #: Bytes that were sent and received, as ssh got them.
-        self.sent = self.received = 0
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()
@@ -224,7 +222,6 @@ class Connection:
             with self._write_lock:
                 stream.write(data)
                 stream.flush()
-                self.sent += len(data)
         except (OSError, ValueError):
             self._lost = True
             raise diagnosis.lost(self.destination, self.messages()) from None
@@ -268,7 +265,6 @@ class Connection:
         data: bytes = stream.read(count)
         if len(data) != count:
             raise EOFError
-        self.received += count
         return data
 
     def _read_messages(self) -> None:
@@ -304,7 +300,7 @@ class Connection:
         """
         if ask and not self._lost:
             with contextlib.suppress(BoardError):
-                self.request("ping", timeout=5.0)
+                self.request("ping", timeout=15.0)
         return self._lost or self._process.poll() is not None
 
     # -- the end --------------------------------------------------------------------------------------------------

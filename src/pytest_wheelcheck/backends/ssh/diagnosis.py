@@ -15,9 +15,17 @@ class BoardError(ProcessError):
     """Something on the board, or the connection to it, does not work. It says nothing about a wheel."""
 
 
+class UnreachableError(BoardError):
+    """A board does not answer; it may later."""
+
+
 class ConnectionLostError(BoardError):
     """The connection to a board was lost; it may come back."""
 
+
+#: Patterns that are also seen while a board restarts.
+_REFUSED, _SILENT = r"Connection refused", r"timed out|No route to host|Network is unreachable|Host is down"
+_TEMPORARY = frozenset({_REFUSED, _SILENT})
 
 #: Patterns in ssh's messages (OpenSSH 9), each with what happened, the cause and the fix. ``{name}`` is the board,
 #: ``{ssh}`` the command that connects to it.
@@ -47,13 +55,13 @@ _MESSAGES = (
         "check the name: {ssh}",
     ),
     (
-        r"Connection refused",
+        _REFUSED,
         "{name} refuses the connection",
         "sshd does not run there, or listens on another port",
-        "enable ssh on the board, or give the port: ssh://{target}:PORT",
+        "enable ssh on the board, or correct the port: ssh://{target}:PORT",
     ),
     (
-        r"timed out|No route to host|Network is unreachable|Host is down",
+        _SILENT,
         "{name} does not answer",
         "the board is switched off, or the network does not reach it",
         "check it: {ssh}",
@@ -107,17 +115,16 @@ def connecting(destination: Destination, output: str) -> BoardError:
     names = _names(destination)
     for pattern, message, cause, fix in _MESSAGES:
         if re.search(pattern, output, re.IGNORECASE):
-            return BoardError(
-                message.format(**names), cause=cause, fix=fix.format(**names), details=_last_lines(output)
-            )
+            kind = UnreachableError if pattern in _TEMPORARY else BoardError
+            return kind(message.format(**names), cause=cause, fix=fix.format(**names), details=_last_lines(output))
     if NO_PYTHON in output:
         found = output.partition(NO_PYTHON)[2].strip(": \n")
         return BoardError(
             f"{destination.name} has no Python 3.9 or newer",
             cause=f"none of the usual directories has one ({found})",
-            fix="install one there (apt install python3), or let a run bring one: --wheel-board-python",
+            fix="install one there (apt install python3)",
         )
-    return BoardError(
+    return UnreachableError(
         f"the connection to {destination.name} failed",
         cause="see ssh's message" if output.strip() else "ssh ended without a message",
         fix=f"check it: {names['ssh']}",

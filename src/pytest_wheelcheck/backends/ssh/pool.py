@@ -13,7 +13,7 @@ from pathlib import Path
 from pytest_wheelcheck.backends.ssh import transfer
 from pytest_wheelcheck.backends.ssh.connection import Connection
 from pytest_wheelcheck.backends.ssh.destination import Destination
-from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
+from pytest_wheelcheck.backends.ssh.diagnosis import BoardError, UnreachableError
 from pytest_wheelcheck.system import process, temporary
 
 #: Seconds between two tries to reach a board that was restarted.
@@ -29,7 +29,6 @@ class SharedConnection:
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
         self.users = 0
-        self.used = False
         #: The same after the connection was lost: what the board was told keeps its paths.
         self._run = secrets.token_hex(8)
         self._lock = threading.RLock()
@@ -38,7 +37,6 @@ class SharedConnection:
         self._digests = transfer.Digests()
         self._scratch: temporary.TemporaryDirectory | None = None
         self._gone = 0.0
-        self.sent = self.received = 0
 
     @property
     def connection(self) -> Connection:
@@ -67,8 +65,9 @@ class SharedConnection:
                 connection = Connection(self.destination, self._run)
                 try:
                     connection.open(query)
-                except BoardError:
-                    if time.monotonic() >= end or process.is_stopping():
+                except BoardError as error:
+                    curable = isinstance(error, UnreachableError)
+                    if not curable or time.monotonic() >= end or process.is_stopping():
                         # Later programs do not wait again.
                         self._gone = time.monotonic()
                         raise
@@ -82,8 +81,6 @@ class SharedConnection:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            self.sent += self._connection.sent
-            self.received += self._connection.received
             self._connection.close()
 
     def _scratch_directory(self) -> Path:

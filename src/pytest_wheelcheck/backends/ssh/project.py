@@ -35,10 +35,13 @@ _SKIPPED = frozenset(
 _NEVER = ("*.whl", "*.pyc")
 
 
-def list_files(root: Path, patterns: Sequence[str], named: Iterable[Path] = ()) -> Iterator[str]:
+def list_files(
+    root: Path, patterns: Sequence[str], named: Iterable[Path] = (), without: Path | None = None
+) -> Iterator[str]:
     """Yield the relative paths of files and links below a directory.
 
     :param named: files and directories that the run itself names: git may ignore a configuration file.
+    :param without: a directory whose files are left out: that of the run may be inside the project.
     :param patterns: of the ini key ``wheel_push``: further files, and with ``!`` in front those to leave out; the last one
         that fits counts.
     """
@@ -59,6 +62,9 @@ def list_files(root: Path, patterns: Sequence[str], named: Iterable[Path] = ()) 
                 wanted.add(name)
             elif not any(each.startswith(f"{name}{os.sep}") for each in wanted):
                 wanted.update(os.path.join(name, each) for each in _walk(path, _SKIPPED))  # noqa: PTH118
+    if without is not None and without.is_relative_to(root):
+        inside = f"{os.path.relpath(without, root)}{os.sep}"
+        wanted = {name for name in wanted if not name.startswith(inside)}
     yield from sorted(wanted)
 
 

@@ -144,7 +144,7 @@ class BoardSession:
     def _project(self, root: Path) -> Iterator[str]:
         settings = self._settings
         words = [*settings.fixed_args, *(word for argument in settings.target_args for word in argument.argv)]
-        return project.list_files(root, settings.push, project.named_paths(settings.cwd, words))
+        return project.list_files(root, settings.push, project.named_paths(settings.cwd, words), self._run_directory)
 
     # -- programs ---------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,9 @@ def plan_boards(
         found, reasons = _plan(wheels, specs, board, unresolved)
         targets += found
         without += [
-            replace(each, name=f"{each.name}+{board.name}", reason=f"on {board.name}: {each.reason}")
+            replace(
+                each, name=f"{each.name}+{board.name}", reason=f"on {board.name} ({_platforms(board)}): {each.reason}"
+            )
             for each in reasons
         ]
     return targets, without
@@ -58,8 +60,16 @@ def _plan(
         return found, reasons
     # Nothing at all would be tested on a board that the user has named.
     first, *others = reasons
-    text = f"no wheel of this run has a target on this board (--wheel-host): {first.reason}"
+    text = (
+        f"no wheel of this run has a target on this board (--wheel-host): {first.reason}\n"
+        f"Fix: pass wheels for {_platforms(board)}, or omit this board"
+    )
     return found, [replace(first, outcome=Outcome.ERROR, reason=text), *others]
+
+
+def _platforms(board: Board) -> str:
+    """Name the platforms that a board has interpreters for."""
+    return ", ".join(sorted({platform.name for platform in board.platforms})) or "no interpreter"
 
 
 def left_to_boards(
