@@ -35,6 +35,7 @@ MIXED = {
     "pkg/exits.py": "import sys\nsys.exit(2)\n",
     "pkg/zlast.py": "import os\nprint('all others were imported', file=open(os.environ['MARK'], 'w'))\n",
     "pkg/d.py": "import fastlib\n",
+    "pkg/for_gdb.py": "import gdb\n",
     "pkg/raises_for_extra.py": "try:\n    import unknown_to_metadata\nexcept ImportError:\n"
     "    raise ImportError('pip install pkg[d]') from None\n",
     "pkg/attempts.py": "try:\n    import fastlib\nexcept ImportError:\n    import old_name_of_fastlib\n",
@@ -88,6 +89,7 @@ def test_every_module_is_imported(
     assert "the wheel does not contain pkg.forgotten" in found
     assert {line for line in found.splitlines() if line.startswith("skipped: ")} == {
         "skipped: pkg.attempts, pkg.d: needs fastlib, which the extra `d` installs",
+        "skipped: pkg.for_gdb: needs gdb, which only the Python inside GDB has",
         "skipped: pkg.raises_for_extra: needs what the extra `d` installs",
         "skipped: pkg.console: needs win_only_lib, which is not required on this target: " + NOWHERE,
         f"skipped: pkg.nowhere_os: needs {FOREIGN[0]}, a module for {FOREIGN[1]}",

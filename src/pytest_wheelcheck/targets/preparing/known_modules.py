@@ -46,6 +46,19 @@ SYSTEMS = {
     "java": frozenset({"java", "javax"}),
 }
 
+#: Modules that only the interpreter inside a program has, and no distribution installs.
+PROGRAMS = {
+    "gdb": "GDB",
+    "hexchat": "HexChat",
+    "idaapi": "IDA",
+    "lldb": "LLDB",
+    "sublime": "Sublime Text",
+    "sublime_plugin": "Sublime Text",
+    "uwsgi": "uWSGI",
+    "vim": "Vim",
+    "weechat": "WeeChat",
+}
+
 #: Words in the name of a module that is for one kind of system, by the kinds above.
 SYSTEM_WORDS = {
     "win": "win32",

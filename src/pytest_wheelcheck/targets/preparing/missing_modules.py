@@ -164,6 +164,13 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
     for kind, names in known_modules.SYSTEMS.items():
         if top in names and not known_modules.is_for(kind, platform.system):
             return _of_system(top, kind)
+    if program := known_modules.PROGRAMS.get(top):
+        return Explanation(
+            kind=Kind.SYSTEM,
+            reason=f"needs {top}, which only the Python inside {program} has",
+            cause=f"only the Python inside {program} has {top}",
+            fix=f"import it only inside {program}",
+        )
     if extra := _extra_that_brings(top, target, sites):
         return _of_extra(top, extra)
     if requirement := _not_for(top, target):
