@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.results import Frame, RemoteError
 from pytest_wheelcheck.targets.preparing import known_modules
+from pytest_wheelcheck.targets.preparing.markers import marker_environment
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import describe_suffix, module_name
 from pytest_wheelcheck.worker.guard import is_test_name
@@ -161,16 +162,8 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
         )
     if top in wheel.top_levels:
         return _explain_own(missing, name, wheel, platform.system)
-    for kind, names in known_modules.SYSTEMS.items():
-        if top in names and not known_modules.is_for(kind, platform.system):
-            return _of_system(top, kind)
-    if program := known_modules.PROGRAMS.get(top):
-        return Explanation(
-            kind=Kind.SYSTEM,
-            reason=f"needs {top}, which only the Python inside {program} has",
-            cause=f"only the Python inside {program} has {top}",
-            fix=f"import it only inside {program}",
-        )
+    if found := _of_another_place(top, platform.system):
+        return found
     if extra := _extra_that_brings(top, target, sites):
         return _of_extra(top, extra)
     if requirement := _not_for(top, target):
@@ -223,6 +216,21 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
             "([project.optional-dependencies])"
         ),
     )
+
+
+def _of_another_place(top: str, system: str) -> Explanation | None:
+    """Explain a module that other systems have, or the Python inside a program; ``None`` for any other module."""
+    for kind, names in known_modules.SYSTEMS.items():
+        if top in names and not known_modules.is_for(kind, system):
+            return _of_system(top, kind)
+    if program := known_modules.PROGRAMS.get(top):
+        return Explanation(
+            kind=Kind.SYSTEM,
+            reason=f"needs {top}, which only the Python inside {program} has",
+            cause=f"only the Python inside {program} has {top}",
+            fix=f"import it only inside {program}",
+        )
+    return None
 
 
 def _explain_own(missing: str, name: str, wheel: Wheel, system: str) -> Explanation:
@@ -404,22 +412,3 @@ def _changes_path(top: str, wheel: Wheel, sites: tuple[Path, ...]) -> bool:
                     if re.search(rb"\bsys\.path(\.\w|\[| = | \+= )|\baddsitedir\b", (site / path).read_bytes()):
                         return True
     return False
-
-
-def marker_environment(target: Target) -> Mapping[str, str]:
-    """Return the values of environment markers on a target (PEP 508)."""
-    installation = target.runtime.installation
-    system = installation.platform.system
-    return {
-        "implementation_name": installation.implementation,
-        "implementation_version": installation.version_text,
-        "os_name": "nt" if system == "win32" else "posix",
-        "platform_machine": installation.platform.architecture.replace("amd64", "AMD64"),
-        "platform_python_implementation": {"pypy": "PyPy"}.get(installation.implementation, "CPython"),
-        "platform_release": "",
-        "platform_system": {"win32": "Windows", "darwin": "Darwin"}.get(system, system.capitalize()),
-        "platform_version": "",
-        "python_full_version": installation.version_text,
-        "python_version": f"{installation.version[0]}.{installation.version[1]}",
-        "sys_platform": system,
-    }
