@@ -53,6 +53,6 @@ def describe(job: ImportJob, other: str, error: RemoteError) -> str:
     """Return the warning about a module that can be imported after another one only."""
     return (
         f"{job['name']} cannot be imported first: {error.type}: {error.message.partition(chr(10))[0]}\n"
-        f"Cause: it and {other} import each other; after `import {other}` it can be imported\n"
+        f"Cause: a circle of imports with {other}; after `import {other}` it can be imported\n"
         f"Fix: import what it needs inside of functions, or set wheel_import_ignore = {job['name']}"
     )
