@@ -24,7 +24,7 @@ BRINGERS = ("uv",)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Board:
-    """A board that a run was told to use.
+    """A board that the user named for a run.
 
     :param name: the machine of its targets.
     :param machine: the same with its facts.

@@ -29,7 +29,7 @@ class SharedConnection:
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
         self.users = 0
-        #: The same after the connection was lost: what the board was told keeps its paths.
+        #: It stays the same after the connection was lost, so that paths stay valid.
         self._run = secrets.token_hex(8)
         self._lock = threading.RLock()
         self._connection: Connection | None = None

@@ -1,4 +1,4 @@
-"""The session of a target on a board. Whatever a program is told about is sent to the board before it starts."""
+"""The session of a target on a board. Files that a program needs are sent before it starts."""
 
 from __future__ import annotations
 
