@@ -83,6 +83,7 @@ def test_a_connection_that_is_lost_in_a_test(waiting: BoardRun, boards: Boards, 
     waiting.nothing_left()
 
 
+@pytest.mark.long
 def test_a_network_that_becomes_silent(waiting: BoardRun, boards: Boards, board: Board) -> None:
     proxy = boards.proxy(board)
     waiting.use(board.through(proxy), options="wait=5")
