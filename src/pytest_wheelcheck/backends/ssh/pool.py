@@ -36,7 +36,7 @@ class SharedConnection:
         self._mirror: transfer.Mirror | None = None
         self._digests = transfer.Digests()
         self._scratch: temporary.TemporaryDirectory | None = None
-        self._gone = 0.0
+        self._gave_up = False
 
     @property
     def connection(self) -> Connection:
@@ -60,7 +60,7 @@ class SharedConnection:
                 return self._connection
             again = self._connection is not None
             self._drop()
-            end = time.monotonic() + (self.destination.wait if again and not self._gone else 0.0)
+            end = time.monotonic() + (self.destination.wait if again and not self._gave_up else 0.0)
             while True:
                 connection = Connection(self.destination, self._run)
                 try:
@@ -69,12 +69,12 @@ class SharedConnection:
                     curable = isinstance(error, UnreachableError)
                     if not curable or time.monotonic() >= end or process.is_stopping():
                         # Later programs do not wait again.
-                        self._gone = time.monotonic()
+                        self._gave_up = True
                         raise
                     time.sleep(_RETRY)
                 else:
                     break
-            self._gone = 0.0
+            self._gave_up = False
             self._connection = connection
             self._mirror = transfer.Mirror(connection, self._scratch_directory)
             return connection

@@ -45,10 +45,10 @@ def list_files(
     :param patterns: of the ini key ``wheel_push``: further files, and with ``!`` in front those to leave out; the last one
         that fits counts.
     """
-    names = dict.fromkeys(_tracked(root) or _walk(root, _SKIPPED))
+    names = dict.fromkeys(_tracked(root) or walk(root, _SKIPPED))
     if any(not pattern.startswith("!") for pattern in patterns):
         names.update(
-            dict.fromkeys(name for name in _walk(root, frozenset({".git"})) if _wanted(name, patterns, default=False))
+            dict.fromkeys(name for name in walk(root, frozenset({".git"})) if _wanted(name, patterns, default=False))
         )
     wanted = {
         name
@@ -61,7 +61,7 @@ def list_files(
             if not path.is_dir():
                 wanted.add(name)
             elif not any(each.startswith(f"{name}{os.sep}") for each in wanted):
-                wanted.update(os.path.join(name, each) for each in _walk(path, _SKIPPED))  # noqa: PTH118
+                wanted.update(os.path.join(name, each) for each in walk(path, _SKIPPED))  # noqa: PTH118
     if without is not None and without.is_relative_to(root):
         inside = f"{os.path.relpath(without, root)}{os.sep}"
         wanted = {name for name in wanted if not name.startswith(inside)}
@@ -100,7 +100,11 @@ def _tracked(root: Path) -> list[str]:
     return [name for name in completed.stdout.split("\0") if name and os.path.lexists(root / name)]
 
 
-def _walk(root: Path, skipped: frozenset[str]) -> Iterator[str]:
+def walk(root: Path, skipped: frozenset[str]) -> Iterator[str]:
+    """Yield the relative paths of files and links below a directory.
+
+    :param skipped: names of directories to leave out.
+    """
     for parent, directories, files in os.walk(root):
         directories[:] = [name for name in directories if name not in skipped]
         for name in (*files, *(each for each in directories if os.path.islink(os.path.join(parent, each)))):  # noqa: PTH114, PTH118

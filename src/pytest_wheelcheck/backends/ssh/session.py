@@ -39,6 +39,9 @@ _SSH_LINES = re.compile(
 #: The name of the run's directory on the board.
 _RUN = "run"
 
+#: Directories of an interpreter that are not sent: tests of the standard library, and what compilers need.
+_NOT_SENT = frozenset({"test", "tests", "idle_test", "include", "share"})
+
 #: Seconds that a program has to end on the board when it is asked to.
 _END_TIMEOUT = 10.0
 
@@ -70,7 +73,7 @@ class BoardSession:
         if interpreter is not None:
             self._roots[f"python-{runtime.interpreter}"] = interpreter
         self._was_lost = False
-        self._there = ""
+        self._paths: Prefixes | None = None
         self._ended = False
 
     # -- the connection ---------------------------------------------------------------------------------------------
@@ -86,15 +89,16 @@ class BoardSession:
             if self._shared is None:
                 self._shared = pool.acquire(self._destination)
             self._shared.ensure()
-            self._there = self._shared.directory
             return self._shared
 
     @property
     def paths(self) -> Prefixes:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
-        # Late output is translated when the connection has ended.
-        there = self._there or self._connected().directory
-        return Prefixes(tuple((here, f"{there}/{tree}") for here, tree in self._moved()), self._send)
+        # Every message asks for it. It stays valid after a new connection, and late output is translated after the last one.
+        if self._paths is None:
+            there = self._connected().directory
+            self._paths = Prefixes(tuple((here, f"{there}/{tree}") for here, tree in self._moved()), self._send)
+        return self._paths
 
     def _moved(self) -> list[tuple[str, str]]:
         """Return the directories with other paths, and their names on the board; the longest first."""
@@ -139,7 +143,9 @@ class BoardSession:
             tree, root = next((tree, root) for tree, root in self._roots.items() if path.is_relative_to(root))
             if not shared.has(tree):
                 interpreter = tree.startswith("python-")
-                shared.send(tree, root, names=lambda: _interpreter_files(root) if interpreter else self._project(root))
+                shared.send(
+                    tree, root, names=lambda: project.walk(root, _NOT_SENT) if interpreter else self._project(root)
+                )
 
     def _project(self, root: Path) -> Iterator[str]:
         settings = self._settings
@@ -293,16 +299,6 @@ class BoardSession:
                 self._output.mkdir(exist_ok=True)
                 (self._output / str(name)).write_bytes(data[position : position + size])
             position += size
-
-
-def _interpreter_files(root: Path) -> Iterator[str]:
-    """Yield the files of an interpreter without the tests of the standard library."""
-    for parent, directories, names in os.walk(root):
-        directories[:] = [
-            name for name in directories if name not in {"test", "tests", "idle_test", "include", "share"}
-        ]
-        for name in names:
-            yield os.path.relpath(os.path.join(parent, name), root)  # noqa: PTH118
 
 
 def _project_roots(settings: Settings) -> dict[str, Path]:
