@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 
+import provisioned
 import pytest
 from board_runs import AFTER_SILENCE, WAITS, BoardRun, nothing_is_left
 from boards import Board, Boards, Kind, native, wait_until
@@ -189,7 +190,7 @@ def test_a_board_that_does_not_come_back(waiting: BoardRun, board: Board) -> Non
 def test_a_board_without_memory(waiting: BoardRun, boards: Boards) -> None:
     board = boards(Kind(architecture=native(), memory=192 << 20))
     if board.memory_limit != "cgroup":
-        pytest.skip("needs a cgroup")
+        raise provisioned.missing("boards", "this user may not make a cgroup, which limits the memory of a board")
     waiting.use(board)
     waiting.write(
         test_waits="import os\ndef test_first(): pass\n"
