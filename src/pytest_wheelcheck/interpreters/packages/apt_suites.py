@@ -196,7 +196,7 @@ def find_suite(
 
 
 def unread(repository: Repository, architecture: str, *, offline: bool = False) -> str:
-    """Return why a suite of a repository could not be read, so that it may have what the others lack; empty if all could.
+    """Return why a suite of a repository could not be read; empty if all could. That suite may have what the others lack.
 
     :param architecture: Debian's name of it.
     """
