@@ -147,7 +147,7 @@ WORKER: list[messages.FromWorker] = [
     {"type": "property", "id": "", "name": "a", "value": "b"},
     {"type": "text", "text": "ü"},
     {"type": "expired", "seconds": 1, "text": ""},
-    {"type": "done", "stop": "", "returncode": None, "restart": False},
+    {"type": "done", "stop": "", "returncode": None, "restart": False, "log_size": 0},
     {"type": "finished", "status": 0, "summary": "", "conftest_failed": False},
     {"type": "fatal", "text": ""},
 ]

@@ -66,5 +66,9 @@ class WorkerError(WheelcheckError):
     """The worker in the target died, stopped responding, or sent an invalid message."""
 
 
+class WorkerReportsLostError(WorkerError):
+    """A worker ended so that its last reports may be lost: it sent an invalid message, or it or its supervisor was killed."""
+
+
 class WorkerFatalError(WorkerError):
     """The worker in the target reported that it cannot continue."""

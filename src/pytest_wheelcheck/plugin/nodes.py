@@ -20,6 +20,7 @@ from pytest_wheelcheck.targets.preparing.prepare import Preparation
 from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
 from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.target import NoTarget, Target
+from pytest_wheelcheck.worker.messages import REPEATED_FIELDS
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.worker import messages
@@ -307,16 +308,19 @@ class RemoteItem(ReplayedItem):
 
     def run(self, nextitem: pytest.Item | None) -> ItemResult:
         same_target = isinstance(nextitem, RemoteItem) and nextitem.target_run is self.target_run
-        following = nextitem.remote_id if isinstance(nextitem, RemoteItem) and same_target else None
+        following = [nextitem.remote_id] if isinstance(nextitem, RemoteItem) and same_target else []
         maxfail = int(self.config.getvalue("maxfail") or 0)
         left = max(maxfail - self.session.testsfailed, 1) if maxfail else 0
         return self.target_run.run(self.remote_id, following, left)
 
     def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:
         assert result is not None  # noqa: S101  run() made it
+        repeated: dict[str, Any] = {}
         for message in result.messages:
             if message["type"] == "report":
-                yield self._read_report(message["data"])
+                data = {**repeated, **message["data"]}
+                repeated = {name: data[name] for name in REPEATED_FIELDS if name in data}
+                yield self._read_report(data)
             elif message["type"] == "warning":
                 replay.replay_warning(self.config, message, self._prefix)
             elif message["type"] == "text":
@@ -343,9 +347,8 @@ class RemoteItem(ReplayedItem):
         if crash.when != "teardown":
             yield self.report("teardown")
 
-    def _read_report(self, data: Mapping[str, Any]) -> pytest.TestReport:
+    def _read_report(self, fields: dict[str, Any]) -> pytest.TestReport:
         """Make a report of this item from the target's report."""
-        fields = dict(data)
         fields["nodeid"] = self.nodeid
         fields["location"] = self.location
         fields["sections"] = [tuple(section) for section in fields.get("sections", ())]
@@ -354,7 +357,7 @@ class RemoteItem(ReplayedItem):
             fields["longrepr"] = tuple(fields["longrepr"])
         report = self.config.hook.pytest_report_from_serializable(config=self.config, data=fields)
         if not isinstance(report, pytest.TestReport):
-            return self.report("call", "failed", f"the target sent an invalid report: {data!r:.500}")
+            return self.report("call", "failed", f"the target sent an invalid report: {fields!r:.500}")
         crash: Any = getattr(report.longrepr, "reprcrash", None)
         if report.failed and crash is not None and (headline := self.explain_missing_file(crash.message)):
             # pytest's short summary shows the first line.

@@ -10,6 +10,8 @@ import sys
 from os import getpid, read, write
 
 from . import codec
+from .descriptors import dup_high
+from .held import HeldFrames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 
     from . import messages
 
+
+if sys.platform == "win32":
+    _select = None
+else:
+    from select import select as _select
+
+#: Messages of a running test, which wait until it ends.
+_HELD = frozenset({"report", "warning", "text", "property"})
 
 #: Exit status of a worker whose channel was closed, by the controller or by code under test.
 CHANNEL_CLOSED = 71
@@ -38,11 +48,13 @@ class Channel:
 
     :param read_fd: descriptor to read from.
     :param write_fd: descriptor to write to.
+    :param held: descriptor of the messages that are held back; -1 to send each at once.
     """
 
-    def __init__(self, read_fd: int, write_fd: int) -> None:
+    def __init__(self, read_fd: int, write_fd: int, held: int = -1) -> None:
         self._in = read_fd
         self._out = write_fd
+        self._held = HeldFrames(held)
         self._pid = getpid()
         # The thread of pytest-timeout sends at the same time as the main thread.
         self._sending = _thread.allocate_lock()
@@ -51,13 +63,18 @@ class Channel:
     def send(self, message: messages.FromWorker) -> None:
         """Send one message; in a forked child of the worker, do nothing.
 
+        Those that a test sends while it runs are sent together, when it ends.
+
         :raises ChannelClosedError: the controller closed its end.
         :raises InvalidMessageError: it does not follow the protocol.
         """
         if getpid() != self._pid:
             return
-        view = memoryview(codec.encode(message, codec.FROM_WORKER, nonce=self.nonce, pid=self._pid))
+        frame = codec.encode(message, codec.FROM_WORKER, nonce=self.nonce, pid=self._pid)
         with self._sending:
+            if message["type"] in _HELD and self._held.add(frame):
+                return
+            view = memoryview(self._held.take() + frame)
             while view:
                 try:
                     view = view[write(self._out, view) :]
@@ -75,6 +92,10 @@ class Channel:
         self.nonce = str(message.get("nonce", ""))
         if _checked(message)["type"] != "start":
             raise codec.InvalidMessageError("the controller sent %s before start" % message["type"])
+
+    def is_idle(self) -> bool:
+        """Return whether no message has arrived; always true on Windows, where a pipe cannot be asked."""
+        return _select is None or not _select([self._in], [], [], 0)[0]
 
     def receive(self) -> messages.FromController:
         """Wait for one message.
@@ -117,8 +138,11 @@ def _checked(message: Any) -> Any:
     return message
 
 
-def open_channel() -> Channel:
-    """Move the channel away from the standard descriptors, before other code can print there."""
+def open_channel(held: int) -> Channel:
+    """Move the channel away from the standard descriptors, before other code can print there.
+
+    :param held: descriptor of the messages that are held back, or -1.
+    """
     if sys.platform == "win32":
         import msvcrt
 
@@ -133,19 +157,4 @@ def open_channel() -> Channel:
     sys.stdin = os.fdopen(os.dup(0), "r")
     sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.__stdout__ = sys.stdout  # type: ignore[misc]
-    return Channel(read_fd, write_fd)
-
-
-def dup_high(fd: int) -> int:
-    """Duplicate a descriptor to a high number, which code under test does not use by accident."""
-    try:
-        import fcntl
-    except ImportError:
-        return os.dup(fd)
-    try:
-        # PyPy does not have F_DUPFD_CLOEXEC.
-        high = fcntl.fcntl(fd, getattr(fcntl, "F_DUPFD_CLOEXEC", fcntl.F_DUPFD), 200)
-        os.set_inheritable(high, False)  # noqa: FBT003
-        return high
-    except OSError:
-        return os.dup(fd)
+    return Channel(read_fd, write_fd, held)

@@ -8,6 +8,7 @@ import sys
 from .channel import CHANNEL_CLOSED, ChannelClosedError, ImportDoneError, open_channel
 from .codec import InvalidMessageError
 from .errors import format_exception
+from .held import make_held_file
 from .messages import PROTOCOL
 from .supervisor import start_supervisor
 
@@ -30,8 +31,10 @@ def main() -> NoReturn:
 
 def serve() -> int:
     """Serve one controller; return the exit status."""
-    supervisor = start_supervisor()
-    channel = open_channel()
+    held = make_held_file()
+    supervisor = start_supervisor(held)
+    # Without a supervisor, what is held would be lost with the worker.
+    channel = open_channel(held if supervisor >= 0 else -1)
     try:
         channel.accept()
         if supervisor >= 0:

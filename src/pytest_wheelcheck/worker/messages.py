@@ -18,7 +18,13 @@ else:
     TypedDict = dict
 
 #: Version of the messages below. Both sides refuse another one.
-PROTOCOL = 5
+PROTOCOL = 6
+
+#: Fields of a report that the controller sets. They are not sent.
+KNOWN_FIELDS = ("nodeid", "location")
+
+#: Fields of a report that are sent only if they differ from those of the test's report before.
+REPEATED_FIELDS = ("keywords", "user_properties")
 
 # --- from the controller ---------------------------------------------------------------------------------------------
 
@@ -135,7 +141,7 @@ class Tests(TypedDict):
 
 
 class Run(TypedDict):
-    """Run one test.
+    """Run one test. The next one may be asked for before this one has ended.
 
     ``id``: its node id. ``next``: that of the test after it. ``failures_left``: failures until the run stops, or 0.
     ``watchdog``: seconds until the process writes its stacks, or 0. ``watchdog_exits``: it then ends itself, since the
@@ -315,7 +321,10 @@ class Phase(TypedDict):
 
 
 class Report(TypedDict):
-    """A test report, as pytest's own ``pytest_report_to_serializable`` makes it."""
+    """A test report, as pytest's own ``pytest_report_to_serializable`` makes it.
+
+    Without :data:`KNOWN_FIELDS`, and without those of :data:`REPEATED_FIELDS` that have not changed.
+    """
 
     type: Literal["report"]
     data: dict[str, Any]
@@ -362,12 +371,14 @@ class Done(TypedDict):
     """The test has ended and all its reports were sent.
 
     ``stop``: why the session must stop, or empty; ``returncode``: its exit status. ``restart``: the next test needs a new worker.
+    ``log_size``: as in :class:`Collecting`.
     """
 
     type: Literal["done"]
     stop: str
     returncode: int | None
     restart: bool
+    log_size: int
 
 
 class Finished(TypedDict):
@@ -390,29 +401,15 @@ class Fatal(TypedDict):
     text: str
 
 
+# fmt: off
 if TYPE_CHECKING:
     FromController = Start | Imports | Modules | Tests | Run | Finish
     FromWorker = (
-        Hello
-        | Imported
-        | Importing
-        | Module
-        | Compiled
-        | Collecting
-        | Collected
-        | Phase
-        | Report
-        | RecordedWarning
-        | Property
-        | Text
-        | Expired
-        | Done
-        | Finished
-        | Fatal
+        Hello | Imported | Importing | Module | Compiled | Collecting | Collected | Phase | Report | RecordedWarning
+        | Property | Text | Expired | Done | Finished | Fatal
     )
 else:
     FromController = (Start, Imports, Modules, Tests, Run, Finish)
-    # fmt: off
     FromWorker = (
         Hello, Imported, Importing, Module, Compiled, Collecting, Collected, Phase, Report, RecordedWarning, Property,
         Text, Expired, Done, Finished, Fatal,

@@ -26,7 +26,8 @@ class Provenance:
         self.guard = guard
         self.rules = rules
         self.skipped_import = ""
-        self._checked: list[tuple[str, int]] | None = None
+        self._own: list[tuple[str, Any]] = []
+        self._size: tuple[int, str] = (-1, "")
         self._foreign_loads: list[tuple[str, str]] = []
         self._reported: list[tuple[str, str]] = []
 
@@ -122,14 +123,27 @@ class Provenance:
         found = [path for path in paths if os.path.isdir(path)]
         return bool(found) and not any(os.path.isfile(os.path.join(path, "__init__.py")) for path in found)
 
+    def _is_unchanged(self) -> bool:
+        """Return whether the wheel's modules are those of the last call, at little cost: each test asks."""
+        modules = sys.modules
+        try:
+            # A new module is the last one.
+            if (len(modules), next(reversed(modules), "")) == self._size and all(
+                modules.get(name) is module for name, module in self._own
+            ):
+                return True
+        except RuntimeError:
+            pass  # A thread imports.
+        names = self.guard.names
+        found = list(modules.items())
+        self._own = [pair for pair in found if pair[0].partition(".")[0] in names]
+        self._size = len(found), found[-1][0] if found else ""
+        return False
+
     def report_foreign(self) -> str:
         """Return a message about modules of the wheel's names that came from elsewhere since the last call, or nothing."""
-        names = self.guard.names
-        modules = [(name, id(module)) for name, module in list(sys.modules.items()) if name.partition(".")[0] in names]
-        modules.append(("", len(sys.modules)))
-        if modules == self._checked and not self._foreign_loads:
+        if not self._foreign_loads and self._is_unchanged():
             return ""
-        self._checked = modules
         # Each module is reported once: later tests did not import it.
         found = [pair for pair in self.guard.foreign() if pair not in self._reported]
         self._reported.extend(found)

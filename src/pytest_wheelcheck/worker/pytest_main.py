@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import finders
-from .channel import dup_high
+from .descriptors import dup_high
 from .facts import local_facts
 from .hooks import make_fixtures, make_plugin
 from .rules import UNIX_MODULES

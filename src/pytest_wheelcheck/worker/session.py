@@ -7,9 +7,11 @@ import time
 
 from .codec import InvalidMessageError
 from .errors import format_exception
+from .messages import KNOWN_FIELDS, REPEATED_FIELDS
 from .provenance import Provenance
 from .rules import TargetRules, is_directory
 from .undeclared import UndeclaredImports, find_failed_package
+from .watchdog import Watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class WorkerSession:
         self.facts = facts
         self.rules = TargetRules(facts, task["pty_patterns"])
         self.provenance = Provenance(pytest, guard, self.rules)
+        self.watchdog = Watchdog(log)
         self.undeclared = UndeclaredImports(guard)
         guard.observer = self.undeclared.observe
         self.unknown_options: list[str] = []
@@ -54,6 +57,8 @@ class WorkerSession:
         self.collected = False
         self.conftest_failed = False
         self.summary = ""
+        self._sent: dict[str, Any] = {}
+        self._arrived: list[messages.FromController] = []
 
     def explain_pty_failure(self, error: BaseException) -> str:
         """Explain a failure in a call that opens a pseudo-terminal; return an empty string for any other failure."""
@@ -68,11 +73,12 @@ class WorkerSession:
         return "needs %s, but import[%s] did not pass" % (name, name) if name else ""
 
     def log_size(self) -> int:
-        """Return the size of the log in bytes; -1 where it is not known."""
+        """Return the size of the log in bytes; -1 where it is not known: behind ``ssh`` it is a pipe."""
         try:
-            return os.fstat(self.log).st_size
+            status = os.fstat(self.log)
         except OSError:
             return -1
+        return status.st_size if status.st_mode & 0o170000 == 0o100000 else -1
 
     # -- options ------------------------------------------------------------------------------------------------
 
@@ -190,17 +196,24 @@ class WorkerSession:
     # -- running ------------------------------------------------------------------------------------------------
 
     def serve(self, session: Any) -> None:
-        """Run the tests that the controller asks for, until it sends ``finish``."""
+        """Run the tests that the controller asks for, until it sends ``finish``.
+
+        It asks for the next tests while one runs. They are not run when a test stops the session or needs a new worker, or when
+        ``finish`` has arrived as well.
+        """
         items: dict[str, list[Any]] = {}
         for item in session.items:
             items.setdefault(item.nodeid, []).append(item)
+        goes_on = True
         while True:
-            message = self.channel.receive()
+            message = self.next_message()
             if message["type"] == "finish":
                 self.set_watchdog()
                 return
             if message["type"] != "run":
                 raise InvalidMessageError("the controller sent %s to a running session" % message["type"])
+            if not goes_on:
+                continue
             # Node ids may repeat (--keep-duplicates): each run takes the next one.
             same = items.get(message["id"])
             if not same:
@@ -209,7 +222,20 @@ class WorkerSession:
             item = same.pop(0) if len(same) > 1 else same[0]
             following = items.get(message["next"]) if message["next"] else None
             nextitem = following[0] if following else None
-            self.run_one(session, item, nextitem, message)
+            goes_on = self.run_one(session, item, nextitem, message)
+
+    def is_idle(self) -> bool:
+        """Return whether the controller has asked for nothing else yet, as far as that is known."""
+        return not self._arrived and self.channel.is_idle()
+
+    def next_message(self) -> messages.FromController:
+        """Wait for the next message; ``finish`` comes before those that arrived earlier."""
+        while not self._arrived or not self.channel.is_idle():
+            message = self.channel.receive()
+            if message["type"] == "finish":
+                return message
+            self._arrived.append(message)
+        return self._arrived.pop(0)
 
     def set_watchdog(self, *, on: bool = True) -> None:
         """On Windows, have the stacks written shortly before the timeout of collection, or of the end of the session."""
@@ -220,13 +246,14 @@ class WorkerSession:
             if on:
                 faulthandler.dump_traceback_later(self.task["watchdog"], file=self.log)
 
-    def run_one(self, session: Any, item: Any, nextitem: Any, message: messages.Run) -> None:
-        """Run one item and its fixtures, except the teardown of those that the next item uses as well."""
-        import faulthandler
+    def run_one(self, session: Any, item: Any, nextitem: Any, message: messages.Run) -> bool:
+        """Run one item and its fixtures, except the teardown of those that the next item uses as well.
 
+        :returns: whether the session goes on in this process.
+        """
         self.provenance.guard.move_to_front()
-        if message["watchdog"]:
-            faulthandler.dump_traceback_later(message["watchdog"], exit=message["watchdog_exits"], file=self.log)
+        self._sent = {}
+        self.watchdog.arm(message["watchdog"], exits=message["watchdog_exits"])
         # With -x, pytest stops in the middle of an item that has subtests.
         if message["failures_left"]:
             session.config.option.maxfail = session.testsfailed + message["failures_left"]
@@ -244,8 +271,8 @@ class WorkerSession:
             restart = True
             self.send_failure(item, "call", "the test raised KeyboardInterrupt\n" + self.show_failure(item, interrupt))
         finally:
-            if message["watchdog"]:
-                faulthandler.cancel_dump_traceback_later()
+            if not message["watchdog_exits"] or self.is_idle():
+                self.watchdog.disarm()
         foreign = self.provenance.report_foreign()
         if foreign:
             self.send_failure(item, "teardown", foreign)
@@ -254,7 +281,10 @@ class WorkerSession:
         if not stop and session.shouldfail and not message["failures_left"]:
             stop = str(session.shouldfail)
         self.flush_terminal()
-        self.channel.send({"type": "done", "stop": stop, "returncode": returncode, "restart": restart})
+        self.channel.send(
+            {"type": "done", "stop": stop, "returncode": returncode, "restart": restart, "log_size": self.log_size()}
+        )
+        return not stop and not restart
 
     def show_failure(self, item: Any, error: BaseException) -> str:
         """Return the text of an exception as the item itself shows its failures."""
@@ -272,7 +302,7 @@ class WorkerSession:
         self.send_report(report, item.config)
 
     def send_report(self, report: Any, config: Any) -> None:
-        """Send a report as pytest serializes it."""
+        """Send a report as pytest serializes it, without what the controller knows."""
         # This hook decides some outcomes (a test with failed subtests).
         config.hook.pytest_report_teststatus(report=report, config=config)
         # The terminal shows the text that was written before the report (--setup-show) before it.
@@ -282,6 +312,13 @@ class WorkerSession:
             data["sections"] = [
                 (name, self.shorten(content, report.failed, report.nodeid)) for name, content in data["sections"]
             ]
+        for name in KNOWN_FIELDS:
+            data.pop(name, None)
+        for name in REPEATED_FIELDS:
+            value = data.get(name)
+            if value is not None and self._sent.get(name) == value:
+                del data[name]
+            self._sent[name] = value
         self.channel.send({"type": "report", "data": data})
 
     def shorten(self, content: str, failed: bool, nodeid: str) -> str:

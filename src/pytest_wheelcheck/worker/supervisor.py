@@ -6,8 +6,9 @@ import os
 import sys
 import time
 
-from .channel import dup_high
+from .descriptors import dup_high
 from .errors import format_exception
+from .held import read_held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ ORPHAN_GRACE = 0.2
 KILL_TIMEOUT = 3.0
 
 
-def start_supervisor() -> int:
+def start_supervisor(held: int) -> int:
     """Fork (Linux): the child continues as the worker, the parent becomes its supervisor and never returns.
 
     Code under test may hold the GIL forever, ignore every signal that can be ignored, leave its session and fork twice.
@@ -35,6 +36,7 @@ def start_supervisor() -> int:
     subreaper, prctl(2)), kills and logs them, and ends the way the worker ended. Since it runs in the target's own
     interpreter, the same code works under an emulator and behind ``ssh``.
 
+    :param held: descriptor of the messages that the worker holds back, see :class:`~.held.HeldFrames`; -1 without one.
     :returns: in the worker, a descriptor on which the supervisor waits for the run's nonce; -1 where there is no supervisor.
     """
     if sys.platform != "linux":
@@ -48,7 +50,7 @@ def start_supervisor() -> int:
     pid = os.fork()
     if pid:
         os.close(write_fd)
-        _supervise(pid, read_fd, stop_requests)
+        _supervise(pid, read_fd, held, stop_requests)
     _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
     # A session of its own: signals that code under test sends to its process group do not reach the supervisor.
     os.setsid()
@@ -58,15 +60,29 @@ def start_supervisor() -> int:
     return moved
 
 
-def _supervise(pid: int, nonce_fd: int, stop_requests: list[int]) -> NoReturn:
+def _supervise(pid: int, nonce_fd: int, held: int, stop_requests: list[int]) -> NoReturn:
     status = 1 << 8
     try:
+        # Beyond the descriptors that programs use: fork servers close those.
+        channel = dup_high(1)
         status = Supervisor(pid, stop_requests).wait()
+        _send_held(held, channel)
         _end_left_behind(pid, nonce_fd)
     except BaseException as error:
         os.write(2, format_exception(error).encode("utf-8", "backslashreplace"))
         os.kill(pid, 9)
     _exit_like(status)
+
+
+def _send_held(held: int, channel: int) -> None:
+    """Send the messages that the worker did not send before it ended, and close the channel."""
+    rest = memoryview(read_held(held))
+    try:
+        while rest:
+            rest = rest[os.write(channel, rest) :]
+    except OSError:
+        pass  # The controller is gone.
+    os.close(channel)
 
 
 class Supervisor:
@@ -83,7 +99,7 @@ class Supervisor:
         self.pid = pid
         self.stop_requests = stop_requests
         _become_subreaper()
-        # Only the worker holds the channel open, so that the controller notices when code under test closes it.
+        # What the supervisor prints must not reach the channel.
         os.close(1)
         self.wakeup_fd, write_fd = os.pipe()
         for fd in (self.wakeup_fd, write_fd):

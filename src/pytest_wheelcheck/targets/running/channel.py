@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from pytest_wheelcheck.backends.base import Environment, Session
-from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
+from pytest_wheelcheck.errors import WorkerError, WorkerFatalError, WorkerReportsLostError
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.worker import codec, messages
 from pytest_wheelcheck.worker.channel import CHANNEL_CLOSED
@@ -145,6 +145,15 @@ class WorkerProcess:
             if message is None:
                 raise self._death()
             return self._checked(message)
+
+    def rest(self) -> list[messages.FromWorker]:
+        """Return the messages of a test that its worker had not sent when it was ended. Call it after the end."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            # The test may have ended meanwhile, and the next one begun.
+            while (message := self._messages.get(timeout=DRAIN)) is not None and message["type"] != "done":
+                found.append(message)
+        return found
 
     def _is_dead(self) -> bool:
         """Return whether the new output shows that the worker is lost although its process still runs."""
@@ -279,7 +288,9 @@ class WorkerProcess:
                 if sys.platform != "win32" and code == -signal.SIGKILL
                 else "a crash in native code"
             )
-        return WorkerError(what, cause=cause, details=self.output())
+        killed = sys.platform != "win32" and self._session.exit_status(self._process.returncode or 0) == -signal.SIGKILL
+        kind = WorkerReportsLostError if self._invalid or killed else WorkerError
+        return kind(what, cause=cause, details=self.output())
 
     def _describe(self, code: int) -> str:
         return self._known_death() or process.describe_status(code)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.backends.sandbox import OUTPUT
-from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WorkerError
+from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WorkerError, WorkerReportsLostError
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.prepare import Preparation
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
 from pytest_wheelcheck.targets.running.item_results import Collected, Crash, FailedCollection, ItemResult
-from pytest_wheelcheck.targets.running.task import dump_time, tests_message
+from pytest_wheelcheck.targets.running.requests import Requests
+from pytest_wheelcheck.targets.running.task import tests_message
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.targets.timeouts import GRACE, START_TIMEOUT, scale
 from pytest_wheelcheck.worker import messages as protocol
@@ -64,8 +66,9 @@ class TargetRun:
         self._no_worker = ""
         self._skipped_modules: list[str] = []
         self.left_running: list[str] = []
-        self._timeouts: dict[str, tuple[float, bool]] = {}
         self._scale = scale(target, settings)
+        signals = session.capabilities.signals
+        self._requests = Requests(settings.test_timeout * self._scale, GRACE * self._scale, signals=signals)
 
     # -- collection ---------------------------------------------------------------------------------------------------
 
@@ -105,7 +108,7 @@ class TargetRun:
                     return Collected(failures=(FailedCollection(text=text),), messages=tuple(messages))
                 return Collected(usage=text, messages=tuple(messages))
             self._failed_starts = 0
-            self._timeouts = {item["id"]: (item["timeout"], item["func_only"]) for item in found["items"]}
+            self._requests.timeouts = {item["id"]: (item["timeout"], item["func_only"]) for item in found["items"]}
             return Collected(
                 items=tuple(found["items"]),
                 reports=tuple(found["reports"]),
@@ -201,11 +204,12 @@ class TargetRun:
 
     # -- running ------------------------------------------------------------------------------------------------------
 
-    def run(self, node_id: str, following: str | None, left: int) -> ItemResult:
+    def run(self, node_id: str, following: Sequence[str | None], left: int) -> ItemResult:
         """Run one test.
 
         :param node_id: as the target collected it.
-        :param following: the test that comes after it in this target, if any.
+        :param following: the tests that come after it in this target, and ``None`` after the last one; see
+            :meth:`.requests.Requests.ask`.
         :param left: failures until the run stops; 0 for any number.
         """
         failure = self._ready()
@@ -213,24 +217,9 @@ class TargetRun:
             return ItemResult(crash=Crash(when="setup", text=failure, seconds=0.0))
         running = self._worker
         assert running is not None  # noqa: S101  _ready() made it
-        own, func_only = self._timeouts.get(node_id, (0.0, False))
-        usual = self._settings.test_timeout * self._scale
-        # Without signals nobody can ask for stacks, so the watchdog writes them just before the end.
-        signals = self._session.capabilities.signals
-        limit = own + GRACE * self._scale if own and not func_only else usual
         start = time.monotonic()
-        end = start + limit if limit else None
-        running.mark()
-        running.send(
-            {
-                "type": "run",
-                "id": node_id,
-                "next": following,
-                "failures_left": left,
-                "watchdog": (limit + 30.0 if signals else dump_time(limit)) if limit else 0,
-                "watchdog_exits": signals,
-            }
-        )
+        end = _end(self._requests.limit(node_id))
+        self._requests.ask(running, node_id, following, left)
         messages: list[FromWorker] = []
         expired: protocol.Expired | None = None
         try:
@@ -238,17 +227,18 @@ class TargetRun:
                 message = running.receive(None if end is None else max(end - time.monotonic(), 0.0))
                 if message is None:
                     running.request_stacks()
-                    text = _hang(own, limit)
-                    return self._ended(messages, text, running.output(), start)
+                    text, output = self._requests.describe_hang(node_id), running.output()
+                    self.end()
+                    return self._ended([*messages, *running.rest()], text, output, start)
                 if message["type"] == "phase":
-                    phase = own + GRACE * self._scale if message["when"] == "call" else usual
-                    end = time.monotonic() + phase if phase else None
+                    end = _end(self._requests.phase_limit(node_id, message["when"]))
                 elif message["type"] == "expired":
                     expired = message
                 elif message["type"] == "done":
                     if message["restart"]:
                         self.end()
-                    messages = _diagnosed(messages, running.output(), self._session)
+                    messages = _diagnosed(messages, running, self._session)
+                    running.mark(message["log_size"])
                     return ItemResult(messages=tuple(messages), stop=message["stop"], returncode=message["returncode"])
                 elif message["type"] == "finished":
                     return self._ended(messages, "the target's pytest ended in the middle of this test", "", start)
@@ -258,7 +248,8 @@ class TargetRun:
             text = f"{error.message}\nCause: {error.cause}" if error.cause else error.message
             if expired is not None:
                 text = f"Timeout (>{expired['seconds']:g}s) from pytest-timeout, whose thread ended the interpreter"
-            return self._ended(messages, text, expired["text"] if expired else error.details, start)
+            output, lost = expired["text"] if expired else error.details, isinstance(error, WorkerReportsLostError)
+            return self._ended(messages, text, output, start, lost=lost)
 
     def _ready(self) -> str:
         """Make sure that there is a worker; return why there cannot be one."""
@@ -286,10 +277,16 @@ class TargetRun:
         output = self._session.program_output(self._no_worker)
         return f"no fresh worker could be started after a crash ({START_TRIES} tries): this test was not run\n{output}"
 
-    def _ended(self, messages: list[FromWorker], text: str, output: str, start: float) -> ItemResult:
+    def _ended(
+        self, messages: list[FromWorker], text: str, output: str, start: float, *, lost: bool = False
+    ) -> ItemResult:
+        """Return the result of a test that ended its worker.
+
+        :param lost: the reports of its first phases may be lost.
+        """
         self.end()
         phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
-        when = "setup" if "setup" not in phases else "call" if "call" not in phases else "teardown"
+        when = "setup" if "setup" not in phases and not lost else "call" if "call" not in phases else "teardown"
         shown = self._session.program_output(output)
         sections = (("Output of the interpreter", shown),) if shown.strip() else ()
         if explanation := self._session.explain_failure(output):
@@ -332,6 +329,7 @@ class TargetRun:
         """End the worker, if there is one, and what its tests left running."""
         with self._lock:
             running, self._worker = self._worker, None
+            self._requests.forget()
         if running is not None:
             running.end()
             left = running.left_running()
@@ -356,17 +354,17 @@ class _CollectCrashError(WheelcheckError):
         self.module = module
 
 
-def _diagnosed(messages: list[FromWorker], output: str, session: Session) -> list[FromWorker]:
+def _diagnosed(messages: list[FromWorker], running: WorkerProcess, session: Session) -> list[FromWorker]:
     """Turn a failed test that is not the wheel's fault into an error: pytest reports a failure in setup as an error.
 
     :param messages: of one test.
-    :param output: everything that was written past pytest's capturing while it ran.
+    :param running: its output is everything that was written past pytest's capturing while the test ran.
     """
     for message in messages:
         if message["type"] != "report" or message["data"].get("outcome") != "failed":
             continue
         data = message["data"]
-        texts = (output, *(text for _, text in data.get("sections", ())))
+        texts = (running.output(), *(text for _, text in data.get("sections", ())))
         explanation = next(filter(None, map(session.explain_failure, texts)), "")
         if explanation:
             changed = {**data, "when": "setup", "longrepr": explanation}
@@ -384,13 +382,5 @@ def _usage_text(output: str, status: int) -> str:
     return text or f"the target's pytest ended with exit status {status} without output"
 
 
-def _hang(own: float, limit: float) -> str:
-    if own:
-        return (
-            f"Timeout: the test did not end within its own timeout of {own:g} s and was ended from outside\n"
-            "Cause: native code loops or waits while it holds the GIL, so no timeout inside the interpreter can act"
-        )
-    return (
-        f"Timeout: the test did not end within {limit:g} s (wheel_test_timeout) and was ended from outside\n"
-        "Fix: read the stacks below; a test that may take longer needs @pytest.mark.timeout(seconds)"
-    )
+def _end(limit: float) -> float | None:
+    return time.monotonic() + limit if limit else None

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 from pytest_wheelcheck.targets.running.item_results import ItemResult, unexpected_crash
+from pytest_wheelcheck.targets.running.requests import AHEAD
 from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.timeouts import GRACE
 
@@ -97,12 +98,13 @@ class SideBySide:
     def _work(self, one: Queue) -> None:
         """Run the tests of one target; in a thread of its own."""
         try:
+            ids = [*(node_id for _, node_id in one.entries), None]
             for position, (key, node_id) in enumerate(one.entries):
                 if self._stop.is_set():
                     # Fixtures that are set up are torn down, as when an ordinary run stops early.
                     _with_end(one.run, ItemResult(), self._on_summary)
                     break
-                following = one.entries[position + 1][1] if position + 1 < len(one.entries) else None
+                following = ids[position + 1 : position + 2 + AHEAD]
                 self._results.put((key, self._run_one(one.run, node_id, following)))
         except BaseException as error:  # noqa: BLE001  crosses to the caller's thread, where it is raised
             if not self._stop.is_set():
@@ -111,14 +113,14 @@ class SideBySide:
             one.run.close()
             self._results.put(None)
 
-    def _run_one(self, run: TargetRun, node_id: str, following: str | None) -> ItemResult:
+    def _run_one(self, run: TargetRun, node_id: str, following: Sequence[str | None]) -> ItemResult:
         left = max(self._maxfail - self._failures, 1) if self._maxfail else 0
         try:
             result = run.run(node_id, following, left)
         except Exception as error:  # noqa: BLE001  a bug that one test meets: the others are run, with a new worker
             run.end()
             result = ItemResult(crash=unexpected_crash(error))
-        if following is None or result.stop or (left and result.failed and left == 1):
+        if following[0] is None or result.stop or (left and result.failed and left == 1):
             result = _with_end(run, result, self._on_summary)
         with self._lock:
             self._failures += result.failed
