@@ -148,7 +148,7 @@ class WorkerProcess:
 
     def rest(self) -> list[messages.FromWorker]:
         """Return the messages of a test that its worker had not sent when it was ended. Call it after the end."""
-        found = []
+        found: list[messages.FromWorker] = []
         with contextlib.suppress(queue.Empty):
             # The test may have ended meanwhile, and the next one begun.
             while (message := self._messages.get(timeout=DRAIN)) is not None and message["type"] != "done":
