@@ -22,6 +22,7 @@ def failure(ran: RunOutput, name: str) -> str:
 
 #: A module that this system does not have, and the system that has it.
 FOREIGN = ("winreg", "Windows") if sys.platform == "darwin" else ("_scproxy", "macOS")
+WATCHER = ("_demo_inotify", "Linux") if sys.platform == "darwin" else ("_demo_fsevents", "macOS")
 NOWHERE = 'win-only-lib; sys_platform == "nowhere"'
 
 MIXED = {
@@ -35,6 +36,8 @@ MIXED = {
     "pkg/exits.py": "import sys\nsys.exit(2)\n",
     "pkg/zlast.py": "import os\nprint('all others were imported', file=open(os.environ['MARK'], 'w'))\n",
     "pkg/d.py": "import fastlib\n",
+    "pkg/old.py": "import UserDict\n",
+    "pkg/watch.py": f"import {WATCHER[0]}\n",
     "pkg/for_gdb.py": "import gdb\n",
     "pkg/raises_for_extra.py": "try:\n    import unknown_to_metadata\nexcept ImportError:\n"
     "    raise ImportError('pip install pkg[d]') from None\n",
@@ -93,6 +96,7 @@ def test_every_module_is_imported(
         "skipped: pkg.raises_for_extra: needs what the extra `d` installs",
         "skipped: pkg.console: needs win_only_lib, which is not required on this target: " + NOWHERE,
         f"skipped: pkg.nowhere_os: needs {FOREIGN[0]}, a module for {FOREIGN[1]}",
+        f"skipped: pkg.watch: needs {WATCHER[0]}, a module for {WATCHER[1]}",
         *(() if sys.platform == "darwin" else ("skipped: pkg._macos: is for macOS, by its name",)),
         *(() if WINDOWS else ("skipped: pkg.uses_windll: is for Windows: it uses names that ctypes has only there",)),
         "skipped: pkg.plugin: needs pytest; projects that use pkg.plugin in their tests have it",
@@ -100,7 +104,7 @@ def test_every_module_is_imported(
     (warning,) = re.findall(r"WheelWarning: these modules cannot be imported .*:\n(.*?)  Fix:", ran.text, re.DOTALL)
     warned = set(re.findall(r"^ {6}(pkg\.[\w.]+)", warning, re.MULTILINE))
     expected = {"legacy", "leaves", "exits", "raises_itself", "contrib.ssl_of_others", "keras_like", "templates.late"}
-    expected |= {"backends.driver_like", "backends.database"}
+    expected |= {"old", "backends.driver_like", "backends.database"}
     assert warned == {f"pkg.{name}" for name in expected}
     assert "pkg.keras_like, pkg.keras_like_formatter: ModuleNotFoundError" in warning
     assert "RuntimeError: gone (pkg/legacy.py, line 1)" in ran.text
@@ -314,6 +318,8 @@ def test_what_looks_the_same_and_is_a_fault(pytester: pytest.Pytester, run_dist:
     assert ran.only("FAILED") == ["import[refuses]", "import[whole.native]", "modules[implicit]"]
     assert "the wheel does not contain whole.python_part" in ran.text
     assert "No module named 'helpers'" in ran.text
+    assert "implicit/helpers.py of the wheel has that name, but only Python 2" in ran.text
+    assert "write `from . import helpers`" in ran.text
     refuses = failure(ran, "import[refuses]")
     assert "refuses/__init__.py, line 1, raises it" in refuses
     assert "if that is intended, set wheel_import_ignore = refuses" in refuses

@@ -131,6 +131,9 @@ def test_executables_that_do_not_start(pytester: pytest.Pytester, run_dist: RunD
         "elf": compiled("elf", 'printf("ELF %s\\n", v[1]);'),
         "crash": compiled("crash", "abort();"),
         "refuse": "#!python\nimport sys\nprint('bad words', file=sys.stderr)\nsys.exit(2)\n",
+        "usage": "#!python\nimport sys\nprint('Usage: usage FILE', file=sys.stderr)\nsys.exit(1)\n",
+        "named": "#!python\nimport sys\nprint('unknown option', sys.argv[1])\nsys.exit(1)\n",
+        "broken": "#!python\nprint('usage: none')\nimport no_such_module\n",
         "garbage": b"\x7fELFgarbage",
         "hang": "#!python\nimport time\ntime.sleep(60)\n",
         "lost": "#!/no/such/interpreter\n",
@@ -142,17 +145,22 @@ def test_executables_that_do_not_start(pytester: pytest.Pytester, run_dist: RunD
         modes={f"pkg-1.0.data/scripts/{name}": 0o100755 for name in programs},
         tags=[LINUX_TAG],
     )
-    pytester.makeini("[pytest]\nwheel_entry_timeout = 2\n")
+    pytester.makeini("[pytest]\nwheel_entry_timeout = 2\nwheel_executables = named: -z\n")
     ran = run_dist("-rP")
     outcomes = {name: outcome for name, outcome in ran.nodes.items() if name.startswith("run[")}
     assert outcomes == {
+        "run[broken]": "FAILED",
         "run[crash]": "FAILED",
         "run[elf]": "PASSED",
         "run[garbage]": "FAILED",
         "run[hang]": "FAILED",
         "run[lost]": "FAILED",
+        "run[named]": "FAILED",
         "run[refuse]": "FAILED",
+        "run[usage]": "PASSED",
     }
+    # Nothing is known to be wrong with a program that refuses arguments which nobody named.
+    assert "`usage --version` ended with exit status 1 and a message about its usage" in ran.text
     assert "ELF --version" in ran.text
     assert "`crash --version` ended with killed by SIGABRT" in ran.text
     assert "`refuse --version` ended with exit status 2" in ran.text

@@ -18,6 +18,10 @@ class TargetArgument(NamedTuple):
     known_to_host: bool
 
 
+#: How executables are started that the user names no arguments for.
+DEFAULT_EXECUTABLES: tuple[str, tuple[str, ...] | None] = ("*", ("--version",))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The settings of one run.
@@ -107,7 +111,7 @@ class Settings:
     import_ignore: tuple[str, ...] = ()
     source_ignore: tuple[str, ...] = ()
     import_strict: bool = False
-    executables: tuple[tuple[str, tuple[str, ...] | None], ...] = (("*", ("--version",)),)
+    executables: tuple[tuple[str, tuple[str, ...] | None], ...] = (DEFAULT_EXECUTABLES,)
     entry_timeout: float = 60.0
     test_timeout: float = 600.0
     timeout_scale: float = 10.0

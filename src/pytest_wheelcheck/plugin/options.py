@@ -19,6 +19,7 @@ from pytest_wheelcheck.backends.command_line import (
     WINDOWS,
 )
 from pytest_wheelcheck.declarations import IniKey, Option
+from pytest_wheelcheck.settings import DEFAULT_EXECUTABLES
 
 if TYPE_CHECKING:
     import pytest
@@ -276,7 +277,7 @@ def parse_executables(lines: Sequence[str]) -> tuple[tuple[str, tuple[str, ...] 
             executables.append((name.strip(), None if rest.strip() == "off" else tuple(shlex.split(rest))))
         except ValueError as error:
             raise ValueError(f"{line!r}: {str(error).lower()}") from None
-    return (*executables, ("*", ("--version",)))
+    return (*executables, DEFAULT_EXECUTABLES)
 
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from pytest_wheelcheck.backends.base import Environment
 from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.model import Outcome, Platform
 from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.settings import DEFAULT_EXECUTABLES
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.targets.preparing.import_check import diagnosed
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
@@ -20,6 +22,15 @@ _WINDOWS_PROGRAMS = (".exe", ".com", ".bat", ".cmd")
 
 #: Bytes of each output stream of an executable in a report, and characters of the line that summarizes a success.
 _MAX_OUTPUT, _MAX_SUMMARY = 20_000, 500
+
+
+#: What programs print about arguments that they do not know.
+_USAGE = re.compile(
+    r"\busage\b|(unknown|unrecognized|invalid|unexpected|illegal) (option|argument|command|switch|flag)", re.IGNORECASE
+)
+
+#: From this exit status on, a shell reports what happened to a program.
+_SHELL_STATUS = 126
 
 
 def run_executables(installed: InstalledTarget) -> Iterator[StepResult]:
@@ -35,20 +46,24 @@ def run_executables(installed: InstalledTarget) -> Iterator[StepResult]:
     for name in sorted(carried | named):
         # The wheels of other systems have the same executable without a suffix.
         names = (name, _without_suffix(name)) if target.runtime.platform.is_windows else (name,)
-        arguments = next(
-            (found for pattern, found in settings.executables if any(fnmatch.fnmatchcase(n, pattern) for n in names)),
+        entry = next(
+            (found for found in settings.executables if any(fnmatch.fnmatchcase(each, found[0]) for each in names)),
             None,
         )
-        if arguments is None:
+        if entry is None or (arguments := entry[1]) is None:
             continue
         if not installed.session.capabilities.subprocess:
             text = "programs cannot be started on this target"
             yield StepResult(name=f"run[{name}]", outcome=Outcome.SKIPPED, text=text)
         else:
-            yield _run(installed, name, arguments)
+            yield _run(installed, name, arguments, named=entry != DEFAULT_EXECUTABLES)
 
 
-def _run(installed: InstalledTarget, name: str, arguments: Sequence[str]) -> StepResult:
+def _run(installed: InstalledTarget, name: str, arguments: Sequence[str], *, named: bool) -> StepResult:
+    """Start one executable.
+
+    :param named: the user named the arguments.
+    """
     target, environment, session = installed.target, installed.environment, installed.session
     path = next(
         (found for suffix in ("", ".exe") if (found := environment.scripts / f"{name}{suffix}").exists()),
@@ -93,27 +108,34 @@ def _run(installed: InstalledTarget, name: str, arguments: Sequence[str]) -> Ste
         for title, text in (("stdout", completed.stdout), ("stderr", session.program_output(completed.stderr)))
         if text.strip()
     )
-    failed = completed.returncode != 0
-    text = (
-        f"`{shown}` ended with {process.describe_status(completed.returncode)}\n"
+    refused = not named and _refuses_arguments(completed)
+    failed = completed.returncode != 0 and not refused
+    fix = (
         f"Fix: if the program does not know these arguments, name others in the ini key wheel_executables, "
         f"such as `{name}: --help`, or `{name}: off`"
-        if failed
-        else (completed.stdout.strip().splitlines() or [""])[0][:_MAX_SUMMARY]
     )
+    ended = f"`{shown}` ended with {process.describe_status(completed.returncode)}"
+    warnings = []
+    if refused:
+        warnings.append(f"{ended} and a message about its usage: it starts, and no more is known\n{fix}")
+    if completed.left_running:
+        left = "; ".join(completed.left_running[:5])
+        warnings.append(f"`{shown}` left processes running, which were ended: {left}")
     step = StepResult(
         name=f"run[{name}]",
         outcome=Outcome.FAILED if failed else Outcome.PASSED,
         seconds=completed.seconds,
-        text=text,
+        text=f"{ended}\n{fix}" if failed else (completed.stdout.strip().splitlines() or [""])[0][:_MAX_SUMMARY],
         sections=sections,
-        warnings=(
-            (f"`{shown}` left processes running, which were ended: {'; '.join(completed.left_running[:5])}",)
-            if completed.left_running
-            else ()
-        ),
+        warnings=tuple(warnings),
     )
     return diagnosed(step, completed.stderr, session)
+
+
+def _refuses_arguments(completed: process.CompletedProcess) -> bool:
+    """Return whether a program ended by itself with a message about its usage."""
+    output = f"{completed.stdout}\n{completed.stderr}"
+    return 0 < completed.returncode < _SHELL_STATUS and bool(_USAGE.search(output)) and "Traceback (most" not in output
 
 
 def _without_suffix(name: str) -> str:

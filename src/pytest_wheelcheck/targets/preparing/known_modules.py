@@ -27,6 +27,13 @@ STANDARD_LIBRARY = frozenset(sys.stdlib_module_names) | _words(
     "sunau symbol telnetlib tomllib uu xdrlib annotationlib compression"
 )
 
+#: Modules of the standard library of Python 2.
+PYTHON_2 = _words(
+    "BaseHTTPServer ConfigParser Cookie HTMLParser Queue SimpleHTTPServer SocketServer StringIO Tkinter UserDict UserList "
+    "UserString __builtin__ anydbm cPickle cStringIO commands cookielib exceptions htmlentitydefs httplib md5 robotparser sets "
+    "sha thread tkMessageBox urllib2 urlparse xmlrpclib"
+)
+
 #: Modules of one kind of system: the standard library, and the bindings that everybody uses there (pywin32, pyobjc, Pyodide).
 #: Source: the "Availability" notes of the documentation of the standard library.
 SYSTEMS = {
@@ -70,6 +77,8 @@ SYSTEM_WORDS = {
     "macosx": "darwin",
     "osx": "darwin",
     "darwin": "darwin",
+    "fsevents": "darwin",
+    "inotify": "linux",
     "linux": "linux",
     "unix": "unix",
     "posix": "unix",

@@ -5,25 +5,20 @@ from __future__ import annotations
 import contextlib
 import enum
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.results import Frame, RemoteError
-from pytest_wheelcheck.targets.preparing import known_modules
-from pytest_wheelcheck.targets.preparing.markers import marker_environment
+from pytest_wheelcheck.targets.preparing import declared, known_modules
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import describe_suffix, module_name
 from pytest_wheelcheck.worker.guard import is_test_name
 
 #: Names of ctypes that exist on Windows only.
 _WINDOWS_NAMES = re.compile(r"\b(windll|oledll|WinDLL|OleDLL|WinError|WINFUNCTYPE|HRESULT)\b")
-
-_SYSTEM_MARKER = re.compile(r"sys_platform|platform_system|os_name|platform_machine|implementation")
 
 
 class Kind(enum.Enum):
@@ -137,7 +132,7 @@ def _of_an_attempt(trace: tuple[RemoteError, ...], target: Target, sites: tuple[
     """Explain an import of which several modules were tried, by the one that an extra installs: with it the first works."""
     for error in trace:
         top = (error.missing or "").partition(".")[0]
-        if error.type == "ModuleNotFoundError" and top and (extra := _extra_that_brings(top, target, sites)):
+        if error.type == "ModuleNotFoundError" and top and (extra := declared.extra_that_brings(top, target, sites)):
             return replace(_of_extra(top, extra), missing=error.missing or "")
     return None
 
@@ -164,21 +159,74 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
         return _explain_own(missing, name, wheel, platform.system)
     if found := _of_another_place(top, platform.system):
         return found
-    if extra := _extra_that_brings(top, target, sites):
+    if extra := declared.extra_that_brings(top, target, sites):
         return _of_extra(top, extra)
-    if requirement := _not_for(top, target):
+    if requirement := declared.requirement_for_others(top, target):
         return Explanation(
             kind=Kind.SYSTEM,
             reason=f"needs {top}, which is not required on this target: {requirement}",
             cause=f"METADATA requires {top} only on other systems: {requirement}",
         )
+    if found := _of_another_version(top) or _of_own_files(top, name, wheel, sites):
+        return found
+    if file and not Path(file).is_absolute() and file not in wheel.files:
+        return Explanation(
+            kind=Kind.DEPENDENCY,
+            cause=f"{file} belongs to a dependency. It needs {top}, which the dependency's metadata does not require",
+            fix=f"require the extra of the dependency that installs {top}, or report the missing requirement to its project",
+        )
+    if extra := declared.extra_of_name(name, target, sites):
+        return Explanation(
+            kind=Kind.EXTRA,
+            reason=f"needs {top}, and is for the extra `{extra}`, by its name",
+            cause=f"{top} is not declared for a plain installation",
+            fix=_with_extra(extra),
+        )
+    if kind := known_modules.foreign_system(top, platform.system) or known_modules.foreign_system(
+        name, platform.system
+    ):
+        return _of_system(top, kind)
+    if top in {"pytest", "_pytest"} and is_test_module(name, file, sites):
+        return Explanation(kind=Kind.TEST_TOOL, reason=f"needs {top}; projects that use {name} in their tests have it")
+    if beside := _module_beside(top, file, wheel):
+        return Explanation(
+            kind=Kind.UNDECLARED,
+            cause=(
+                f"no dependency that brings {top} is declared; {beside} of the wheel has that name, but only Python 2 "
+                "searched the importing module's own package"
+            ),
+            fix=f"write `from . import {top}`, or leave the module out of the wheel",
+        )
+    return Explanation(
+        kind=Kind.UNDECLARED,
+        cause=f"the wheel does not declare a dependency that brings {top} (no Requires-Dist in METADATA)",
+        fix=(
+            f"add it to [project] dependencies in pyproject.toml; or, if the users of {name} install it, declare an extra "
+            "([project.optional-dependencies])"
+        ),
+    )
+
+
+def _of_another_version(top: str) -> Explanation | None:
+    """Explain a module of the standard library of other versions of Python; ``None`` for any other module."""
     if top in known_modules.STANDARD_LIBRARY:
         return Explanation(
             kind=Kind.VERSION,
             cause=f"{top} is a module of the standard library that this version of Python does not have",
             fix="declare a dependency that installs it, or limit Requires-Python to the versions that have it",
         )
-    # A directory for sys.path is no package; in a package, it is an import of Python 2.
+    if top in known_modules.PYTHON_2:
+        return Explanation(
+            kind=Kind.VERSION,
+            cause=f"{top} is a module of Python 2",
+            fix="leave the module out of the wheel, or write it for Python 3",
+        )
+    return None
+
+
+def _of_own_files(top: str, name: str, wheel: Wheel, sites: tuple[Path, ...]) -> Explanation | None:
+    """Explain a module that the wheel has in another place than the top; ``None`` for any other module."""
+    # A directory for sys.path is no package.
     directory = _directory_of(top, wheel)
     if (
         directory
@@ -193,29 +241,7 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
             ),
             cause=f"{top} is in {directory} of the wheel, and this directory is not on sys.path",
         )
-    if file and not Path(file).is_absolute() and file not in wheel.files:
-        return Explanation(
-            kind=Kind.DEPENDENCY,
-            cause=f"{file} belongs to a dependency. It needs {top}, which the dependency's metadata does not require",
-            fix=f"require the extra of the dependency that installs {top}, or report the missing requirement to its project",
-        )
-    if extra := _extra_of_name(name, target, sites):
-        return Explanation(
-            kind=Kind.EXTRA,
-            reason=f"needs {top}, and is for the extra `{extra}`, by its name",
-            cause=f"{top} is not declared for a plain installation",
-            fix=_with_extra(extra),
-        )
-    if top in {"pytest", "_pytest"} and is_test_module(name, file, sites):
-        return Explanation(kind=Kind.TEST_TOOL, reason=f"needs {top}; projects that use {name} in their tests have it")
-    return Explanation(
-        kind=Kind.UNDECLARED,
-        cause=f"the wheel does not declare a dependency that brings {top} (no Requires-Dist in METADATA)",
-        fix=(
-            f"add it to [project] dependencies in pyproject.toml; or, if the users of {name} install it, declare an extra "
-            "([project.optional-dependencies])"
-        ),
-    )
+    return None
 
 
 def _of_another_place(top: str, system: str) -> Explanation | None:
@@ -327,68 +353,14 @@ def _with_extra(extra: str) -> str:
     return f"import it lazily, move it to the plain dependencies, or test with --wheel-extra {extra}"
 
 
-def _requirements(wheel: Wheel) -> Iterator[Requirement]:
-    for text in wheel.requires:
-        with contextlib.suppress(InvalidRequirement):  # a check reports it
-            yield Requirement(text)
-
-
-def extra_requirements(target: Target) -> Iterator[tuple[str, str]]:
-    """Yield the names of the distributions that extras install on a target, each with its extra."""
-    environment = marker_environment(target)
-    for requirement in _requirements(target.wheel):
-        if requirement.marker is None or requirement.marker.evaluate({**environment, "extra": ""}):
-            continue
-        for extra in target.wheel.extras:
-            if requirement.marker.evaluate({**environment, "extra": extra}):
-                yield requirement.name, extra
-
-
-def _extra_that_brings(top: str, target: Target, sites: tuple[Path, ...]) -> str:
-    """Return the extra that brings a module, by the names of its distributions, and was not installed."""
-    found = (extra for name, extra in extra_requirements(target) if known_modules.brings(name, top))
-    return next((extra for extra in found if not _has_extra(extra, target, sites)), "")
-
-
-def _extra_of_name(name: str, target: Target, sites: tuple[Path, ...]) -> str:
-    """Return the extra that a module has its name from, if it was not installed: ``fs.smb`` and ``smb``.
-
-    The distribution may have another name than its module: ``smbprotocol`` brings ``smbclient``.
-    """
-    parts = {canonicalize_name(part.strip("_")) for part in name.split(".")[1:]}
-    named = [extra for extra in target.wheel.extras if canonicalize_name(extra) in parts]
-    return next((extra for extra in named if _requires(extra, target) and not _has_extra(extra, target, sites)), "")
-
-
-def _requires(extra: str, target: Target) -> bool:
-    """Return whether METADATA has a requirement of an extra, for this target or for others, such as an older Python."""
-    pattern = re.compile(r"extra == ['\"]([^'\"]+)")
-    return any(
-        canonicalize_name(name) == canonicalize_name(extra)
-        for requirement in _requirements(target.wheel)
-        for name in pattern.findall(str(requirement.marker or ""))
+def _module_beside(top: str, file: str, wheel: Wheel) -> str:
+    """Return the file of a module in the same package as a file of the wheel; empty if there is none."""
+    directory = file.rpartition("/")[0]
+    if not directory or f"{directory}/__init__.py" not in wheel.files:
+        return ""
+    return next(
+        (path for path in (f"{directory}/{top}.py", f"{directory}/{top}/__init__.py") if path in wheel.files), ""
     )
-
-
-def _has_extra(extra: str, target: Target, sites: tuple[Path, ...]) -> bool:
-    """Return whether everything that an extra installs is installed."""
-    files = [path for site in sites for path in site.glob("*.dist-info")]
-    installed = {canonicalize_name(path.name.partition("-")[0]) for path in files}
-    required = [canonicalize_name(name) for name, other in extra_requirements(target) if other == extra]
-    # It may require nothing on this target.
-    return bool(required) and installed.issuperset(required)
-
-
-def _not_for(top: str, target: Target) -> str:
-    """Return the requirement that brings a module on other systems only."""
-    environment = {**marker_environment(target), "extra": ""}
-    for requirement in _requirements(target.wheel):
-        marker = requirement.marker
-        if marker is None or not _SYSTEM_MARKER.search(str(marker)) or marker.evaluate(environment):
-            continue
-        if known_modules.brings(requirement.name, top):
-            return str(requirement)
-    return ""
 
 
 def _directory_of(top: str, wheel: Wheel) -> str:

@@ -19,8 +19,8 @@ from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import cache, process
+from pytest_wheelcheck.targets.preparing.declared import extra_requirements
 from pytest_wheelcheck.targets.preparing.imports import ENDED, MISSING, NOT_IMPORTED
-from pytest_wheelcheck.targets.preparing.missing_modules import extra_requirements
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.worker import guard
 
