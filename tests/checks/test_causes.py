@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from checks.objects import make_elf, make_pe
-from checks.samples import INIT, LINUX, LINUX_SUFFIX, WINDOWS, linux, native, windows
+from checks.objects import make_elf, make_macho, make_pe
+from checks.samples import INIT, LINUX, LINUX_SUFFIX, WINDOWS, linux, macos, native, windows, with_record
 from pytest_wheelcheck.checks import CheckResult, run_checks
 from pytest_wheelcheck.wheels.modules import describe_suffix
 from pytest_wheelcheck.wheels.reader import open_wheel
@@ -98,3 +98,18 @@ def test_causes_of_causes(tmp_path: Path) -> None:
 )
 def test_the_interpreter_of_a_suffix(name: str, described: str) -> None:
     assert describe_suffix(name) == described
+
+
+def test_backslashes_in_record_are_one_fault(tmp_path: Path) -> None:
+    """They are not files that are missing, nor files that are not listed."""
+    path = with_record(tmp_path / "dist", lambda text: text.replace("/", "\\"))
+    assert {code for code, _ in failed(path, tmp_path)} == {"WHL122"}
+
+
+def test_a_library_that_names_its_architecture_is_for_that_one_only(tmp_path: Path) -> None:
+    """As in a debugger, which loads it into processes. A module, and a library with another name, must have both."""
+    library = make_macho(kind=6, machine="x86_64", minimum=(10, 9))
+    files: dict[str, bytes | str] = {"pkg/attach_x86_64.dylib": library, "pkg/attach.dylib": library}
+    path = macos(tmp_path / "dist", files, tag="cp311-cp311-macosx_11_0_universal2")
+    found = [message for code, message in failed(path, tmp_path, select=["WHL402"])]
+    assert [message.split()[0] for message in found] == ["pkg/_native.cpython-311-darwin.so", "pkg/attach.dylib"]

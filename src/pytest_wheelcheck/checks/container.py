@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pytest_wheelcheck.checks.check import CheckFunction, Message
 from pytest_wheelcheck.checks.contents import STRONG_HASHES, Contents
@@ -124,7 +125,15 @@ def record_repeats(contents: Contents) -> Iterator[str]:
 
 
 def _record_entries(contents: Contents) -> tuple[RecordEntry, ...]:
-    return contents.record_file.entries if contents.record_file else ()
+    """Return the entries, as they are meant: a path with backslashes is one fault, which :func:`record_form` finds."""
+    entries = contents.record_file.entries if contents.record_file else ()
+    return tuple(_with_slashes(entry, contents) if "\\" in entry.path else entry for entry in entries)
+
+
+def _with_slashes(entry: RecordEntry, contents: Contents) -> RecordEntry:
+    meant = entry.path.replace("\\", "/")
+    is_meant = contents.container.find(entry.path) is None and contents.container.find(meant) is not None
+    return replace(entry, path=meant) if is_meant else entry
 
 
 def _signature_paths(contents: Contents) -> set[str]:

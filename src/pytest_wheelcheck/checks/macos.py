@@ -83,8 +83,16 @@ def slices(contents: Contents) -> Iterator[str]:
         architectures[path] = set(contents.delocated[path].architectures) or architectures[path]
     for platform, _, architecture in _macos_tags(contents):
         for path, present in architectures.items():
+            if _is_for_one(path, present):
+                continue
             if missing := SLICES.get(architecture, {architecture}) - present:
                 yield f"{path} is only for {_join(present)}, but {platform} also promises {_join(missing)}"
+
+
+def _is_for_one(path: str, present: set[str]) -> bool:
+    """Return whether a library names its only architecture: another file has the others, as in a debugger."""
+    name = posixpath.basename(path)
+    return path.endswith(".dylib") and len(present) == 1 and any(machine in name for machine in present)
 
 
 def _join(names: Iterable[str]) -> str:
