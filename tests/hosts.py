@@ -336,7 +336,8 @@ def judge(results: Path) -> tuple[int, int, list[str]]:
             problems.append(f"{row['platform']}: the run wrote no report")
             continue
         targets, admitted = list(targets_of(wheels)), interpreters_of(wheels)
-        for interpreter in (entry["interpreter"] for entry in row["interpreters"]):
+        # Of those that are fetched, it promises none if it says that the disk has no room for all.
+        for interpreter in (entry["interpreter"] for entry in row["interpreters"] if entry["fits"]):
             if interpreter not in admitted:
                 continue
             own = [bad for name, bad in targets if name == interpreter]

@@ -6,6 +6,15 @@ the error and nothing else.
 
 from __future__ import annotations
 
+#: Cause and fix of an error because a disk is full.
+DISK_FULL = (
+    "the disk is full",
+    (
+        "free space on it, for example with `wheelcheck cache prune`, or name directories on another disk in WHEELCHECK_CACHE, "
+        "UV_CACHE_DIR and TMPDIR"
+    ),
+)
+
 
 class WheelcheckError(Exception):
     """Base of every error that this package raises on purpose.

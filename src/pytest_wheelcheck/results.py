@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pytest_wheelcheck.errors import DISK_FULL
 from pytest_wheelcheck.model import Outcome
 
 
@@ -117,6 +119,9 @@ def describe_unexpected(error: BaseException) -> str:
     message = " ".join(str(error).split())
     if len(message) > _MAX_MESSAGE:
         message = f"{message[:_MAX_MESSAGE]}…"
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        cause, fix = DISK_FULL
+        return f"could not be checked: {message}\nCause: {cause}\nFix: {fix}"
     what = f"{type(error).__name__}: {message}" if message else type(error).__name__
     host = isinstance(error, (OSError, MemoryError))
     return (

@@ -1086,3 +1086,17 @@ def test_digests_do_not_depend_on_the_reader(tmp_path: Path, monkeypatch: pytest
     found = {result.check.code: result for result in run(linux(tmp_path / "dist"), tmp_path)}
     assert found["WHL125"].outcome is found["WHL113"].outcome is Outcome.PASSED
     assert found["WHL601"].outcome is Outcome.ERROR
+
+
+def test_a_library_that_the_loader_of_macos_finds_last(tmp_path: Path) -> None:
+    """dyld takes libraries of macOS from /usr/lib that it does not find elsewhere; others it does not."""
+    found = {}
+    for library in ("@rpath/libz.1.dylib", "@rpath/libown.dylib", "@loader_path/libz.1.dylib"):
+        path = macos(tmp_path / library.rpartition("/")[2] / library[1:4], needed=(library,))
+        (result,) = run(path, tmp_path, "WHL403")
+        found[library] = [(finding.severity, finding.message.rpartition(", ")[2]) for finding in result.findings]
+    assert found == {
+        "@rpath/libz.1.dylib": [(Severity.WARNING, "where the loader searches last")],
+        "@rpath/libown.dylib": [(Severity.ERROR, "but has no search path")],
+        "@loader_path/libz.1.dylib": [(Severity.ERROR, "which is not in the wheel")],
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +16,8 @@ import pytest
 from builders import build_wheel
 from compiled import needs_compiler
 from ground import Ground, wait_for
+
+from pytest_wheelcheck.results import describe_unexpected
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="surroundings of Unix")
 
@@ -52,6 +56,7 @@ def test_temporary_folder_on_a_full_disk(demo: Ground, small_disk: Path, size: i
         return
     assert found.code == pytest.ExitCode.TESTS_FAILED
     assert "No space left on device" in found.text
+    assert "Cause: the disk is full" in found.text or "Cause: the directory for temporary files" in found.text
     assert found.only("ERROR") in (["install"], ["tools"])
 
 
@@ -65,6 +70,29 @@ def test_cache_on_a_full_disk(demo: Ground, small_disk: Path) -> None:
     (small_disk / "filler").unlink()
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
     assert demo.run(env={"WHEELCHECK_CACHE": str(small_disk / "cache")}).code == 0
+
+
+def test_doctor_on_a_full_disk(demo: Ground, small_disk: Path) -> None:
+    """It does not promise interpreters that it would have to fetch."""
+    env = {**demo.env, "WHEELCHECK_CACHE": str(small_disk / "cache")}
+    doctor = [sys.executable, "-m", "pytest_wheelcheck", "doctor", "linux-aarch64"]
+    rows = json.loads(subprocess.run([*doctor, "--json"], env=env, capture_output=True, check=True, timeout=120).stdout)
+    fetched = [each for row in rows for each in row["interpreters"] if not each["ready"]]
+    assert fetched
+    assert not any(each["fits"] for each in fetched)
+    shown = subprocess.run(doctor, env=env, capture_output=True, check=True, timeout=120, text=True).stdout
+    assert "(fetched on first use, if the disk has room" in shown
+    assert f"0.0 GB are free in {small_disk / 'cache'}" in shown
+    assert "Fix: free disk space" in shown
+
+
+def test_the_message_of_a_full_disk() -> None:
+    text = describe_unexpected(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache/file"))
+    assert text.startswith(
+        "could not be checked: [Errno 28] No space left on device: '/cache/file'\nCause: the disk is full\n"
+    )
+    assert "please report it" not in text
+    assert "please report it" in describe_unexpected(OSError(errno.EIO, "input/output error"))
 
 
 def test_file_size_limit(demo: Ground) -> None:

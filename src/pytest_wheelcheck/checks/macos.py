@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pytest_wheelcheck.checks import dependency_libraries
-from pytest_wheelcheck.checks.check import Message
+from pytest_wheelcheck.checks.check import Advice, Message
 from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.wheels.binary import Binary, glibc_symbols
 
@@ -29,6 +29,12 @@ _TAG = re.compile(r"macosx_(\d+)_(\d+)_(\w+)")
 #: The oldest macOS for Macs with this processor.
 _FIRST_ARM64 = (11, 0)
 _SYSTEM_DIRECTORIES = ("/usr/lib/", "/System/Library/")
+#: Libraries of each macOS in /usr/lib, where dyld also searches the last component of a path that it does not find: dyld(1),
+#: DYLD_FALLBACK_LIBRARY_PATH. The names are those of the stubs in the SDK.
+_FALLBACK_LIBRARIES = re.compile(
+    r"lib(System\.B|c\+\+\.1|c\+\+abi|objc\.A|z\.1|bz2\.1\.0|iconv\.2|charset\.1|sqlite3|xml2\.2|xslt\.1|exslt\.0|curl\.4|edit\.3"
+    r"|ncurses\.5\.4|panel\.5\.4|form\.5\.4|expat\.1|icucore\.A|resolv\.9|compression|pcap\.A|cups\.2|archive\.2|ffi)\.dylib"
+)
 #: System libraries whose symbols are recognized by their names, and that export no other library's.
 _KNOWN_LIBRARIES = re.compile(r"/usr/lib/(libSystem\.B|libc\+\+\.1|libc\+\+abi|libobjc\.A)\.dylib")
 #: Names of macOS's own symbols: the prefixes of its frameworks and of parts of libSystem, those of the Objective-C runtime,
@@ -126,8 +132,14 @@ def dependencies(contents: Contents) -> Iterator[Message]:
             is_possible = library.startswith("@rpath/") and posixpath.basename(library) in file_names
             if not reason or is_possible:
                 continue
+            leaf = posixpath.basename(library)
             if library in brought and not library.startswith("/"):
                 used.add(library)
+            elif library.startswith("@rpath/") and _FALLBACK_LIBRARIES.fullmatch(leaf):
+                yield Advice(
+                    f"{binary.path} ({binary.machine}) needs {library}, {reason}; it gets /usr/lib/{leaf}, where the loader "
+                    "searches last"
+                )
             else:
                 yield f"{binary.path} ({binary.machine}) needs {library}, {reason}"
     yield from dependency_libraries.advice(brought, used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _SYSTEMS = {
     "linux": "Linux (on Windows also in WSL), which can emulate other architectures",
     "win32": "Windows",
 }
+
+#: Bytes that an interpreter which is fetched takes on disk, with its packages and the test tools: between 50 and 130 MB.
+_FETCHED_SIZE = 150_000_000
 
 #: The first minor version with a free-threaded build (PEP 703).
 _FREE_THREADED_SINCE = 13
@@ -85,6 +89,7 @@ class _PlatformReport:
     :param fixes: how to get the missing interpreters.
     :param backend_notes: the limits of results, by name of the backend.
     :param emulators: names of the backends that emulate instructions.
+    :param room: bytes that are free on the disk of the cache.
     """
 
     platform: Platform
@@ -96,6 +101,12 @@ class _PlatformReport:
     fixes: tuple[str, ...]
     backend_notes: Mapping[str, str]
     emulators: frozenset[str]
+    room: int
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the interpreters that are not ready fit on the disk."""
+        return self.room >= _FETCHED_SIZE * len(self.found.keys() - self.ready)
 
     @property
     def name(self) -> str:
@@ -124,6 +135,7 @@ class _PlatformReport:
                     "provider": offer.provider,
                     "others": list(self.others[kind]),
                     "ready": kind in self.ready,
+                    "fits": kind in self.ready or self.has_room,
                     "emulated": offer.backend in self.emulators,
                     "how": offer.how,
                     "assembled": offer.assembled,
@@ -143,12 +155,20 @@ class _PlatformReport:
         """
         yield self.name
         for kind, offer in self.found.items():
-            ready = "ready" if kind in self.ready else "fetched on first use"
+            fetched = "fetched on first use" if self.has_room else "fetched on first use, if the disk has room"
+            ready = "ready" if kind in self.ready else fetched
             others = f"; also {', '.join(self.others[kind])}" if self.others[kind] else ""
             name, version = offer.interpreter, ".".join(map(str, offer.version))
             yield f"  {name:8} {version:9} {offer.provider:10} {offer.how} ({ready}{others})"
         for note in self.notes:
             yield f"  note: {note}"
+        if not self.has_room:
+            count = len(self.found.keys() - self.ready)
+            yield (
+                f"  note: {count} interpreters that are fetched may need {_FETCHED_SIZE * count / 1e9:.1f} GB, and "
+                f"{self.room / 1e9:.1f} GB are free in {cache.root()}"
+            )
+            yield "  Fix: free disk space, or name a directory on another disk in WHEELCHECK_CACHE"
         if self.missing:
             yield f"  missing: {', '.join(map(_tag, self.missing))}"
         for reason in self.relevant_reasons:
@@ -192,7 +212,16 @@ def _examine(platform: Platform, catalog: Catalog, cached: Catalog) -> _Platform
         fixes=tuple(_fixes(platform, reasons, any_found=bool(found))) if missing else (),
         backend_notes={backend.name: backend.note for backend in catalog.backends},
         emulators=frozenset(backend.name for backend in catalog.backends if backend.emulated),
+        room=_free_bytes(),
     )
+
+
+def _free_bytes() -> int:
+    """Return the bytes that are free on the disk of the cache."""
+    directory = cache.root()
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    return shutil.disk_usage(directory).free
 
 
 def _find_problem(*, offline: bool) -> WheelcheckError | None:
@@ -217,6 +246,7 @@ def _unusable(platform: Platform, problem: WheelcheckError) -> _PlatformReport:
         fixes=(problem.fix,) if problem.fix else (),
         backend_notes={},
         emulators=frozenset(),
+        room=0,
     )
 
 

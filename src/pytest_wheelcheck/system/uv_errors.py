@@ -6,13 +6,14 @@ import re
 
 from packaging.utils import canonicalize_name
 
-from pytest_wheelcheck.errors import DependencyError, InstallError, UncheckedInstallError
+from pytest_wheelcheck.errors import DISK_FULL, DependencyError, InstallError, UncheckedInstallError
 from pytest_wheelcheck.system.process import CompletedProcess, describe_status
 
 #: Pattern of uv's message → likely cause and fix, where the wheel is not the cause. The first match counts. Messages of uv 0.13.
 _NOT_THE_WHEEL = (
+    (r"No space left on device|Disk quota|not enough space on the disk", *DISK_FULL),
     (
-        r"[Ff]ailed to initialize cache|Permission denied|Read-only file system|No space left on device|Disk quota",
+        r"[Ff]ailed to initialize cache|Permission denied|Read-only file system",
         "uv cannot write to its cache or to the directory for temporary files",
         "make the directory in uv's message writable, or name another one with UV_CACHE_DIR or TMPDIR",
     ),
