@@ -17,9 +17,9 @@ MACHINE = Option(
 
 HOST = Option(
     "--wheel-host",
-    "Test the wheels on this board (another computer) over ssh: ssh://USER@HOST[:PORT], a name of the ini key wheel_hosts, or "
-    "a name of ssh's own configuration. The board needs sshd, a POSIX shell and Python 3.9 or newer. It replaces the emulation "
-    "of its platform, unless --wheel-machine is given.",
+    "Test the wheels on this board (another computer) over ssh: [ssh://][USER@]HOST[:PORT], where HOST may be a name of "
+    "ssh's configuration, or a name of the ini key wheel_hosts; several are separated by commas. The board needs sshd, a "
+    "POSIX shell and Python 3.9 or newer. It replaces the emulation of its platform, unless --wheel-machine is given.",
     "BOARD",
     repeat=True,
 )

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 
 def declare(commands: Subparsers) -> None:
     """Declare the command."""
-    parser = commands.add_parser("board", help="show what a board is, what would run there, and what it caches")
+    parser = commands.add_parser(
+        "board",
+        help="show what a board is, what would run there, and the files of earlier runs",
+        description="Show the hardware, system, interpreters and accepted platform tags of a board, and the size of the files of "
+        "earlier runs. Exit status 1 if no interpreter is usable.",
+    )
     parser.add_argument(
-        "board", help="ssh://USER@HOST[:PORT], a name of the ini key wheel_hosts, or a name of ssh's configuration"
+        "board",
+        help="[ssh://][USER@]HOST[:PORT], where HOST may be a name of ssh's configuration, or a name of the ini key wheel_hosts "
+        "of the project in the working directory",
     )
     parser.add_argument("--clean", action="store_true", help="remove the files that runs have cached there")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -146,7 +146,7 @@ INI_KEYS = (
         600.0,
     ),
     WINDOWS,
-    IniKey("wheel_timeout_scale", "Factor for all timeouts on targets whose instructions are emulated.", "float", 10.0),
+    IniKey("wheel_timeout_scale", "Factor for all timeouts on emulated targets and on boards.", "float", 10.0),
     IniKey(
         "wheel_pty_patterns",
         "Words in the names of test files, classes and functions that mark a test as one that needs a pseudo-terminal "
