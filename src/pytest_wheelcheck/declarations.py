@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+#: How executables are started that the user names no arguments for.
+DEFAULT_EXECUTABLES: tuple[str, tuple[str, ...] | None] = ("*", ("--version",))
+
 
 # Not dataclasses: these take a millisecond to create, in every pytest run.
 class Option(NamedTuple):

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_wheelcheck.declarations import DEFAULT_EXECUTABLES
+
 
 class TargetArgument(NamedTuple):
     """An argument of the command line that is forwarded to the targets' pytest.
@@ -16,10 +18,6 @@ class TargetArgument(NamedTuple):
 
     argv: tuple[str, ...]
     known_to_host: bool
-
-
-#: How executables are started that the user names no arguments for.
-DEFAULT_EXECUTABLES: tuple[str, tuple[str, ...] | None] = ("*", ("--version",))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

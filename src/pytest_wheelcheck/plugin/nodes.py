@@ -20,7 +20,6 @@ from pytest_wheelcheck.targets.preparing.prepare import Preparation
 from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
 from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.target import NoTarget, Target
-from pytest_wheelcheck.worker.messages import REPEATED_FIELDS
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.worker import messages
@@ -315,12 +314,9 @@ class RemoteItem(ReplayedItem):
 
     def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:
         assert result is not None  # noqa: S101  run() made it
-        repeated: dict[str, Any] = {}
         for message in result.messages:
             if message["type"] == "report":
-                data = {**repeated, **message["data"]}
-                repeated = {name: data[name] for name in REPEATED_FIELDS if name in data}
-                yield self._read_report(data)
+                yield self._read_report(dict(message["data"]))
             elif message["type"] == "warning":
                 replay.replay_warning(self.config, message, self._prefix)
             elif message["type"] == "text":

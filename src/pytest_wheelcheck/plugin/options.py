@@ -18,8 +18,7 @@ from pytest_wheelcheck.backends.command_line import (
     SYSROOT,
     WINDOWS,
 )
-from pytest_wheelcheck.declarations import IniKey, Option
-from pytest_wheelcheck.settings import DEFAULT_EXECUTABLES
+from pytest_wheelcheck.declarations import DEFAULT_EXECUTABLES, IniKey, Option
 
 if TYPE_CHECKING:
     import pytest

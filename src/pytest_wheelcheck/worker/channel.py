@@ -103,10 +103,13 @@ class Channel:
         :raises ChannelClosedError: the controller closed its end.
         :raises InvalidMessageError: it does not follow the protocol.
         """
-        if getpid() != self._pid:
-            # A test forked, and the child returned from the test: it must not take the worker's messages.
-            os._exit(STRAY_CHILD)
+        self.end_stray_child()
         return _checked(self._decode())
+
+    def end_stray_child(self) -> None:
+        """End this process if a test forked it, and it returned from the test: it must not run the worker's tests."""
+        if getpid() != self._pid:
+            os._exit(STRAY_CHILD)
 
     def _decode(self) -> dict[str, Any]:
         return codec.decode(self._exactly(codec.body_length(self._exactly(codec.HEADER))))

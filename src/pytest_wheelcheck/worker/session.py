@@ -230,6 +230,7 @@ class WorkerSession:
 
     def next_message(self) -> messages.FromController:
         """Wait for the next message; ``finish`` comes before those that arrived earlier."""
+        self.channel.end_stray_child()
         while not self._arrived or not self.channel.is_idle():
             message = self.channel.receive()
             if message["type"] == "finish":

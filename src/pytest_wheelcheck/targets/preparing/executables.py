@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.backends.base import Environment
+from pytest_wheelcheck.declarations import DEFAULT_EXECUTABLES
 from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.model import Outcome, Platform
 from pytest_wheelcheck.results import StepResult
-from pytest_wheelcheck.settings import DEFAULT_EXECUTABLES
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.targets.preparing.import_check import diagnosed
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget

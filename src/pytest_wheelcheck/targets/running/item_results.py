@@ -68,6 +68,19 @@ def unexpected_crash(error: BaseException, *, when: str = "setup") -> Crash:
     return Crash(when=when, text=describe_unexpected(error), seconds=0.0, traceback=format_traceback(error))
 
 
+def complete_reports(messages: list[FromWorker]) -> None:
+    """Give the reports of one test, in place, the fields that a worker sends only once."""
+    repeated: dict[str, Any] = {}
+    for message in messages:
+        if message["type"] == "report":
+            data = message["data"]
+            for name in protocol.REPEATED_FIELDS:
+                if name in data:
+                    repeated[name] = data[name]
+                elif name in repeated:
+                    data[name] = repeated[name]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemResult:
     """The result of one test.

@@ -15,7 +15,13 @@ from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.prepare import Preparation
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
-from pytest_wheelcheck.targets.running.item_results import Collected, Crash, FailedCollection, ItemResult
+from pytest_wheelcheck.targets.running.item_results import (
+    Collected,
+    Crash,
+    FailedCollection,
+    ItemResult,
+    complete_reports,
+)
 from pytest_wheelcheck.targets.running.requests import Requests
 from pytest_wheelcheck.targets.running.task import tests_message
 from pytest_wheelcheck.targets.target import Target
@@ -237,6 +243,7 @@ class TargetRun:
                 elif message["type"] == "done":
                     if message["restart"]:
                         self.end()
+                    complete_reports(messages)
                     messages = _diagnosed(messages, running, self._session)
                     running.mark(message["log_size"])
                     return ItemResult(messages=tuple(messages), stop=message["stop"], returncode=message["returncode"])
@@ -285,6 +292,7 @@ class TargetRun:
         :param lost: the reports of its first phases may be lost.
         """
         self.end()
+        complete_reports(messages)
         phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
         when = "setup" if "setup" not in phases and not lost else "call" if "call" not in phases else "teardown"
         shown = self._session.program_output(output)
