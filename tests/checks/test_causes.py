@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -110,6 +111,22 @@ def test_a_library_that_names_its_architecture_is_for_that_one_only(tmp_path: Pa
     """As in a debugger, which loads it into processes. A module, and a library with another name, must have both."""
     library = make_macho(kind=6, machine="x86_64", minimum=(10, 9))
     files: dict[str, bytes | str] = {"pkg/attach_x86_64.dylib": library, "pkg/attach.dylib": library}
+    files["pkg/x86_64/lib/libfast.dylib"] = library
     path = macos(tmp_path / "dist", files, tag="cp311-cp311-macosx_11_0_universal2")
     found = [message for code, message in failed(path, tmp_path, select=["WHL402"])]
     assert [message.split()[0] for message in found] == ["pkg/_native.cpython-311-darwin.so", "pkg/attach.dylib"]
+
+
+@needs_auditwheel
+def test_a_file_that_only_record_has_is_one_fault(tmp_path: Path) -> None:
+    """auditwheel stops at it; what the tag promises is checked all the same."""
+    path = native(tmp_path / "dist", make_elf(exports=INIT, needed=("libnowhere.so.1",)), LINUX_SUFFIX, LINUX)
+    with ZipFile(path) as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    with ZipFile(path, "w") as target:
+        for name, data in members.items():
+            lost = b"pkg/lost.py,sha256=AAAA,0\n" if name.endswith("/RECORD") else b""
+            target.writestr(name, lost + data)
+    found = failed(path, tmp_path)
+    assert {code for code, _ in found} == {"WHL124", "WHL301"}
+    assert any("needs libnowhere.so.1, which is neither allowed nor bundled" in message for _, message in found)

@@ -96,9 +96,8 @@ def slices(contents: Contents) -> Iterator[str]:
 
 
 def _is_for_one(path: str, present: set[str]) -> bool:
-    """Return whether a library names its only architecture: another file has the others, as in a debugger."""
-    name = posixpath.basename(path)
-    return path.endswith(".dylib") and len(present) == 1 and any(machine in name for machine in present)
+    """Return whether the path of a library names its only architecture: another file has the others, as in a debugger."""
+    return path.endswith(".dylib") and len(present) == 1 and any(machine in path for machine in present)
 
 
 def _join(names: Iterable[str]) -> str:

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -171,11 +173,12 @@ def _analyze_policies(wheel: Path, libc: str, architecture: str) -> dict[str, An
         )
     except NonPlatformWheelError as error:
         return {**answer, "unavailable": " ".join(str(error).split())}
-    except RuntimeError:
-        # auditwheel refuses native files in .data/purelib. They install all the same, and need what they need.
-        if not (moved := _move_to_platlib(wheel)):
+    except (RuntimeError, FileNotFoundError):
+        # auditwheel refuses native files in .data/purelib, and stops at a file that only RECORD has. Other checks report both;
+        # the files install all the same, and need what they need.
+        if (copy := _copy_for_auditwheel(wheel)) is None:
             raise
-        return _analyze_policies(moved, libc, architecture)
+        return _analyze_policies(copy, libc, architecture)
     return {
         **answer,
         "best": analysis.overall_policy.name,
@@ -184,20 +187,25 @@ def _analyze_policies(wheel: Path, libc: str, architecture: str) -> dict[str, An
     }
 
 
-def _move_to_platlib(wheel: Path) -> Path | None:
-    """Copy a wheel with its purelib directory as a second platlib; return ``None`` if it has no such directory."""
-    copy = Path("moved", wheel.name).resolve()
+def _copy_for_auditwheel(wheel: Path) -> Path | None:
+    """Copy a wheel with its purelib directory as a second platlib, and with a RECORD that lists the files which it has.
+
+    :returns: ``None`` if *wheel* is such a copy.
+    """
+    copy = Path("copy", wheel.name).resolve()
+    if copy == wheel:
+        return None
     copy.parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(copy, "w") as target:
         names = {
             member: _PURELIB.sub(rf"\1{_MOVED}", member.filename) for member in source.infolist() if not member.is_dir()
         }
-        if all(member.filename == name for member, name in names.items()):
-            return None
         for member, name in names.items():
             with source.open(member) as reader, target.open(name, "w", force_zip64=True) as writer:
                 if name.endswith(".dist-info/RECORD"):  # auditwheel reads the files that it lists
-                    writer.write(reader.read().replace(b".data/purelib/", _MOVED.encode("ascii")))
+                    text = io.StringIO()
+                    csv.writer(text).writerows((each, "", "") for each in names.values())
+                    writer.write(text.getvalue().encode("utf-8"))
                 else:
                     shutil.copyfileobj(reader, writer, 1 << 20)
     return copy
