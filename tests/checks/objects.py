@@ -177,10 +177,12 @@ def make_macho(
     signed: bool = True,
     old_style: bool = False,
     kind: int = 8,
+    trie: int = 0,
 ) -> bytes:
     """One slice: a bundle, or with *kind* 6 a library, with 2 a program. The underscore of exports is added.
 
-    *anywhere* are symbols that are looked up in every library.
+    *anywhere* are symbols that are looked up in every library. *trie* is the load command of a trie with the exports, which are
+    then not in the symbol table: it was stripped.
     """
     wide = machine != "i386"
 
@@ -203,20 +205,44 @@ def make_macho(
     commands += [struct.pack("<4I", 0x1D, 16, 0, 0)] if signed else []
     strings = b"\0"
     symbols = b""
-    for export in exports:
+    for export in () if trie else exports:
         symbols += struct.pack("<I2BHQ" if wide else "<I2BHI", len(strings), 0x0F, 1, 0, 0x10)
         strings += b"_" + export.encode() + b"\0"
     for name_ in anywhere:
         symbols += struct.pack("<I2BHQ" if wide else "<I2BHI", len(strings), 0x01, 0, 0xFE00, 0)
         strings += b"_" + name_.encode() + b"\0"
     size = (32 if wide else 28) + sum(map(len, commands)) + 24
-    commands.append(struct.pack("<6I", 2, 24, size, len(exports) + len(anywhere), size + len(symbols), len(strings)))
+    body = b""
+    if trie:
+        body = make_trie(exports)
+        words = 4 if trie == EXPORTS_TRIE else 12
+        size += 4 * words
+        place = size + len(symbols) + len(strings)
+        commands.append(struct.pack(f"<{words}I", trie, 4 * words, *[0] * (words - 4), place, len(body)))
+    count = len(anywhere) + (0 if trie else len(exports))
+    commands.append(struct.pack("<6I", 2, 24, size, count, size + len(symbols), len(strings)))
     header = struct.pack(
         "<7I", 0xFEEDFACF if wide else 0xFEEDFACE, *MACHO_MACHINES[machine], kind, len(commands), size, 0x85
     )
     header += struct.pack("<I", 0) if wide else b""
     header = header[:20] + struct.pack("<I", sum(map(len, commands))) + header[24:]
-    return header + b"".join(commands) + symbols + strings
+    return header + b"".join(commands) + symbols + strings + body
+
+
+#: Load commands with a trie of exports: LC_DYLD_INFO_ONLY, and LC_DYLD_EXPORTS_TRIE of newer linkers.
+DYLD_INFO, EXPORTS_TRIE = 0x80000022, 0x80000033
+
+
+def make_trie(names: Sequence[str]) -> bytes:
+    """The trie of exports: a common node for the underscore, and one for each name."""
+    leaf = b"\x02\x00\x10\x00"
+    root = b"\x00\x01_\x00\x05"
+    parts = [name.encode() + b"\0" for name in names]
+    # Offsets of two bytes, so that the length is known before.
+    start = len(root) + 2 + sum(len(part) + 2 for part in parts)
+    places = [start + index * len(leaf) for index in range(len(names))]
+    inner = b"".join(part + bytes([place & 0x7F | 0x80, place >> 7]) for part, place in zip(parts, places, strict=True))
+    return root + b"\x00" + bytes([len(names)]) + inner + leaf * len(names)
 
 
 def make_fat(slices: dict[str, bytes]) -> bytes:

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.tags import Tag
 
-from checks.objects import make_elf, make_fat, make_macho, make_pe
-from checks.samples import DEFECTIVE, INIT, LINUX, LINUX_SUFFIX, MUSL, linux, macos, musl, native, pure, windows
+from checks.objects import DYLD_INFO, EXPORTS_TRIE, make_elf, make_fat, make_macho, make_pe, make_trie
+from checks.samples import DEFECTIVE, INIT, LINUX, LINUX_SUFFIX, MACOS, MUSL, linux, macos, musl, native, pure, windows
 from pytest_wheelcheck.checks import CheckResult, run_checks, select_checks
 from pytest_wheelcheck.checks.check import Advice, Check
 from pytest_wheelcheck.checks.contents import Contents, systems
@@ -34,6 +34,7 @@ from pytest_wheelcheck.targets.planning.release import check_file, open_release
 from pytest_wheelcheck.wheels.binary import Binary, format_of
 from pytest_wheelcheck.wheels.binary_reader import read_binary
 from pytest_wheelcheck.wheels.elf import needed
+from pytest_wheelcheck.wheels.macho import exports_of_macho, names_of_trie
 from pytest_wheelcheck.wheels.reader import open_wheel
 from pytest_wheelcheck.wheels.record_file import parse_record
 
@@ -1100,3 +1101,33 @@ def test_a_library_that_the_loader_of_macos_finds_last(tmp_path: Path) -> None:
         "@rpath/libown.dylib": [(Severity.ERROR, "but has no search path")],
         "@loader_path/libz.1.dylib": [(Severity.ERROR, "which is not in the wheel")],
     }
+
+
+@pytest.mark.parametrize("command", [DYLD_INFO, EXPORTS_TRIE], ids=hex)
+@pytest.mark.parametrize("machine", ["arm64", "x86_64"])
+def test_exports_of_a_stripped_file_of_macos(tmp_path: Path, command: int, machine: str) -> None:
+    """The loader reads the trie of exports; the symbol table may be stripped of them."""
+    data = make_macho(exports=("PyInit__native", "other"), machine=machine, trie=command)
+    (found,) = read_binary("x.so", data)
+    assert (found.init_functions, found.exports) == (("PyInit__native",), True)
+    assert exports_of_macho(data, frozenset({"other", "third"})) == {"other"}
+    path = native(tmp_path, data, ".cpython-311-darwin.so", f"cp311-cp311-macosx_11_0_{machine}")
+    assert messages(path, tmp_path, "WHL604") == []
+    # Of another module, as before.
+    path = native(tmp_path / "2", make_macho(exports=("PyInit_other",), trie=command), ".cpython-311-darwin.so", MACOS)
+    assert "does not export PyInit__native" in messages(path, tmp_path, "WHL604")[0]
+
+
+@given(trie=st.binary(max_size=60))
+def test_a_malformed_trie_ends(trie: bytes) -> None:
+    for data in (trie, make_trie(("PyInit_a",)) + trie, make_trie(("PyInit_a", "b"))[:-3] + trie):
+        with contextlib.suppress(ValueError):
+            assert len(list(names_of_trie(data))) <= len(data)
+
+
+def test_a_trie_with_a_circle_ends() -> None:
+    assert list(names_of_trie(b"\x00\x01_\x00\x00")) == []
+    with pytest.raises(ValueError, match="a number without an end"):
+        list(names_of_trie(b"\x80"))
+    with pytest.raises(ValueError, match="a name without an end"):
+        list(names_of_trie(b"\x00\x01abc"))

@@ -31,6 +31,7 @@ _DYNAMIC_LOOKUP = 0xFE
 #: Maximum number of bytes in the name of a symbol.
 _MAX_NAME = 4096
 _LC_BUILD_VERSION = 0x32
+_LC_DYLD_EXPORTS_TRIE = 0x80000033
 _PLATFORM_MACOS = 1
 
 
@@ -55,9 +56,11 @@ def _headers(data: bytes) -> list[Any]:
 
 def _slice(path: str, header: Any, data: bytes) -> Binary:
     needed, weak, search_paths, name, minimum, signed, debug = [], [], [], "", "", False, False
-    python: list[tuple[str, bool]] = []
     undefined: list[str] = []
-    exports = False
+    # Where a symbol table was stripped, the trie has the exports all the same. The loader reads no other place.
+    exported = set(_exported(header, data))
+    exports = bool(exported)
+    python = [(symbol, True) for symbol in sorted(exported) if symbol.startswith(PYTHON_OR_INIT)]
     for load, command, rest in header.commands:
         kind = load.cmd
         if kind in _LOADS:
@@ -77,11 +80,12 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
             signed = True
         elif kind == mach_o.LC_SYMTAB:
             symbols = set(_symbols(command, header, data))
-            exports = any(
+            exports = exports or any(
                 kind & _N_TYPE and not name.startswith("_mh_")
                 for name, kind, _ in _symbol_entries(command, header, data)
             )
-            python = sorted((symbol, defined) for symbol, defined in symbols if symbol.startswith(PYTHON_OR_INIT))
+            found = {(symbol, defined) for symbol, defined in symbols if symbol.startswith(PYTHON_OR_INIT)}
+            python = sorted(found.union(python))
             undefined = sorted(
                 symbol for symbol, defined in symbols if not defined and not symbol.startswith(PYTHON_OR_INIT)
             )
@@ -144,14 +148,74 @@ def exports_of_macho(data: bytes, wanted: frozenset[str]) -> set[str]:
 
     :raises Exception: any exception of macholib on a malformed file.
     """
-    return {
-        name
-        for header in _headers(data)
-        for load, command, _ in header.commands
-        if load.cmd == mach_o.LC_SYMTAB
-        for name, kind, _ in _symbol_entries(command, header, data)
-        if kind & _N_TYPE and name in wanted
-    }
+    found: set[str] = set()
+    for header in _headers(data):
+        found |= wanted.intersection(_exported(header, data))
+        for load, command, _ in header.commands:
+            if load.cmd == mach_o.LC_SYMTAB:
+                entries = _symbol_entries(command, header, data)
+                found |= {name for name, kind, _ in entries if kind & _N_TYPE and name in wanted}
+    return found
+
+
+def _exported(header: Any, data: bytes) -> Iterator[str]:
+    """Yield the names in the trie of a slice's exports, without their underscores (``mach-o/loader.h``, dyld_info_command).
+
+    :raises ValueError: the trie is malformed.
+    """
+    for load, command, rest in header.commands:
+        kind = int(load.cmd) & 0xFFFFFFFF
+        if kind in {mach_o.LC_DYLD_INFO, mach_o.LC_DYLD_INFO_ONLY}:
+            offset, size = int(command.export_off), int(command.export_size)
+        elif kind == _LC_DYLD_EXPORTS_TRIE:
+            offset, size = struct.unpack_from(f"{header.endian}2I", command.to_str() + bytes(rest))
+        else:
+            continue
+        start = header.offset + offset
+        for name in names_of_trie(data[start : start + size]):
+            if name.startswith("_") and not name.startswith("__mh_"):
+                yield name[1:]
+
+
+def names_of_trie(trie: bytes) -> Iterator[str]:
+    """Yield the names of a trie.
+
+    Each node has the size of its value, the value, the number of children, and for each child a part of a name and the offset
+    of its node.
+
+    :raises ValueError: it is malformed.
+    """
+    pending, seen = [(0, b"")], {0}
+    while pending and trie:
+        position, prefix = pending.pop()
+        size, position = _uleb128(trie, position)
+        if size:
+            yield prefix.decode("utf-8", "replace")
+        position += size
+        children = trie[position] if position < len(trie) else 0
+        position += 1
+        for _ in range(children):
+            end = trie.find(b"\0", position, position + _MAX_NAME)
+            if end < 0:
+                raise ValueError("the trie of exports has a name without an end")
+            child, following = _uleb128(trie, end + 1)
+            # Nodes are not shared; a malformed file could have a circle.
+            if child not in seen and len(prefix) < _MAX_NAME:
+                seen.add(child)
+                pending.append((child, prefix + trie[position:end]))
+            position = following
+
+
+def _uleb128(data: bytes, position: int) -> tuple[int, int]:
+    """Read an unsigned number of seven bits in each byte; return it, and the position after it."""
+    number = shift = 0
+    while position < len(data) and shift < 64:
+        byte = data[position]
+        number |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return number, position
+    raise ValueError("the trie of exports has a number without an end")
 
 
 def _symbol_entries(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, int, int]]:
