@@ -283,6 +283,30 @@ def needing(library: str, module: str = "") -> bytes:
     return bytes(image.write()) + names
 
 
+def test_a_library_that_a_dependency_lacks(ground: Ground, pytester: pytest.Pytester) -> None:
+    """The dependency is at fault, not the wheel."""
+    build_wheel(
+        pytester.path / "others",
+        "helper-of-nobody",
+        files={"helper_of_nobody.cp313-win_amd64.pyd": needing("nowhere.dll", "helper_of_nobody")},
+        tags=("cp313-cp313-win_amd64",),
+    )
+    user = build_wheel(
+        pytester.path / "dist",
+        "user",
+        files={"user/__init__.py": "import helper_of_nobody\n"},
+        requires=["helper-of-nobody"],
+        tags=("cp313-cp313-win_amd64",),
+    )
+    ground.write(test_one="def test_one(): pass\n")
+    find = f"--wheel-find-links={pytester.path / 'others'}"
+    found = ground.run("--wheel-python=3.13", f"--wheel={user}", find, "--wheel-select=WHL101", "tests", bound=120)
+    assert found.only("FAILED") == []
+    assert found.only("ERROR") == ["import[user]"]
+    assert "could not be checked: the dependency helper_of_nobody 1.0 cannot be loaded" in found.text
+    assert "its helper_of_nobody.cp313-win_amd64.pyd needs nowhere.dll, which is not part of Windows" in found.text
+
+
 def test_imports_that_do_not_end_well_and_scripts(ground: Ground, pytester: pytest.Pytester) -> None:
     """There is no fork on Windows: each package, and each module without one, has an interpreter of its own."""
     files: dict[str, str | bytes] = {

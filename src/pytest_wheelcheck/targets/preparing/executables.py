@@ -129,7 +129,7 @@ def _run(installed: InstalledTarget, name: str, arguments: Sequence[str], *, nam
         sections=sections,
         warnings=tuple(warnings),
     )
-    return diagnosed(step, completed.stderr, session)
+    return diagnosed(step, completed.stderr, installed)
 
 
 def _refuses_arguments(completed: process.CompletedProcess) -> bool:

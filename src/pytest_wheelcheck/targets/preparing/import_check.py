@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.backends.base import Session
 from pytest_wheelcheck.errors import WorkerError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult
@@ -85,7 +84,7 @@ class _ImportCheck:
     def _step(self, job: ImportJob, message: Mapping[str, Any]) -> StepResult:
         target, session = self._installed.target, self._installed.session
         step = imports.evaluate_import(job, message, target, self._context, session, self._plan.main)
-        return diagnosed(step, message["output"], session)
+        return diagnosed(step, message["output"], self._installed)
 
     def _is_certain(self, job: ImportJob) -> bool:
         """Return whether the result of a job decides, or it has none because its package cannot be imported."""
@@ -120,19 +119,27 @@ class _ImportCheck:
                     self._found[key(job)] = message, replace(passed, warnings=(*passed.warnings, warning))
 
 
-def diagnosed(step: StepResult, output: str, session: Session) -> StepResult:
+def diagnosed(step: StepResult, output: str, installed: InstalledTarget) -> StepResult:
     """Turn a failed import or executable that is not the wheel's fault into an error; name a missing library.
 
     :param output: everything that was written meanwhile, also by the backend itself.
     """
     if step.outcome is not Outcome.FAILED:
         return step
+    session = installed.session
     if explanation := session.explain_failure(output):
         return replace(step, outcome=Outcome.ERROR, text=explanation, trace=())
     missing = session.missing_libraries(output)
     if not missing:
         return step
     library, needing = missing[0]
+    if owner := _dependency_with(needing, installed):
+        text = (
+            f"could not be checked: the dependency {owner} cannot be loaded\n"
+            f"Cause: its {needing} needs {library}, which is not part of Windows or Python, nor in a directory that is searched\n"
+            f"Fix: report it to the project {owner}, which has to bundle it, or require another version of it"
+        )
+        return replace(step, outcome=Outcome.ERROR, text=text, trace=())
     lines = [
         # What follows explains the exception as one that the wheel's own code raises.
         step.text.partition("\nCause: ")[0],
@@ -140,6 +147,21 @@ def diagnosed(step: StepResult, output: str, session: Session) -> StepResult:
         "Fix: bundle it (delvewheel repair), or link it statically; WHL503 lists all such libraries",
     ]
     return replace(step, text="\n".join(lines))
+
+
+def _dependency_with(name: str, installed: InstalledTarget) -> str:
+    """Return the name and version of the dependency that has a file; empty if the wheel has one of that name, or nobody has."""
+    wanted = name.lower()
+    if any(path.rpartition("/")[2].lower() == wanted for path in installed.target.wheel.files):
+        return ""
+    for site in installed.environment.site_directories:
+        for record in site.glob("*.dist-info/RECORD"):
+            paths = (
+                line.partition(",")[0] for line in record.read_text(encoding="utf-8", errors="replace").splitlines()
+            )
+            if any(path.rpartition("/")[2].lower() == wanted for path in paths):
+                return record.parent.name.removesuffix(".dist-info").replace("-", " ", 1)
+    return ""
 
 
 def _library_directories(target: Target) -> Iterator[Path]:
