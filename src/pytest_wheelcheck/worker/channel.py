@@ -49,12 +49,14 @@ class Channel:
     :param read_fd: descriptor to read from.
     :param write_fd: descriptor to write to.
     :param held: descriptor of the messages that are held back; -1 to send each at once.
+    :param supervised: this process has a supervisor.
     """
 
-    def __init__(self, read_fd: int, write_fd: int, held: int = -1) -> None:
+    def __init__(self, read_fd: int, write_fd: int, held: int = -1, *, supervised: bool = False) -> None:
         self._in = read_fd
         self._out = write_fd
         self._held = HeldFrames(held)
+        self.supervised = supervised
         self._pid = getpid()
         # The thread of pytest-timeout sends at the same time as the main thread.
         self._sending = _thread.allocate_lock()
@@ -141,10 +143,11 @@ def _checked(message: Any) -> Any:
     return message
 
 
-def open_channel(held: int) -> Channel:
+def open_channel(held: int, *, supervised: bool) -> Channel:
     """Move the channel away from the standard descriptors, before other code can print there.
 
     :param held: descriptor of the messages that are held back, or -1.
+    :param supervised: this process has a supervisor.
     """
     if sys.platform == "win32":
         import msvcrt
@@ -160,4 +163,4 @@ def open_channel(held: int) -> Channel:
     sys.stdin = os.fdopen(os.dup(0), "r")
     sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.__stdout__ = sys.stdout  # type: ignore[misc]
-    return Channel(read_fd, write_fd, held)
+    return Channel(read_fd, write_fd, held, supervised=supervised)

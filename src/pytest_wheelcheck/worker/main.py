@@ -34,7 +34,8 @@ def serve() -> int:
     held = make_held_file()
     supervisor = start_supervisor(held)
     # Without a supervisor, what is held would be lost with the worker.
-    channel = open_channel(held if supervisor >= 0 else -1)
+    supervised = supervisor >= 0
+    channel = open_channel(held if supervised else -1, supervised=supervised)
     try:
         channel.accept()
         if supervisor >= 0:

@@ -47,7 +47,7 @@ class WorkerSession:
         self.facts = facts
         self.rules = TargetRules(facts, task["pty_patterns"])
         self.provenance = Provenance(pytest, guard, self.rules)
-        self.watchdog = Watchdog(log)
+        self.watchdog = Watchdog(log, supervised=channel.supervised)
         self.undeclared = UndeclaredImports(guard)
         guard.observer = self.undeclared.observe
         self.unknown_options: list[str] = []
@@ -272,8 +272,7 @@ class WorkerSession:
             restart = True
             self.send_failure(item, "call", "the test raised KeyboardInterrupt\n" + self.show_failure(item, interrupt))
         finally:
-            if not message["watchdog_exits"] or self.is_idle():
-                self.watchdog.disarm()
+            self.watchdog.end_test(self.is_idle, exits=message["watchdog_exits"])
         foreign = self.provenance.report_foreign()
         if foreign:
             self.send_failure(item, "teardown", foreign)
