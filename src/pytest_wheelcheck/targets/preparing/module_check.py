@@ -205,10 +205,14 @@ class _Report:
         # It raises an error of its own instead.
         if trace[-1].type != "ModuleNotFoundError":
             return True
-        # An integration: pkg.backends.something, or tqdm.keras, which needs keras.
+        # An integration: pkg.backends.something; or tqdm.keras, which needs keras, or pkg.kafka, which needs confluent_kafka.
         parts = module.lower().split(".")[1:]
         top = found.missing.partition(".")[0].lower().strip("_")
-        named = any(known_modules.brings(part, top) or (len(top) >= _MIN_NAME and top in part) for part in parts)
+        words = [word for word in top.split("_") if len(word) >= _MIN_NAME]
+        named = any(
+            known_modules.brings(part, top) or part in words or (len(top) >= _MIN_NAME and top in part)
+            for part in parts
+        )
         return named or not _INTEGRATIONS.isdisjoint(parts)
 
     def _add(self, texts: dict[str, list[str]], text: str, module: str, missing: str = "") -> None:
