@@ -1131,3 +1131,17 @@ def test_a_trie_with_a_circle_ends() -> None:
         list(names_of_trie(b"\x80"))
     with pytest.raises(ValueError, match="a name without an end"):
         list(names_of_trie(b"\x00\x01abc"))
+
+
+@needs_auditwheel
+def test_symbols_are_read_once_for_all_policies(tmp_path: Path) -> None:
+    """auditwheel reads them for each policy if a file needs zlib, of which the policies forbid some symbols."""
+    from auditwheel import elfutils
+
+    from pytest_wheelcheck.checks.parser_process import run_task
+
+    path = linux(tmp_path, needed=("libz.so.1", "libc.so.6"))
+    (answer,) = run_task("policies", str(path), ["glibc:x86_64"])
+    assert len(answer["policies"]) > 5
+    read = elfutils.get_undefined_symbols.cache_info()
+    assert (read.misses, read.hits > 3) == (1, True)

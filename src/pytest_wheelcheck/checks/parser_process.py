@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import os
@@ -151,11 +152,15 @@ def _delocated_file(path: Path, root: Path) -> dict[str, Any] | None:
 
 
 def _analyze_policies(wheel: Path, libc: str, architecture: str) -> dict[str, Any]:
+    from auditwheel import elfutils
     from auditwheel.architecture import Architecture
     from auditwheel.error import NonPlatformWheelError
     from auditwheel.libc import Libc
     from auditwheel.wheel_abi import analyze_wheel_abi
 
+    if not hasattr(elfutils.get_undefined_symbols, "cache_info"):
+        # auditwheel 6.8 reads all symbols of a file once for each policy, which takes minutes for a large program.
+        elfutils.get_undefined_symbols = functools.cache(elfutils.get_undefined_symbols)
     answer: dict[str, Any] = {"libc": libc, "architecture": architecture}
     if architecture not in {member.value for member in Architecture}:
         return {**answer, "unavailable": f"auditwheel does not support {architecture}"}
