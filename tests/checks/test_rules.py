@@ -302,12 +302,13 @@ HEADER = {"include/a.h": "int f(void);"}
     [
         # A module that falls back to Python.
         ({"pkg/__init__.py": ""}, (), (Outcome.FAILED, 1)),
-        ({"pkg/__init__.py": "", **HEADER}, ("other",), (Outcome.FAILED, 1)),
+        ({"pkg/__init__.py": "x = 1\n", **HEADER}, ("other",), (Outcome.FAILED, 1)),
         # Stubs of an extension that was lost.
         ({"pkg/_native.pyi": ""}, (), (Outcome.FAILED, 1)),
         # Nothing at all.
         ({}, (), (Outcome.FAILED, 1)),
-        # nvidia-nvtx-cu12 12.9.79 for Windows, tensorflow 2.18.0 for Windows.
+        # nvidia-nvtx-cu12 12.6.77 and 12.9.79 for Windows, tensorflow 2.18.0 for Windows.
+        ({"pkg/__init__.py": "", "pkg/include/__init__.py": "", **HEADER}, (), (Outcome.PASSED, 1)),
         (HEADER, (), (Outcome.PASSED, 1)),
         ({}, ("other; platform_system == 'Windows'",), (Outcome.PASSED, 1)),
         # Static libraries are for one platform.

@@ -61,7 +61,11 @@ def no_native_file(contents: Contents) -> Iterator[str | Advice]:
     if contents.binaries or "other" in contents.systems or any(map(_STATIC_LIBRARY.fullmatch, files)):
         return
     message = f"the wheel is for {', '.join(contents.wheel.platforms)}, but has no native file"
-    has_modules = any(path.endswith((".py", ".pyi")) for path in files)
+    modules = [path for path in files if path.endswith((".py", ".pyi"))]
+    # An empty __init__.py makes a directory of headers a package.
+    has_modules = any(contents.installed[path].size for path in modules) or (
+        bool(modules) and len(modules) == len(files)
+    )
     has_purpose = bool(files or contents.wheel.requires)
     yield message if has_modules or not has_purpose else Advice(f"{message} and no Python module")
 
