@@ -337,7 +337,9 @@ def judge(results: Path) -> tuple[int, int, list[str]]:
             continue
         targets, admitted = list(targets_of(wheels)), interpreters_of(wheels)
         # Of those that are fetched, it promises none if it says that the disk has no room for all.
-        for interpreter in (entry["interpreter"] for entry in row["interpreters"] if entry["fits"]):
+        # Published wheels for PyPy have the ABI pp73, which PyPy 8 has no more.
+        promised = [entry for entry in row["interpreters"] if entry["fits"] and not entry["how"].startswith("PyPy 8.")]
+        for interpreter in (entry["interpreter"] for entry in promised):
             if interpreter not in admitted:
                 continue
             own = [bad for name, bad in targets if name == interpreter]
