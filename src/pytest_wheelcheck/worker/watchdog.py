@@ -20,8 +20,8 @@ class Watchdog:
 
     One that ends the process only acts when the controller is gone, so it may be late: it stays armed for the next tests
     as long as its time suits them. It is a thread, and to start and join one takes longer than a small test. A supervisor
-    notices it as well; with one, there is no such watchdog, and no thread that slows an emulator down (QEMU's translation for
-    one thread is faster).
+    notices it as well; with one, there is no such watchdog, and no thread that slows an emulator down, whose
+    translation for one thread is faster.
 
     :param log: descriptor that takes the stacks.
     :param supervised: there is a supervisor.
