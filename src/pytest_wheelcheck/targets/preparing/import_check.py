@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from pytest_wheelcheck.errors import WorkerError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult
@@ -151,11 +153,13 @@ def diagnosed(step: StepResult, output: str, installed: InstalledTarget) -> Step
 
 def _dependency_with(name: str, installed: InstalledTarget) -> str:
     """Return the name and version of the dependency that has a file; empty if the wheel has one of that name, or nobody has."""
-    wanted = name.lower()
+    wanted, own = name.lower(), canonicalize_name(installed.target.wheel.name)
     if any(path.rpartition("/")[2].lower() == wanted for path in installed.target.wheel.files):
         return ""
     for site in installed.environment.site_directories:
         for record in site.glob("*.dist-info/RECORD"):
+            if canonicalize_name(record.parent.name.partition("-")[0]) == own:
+                continue
             paths = (
                 line.partition(",")[0] for line in record.read_text(encoding="utf-8", errors="replace").splitlines()
             )
