@@ -169,7 +169,7 @@ def test_in_setup(never): pass
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGSEGV)", "os._exit(7)", "hang()"])
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.skipif(sys.platform == "win32", reason="the tests send POSIX signals")
 def test_phases(end: str, pytester: pytest.Pytester, run: Callable[..., RunOutput]) -> None:
     """The reports of the phases before the one that ends the process arrive."""
     text = PHASES.replace("END", end)
@@ -199,7 +199,7 @@ def test_much_output(run: Callable[..., RunOutput]) -> None:
     assert "x" * 50_000 in found.text
 
 
-@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="memfd_create(2) is a system call of Linux")
 def test_held_frames(tmp_path: Path) -> None:
     file = make_held_file()
     try:

@@ -319,7 +319,7 @@ def test_what_looks_the_same_and_is_a_fault(pytester: pytest.Pytester, run_dist:
     assert ran.only("FAILED") == ["import[refuses]", "import[whole.native]", "modules[implicit]"]
     assert "the wheel does not contain whole.python_part" in ran.text
     assert "No module named 'helpers'" in ran.text
-    assert "implicit/helpers.py of the wheel has that name, but only Python 2" in ran.text
+    assert "implicit/helpers.py of the wheel has that name, but only Python 2 searches the package" in ran.text
     assert "write `from . import helpers`" in ran.text
     refuses = failure(ran, "import[refuses]")
     assert "refuses/__init__.py, line 1, raises it" in refuses

@@ -303,7 +303,7 @@ def test_a_library_that_a_dependency_lacks(ground: Ground, pytester: pytest.Pyte
     found = ground.run("--wheel-python=3.13", f"--wheel={user}", find, "--wheel-select=WHL101", "tests", bound=120)
     assert found.only("FAILED") == []
     assert found.only("ERROR") == ["import[user]"]
-    assert "could not be checked: the dependency helper_of_nobody 1.0 cannot be loaded" in found.text
+    assert "could not be checked: the dependency helper-of-nobody 1.0 cannot be loaded" in found.text
     assert "its helper_of_nobody.cp313-win_amd64.pyd needs nowhere.dll, which is not part of Windows" in found.text
 
 

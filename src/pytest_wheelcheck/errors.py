@@ -76,7 +76,10 @@ class WorkerError(WheelcheckError):
 
 
 class WorkerReportsLostError(WorkerError):
-    """A worker ended so that its last reports may be lost: it sent an invalid message, or it or its supervisor was killed."""
+    """A worker ended, and its last reports may be lost.
+
+    It sent an invalid message, or SIGKILL ended the worker or its supervisor.
+    """
 
 
 class WorkerFatalError(WorkerError):

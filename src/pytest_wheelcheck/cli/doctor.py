@@ -104,9 +104,14 @@ class _PlatformReport:
     room: int
 
     @property
+    def fetched_size(self) -> int:
+        """Bytes that the interpreters which are not ready may take."""
+        return _FETCHED_SIZE * len(self.found.keys() - self.ready)
+
+    @property
     def has_room(self) -> bool:
-        """Whether the interpreters that are not ready fit on the disk."""
-        return self.room >= _FETCHED_SIZE * len(self.found.keys() - self.ready)
+        """Whether these interpreters fit on the disk."""
+        return self.room >= self.fetched_size
 
     @property
     def name(self) -> str:
@@ -163,9 +168,8 @@ class _PlatformReport:
         for note in self.notes:
             yield f"  note: {note}"
         if not self.has_room:
-            count = len(self.found.keys() - self.ready)
             yield (
-                f"  note: {count} interpreters that are fetched may need {_FETCHED_SIZE * count / 1e9:.1f} GB, and "
+                f"  note: the interpreters that are fetched may need {self.fetched_size / 1e9:.1f} GB, and "
                 f"{self.room / 1e9:.1f} GB are free in {cache.root()}"
             )
             yield "  Fix: free disk space, or name a directory on another disk in WHEELCHECK_CACHE"

@@ -57,10 +57,13 @@ def _headers(data: bytes) -> list[Any]:
 def _slice(path: str, header: Any, data: bytes) -> Binary:
     needed, weak, search_paths, name, minimum, signed, debug = [], [], [], "", "", False, False
     undefined: list[str] = []
-    # Where a symbol table was stripped, the trie has the exports all the same. The loader reads no other place.
-    exported = set(_exported(header, data))
-    exports = bool(exported)
-    python = [(symbol, True) for symbol in sorted(exported) if symbol.startswith(PYTHON_OR_INIT)]
+    python: list[str] = []
+    exports = False
+    init_functions: set[str] = set()
+    for symbol in _defined(header, data):
+        exports = exports or not symbol.startswith("_mh_")
+        if symbol.startswith(INIT_PREFIXES):
+            init_functions.add(symbol)
     for load, command, rest in header.commands:
         kind = load.cmd
         if kind in _LOADS:
@@ -79,16 +82,9 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         elif kind == mach_o.LC_CODE_SIGNATURE:
             signed = True
         elif kind == mach_o.LC_SYMTAB:
-            symbols = set(_symbols(command, header, data))
-            exports = exports or any(
-                kind & _N_TYPE and not name.startswith("_mh_")
-                for name, kind, _ in _symbol_entries(command, header, data)
-            )
-            found = {(symbol, defined) for symbol, defined in symbols if symbol.startswith(PYTHON_OR_INIT)}
-            python = sorted(found.union(python))
-            undefined = sorted(
-                symbol for symbol, defined in symbols if not defined and not symbol.startswith(PYTHON_OR_INIT)
-            )
+            symbols = sorted(set(_undefined(command, header, data)))
+            python = [symbol for symbol in symbols if symbol.startswith(PYTHON_PREFIXES)]
+            undefined = [symbol for symbol in symbols if not symbol.startswith(PYTHON_OR_INIT)]
         elif kind in {mach_o.LC_SEGMENT, mach_o.LC_SEGMENT_64}:
             debug = debug or bytes(command.segname).rstrip(b"\0") == b"__DWARF"
     file_type = int(header.header.filetype)
@@ -102,10 +98,8 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         name=name,
         search_paths=tuple(search_paths),
         exports=exports,
-        init_functions=tuple(symbol for symbol, defined in python if defined and symbol.startswith(INIT_PREFIXES)),
-        python_symbols=tuple(
-            symbol for symbol, defined in python if not defined and symbol.startswith(PYTHON_PREFIXES)
-        ),
+        init_functions=tuple(sorted(init_functions)),
+        python_symbols=tuple(python),
         undefined=tuple(undefined),
         minimum_os=minimum,
         signed=signed,
@@ -130,17 +124,17 @@ def _build_version(command: Any, rest: Any, endian: str) -> tuple[int, int]:
     return int(platform), int(minimum)
 
 
-def _symbols(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, bool]]:
-    """Yield external symbols, and whether the file defines them (nlist.h).
+def _undefined(command: Any, header: Any, data: bytes) -> Iterator[str]:
+    """Yield external symbols that the file does not define (nlist.h).
 
     Only those of the interpreter, and those that are looked up in every library.
     """
     two_levels = int(header.header.flags) & mach_o.MH_TWOLEVEL
     for name, kind, flags in _symbol_entries(command, header, data):
-        defined = bool(kind & _N_TYPE)
-        anywhere = bool(two_levels) and not defined and flags >> 8 & 0xFF == _DYNAMIC_LOOKUP
-        if (anywhere or name.startswith(PYTHON_OR_INIT)) and (defined or not flags & _N_WEAK_REF):
-            yield name, defined
+        if kind & _N_TYPE or flags & _N_WEAK_REF:
+            continue
+        if (two_levels and flags >> 8 & 0xFF == _DYNAMIC_LOOKUP) or name.startswith(PYTHON_OR_INIT):
+            yield name
 
 
 def exports_of_macho(data: bytes, wanted: frozenset[str]) -> set[str]:
@@ -148,14 +142,18 @@ def exports_of_macho(data: bytes, wanted: frozenset[str]) -> set[str]:
 
     :raises Exception: any exception of macholib on a malformed file.
     """
-    found: set[str] = set()
-    for header in _headers(data):
-        found |= wanted.intersection(_exported(header, data))
-        for load, command, _ in header.commands:
-            if load.cmd == mach_o.LC_SYMTAB:
-                entries = _symbol_entries(command, header, data)
-                found |= {name for name, kind, _ in entries if kind & _N_TYPE and name in wanted}
-    return found
+    return {name for header in _headers(data) for name in _defined(header, data) if name in wanted}
+
+
+def _defined(header: Any, data: bytes) -> Iterator[str]:
+    """Yield the names that a slice defines, without their underscores; some twice.
+
+    Where a symbol table was stripped, the trie has the exports all the same. The loader reads no other place.
+    """
+    yield from _exported(header, data)
+    for load, command, _ in header.commands:
+        if load.cmd == mach_o.LC_SYMTAB:
+            yield from (name for name, kind, _ in _symbol_entries(command, header, data) if kind & _N_TYPE)
 
 
 def _exported(header: Any, data: bytes) -> Iterator[str]:
@@ -173,7 +171,7 @@ def _exported(header: Any, data: bytes) -> Iterator[str]:
             continue
         start = header.offset + offset
         for name in names_of_trie(data[start : start + size]):
-            if name.startswith("_") and not name.startswith("__mh_"):
+            if name.startswith("_"):
                 yield name[1:]
 
 

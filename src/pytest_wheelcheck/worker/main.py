@@ -38,7 +38,7 @@ def serve() -> int:
     channel = open_channel(held if supervised else -1, supervised=supervised)
     try:
         channel.accept()
-        if supervisor >= 0:
+        if supervised:
             os.write(supervisor, channel.nonce.encode("ascii"))
             os.close(supervisor)
         channel.send({"type": "hello", "protocol": PROTOCOL})

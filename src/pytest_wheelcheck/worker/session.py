@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from .codec import InvalidMessageError
@@ -11,7 +12,6 @@ from .messages import KNOWN_FIELDS, REPEATED_FIELDS
 from .provenance import Provenance
 from .rules import TargetRules, is_directory
 from .undeclared import UndeclaredImports, find_failed_package
-from .watchdog import Watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ class WorkerSession:
         self.facts = facts
         self.rules = TargetRules(facts, task["pty_patterns"])
         self.provenance = Provenance(pytest, guard, self.rules)
-        self.watchdog = Watchdog(log, supervised=channel.supervised)
         self.undeclared = UndeclaredImports(guard)
         guard.observer = self.undeclared.observe
         self.unknown_options: list[str] = []
@@ -78,7 +77,7 @@ class WorkerSession:
             status = os.fstat(self.log)
         except OSError:
             return -1
-        return status.st_size if status.st_mode & 0o170000 == 0o100000 else -1
+        return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
     # -- options ------------------------------------------------------------------------------------------------
 
@@ -224,10 +223,6 @@ class WorkerSession:
             nextitem = following[0] if following else None
             goes_on = self.run_one(session, item, nextitem, message)
 
-    def is_idle(self) -> bool:
-        """Return whether the controller has asked for nothing else yet, as far as that is known."""
-        return not self._arrived and self.channel.is_idle()
-
     def next_message(self) -> messages.FromController:
         """Wait for the next message; ``finish`` comes before those that arrived earlier."""
         self.channel.end_stray_child()
@@ -252,9 +247,15 @@ class WorkerSession:
 
         :returns: whether the session goes on in this process.
         """
+        import faulthandler
+
         self.provenance.guard.move_to_front()
         self._sent = {}
-        self.watchdog.arm(message["watchdog"], exits=message["watchdog_exits"])
+        # One that ends the process only acts when the controller is gone, which a supervisor notices as well. It is a thread,
+        # and an emulator translates code for one thread faster.
+        watched = message["watchdog"] and not (message["watchdog_exits"] and self.channel.supervised)
+        if watched:
+            faulthandler.dump_traceback_later(message["watchdog"], exit=message["watchdog_exits"], file=self.log)
         # With -x, pytest stops in the middle of an item that has subtests.
         if message["failures_left"]:
             session.config.option.maxfail = session.testsfailed + message["failures_left"]
@@ -272,7 +273,8 @@ class WorkerSession:
             restart = True
             self.send_failure(item, "call", "the test raised KeyboardInterrupt\n" + self.show_failure(item, interrupt))
         finally:
-            self.watchdog.end_test(self.is_idle, exits=message["watchdog_exits"])
+            if watched:
+                faulthandler.cancel_dump_traceback_later()
         foreign = self.provenance.report_foreign()
         if foreign:
             self.send_failure(item, "teardown", foreign)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -153,19 +154,12 @@ def diagnosed(step: StepResult, output: str, installed: InstalledTarget) -> Step
 
 def _dependency_with(name: str, installed: InstalledTarget) -> str:
     """Return the name and version of the dependency that has a file; empty if the wheel has one of that name, or nobody has."""
-    wanted, own = name.lower(), canonicalize_name(installed.target.wheel.name)
-    if any(path.rpartition("/")[2].lower() == wanted for path in installed.target.wheel.files):
-        return ""
-    for site in installed.environment.site_directories:
-        for record in site.glob("*.dist-info/RECORD"):
-            if canonicalize_name(record.parent.name.partition("-")[0]) == own:
-                continue
-            paths = (
-                line.partition(",")[0] for line in record.read_text(encoding="utf-8", errors="replace").splitlines()
-            )
-            if any(path.rpartition("/")[2].lower() == wanted for path in paths):
-                return record.parent.name.removesuffix(".dist-info").replace("-", " ", 1)
-    return ""
+    owners = {
+        canonicalize_name(distribution.name): f"{distribution.name} {distribution.version}"
+        for distribution in distributions(path=list(map(str, installed.environment.site_directories)))
+        if any(file.name.lower() == name.lower() for file in distribution.files or ())
+    }
+    return "" if canonicalize_name(installed.target.wheel.name) in owners else next(iter(owners.values()), "")
 
 
 def _library_directories(target: Target) -> Iterator[Path]:

@@ -182,18 +182,16 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
             cause=f"{top} is not declared for a plain installation",
             fix=_with_extra(extra),
         )
-    if kind := known_modules.foreign_system(top, platform.system) or known_modules.foreign_system(
-        name, platform.system
-    ):
-        return _of_system(top, kind)
+    if found := _of_named_system(top, name, platform.system):
+        return found
     if top in {"pytest", "_pytest"} and is_test_module(name, file, sites):
         return Explanation(kind=Kind.TEST_TOOL, reason=f"needs {top}; projects that use {name} in their tests have it")
-    if beside := _module_beside(top, file, wheel):
+    if sibling := _sibling_module(top, file, wheel):
         return Explanation(
             kind=Kind.UNDECLARED,
             cause=(
-                f"no dependency that brings {top} is declared; {beside} of the wheel has that name, but only Python 2 "
-                "searched the importing module's own package"
+                f"METADATA does not declare a dependency with {top}; {sibling} of the wheel has that name, but only Python 2 "
+                "searches the package of the importing module"
             ),
             fix=f"write `from . import {top}`, or leave the module out of the wheel",
         )
@@ -261,8 +259,8 @@ def _of_another_place(top: str, system: str) -> Explanation | None:
 
 def _explain_own(missing: str, name: str, wheel: Wheel, system: str) -> Explanation:
     top = missing.partition(".")[0]
-    if kind := known_modules.foreign_system(missing, system) or known_modules.foreign_system(name, system):
-        return _of_system(missing, kind)
+    if found := _of_named_system(missing, name, system):
+        return found
     others = [path for path in wheel.files if module_name(path) == missing]
     if described := next(filter(None, map(describe_suffix, others)), ""):
         return Explanation(
@@ -287,6 +285,12 @@ def _explain_own(missing: str, name: str, wheel: Wheel, system: str) -> Explanat
         ),
         fix="include it in the packages of the build backend, or correct the import",
     )
+
+
+def _of_named_system(missing: str, name: str, system: str) -> Explanation | None:
+    """Explain a module that is for another system, by its name or that of the importing one; ``None`` for any other module."""
+    kind = known_modules.foreign_system(missing, system) or known_modules.foreign_system(name, system)
+    return _of_system(missing, kind) if kind else None
 
 
 def _of_system(name: str, kind: str) -> Explanation:
@@ -353,7 +357,7 @@ def _with_extra(extra: str) -> str:
     return f"import it lazily, move it to the plain dependencies, or test with --wheel-extra {extra}"
 
 
-def _module_beside(top: str, file: str, wheel: Wheel) -> str:
+def _sibling_module(top: str, file: str, wheel: Wheel) -> str:
     """Return the file of a module in the same package as a file of the wheel; empty if there is none."""
     directory = file.rpartition("/")[0]
     if not directory or f"{directory}/__init__.py" not in wheel.files:

@@ -147,7 +147,7 @@ class WorkerProcess:
             return self._checked(message)
 
     def rest(self) -> list[messages.FromWorker]:
-        """Return the messages of a test that its worker had not sent when it was ended. Call it after the end."""
+        """Return the messages of the running test that arrive after :meth:`end`."""
         found: list[messages.FromWorker] = []
         with contextlib.suppress(queue.Empty):
             # The test may have ended meanwhile, and the next one begun.

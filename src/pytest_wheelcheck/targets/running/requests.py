@@ -55,12 +55,12 @@ class Requests:
         self._asked.clear()
 
     def limit(self, node_id: str) -> float:
-        """Return the seconds after which a test is ended from outside; 0 for never."""
+        """Return the timeout of a whole test in seconds, at which the controller ends the worker; 0 for none."""
         own, function_only = self.timeouts.get(node_id, (0.0, False))
-        return own + self._grace if own and not function_only else self._timeout
+        return self.phase_limit(node_id, "call" if own and not function_only else "")
 
     def phase_limit(self, node_id: str, when: str) -> float:
-        """Return the same for a phase of a test whose timeout counts the test function only."""
+        """Return the timeout of one phase of a test; its own one counts for the call."""
         own, _ = self.timeouts.get(node_id, (0.0, False))
         return own + self._grace if when == "call" else self._timeout
 
