@@ -34,6 +34,10 @@ class RunOutput:
     nodes: dict[str, str]
     text: str
 
+    def outcomes(self, name: str) -> list[str]:
+        """Return the outcomes of the nodes whose last part is *name*."""
+        return [outcome for node, outcome in self.nodes.items() if node.rpartition("::")[2] == name]
+
     def only(self, outcome: str) -> list[str]:
         """Return the names of the nodes with an outcome, sorted."""
         return sorted(name for name, found in self.nodes.items() if found == outcome)

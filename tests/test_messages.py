@@ -70,6 +70,8 @@ TESTS: messages.Tests = {
     "skip_modules": [],
     "watchdog": 0,
     "output": "/output",
+    "rewritten": "/rewritten",
+    "guarded": True,
 }
 
 CONTROLLER: list[messages.FromController] = [

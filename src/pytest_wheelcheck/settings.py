@@ -69,6 +69,8 @@ class Settings:
     :param plugins_env: ``PYTEST_PLUGINS`` for the targets.
     :param ini_names: ini keys of this plugin, which the targets' pytest must accept.
     :param markers: markers of this plugin, as the ini key ``markers`` takes them.
+    :param python_files: patterns of the names of test modules.
+    :param test_paths: where tests are searched if the command line names none, absolute; empty for *root*.
     :param python_m: pytest was started with ``python -m``, so the working directory is importable.
     :param keep: which environments to keep: ``""``, ``"failed"`` or ``"all"``.
     :param sandbox: argv that starts the sandbox around code of the wheel and its tests; empty for no sandbox.
@@ -120,6 +122,8 @@ class Settings:
     plugins_env: str = ""
     ini_names: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
+    python_files: tuple[str, ...] = ("test_*.py", "*_test.py")
+    test_paths: tuple[Path, ...] = ()
     python_m: bool = False
     keep: str = ""
     sandbox: tuple[str, ...] = ()

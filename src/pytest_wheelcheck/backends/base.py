@@ -39,6 +39,7 @@ class Capabilities:
     :param signals: receive signals from the host, such as the one that makes a worker write its stacks.
     :param venv: start from a virtual environment.
     :param sandbox: run inside ``--wheel-sandbox``. Otherwise that option is an error of the target.
+    :param side_by_side: run several at a time in one session.
     :param native_speed: run about as fast as a native program; where this is false, timeouts are scaled.
     """
 
@@ -50,6 +51,7 @@ class Capabilities:
     signals: bool = True
     venv: bool = True
     sandbox: bool = True
+    side_by_side: bool = True
     native_speed: bool = True
 
     @property

@@ -23,7 +23,9 @@ from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.targets.planning.left_out import LeftOut
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
-from pytest_wheelcheck.targets.preparing.prepare import Preparation, prepare
+from pytest_wheelcheck.targets.preparing.preparation import Preparation
+from pytest_wheelcheck.targets.preparing.prepare import prepare
+from pytest_wheelcheck.targets.running.ahead import CollectionAhead
 from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
 from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.target import Target
@@ -88,14 +90,19 @@ def _prepare_and_collect(
     settings, directory = plan.settings, plan.directory / str(number)
     session = target.runtime.backend.open_session(target.runtime, target.machine, settings, directory)
 
+    ahead = CollectionAhead(target, settings, directory, session, token=worker_id)
+
     def run() -> str:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
-        return prepare(target, settings, directory, session).to_json()
+        return prepare(target, settings, directory, session, ahead).to_json()
 
     preparation = Preparation.from_json(shared.get(str(number), run))
     if preparation.environment is None:
         return PreparedTarget(target, preparation, None, Collected())
+    if (found := ahead.take(preparation)) is not None:
+        target_run, collected = found
+        return PreparedTarget(target, preparation, target_run, collected)
     target_run = TargetRun(target, preparation, settings, directory, session, token=worker_id)
     try:
         collected = target_run.collect()
@@ -103,6 +110,8 @@ def _prepare_and_collect(
         target_run.close()
         steps = (*preparation.steps, unexpected("collect", error))
         return PreparedTarget(target, replace(preparation, steps=steps), None, Collected())
+    if note := ahead.note(collected):
+        preparation = replace(preparation, notes=(*preparation.notes, note))
     return PreparedTarget(target, preparation, target_run, collected)
 
 

@@ -78,6 +78,8 @@ def read_settings(config: pytest.Config) -> Settings:
         plugins_env=command.plugins_env or os.environ.get("PYTEST_PLUGINS", ""),
         ini_names=tuple(key.name for key in options.INI_KEYS),
         markers=options.MARKERS,
+        python_files=tuple(getini("python_files")),
+        test_paths=tuple(root / path for path in getini("testpaths")),
         python_m=Path(sys.argv[0]).name == "__main__.py",
         keep="all" if option.wheel_keep else "failed" if option.wheel_keep_failed else "",
         width=shutil.get_terminal_size().columns,

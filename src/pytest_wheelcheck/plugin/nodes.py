@@ -16,7 +16,7 @@ from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.plugin import replay
 from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.targets.planning.left_out import LeftOut
-from pytest_wheelcheck.targets.preparing.prepare import Preparation
+from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
 from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.target import NoTarget, Target

@@ -18,7 +18,7 @@ else:
     TypedDict = dict
 
 #: Version of the messages below. Both sides refuse another one.
-PROTOCOL = 6
+PROTOCOL = 7
 
 #: Fields of a report that the controller sets. They are not sent.
 KNOWN_FIELDS = ("nodeid", "location")
@@ -117,7 +117,8 @@ class Tests(TypedDict):
     ``pty_patterns``, ``pty_calls``, ``markers``: the ini keys. ``consoles``: pseudo consoles work. ``ini_names``: keys of the
     host's plugin, to be accepted. ``timeout_scale``: factor for the tests' own timeouts. ``width``: columns of the terminal.
     ``junit``: write a JUnit report. ``skip_modules``: modules not to be collected again. ``watchdog``: seconds until stacks
-    are written during collection, or 0. ``output``: directory for long output.
+    are written during collection, or 0. ``output``: directory for long output. ``rewritten``: see :mod:`.rewriting`.
+    ``guarded``: the guard is installed in the environment; otherwise the worker starts it.
     """
 
     type: Literal["tests"]
@@ -138,6 +139,8 @@ class Tests(TypedDict):
     skip_modules: list[str]
     watchdog: float
     output: str
+    rewritten: str
+    guarded: bool
 
 
 class Run(TypedDict):

@@ -36,6 +36,10 @@ def run_tests(channel: Channel, task: messages.Tests) -> None:
     if task["python_m"]:
         sys.path.insert(0, os.getcwd())
     sys.dont_write_bytecode = True
+    if not task["guarded"]:
+        from . import guard as module
+
+        sys.modules.setdefault("_wheelcheck_guard", module)
     guard = sys.modules["_wheelcheck_guard"].install() if "_wheelcheck_guard" in sys.modules else None
     if guard is None:
         raise RuntimeError("the guard of the environment did not start: is its .pth file disabled (-S, or -I -S)?")
@@ -43,6 +47,9 @@ def run_tests(channel: Channel, task: messages.Tests) -> None:
         finders.install()
     import pytest
 
+    from .rewriting import use_results
+
+    use_results(task["rewritten"])
     session = WorkerSession(pytest, channel, task, guard, _facts(task), log)
     plugins = [make_plugin(session), make_fixtures(session.rules.target), session.rules]
     if not task["consoles"]:

@@ -56,7 +56,7 @@ class WineBackend(LocalBackend):
     @property
     def capabilities(self) -> Capabilities:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
-        return Capabilities(fork=False, pty=False, consoles=False, signals=False)
+        return Capabilities(fork=False, pty=False, consoles=False, signals=False, side_by_side=False)
 
     def covers(self, platform: Platform) -> bool:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""

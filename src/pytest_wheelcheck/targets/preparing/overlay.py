@@ -28,9 +28,10 @@ from pytest_wheelcheck.system import cache, process, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.preparing.install import Distribution, InstalledWheel, list_distributions
 from pytest_wheelcheck.targets.preparing.requirements import TOOLS, OwnProject, write_constraints, write_requirements
+from pytest_wheelcheck.targets.preparing.rewriting import RESULTS, rewrite_plugins
 
 #: Part of every key: a new number invalidates all cached overlays.
-_GENERATION = 4
+_GENERATION = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +56,17 @@ class Overlay:
     moved: tuple[tuple[str, str, str], ...] = ()
     seconds: float = 0.0
     missing: str = ""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The directories to put behind site-packages."""
+        return () if self.path is None else (self.path,)
+
+    @property
+    def has_native_modules(self) -> bool:
+        """Whether *path* contains native modules or libraries."""
+        found = (name for path in self.paths for _, _, names in os.walk(path) for name in names)
+        return any(".so" in name or name.endswith((".pyd", ".dll", ".dylib")) for name in found)
 
 
 def make_overlay(
@@ -186,6 +198,8 @@ def _fill(directory: Path, runtime: Runtime, pins: str, settings: InstallSetting
 
     def make(side: Path) -> None:
         _install(side / "site", runtime, pins, settings)
+        (side / RESULTS).mkdir()
+        rewrite_plugins(runtime, side / "site", side / RESULTS)
         (side / "listing").write_text(_listing(side / "site"), encoding="utf-8")
 
     key = f"overlays/{name}-{digest}"
@@ -196,6 +210,7 @@ def _fill(directory: Path, runtime: Runtime, pins: str, settings: InstallSetting
         made = cache.provision(key, make)
     # copytree keeps the times, by which the interpreter knows that bytecode is fresh.
     shutil.copytree(made / "site", directory, symlinks=True, dirs_exist_ok=True)
+    shutil.copytree(made / RESULTS, directory.with_name(RESULTS), dirs_exist_ok=True)
 
 
 def _redirect_scripts(directory: Path, environment: Environment) -> None:

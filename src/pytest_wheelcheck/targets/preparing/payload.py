@@ -40,23 +40,14 @@ def write_worker(directory: Path, runtime: Runtime) -> Path:
     return path
 
 
-def write_guard(
-    environment: Environment,
-    target: Target,
-    settings: Settings,
-    overlays: Sequence[Path],
-    directory: Path,
-    paths: PathMapping,
-    steps: Sequence[StepResult],
-) -> None:
+def install_guard(environment: Environment, runtime: Runtime, directory: Path, paths: PathMapping) -> None:
     """Install the guard in an environment, for every process there: a test may clear the variables of its children.
 
-    :param directory: the target's own, for the guard's settings.
+    :param directory: the target's own, with the guard's settings.
     :param paths: how the target names paths.
-    :param steps: the results of the imports: what they reported is not reported again.
     """
     site = environment.site_packages
-    compiled = _compiled(target.runtime)
+    compiled = _compiled(runtime)
     shutil.copy(compiled / f"{GUARD}.py", site)
     for path in compiled.glob(f"__pycache__/{GUARD}.*"):
         (site / "__pycache__").mkdir(exist_ok=True)
@@ -66,8 +57,27 @@ def write_guard(
         f"__import__('{GUARD}').install()\n",
         encoding="utf-8",
     )
+
+
+def write_guard_settings(
+    environment: Environment,
+    target: Target,
+    settings: Settings,
+    overlays: Sequence[Path],
+    directory: Path,
+    paths: PathMapping,
+    steps: Sequence[StepResult],
+) -> bool:
+    """Write the settings of the guard.
+
+    :param directory: the target's own.
+    :param paths: how the target names paths.
+    :param steps: the results of the imports: what they reported is not reported again.
+    :returns: whether the imports reported anything.
+    """
     names = [name for name in target.wheel.top_levels if name not in {"test", "tests"}]
     roots = [settings.root, settings.root / "src", settings.root / "python", settings.cwd]
+    reported = list(_import_entries(steps))
     entries = [
         *(f"name={name}" for name in names),
         *(f"site={paths.to_target(path)}" for path in environment.site_directories),
@@ -75,9 +85,10 @@ def write_guard(
         *(f"overlay={paths.to_target(path)}" for path in overlays),
         f"dist={canonicalize_name(target.wheel.name)}",
         *(f"optional={canonicalize_name(name)}" for name, _ in extra_requirements(target)),
-        *_import_entries(steps),
+        *reported,
     ]
     (directory / "guard").write_bytes("\0".join(entries).encode("utf-8", "surrogateescape"))
+    return bool(reported)
 
 
 def _import_entries(steps: Sequence[StepResult]) -> Iterator[str]:
@@ -93,8 +104,8 @@ def _import_entries(steps: Sequence[StepResult]) -> Iterator[str]:
 def _compiled(runtime: Runtime) -> Path:
     """Return a cached directory with both, and bytecode that an interpreter accepts without reading times (PEP 552)."""
     package = Path(worker.__file__).parent
-    modules = sorted(path for path in package.glob("*.py") if path.name != "guard.py")
-    sources = [path.read_bytes() for path in (*modules, Path(guard.__file__))]
+    modules = sorted(package.glob("*.py"))
+    sources = [path.read_bytes() for path in modules]
     installation = runtime.installation
     version = "".join(map(str, installation.version[:2]))
 

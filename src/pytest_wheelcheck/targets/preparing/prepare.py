@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from pytest_wheelcheck.backends.base import Environment, Session
+from pytest_wheelcheck.backends.base import Session
 from pytest_wheelcheck.errors import InstallError, UncheckedInstallError, WheelcheckError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult, unexpected
@@ -24,56 +23,20 @@ from pytest_wheelcheck.targets.preparing.import_check import check_imports
 from pytest_wheelcheck.targets.preparing.install import InstalledWheel, install_settings, install_wheel
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 from pytest_wheelcheck.targets.preparing.overlay import Overlay, make_overlay
+from pytest_wheelcheck.targets.preparing.preparation import Preparation
+from pytest_wheelcheck.targets.preparing.rewriting import RESULTS, rewrite_tests
+from pytest_wheelcheck.targets.running.ahead import CollectionAhead
 from pytest_wheelcheck.targets.target import Target
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Preparation:
-    """The result of preparing a target. Crosses process borders as JSON, so that several workers can share it.
-
-    :param steps: results of install, imports, entry points, executables.
-    :param environment: where the tests run; ``None`` if they cannot be run.
-    :param overlays: directories with the test tools.
-    :param notes: what the user should know, one line each.
-    """
-
-    steps: tuple[StepResult, ...]
-    environment: Environment | None = None
-    overlays: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def to_json(self) -> str:
-        """Write it as text."""
-        environment = self.environment
-        return json.dumps(
-            {
-                "steps": [step.to_json() for step in self.steps],
-                "environment": environment and {name: str(path) for name, path in asdict(environment).items()},
-                "overlays": [str(path) for path in self.overlays],
-                "notes": self.notes,
-            }
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> Preparation:
-        """Read the text of :meth:`to_json`."""
-        data = json.loads(text)
-        paths = data["environment"]
-        return cls(
-            steps=tuple(StepResult.from_json(step) for step in data["steps"]),
-            environment=Environment(**{field.name: Path(paths[field.name]) for field in fields(Environment)})
-            if paths
-            else None,
-            overlays=tuple(map(Path, data["overlays"])),
-            notes=tuple(data["notes"]),
-        )
-
-
-def prepare(target: Target, settings: Settings, directory: Path, session: Session) -> Preparation:
+def prepare(
+    target: Target, settings: Settings, directory: Path, session: Session, ahead: CollectionAhead | None = None
+) -> Preparation:
     """Prepare a target: environment, import check, executables, test tools.
 
     :param directory: an empty directory of the target's own.
     :param session: of the target. It is ended if there are no tests to be run.
+    :param ahead: is begun as soon as that is possible.
     """
     steps: list[StepResult] = []
     if settings.sandbox and not session.capabilities.sandbox:
@@ -81,7 +44,7 @@ def prepare(target: Target, settings: Settings, directory: Path, session: Sessio
         return Preparation(steps=(StepResult(name="install", outcome=Outcome.ERROR, text=text),))
     session.begin()
     try:
-        prepared = _prepare(target, settings, directory, session, steps)
+        prepared = _prepare(target, settings, directory, session, steps, ahead)
     except (OSError, WheelcheckError) as error:
         name = "tools" if steps else "install"
         text = str(error)
@@ -92,6 +55,8 @@ def prepare(target: Target, settings: Settings, directory: Path, session: Sessio
     except Exception as error:  # noqa: BLE001 — a bug that one target meets; the others are prepared
         prepared = Preparation(steps=(*steps, unexpected("tools" if steps else "install", error)))
     if prepared.environment is None:
+        if ahead is not None:
+            ahead.drop()
         session.end()
     return prepared
 
@@ -103,7 +68,12 @@ def _reason(error: OSError) -> str:
 
 
 def _prepare(
-    target: Target, settings: Settings, directory: Path, session: Session, steps: list[StepResult]
+    target: Target,
+    settings: Settings,
+    directory: Path,
+    session: Session,
+    steps: list[StepResult],
+    ahead: CollectionAhead | None,
 ) -> Preparation:
     installing = install_settings(settings)
     runtime = target.runtime
@@ -119,20 +89,9 @@ def _prepare(
         return Preparation(steps=(step,))
     steps.append(_install_step(target, installed, time.monotonic() - start))
     notes: list[str] = []
+    payload.write_worker(directory, runtime)
     # The test tools are installed while the target imports: it cannot import them until a worker gets their path.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-tools") as pool:
-        installing_tools = pool.submit(
-            make_overlay,
-            runtime,
-            environment,
-            target.wheel,
-            installed,
-            directory / "tools",
-            requirements=settings.requires,
-            project=settings.root,
-            groups=settings.groups,
-            settings=installing,
-        )
         ready = InstalledTarget(
             target=target,
             environment=environment,
@@ -141,6 +100,7 @@ def _prepare(
             session=session,
             notes=notes,
         )
+        installing_tools = pool.submit(_install_tools, ready, installed, installing, ahead)
         steps.extend(check_imports(ready))
         steps.extend(run_executables(ready))
     try:
@@ -148,11 +108,43 @@ def _prepare(
     except WheelcheckError as error:
         steps.append(StepResult(name="tools", outcome=Outcome.ERROR, text=str(error)))
         return Preparation(steps=tuple(steps))
+    if _write_guard_settings(ready, overlay, steps) and ahead is not None:
+        ahead.drop()
     notes += _overlay_notes(target, overlay, installed, installing)
-    overlays = () if overlay.path is None else (overlay.path,)
-    payload.write_guard(overlay.environment, target, settings, overlays, directory, session.paths, steps)
-    payload.write_worker(directory, runtime)
-    return Preparation(steps=tuple(steps), environment=overlay.environment, overlays=overlays, notes=tuple(notes))
+    payload.install_guard(overlay.environment, runtime, directory, session.paths)
+    return Preparation(steps=tuple(steps), environment=overlay.environment, overlays=overlay.paths, notes=tuple(notes))
+
+
+def _install_tools(
+    ready: InstalledTarget, installed: InstalledWheel, installing: InstallSettings, ahead: CollectionAhead | None
+) -> Overlay:
+    """Install the test tools; then begin to collect, if nothing of that can change what the import check finds."""
+    target, settings, directory = ready.target, ready.settings, ready.directory
+    overlay = make_overlay(
+        target.runtime,
+        ready.environment,
+        target.wheel,
+        installed,
+        directory / "tools",
+        requirements=settings.requires,
+        project=settings.root,
+        groups=settings.groups,
+        settings=installing,
+    )
+    if overlay.path is not None:
+        rewrite_tests(target.runtime, overlay.path, settings, directory / RESULTS)
+        # An emulated environment may get further system libraries after the import check.
+        is_complete = not (target.runtime.backend.emulated and overlay.has_native_modules)
+        if ahead is not None and is_complete and ready.session.capabilities.side_by_side:
+            _write_guard_settings(ready, overlay, ())
+            ahead.begin(Preparation(steps=(), environment=overlay.environment, overlays=overlay.paths))
+    return overlay
+
+
+def _write_guard_settings(ready: InstalledTarget, overlay: Overlay, steps: Sequence[StepResult]) -> bool:
+    return payload.write_guard_settings(
+        overlay.environment, ready.target, ready.settings, overlay.paths, ready.directory, ready.session.paths, steps
+    )
 
 
 def _install_step(target: Target, installed: InstalledWheel, seconds: float) -> StepResult:
@@ -172,7 +164,7 @@ def _overlay_notes(target: Target, overlay: Overlay, installed: InstalledWheel, 
     runtime = target.runtime
     missing = (
         overlay.missing
-        if overlay.path is None
+        if overlay.path is None or not overlay.has_native_modules
         else runtime.backend.add_libraries(runtime, overlay.environment, overlay.path, settings)
     )
     if missing := missing or installed.missing:

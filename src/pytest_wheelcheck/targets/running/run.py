@@ -13,7 +13,8 @@ from pytest_wheelcheck.backends.sandbox import OUTPUT
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WorkerError, WorkerReportsLostError
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets.preparing import payload
-from pytest_wheelcheck.targets.preparing.prepare import Preparation
+from pytest_wheelcheck.targets.preparing.preparation import Preparation
+from pytest_wheelcheck.targets.preparing.rewriting import RESULTS
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
 from pytest_wheelcheck.targets.running.item_results import (
     Collected,
@@ -44,6 +45,7 @@ class TargetRun:
     :param directory: the target's own directory.
     :param session: the target's session.
     :param token: distinguishes the files of several such runs in one directory.
+    :param guarded: the guard is installed in the environment. Otherwise the worker starts it, and :meth:`go_on` follows.
 
     Attribute ``left_running``: for each worker, the number and command lines of the processes that its tests left running.
     """
@@ -57,6 +59,7 @@ class TargetRun:
         session: Session,
         *,
         token: str = "0",
+        guarded: bool = True,
     ) -> None:
         self.target = target
         self.prepared = prepared
@@ -64,6 +67,7 @@ class TargetRun:
         self._directory = directory
         self._session = session
         self._token = token
+        self._guarded = guarded
         self._worker: WorkerProcess | None = None
         self._closed = False
         self._lock = threading.Lock()
@@ -197,6 +201,8 @@ class TargetRun:
                 start=self._starts,
                 skip_modules=self._skipped_modules,
                 output=self._directory.parent / OUTPUT,
+                rewritten=self._directory / RESULTS,
+                guarded=self._guarded,
             )
         )
 
@@ -344,11 +350,23 @@ class TargetRun:
             if left:
                 self.left_running.append(left)
 
-    def close(self) -> None:
+    def go_on(self, prepared: Preparation) -> None:
+        """Go on after the preparation has ended.
+
+        :param prepared: its result.
+        """
+        self.prepared = prepared
+        self._guarded = True
+
+    def stop(self) -> None:
         """End the worker and start no other."""
         with self._lock:
             self._closed = True
         self.end()
+
+    def close(self) -> None:
+        """End the worker and the session, and start no other."""
+        self.stop()
         self._session.end()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.backends.base import Capabilities
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.targets.preparing.prepare import Preparation
+from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.targets.timeouts import scale
 from pytest_wheelcheck.worker import messages as protocol
@@ -22,6 +22,8 @@ def tests_message(
     start: int,
     skip_modules: list[str],
     output: Path,
+    rewritten: Path,
+    guarded: bool,
 ) -> protocol.Tests:
     """Return the message that starts pytest in a worker.
 
@@ -29,6 +31,8 @@ def tests_message(
     :param start: number of the worker: each has its own ``--basetemp``.
     :param skip_modules: node ids of test modules that ended an earlier worker.
     :param output: directory that tests may write to.
+    :param rewritten: directory of the modules that were rewritten ahead; need not exist.
+    :param guarded: the guard is installed in the environment.
     """
     factor = scale(target, settings)
     return {
@@ -56,6 +60,8 @@ def tests_message(
         # Without signals nothing can ask for stacks later: the watchdog writes them.
         "watchdog": 0 if capabilities.signals else dump_time(settings.test_timeout * factor),
         "output": str(output),
+        "rewritten": str(rewritten),
+        "guarded": guarded,
     }
 
 
