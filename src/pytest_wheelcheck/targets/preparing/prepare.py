@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from pytest_wheelcheck.backends.base import Session
+from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import InstallError, UncheckedInstallError, WheelcheckError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult, unexpected
@@ -108,7 +108,7 @@ def _prepare(
     except WheelcheckError as error:
         steps.append(StepResult(name="tools", outcome=Outcome.ERROR, text=str(error)))
         return Preparation(steps=tuple(steps))
-    if _write_guard_settings(ready, overlay, steps) and ahead is not None:
+    if _write_guard_settings(ready, overlay.environment, overlay.paths, steps) and ahead is not None:
         ahead.drop()
     notes += _overlay_notes(target, overlay, installed, installing)
     payload.install_guard(overlay.environment, runtime, directory, session.paths)
@@ -120,12 +120,16 @@ def _install_tools(
 ) -> Overlay:
     """Install the test tools; then begin to collect, if nothing of that can change what the import check finds."""
     target, settings, directory = ready.target, ready.settings, ready.directory
+    tools = directory / "tools"
+    if ahead is not None and ready.session.capabilities.side_by_side:
+        _write_guard_settings(ready, ready.environment, (tools,), ())
+        ahead.boot(Preparation(steps=(), environment=ready.environment, overlays=(tools,)))
     overlay = make_overlay(
         target.runtime,
         ready.environment,
         target.wheel,
         installed,
-        directory / "tools",
+        tools,
         requirements=settings.requires,
         project=settings.root,
         groups=settings.groups,
@@ -133,17 +137,20 @@ def _install_tools(
     )
     if overlay.path is not None:
         rewrite_tests(target.runtime, overlay.path, settings, directory / RESULTS)
+    if ahead is not None:
         # An emulated environment may get further system libraries after the import check.
-        is_complete = not (target.runtime.backend.emulated and overlay.has_native_modules)
-        if ahead is not None and is_complete and ready.session.capabilities.side_by_side:
-            _write_guard_settings(ready, overlay, ())
-            ahead.begin(Preparation(steps=(), environment=overlay.environment, overlays=overlay.paths))
+        if overlay.path is None or (target.runtime.backend.emulated and overlay.has_native_modules):
+            ahead.drop()
+        else:
+            ahead.begin()
     return overlay
 
 
-def _write_guard_settings(ready: InstalledTarget, overlay: Overlay, steps: Sequence[StepResult]) -> bool:
+def _write_guard_settings(
+    ready: InstalledTarget, environment: Environment, overlays: Sequence[Path], steps: Sequence[StepResult]
+) -> bool:
     return payload.write_guard_settings(
-        overlay.environment, ready.target, ready.settings, overlay.paths, ready.directory, ready.session.paths, steps
+        environment, ready.target, ready.settings, overlays, ready.directory, ready.session.paths, steps
     )
 
 

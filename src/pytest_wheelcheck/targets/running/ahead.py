@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from pytest_wheelcheck.backends.base import Session
+from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.running.item_results import Collected
@@ -36,14 +37,24 @@ class CollectionAhead:
         self._collected: Collected | None = None
         self._thread: threading.Thread | None = None
 
-    def begin(self, prepared: Preparation) -> None:
-        """Begin to collect, in the background.
+    def boot(self, prepared: Preparation) -> None:
+        """Start an interpreter.
 
-        :param prepared: has no results yet. The guard is not installed in the environment yet.
+        :param prepared: what is known of it. Neither the guard nor the test tools are installed yet.
         """
         self._run = TargetRun(
             self._target, prepared, self._settings, self._directory, self._session, token=self._token, guarded=False
         )
+        try:
+            self._run.boot()
+        except (OSError, WheelcheckError):
+            # The import check meets it as well, and reports it.
+            self.drop()
+
+    def begin(self) -> None:
+        """Begin to collect, in the background, with the interpreter that was started."""
+        if self._run is None:
+            return
         self._thread = threading.Thread(target=self._collect, args=(self._run,), name="wheelcheck-ahead", daemon=True)
         self._thread.start()
 

@@ -16,6 +16,7 @@ from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
+from pytest_wheelcheck.targets.running.diagnosis import diagnosed
 from pytest_wheelcheck.targets.running.item_results import (
     Collected,
     Crash,
@@ -69,6 +70,7 @@ class TargetRun:
         self._token = token
         self._guarded = guarded
         self._worker: WorkerProcess | None = None
+        self._booted = False
         self._closed = False
         self._lock = threading.Lock()
         self._starts = 0
@@ -164,14 +166,24 @@ class TargetRun:
             text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
             raise _NoWorkerError("no worker can be started in the target", details=text) from error
 
-    def _start(self) -> None:
-        settings, prepared = self._settings, self.prepared
-        self._starts += 1
-        environment = prepared.environment
+    @property
+    def _temporary(self) -> Path:
+        return self._directory / f"t{self._token}"
+
+    def boot(self) -> None:
+        """Start the interpreter of a worker, for the next :meth:`collect`: the test tools need not be installed yet.
+
+        :raises OSError: it cannot be started.
+        :raises ProcessError: it cannot be started.
+        """
+        self._set_worker(self._launch())
+        self._booted = True
+
+    def _launch(self) -> WorkerProcess:
+        environment, settings = self.prepared.environment, self._settings
         assert environment is not None  # noqa: S101  only targets that can run tests are started
-        temporary = self._directory / f"t{self._token}"
-        (temporary / "tmp").mkdir(parents=True, exist_ok=True)
-        running = WorkerProcess(
+        (self._temporary / "tmp").mkdir(parents=True, exist_ok=True)
+        return WorkerProcess(
             self._session,
             [environment.python, self._directory / payload.WORKER],
             environment=environment,
@@ -182,22 +194,23 @@ class TargetRun:
                 **self._search_path(environment),
                 **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
             },
-            temporary=temporary / "tmp",
+            temporary=self._temporary / "tmp",
         )
-        with self._lock:
-            if not self._closed:
-                self._worker = running
-        if self._closed:
-            # The run was stopped while it was started.
-            running.end()
-            raise _NoWorkerError("the run was stopped")
+
+    def _start(self) -> None:
+        self._starts += 1
+        running = self._worker if self._booted else None
+        self._booted = False
+        if running is None:
+            running = self._launch()
+            self._set_worker(running)
         running.start(
             tests_message(
                 self.target,
-                prepared,
-                settings,
+                self.prepared,
+                self._settings,
                 capabilities=self._session.capabilities,
-                temporary=temporary,
+                temporary=self._temporary,
                 start=self._starts,
                 skip_modules=self._skipped_modules,
                 output=self._directory.parent / OUTPUT,
@@ -205,6 +218,15 @@ class TargetRun:
                 guarded=self._guarded,
             )
         )
+
+    def _set_worker(self, running: WorkerProcess) -> None:
+        with self._lock:
+            if not self._closed:
+                self._worker = running
+        if self._closed:
+            # The run was stopped while it was started.
+            running.end()
+            raise _NoWorkerError("the run was stopped")
 
     def _search_path(self, environment: Environment) -> dict[str, str]:
         """Return ``PATH`` with the console scripts of the test tools, which tests may start by name."""
@@ -250,7 +272,7 @@ class TargetRun:
                     if message["restart"]:
                         self.end()
                     complete_reports(messages)
-                    messages = _diagnosed(messages, running, self._session)
+                    messages = diagnosed(messages, running, self._session)
                     running.mark(message["log_size"])
                     return ItemResult(messages=tuple(messages), stop=message["stop"], returncode=message["returncode"])
                 elif message["type"] == "finished":
@@ -378,25 +400,6 @@ class _CollectCrashError(WheelcheckError):
     def __init__(self, module: str, text: str) -> None:
         super().__init__(text)
         self.module = module
-
-
-def _diagnosed(messages: list[FromWorker], running: WorkerProcess, session: Session) -> list[FromWorker]:
-    """Turn a failed test that is not the wheel's fault into an error: pytest reports a failure in setup as an error.
-
-    :param messages: of one test.
-    :param running: its output is everything that was written past pytest's capturing while the test ran.
-    """
-    for message in messages:
-        if message["type"] != "report" or message["data"].get("outcome") != "failed":
-            continue
-        data = message["data"]
-        texts = (running.output(), *(text for _, text in data.get("sections", ())))
-        explanation = next(filter(None, map(session.explain_failure, texts)), "")
-        if explanation:
-            changed = {**data, "when": "setup", "longrepr": explanation}
-            others = [each for each in messages if each["type"] != "report"]
-            return [*others, {**message, "data": changed}]
-    return messages
 
 
 def _without_first_line(text: str) -> str:
