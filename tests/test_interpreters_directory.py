@@ -26,10 +26,10 @@ from pytest_wheelcheck.interpreters.directory.provider import DirectoryProvider
 from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.packages import apt, debian
-from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.system.pip import pip_command
 
 emulates = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64" or apt.host_repository() is None,
@@ -294,7 +294,7 @@ def test_a_root_with_musl(
     (sysroot,) = parse_sysroots([f"aarch64={root}"])
     (one,) = sysroot.interpreters
     assert (one.libc, one.libc_version, one.version[:2]) == ("musl", (1, 2), (3, 12))
-    pip = [*pinned.pip_command(), "download", "-q", "--no-deps", "--only-binary=:all:", "-d", "dist"]
+    pip = [*pip_command(), "download", "-q", "--no-deps", "--only-binary=:all:", "-d", "dist"]
     pip += ["--platform=musllinux_1_2_aarch64", "--python-version=3.12", "--abi=cp312", "--implementation=cp"]
     subprocess.run([*pip, "rpds-py"], check=True, cwd=pytester.path)
     more = "import rpds\ndef test_wheel():\n    assert rpds.HashTrieMap({'a': 1}).insert('b', 2)['b'] == 2\n"

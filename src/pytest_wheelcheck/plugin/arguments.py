@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_wheelcheck.settings import TargetArgument
+from pytest_wheelcheck.targets.planning.published import is_spec
 
 #: Destinations of pytest's and common plugins' options that only the host acts on.
 HOST_ONLY = frozenset(
@@ -175,7 +176,8 @@ def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
         # A pasted node id may follow `--wheel`.
         given = argument.value if argument.dest == "wheel" else "" if argument.is_option else first
         path, colons, node = given.partition("::")
-        if path.endswith(".whl") and (colons or not argument.is_option):
+        is_wheel = path.endswith(".whl") or (is_spec(path) and not argument.is_option)
+        if is_wheel and (colons or not argument.is_option):
             if argument.is_option:
                 host.extend(("--wheel", path))
             else:

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option(
         "--wheel",
-        "Test this built wheel: a file, a directory of wheels or a quoted glob. Other *.whl arguments are tested too; all "
-        "other arguments are test paths, which are collected and run in the interpreters that the wheels are for.",
+        "Test this built wheel: a file, a directory of wheels or a quoted glob; or those of a release on the package index: "
+        "pypi:NAME, pypi:NAME==1.2, pypi:NAME@previous, pypi:NAME/PATTERN. Other *.whl arguments are tested too; all other "
+        "arguments are test paths, which are collected and run in the interpreters that the wheels are for.",
         "PATH",
         repeat=True,
     ),
@@ -100,6 +101,11 @@ OPTIONS = (
         "--wheel-sandbox",
         "Run imports, executables and tests in a sandbox (bubblewrap, Linux only): no network; home, source tree and "
         "cache are read-only; private /tmp. If no sandbox is available, the run ends with an error.",
+    ),
+    Option(
+        "--wheel-no-sandbox",
+        "Run wheels from the package index (--wheel pypi:NAME) without the sandbox, with your rights. By default they run in "
+        "the sandbox, and where there is none, only static checks run.",
     ),
     Option("--wheel-keep", "Keep the environments of all targets, and print their paths."),
     Option("--wheel-keep-failed", "Keep the environments of targets with failures, and print their paths."),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.boards import open_boards
 from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.checks import select_checks
+from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import takeover
@@ -23,9 +25,11 @@ from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.targets.planning.boards import left_to_boards, plan_boards
 from pytest_wheelcheck.targets.planning.isolated import plan_release
 from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
+from pytest_wheelcheck.targets.planning.published import is_spec
 from pytest_wheelcheck.targets.planning.release import Release, absolute, open_release, shown_path
+from pytest_wheelcheck.targets.planning.sandboxing import is_published, sandboxed, without_sandbox
 from pytest_wheelcheck.targets.planning.specs import parse_specs
-from pytest_wheelcheck.targets.preparing.install import unresolved
+from pytest_wheelcheck.targets.preparing.install import install_settings, unresolved
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 
@@ -60,13 +64,24 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     profiles = registry.parse_machines(settings.machines)
     sysroots = parse_sysroots(settings.sysroots)
     select_checks(select=settings.select, ignore=settings.ignore)
-    if config.option.wheel_sandbox and not settings.static:
-        with progress.log_to():
-            settings = replace(settings, sandbox=bubblewrap.find(offline=settings.offline))
-    release = open_release(settings.wheels, cwd=settings.cwd, root=settings.root, store=run_directory / "wheels")
+    if config.option.wheel_sandbox and config.option.wheel_no_sandbox:
+        raise UsageError("--wheel-sandbox and --wheel-no-sandbox are both given", fix="omit one of them")
+    with progress.log_to(), progress.lines_to(_terminal_line(config)):
+        release = open_release(
+            settings.wheels,
+            cwd=settings.cwd,
+            root=settings.root,
+            store=run_directory / "wheels",
+            index=install_settings(settings),
+        )
     targets: Sequence[Target] = ()
     not_run: Sequence[NoTarget] = ()
+    runnable: Sequence[Wheel] = release.wheels
+    by_default = not config.option.wheel_sandbox
     if not settings.static:
+        settings, not_run = _with_sandbox(config, settings, runnable)
+        runnable = [wheel for wheel in runnable if not any(reason.wheel is wheel for reason in not_run)]
+    if runnable and not settings.static:
         with progress.log_to():
             catalog = make_catalog(
                 offline=settings.offline,
@@ -83,16 +98,19 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
                 return unresolved(runtime, wheel, settings)
 
             boards = open_boards(settings.hosts, settings.known_hosts, catalog, settings.board_python)
-            on_boards, not_on_boards = plan_boards(release.wheels, settings.pythons, boards, unresolved=why_unresolved)
+            on_boards, not_on_boards = plan_boards(runnable, settings.pythons, boards, unresolved=why_unresolved)
             here, not_here = plan_release(
-                release.wheels,
+                runnable,
                 settings.pythons,
                 catalog,
                 profiles=profiles,
                 elsewhere=left_to_boards(on_boards, profiles),
                 unresolved=why_unresolved,
             )
-            targets, not_run = (*here, *on_boards), (*not_here, *not_on_boards)
+            targets, not_run = (*here, *on_boards), (*not_run, *not_here, *not_on_boards)
+            if settings.sandbox and by_default:
+                targets, left_out = sandboxed(targets)
+                not_run = (*not_run, *left_out)
     if settings.strict:
         not_run = [_strict(reason, targets) for reason in not_run]
     selections = config.stash[takeover.COMMAND_LINE].selections
@@ -107,6 +125,28 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     )
 
 
+def _with_sandbox(
+    config: pytest.Config, settings: Settings, wheels: Sequence[Wheel]
+) -> tuple[Settings, list[NoTarget]]:
+    """Return the settings with the sandbox, if one is needed, and nodes for the wheels that must not run without it."""
+    if config.option.wheel_no_sandbox or not (config.option.wheel_sandbox or any(map(is_published, wheels))):
+        return settings, []
+    try:
+        with progress.log_to():
+            return replace(settings, sandbox=bubblewrap.find(offline=settings.offline)), []
+    except RuntimeUnavailableError as error:
+        if config.option.wheel_sandbox:
+            raise
+        reason = error.cause or error.message.removeprefix("--wheel-sandbox: ")
+        return settings, without_sandbox(wheels, reason)
+
+
+def _terminal_line(config: pytest.Config) -> Callable[[str], None] | None:
+    """Return a function that replaces the last line of the terminal; ``None`` where the output is no terminal."""
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    return reporter.rewrite if reporter is not None and reporter.isatty else None
+
+
 def _strict(reason: NoTarget, targets: Sequence[Target]) -> NoTarget:
     """Make a skipped wheel that has no target at all a failure."""
     if reason.outcome is not Outcome.SKIPPED or any(target.wheel is reason.wheel for target in targets):
@@ -117,6 +157,6 @@ def _strict(reason: NoTarget, targets: Sequence[Target]) -> NoTarget:
 def _normalized(node_id: str, settings: Settings) -> str:
     """Return a node id of the command line as the nodes have it: with a path relative to the root directory."""
     path, _, rest = node_id.partition("::")
-    if path == RELEASE:
+    if path == RELEASE or is_spec(path):
         return node_id
     return f"{shown_path(absolute(path, settings.cwd), settings.root)}::{rest}"

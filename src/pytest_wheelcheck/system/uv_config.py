@@ -121,7 +121,21 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _project_arguments(environ: Mapping[str, str], path: Path, table: Mapping[str, Any]) -> list[str]:
+def index_arguments(environ: Mapping[str, str], directory: Path) -> list[str]:
+    """Return the arguments for the indexes in uv's configuration files, the strongest first; uv itself needs none of them.
+
+    :param directory: where uv looks for its project.
+    """
+    found = find_project(environ, directory)
+    files_of_user = [(path, _read_toml(path)) for path in reversed(files(environ)) if path.is_file()]
+    return [
+        argument
+        for path, table in (*([found] if found else []), *files_of_user)
+        for argument in project_arguments(environ, path, table)
+    ]
+
+
+def project_arguments(environ: Mapping[str, str], path: Path, table: Mapping[str, Any]) -> list[str]:
     """Translate a project's settings about *where packages come from* to arguments, and no others.
 
     ``override-dependencies``, ``constraint-dependencies``, ``exclude-dependencies`` and ``sources`` apply to the
@@ -266,7 +280,7 @@ def arguments(
                 result += [argument, value]
     if project is not None:
         if found := find_project(environ, here):
-            taken = _project_arguments(environ, *found)
+            taken = project_arguments(environ, *found)
             result += _without_default_index(taken) if settings.index is not None else taken
         result += ["--project", str(project)]
     return result

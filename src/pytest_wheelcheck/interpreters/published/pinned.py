@@ -7,12 +7,12 @@ uv has no command that downloads without installing.
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.system import process
+from pytest_wheelcheck.system.pip import pip_command
 
 #: Seconds for pip to download one wheel of up to 70 MB.
 _DOWNLOAD_DEADLINE = 1800.0
@@ -93,19 +93,3 @@ def download(wheel: PinnedWheel, index: PackageIndex, directory: Path) -> Path:
         cause="the index, or a proxy, changed the file",
         fix="do not use it; inform the maintainers of the index",
     )
-
-
-def pip_command() -> list[str | Path]:
-    """Return the argv of a pip: that of virtualenv, which runs from its wheel, else the installed one."""
-    if wheel := embedded_pip():
-        return [sys.executable, wheel / "pip"]
-    return [sys.executable, "-m", "pip"]
-
-
-def embedded_pip() -> Path | None:
-    """Return the newest wheel of pip that virtualenv contains."""
-    from packaging.version import Version
-    from virtualenv.seed.wheels import embed
-
-    directory = Path(embed.__file__).parent
-    return max(directory.glob("pip-*.whl"), key=lambda path: Version(path.name.split("-")[1]), default=None)

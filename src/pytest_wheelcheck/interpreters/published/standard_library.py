@@ -21,7 +21,7 @@ from pytest_wheelcheck.interpreters.architectures import host_architecture
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.packages import apt, apt_suites
 from pytest_wheelcheck.interpreters.published import pinned
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.system import pip, process
 
 #: A program that an assembled interpreter must be able to run. Each of the modules needs libraries of its own, and sysconfig
 #: a file of the build.
@@ -201,7 +201,7 @@ def _unpack(embedded: EmbeddedLibrary, index: pinned.PackageIndex, into: Path, w
     try:
         if sys.version_info < (3, 14):
             options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
-            install = [*pinned.pip_command(), "install", *options, "--target", zstandard]
+            install = [*pip.pip_command(), "install", *options, "--target", zstandard]
             process.run([*install, *index.pip_arguments(), "zstandard"], timeout=600)
         process.run([sys.executable, "-I", "-c", _DECOMPRESS, packed, str(embedded.offset), unpacked, zstandard])
     except ProcessError as error:

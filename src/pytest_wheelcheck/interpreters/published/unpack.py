@@ -15,8 +15,9 @@ import zipfile
 from pathlib import Path
 
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES
-from pytest_wheelcheck.interpreters.published import console, pinned
+from pytest_wheelcheck.interpreters.published import console
 from pytest_wheelcheck.interpreters.published.table import PublishedInterpreter
+from pytest_wheelcheck.system import pip
 
 #: Libraries that only tkinter needs. With their alignment of 2 MiB they are half of an installation.
 _TK = ("libX", "libxcb", "libtk", "libtcl", "libfontconfig", "libfreetype", "libpng", "libbrotli")
@@ -85,7 +86,7 @@ def _with_certificates(library: bytes) -> bytes:
 
 def _copy_pip(side: Path) -> Path | None:
     """Copy a wheel of pip for ``ensurepip`` next to the library. Return its directory; ``None`` if there is no pip."""
-    wheel = pinned.embedded_pip()
+    wheel = pip.embedded_pip()
     if wheel is None:
         return None
     directory = side / "lib" / "wheels"

@@ -13,6 +13,8 @@ from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.errors import UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
 from pytest_wheelcheck.results import StepResult, unexpected
+from pytest_wheelcheck.system.uv_config import InstallSettings
+from pytest_wheelcheck.targets.planning.published import GivenWheel, download, is_spec
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 #: The name of the node for static checks that could not be run.
@@ -67,17 +69,28 @@ def absolute(path: str, directory: Path) -> Path:
     return Path(os.path.realpath(os.path.join(*parts[:end])), *parts[end:])  # noqa: PTH118
 
 
-def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path]]:
-    """Expand files, directories and globs.
+def find_files(
+    given: tuple[str, ...], cwd: Path, root: Path, index: InstallSettings
+) -> tuple[list[GivenWheel], list[Path]]:
+    """Expand files, directories, globs and releases on the package index.
 
-    :param given: the paths that the user gave.
+    :param given: what the user gave.
     :param cwd: the directory that relative paths start from.
-    :returns: wheels in the given order, each once; and the other files of the given directories.
+    :param root: the directory that node ids are relative to.
+    :param index: where packages come from.
+    :returns: wheels in the given order, each once; and the other files of the given directories and releases.
     :raises UsageError: an entry matches no wheel.
+    :raises PackageIndexError: the index cannot be asked.
     """
-    wheels: dict[str, Path] = {}
+    wheels: dict[str, GivenWheel] = {}
     others: list[Path] = []
     for text in given:
+        if is_spec(text):
+            published, further = download(text, index)
+            others += further
+            for found in published:
+                wheels.setdefault(os.path.realpath(found.path), found)
+            continue
         path = absolute(text, cwd)
         if path.is_dir():
             matches = sorted(path.glob("*.whl"))
@@ -101,7 +114,7 @@ def find_files(given: tuple[str, ...], cwd: Path) -> tuple[list[Path], list[Path
                     f"--wheel {text}: {wheel} is not a .whl file",
                     fix="build a wheel from the sdist or source directory first; only built wheels are tested",
                 )
-            wheels.setdefault(os.path.realpath(wheel), wheel)
+            wheels.setdefault(os.path.realpath(wheel), GivenWheel(path=wheel, shown=shown_path(wheel, root)))
     return list(wheels.values()), others
 
 
@@ -138,19 +151,23 @@ def shown_path(path: Path, root: Path) -> str:
         return path.as_posix()
 
 
-def open_release(given: tuple[str, ...], *, cwd: Path, root: Path, store: Path) -> Release:
+def open_release(
+    given: tuple[str, ...], *, cwd: Path, root: Path, store: Path, index: InstallSettings | None = None
+) -> Release:
     """Open every wheel once.
 
-    :param given: the paths that the user gave.
+    :param given: what the user gave: paths, or releases on the package index.
     :param cwd: the directory that relative paths start from.
     :param root: the directory that node ids are relative to.
     :param store: directory for our copies.
+    :param index: where packages come from.
     :raises UsageError: an entry matches no wheel.
+    :raises PackageIndexError: the index cannot be asked.
     """
-    paths, others = find_files(given, cwd)
+    found, others = find_files(given, cwd, root, index or InstallSettings())
     files: list[Wheel | BadWheel] = []
-    for number, path in enumerate(paths):
-        shown = shown_path(path, root)
+    for number, file in enumerate(found):
+        path, shown = file.path, file.shown
         directory = store / str(number)
         try:
             files.append(open_wheel(path, shown=shown, store=directory))

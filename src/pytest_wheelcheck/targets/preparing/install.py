@@ -42,7 +42,13 @@ class InstalledWheel:
 
 
 def install_wheel(
-    runtime: Runtime, environment: Environment, wheel: Wheel, *, extras: Sequence[str], settings: InstallSettings
+    runtime: Runtime,
+    environment: Environment,
+    wheel: Wheel,
+    *,
+    extras: Sequence[str],
+    settings: InstallSettings,
+    build: bool = True,
 ) -> InstalledWheel:
     """Install the wheel with its declared dependencies and *extras*.
 
@@ -51,6 +57,7 @@ def install_wheel(
     part of what the larger dependencies contain.
 
     :param extras: names of extras of the wheel.
+    :param build: dependencies that have no wheel are built, where that is possible: their code runs on this host.
     :raises InstallError: it cannot be installed; the installer's output is in ``details``.
     :raises DependencyError: a dependency has no wheel for the interpreter.
     """
@@ -62,7 +69,7 @@ def install_wheel(
             fix="correct --wheel-extra, or the optional dependencies of the project",
         )
     requirement = requirement_for(wheel, extras)
-    arguments = [*binary_only(runtime), requirement]
+    arguments = [*(binary_only(runtime) if build else ["--no-build"]), requirement]
     result = runtime.backend.install(runtime, environment, arguments, settings, project=environment.root)
     completed = result.completed
     if completed.returncode != 0:

@@ -17,6 +17,7 @@ from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
+from pytest_wheelcheck.targets.planning.sandboxing import is_published
 from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.executables import run_executables
 from pytest_wheelcheck.targets.preparing.import_check import check_imports
@@ -80,7 +81,15 @@ def _prepare(
     start = time.monotonic()
     try:
         environment = runtime.backend.create_environment(runtime, directory / "env")
-        installed = install_wheel(runtime, environment, target.wheel, extras=settings.extras, settings=installing)
+        # Where code of others runs in the sandbox, none of it is run to build a dependency.
+        installed = install_wheel(
+            runtime,
+            environment,
+            target.wheel,
+            extras=settings.extras,
+            settings=installing,
+            build=not (settings.sandbox and is_published(target.wheel)),
+        )
         refuse_python(target)
     except WheelcheckError as error:
         is_own = isinstance(error, InstallError) and not isinstance(error, UncheckedInstallError)

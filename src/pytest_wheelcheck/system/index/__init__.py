@@ -1,0 +1,1 @@
+"""The package index: which files it has, and how they are downloaded."""
