@@ -44,12 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """Declare the subcommands. Each sets the attribute ``run`` to the function that runs it."""
-    from pytest_wheelcheck.cli import board, cache, checks, doctor, interpreters, machines, merge
+    from pytest_wheelcheck.cli import board, cache, checks, doctor, interpreters, machines, merge, try_it
 
     parser = argparse.ArgumentParser(prog="wheelcheck", description="Test built wheels before anyone installs them.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Not reached: main() runs it, because its arguments are pytest's. Declared for the help.
     commands.add_parser("test", help="run `pytest --wheel`; takes all of pytest's arguments", add_help=False)
+    try_it.declare(commands)
     checks.declare(commands)
     machines.declare(commands)
     merge.declare(commands)

@@ -79,7 +79,7 @@ def is_spec(text: str) -> bool:
 def download(text: str, settings: InstallSettings) -> tuple[list[GivenWheel], list[Path]]:
     """Download the wheels that an argument of ``--wheel`` names.
 
-    :returns: the wheels, and the names of the other files of the release.
+    :returns: the wheels, and the names of the other files of the release, if all of it is named.
     :raises UsageError: the argument has another form, or there is no such release or wheel.
     :raises PackageIndexError: the index cannot be asked.
     """
@@ -107,7 +107,7 @@ def download(text: str, settings: InstallSettings) -> tuple[list[GivenWheel], li
     paths = index.fetch(wheels, settings, f"{release.name} {release.version}")
     return (
         [GivenWheel(path=path, shown=f"{release.shown}/{path.name}") for path in paths],
-        [Path(name) for name in release.others],
+        [] if found["pattern"] else [Path(name) for name in release.others],
     )
 
 
