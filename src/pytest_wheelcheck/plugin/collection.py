@@ -160,6 +160,7 @@ def nodes(
         yield WheelNode.from_parent(session, path=path, shown=file.shown, children=children, left_out=left_out)
     try:
         results = release_results(describe_release(plan.release, expected=plan.settings.expect))
+        results += [plan.previous] if plan.previous is not None else []
     except Exception as error:  # noqa: BLE001  a bug that the release meets; the wheels are tested
         results = [unexpected("release", error)]
     if results:

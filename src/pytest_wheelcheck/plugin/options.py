@@ -77,7 +77,8 @@ OPTIONS = (
     Option(
         "--wheel-expect",
         "The expected wheels of the release, such as `cp312-cp314: manylinux_x86_64 macosx_arm64 win_amd64; cp39-abi3: "
-        "win_arm64; sdist`. Missing and unexpected wheels fail the run. Overrides the ini key.",
+        "win_arm64; sdist`. Missing and unexpected wheels fail the run. `previous` expects those of the previous release on "
+        "the package index, and compares with it. Overrides the ini key.",
         "SPEC",
         repeat=True,
     ),
@@ -174,7 +175,8 @@ INI_KEYS = (
     ),
     IniKey(
         "wheel_expect",
-        "The expected wheels of the release, one clause per line: `INTERPRETERS: PLATFORMS`, or `sdist`.",
+        "The expected wheels of the release, one clause per line: `INTERPRETERS: PLATFORMS`, `sdist`, `others` (what no clause "
+        "names may be there, too), or `previous`.",
         "linelist",
         [],
     ),

@@ -19,12 +19,16 @@ from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import takeover
 from pytest_wheelcheck.plugin.configuration import read_settings
+from pytest_wheelcheck.reporting.previous import PREVIOUS, previous_result
+from pytest_wheelcheck.reporting.previous import clauses as previous_clauses
 from pytest_wheelcheck.reporting.release import RELEASE
+from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.targets.planning.boards import left_to_boards, plan_boards
 from pytest_wheelcheck.targets.planning.isolated import plan_release
 from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
+from pytest_wheelcheck.targets.planning.previous import find_previous
 from pytest_wheelcheck.targets.planning.published import is_spec
 from pytest_wheelcheck.targets.planning.release import Release, absolute, open_release, shown_path
 from pytest_wheelcheck.targets.planning.sandboxing import is_published, sandboxed, without_sandbox
@@ -40,6 +44,7 @@ class Plan:
     :param targets: where the wheels are tested, in the order of the nodes.
     :param not_run: wheels and interpreters without a target, with the reason.
     :param left_out: the files of the source tree that each wheel lacks.
+    :param previous: the result of the comparison with previous releases; ``None`` if that was not requested.
     :param selections: node ids of the command line; only these nodes run. Empty for all.
     :param directory: the temporary directory of the run.
     """
@@ -49,6 +54,7 @@ class Plan:
     targets: tuple[Target, ...]
     not_run: tuple[NoTarget, ...]
     left_out: Mapping[Wheel, LeftOut]
+    previous: StepResult | None
     selections: tuple[str, ...]
     directory: Path
 
@@ -74,6 +80,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
             store=run_directory / "wheels",
             index=install_settings(settings),
         )
+        settings, previous = _with_previous(settings, release, run_directory / "previous")
     targets: Sequence[Target] = ()
     not_run: Sequence[NoTarget] = ()
     runnable: Sequence[Wheel] = release.wheels
@@ -120,9 +127,21 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
         targets=tuple(targets),
         not_run=tuple(not_run),
         left_out={wheel: find_left_out(wheel, settings) for wheel in release.wheels},
+        previous=previous,
         selections=tuple(_normalized(node_id, settings) for node_id in selections),
         directory=run_directory,
     )
+
+
+def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[Settings, StepResult | None]:
+    """Replace the clause ``previous`` by what the previous releases on the index have, and compare with those."""
+    every = [clause.strip() for text in settings.expect for clause in text.split(";")]
+    own = [clause for clause in every if clause != PREVIOUS]
+    if len(own) == len(every):
+        return settings, None
+    found = find_previous(release.wheels, install_settings(settings), store)
+    clauses, warnings = previous_clauses(found, release.wheels)
+    return replace(settings, expect=(*own, *clauses)), previous_result(found, warnings)
 
 
 def _with_sandbox(

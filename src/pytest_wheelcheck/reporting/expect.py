@@ -6,6 +6,7 @@ One clause per line, or separated by semicolons: interpreters, a colon, platform
     cp39-abi3: win_arm64
     py3: any
     sdist
+    others
 
 Every interpreter of a clause is expected on every platform of the clause.
 
@@ -31,6 +32,9 @@ from packaging.utils import canonicalize_name
 from pytest_wheelcheck.errors import UsageError
 
 SDIST = "sdist"
+
+#: The clause after which no wheel is unexpected.
+OTHERS = "others"
 
 _SINGLE = re.compile(r"(?P<kind>cp|pp)(?P<major>[23])(?P<minor>\d{1,2})(?P<free>t?)")
 _STABLE = re.compile(r"(?:cp3(?P<minor>\d{1,2})-)?(?P<abi>abi3t?)")
@@ -86,10 +90,12 @@ class Expectation:
 
     :param pairs: in the order of the clauses, each once.
     :param sdist: whether a source distribution is expected.
+    :param others: whether other files may be there as well.
     """
 
     pairs: tuple[Pair, ...]
     sdist: bool = False
+    others: bool = False
 
 
 def parse(lines: Iterable[str]) -> Expectation:
@@ -98,12 +104,15 @@ def parse(lines: Iterable[str]) -> Expectation:
     :raises UsageError: a clause has another syntax.
     """
     pairs: dict[Pair, None] = {}
-    sdist = False
+    sdist = others = False
     for clause in (part.strip() for line in lines for part in line.split(";")):
         if not clause or clause.startswith("#"):
             continue
         if clause == SDIST:
             sdist = True
+            continue
+        if clause == OTHERS:
+            others = True
             continue
         left, colon, right = clause.partition(":")
         interpreters = [name for word in re.split(r"[\s,]+", left) if word for name in _interpreters(word, clause)]
@@ -124,7 +133,7 @@ def parse(lines: Iterable[str]) -> Expectation:
         pairs.update(
             dict.fromkeys((platform, name) for platform in platforms if platform != SDIST for name in interpreters)
         )
-    return Expectation(pairs=tuple(pairs), sdist=sdist)
+    return Expectation(pairs=tuple(pairs), sdist=sdist, others=others)
 
 
 def _is_platform(word: str) -> bool:
@@ -160,7 +169,7 @@ def compare(expected: Expectation, files: Sequence[ReleaseFile]) -> Comparison:
         missing += [f"{prefix}{interpreter} on {platform}" for platform, interpreter in lacking]
         if expected.sdist and all(file.tags for file in own):
             missing.append(f"{prefix}the sdist")
-        for file in own:
+        for file in own if not expected.others else ():
             if not file.tags:
                 if not expected.sdist:
                     unexpected.append(f"{file.filename} (an sdist)")

@@ -1,0 +1,142 @@
+"""``--wheel-expect previous``: a release compared with the previous one on the index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from builders import build_wheel
+from index_server import Index, serve
+from nodes import Run, RunOutput, run_output
+
+NAME = "wheelcheck-no-such-project"
+PLATFORMS = ("manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "win_amd64")
+
+Go = Callable[..., RunOutput]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    """An index with a release of six wheels, a pre-release, and a later one that must not be taken."""
+    with serve(tmp_path / "index") as index:
+        for version in ("1.0", "1.1rc1", "3.0"):
+            for python in ("cp311", "cp312"):
+                for platform in PLATFORMS:
+                    add(
+                        index.directory,
+                        version,
+                        f"{python}-{python}-{platform}",
+                        files={"pkg/old.py": "", "gone.py": ""},
+                    )
+        yield index
+
+
+def add(directory: Path, version: str, tag: str, **more: object) -> Path:
+    """Write a wheel with a module, an entry point and a dependency."""
+    values: dict[str, object] = {
+        "entry_points": "[console_scripts]\npkg-tool = pkg:main\n",
+        "requires": ["six", "typing-extensions; python_version < '3.8'", "rich; extra == 'color'"],
+        "extras": ["color"],
+        "requires_python": ">=3.11",
+        **more,
+    }
+    files = {"pkg/__init__.py": "", **values.pop("files", {})}  # type: ignore[dict-item]
+    return build_wheel(directory, NAME, version, files, tags=(tag,), **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def go(run_wheels: Run, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go:
+    monkeypatch.setenv("WHEELCHECK_CACHE", str(tmp_path / "cache"))
+
+    def run(*args: str) -> RunOutput:
+        expected = () if any("--wheel-expect" in arg for arg in args) else ("--wheel-expect=previous",)
+        options = ["--wheel-static", "--wheel-select=WHL101", f"--wheel-index={index.url}", "-v", "-rA"]
+        return run_output(run_wheels("--wheel", "dist", *options, *expected, *args, timeout=120))
+
+    return run
+
+
+def test_a_release_that_lost_nothing(go: Go, pytester: pytest.Pytester) -> None:
+    """New platforms and interpreters are welcome, and an sdist need not be there."""
+    for python in ("cp311", "cp312", "cp313"):
+        for platform in (*PLATFORMS, "musllinux_1_2_x86_64"):
+            tag = f"{python}-{python}-{platform}"
+            add(pytester.path / "dist", "2.0", tag, files={"pkg/old.py": "", "gone.py": "", "new.py": ""})
+    found = go()
+    assert found.code == 0, found.text
+    assert "release::expect PASSED" in found.text
+    assert "release::previous PASSED" in found.text
+    assert "WheelWarning" not in found.text
+
+
+def test_a_wheel_that_was_lost(go: Go, pytester: pytest.Pytester) -> None:
+    for python in ("cp311", "cp312"):
+        for platform in PLATFORMS:
+            if (python, platform) != ("cp312", "win_amd64"):
+                add(
+                    pytester.path / "dist",
+                    "2.0",
+                    f"{python}-{python}-{platform}",
+                    files={"pkg/old.py": "", "gone.py": ""},
+                )
+    found = go()
+    assert found.code == 1
+    assert "missing: cp312 on win_amd64" in found.text
+    assert "1 missing" in found.text
+    # A clause of the user's own counts as well.
+    assert "missing: cp313 on win_arm64" in go("--wheel-expect=previous; cp313: win_arm64").text
+
+
+def test_what_was_left_out_on_purpose(go: Go, pytester: pytest.Pytester) -> None:
+    """Requires-Python excludes one interpreter; no platform has a wheel for another one."""
+    for platform in PLATFORMS:
+        add(
+            pytester.path / "dist", "2.0", f"cp313-cp313-{platform}", requires_python=">=3.12", files={"pkg/old.py": ""}
+        )
+    found = go()
+    assert found.code == 0, found.text
+    assert "no wheel is for cp312, which pypi:wheelcheck-no-such-project==1.0 had wheels for" in found.text
+    assert "cp311" not in found.text.partition("warnings summary")[2]
+
+
+def test_wheels_of_the_stable_abi_replace_others(go: Go, pytester: pytest.Pytester) -> None:
+    for platform in PLATFORMS:
+        add(pytester.path / "dist", "2.0", f"cp311-abi3-{platform}", files={"pkg/old.py": "", "gone.py": ""})
+    assert go().code == 0
+
+
+def test_contents_that_changed(go: Go, pytester: pytest.Pytester) -> None:
+    dist = pytester.path / "dist"
+    for python in ("cp311", "cp312"):
+        for platform in PLATFORMS:
+            add(
+                dist,
+                "2.0",
+                f"{python}-{python}-{platform.replace('2_17', '2_28')}",
+                files={"pkg/data.bin": os.urandom(20_000)},
+                entry_points=None,
+                requires=["rich; extra == 'color'"],
+            )
+    found = go("--wheel-report=r.json")
+    assert found.code == 0, found.text
+    for line in (
+        "times as large (compared with pypi:wheelcheck-no-such-project==1.0)",
+        "it lacks pkg/old, gone, which the previous wheel has",
+        "it lacks the entry point pkg-tool",
+        "it does not require six, typing-extensions any more",
+        "its tag for x86_64 is manylinux_2_28, and was manylinux_2_17: older systems cannot install it any more",
+    ):
+        assert line in found.text, line
+    assert "previous" in (pytester.path / "r.json").read_text()
+
+
+def test_no_previous_release(go: Go, pytester: pytest.Pytester, index: Index) -> None:
+    add(pytester.path / "dist", "0.9", "cp312-cp312-win_amd64")
+    found = go()
+    assert found.code == pytest.ExitCode.USAGE_ERROR
+    assert f"the package index has no wheels of {NAME} before 0.9" in found.text
+    found = go("--wheel-offline")
+    assert "--wheel-expect previous: the package index cannot be asked with --wheel-offline" in found.text
+    assert not any(path.startswith("/files/") for path in index.requests)
