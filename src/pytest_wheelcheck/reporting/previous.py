@@ -25,7 +25,7 @@ _MINORS = range(2, 41)
 _GROWTH = 2.0
 
 #: Names that a line lists.
-_SHOWN = 5
+_SHOWN = 3
 
 
 def clauses(previous: Sequence[PreviousRelease], wheels: Sequence[Wheel]) -> tuple[list[str], list[str]]:
@@ -91,7 +91,8 @@ def previous_result(previous: Sequence[PreviousRelease], warnings: Sequence[str]
             for line in _changes(now, before):
                 found.setdefault(line, []).append(now.path.name)
         for line, names in found.items():
-            lines.append(f"{_shown(names)}: {line} (compared with {release.shown})")
+            place = "every wheel" if len(names) == len(release.pairs) else _shown(names)
+            lines.append(f"compared with {release.shown}, {line}: {place}")
     shown = ", ".join(release.shown for release in previous)
     return StepResult(name=PREVIOUS, outcome=Outcome.PASSED, text=f"compared with {shown}", warnings=tuple(lines))
 
@@ -99,16 +100,16 @@ def previous_result(previous: Sequence[PreviousRelease], warnings: Sequence[str]
 def _changes(now: Wheel, before: Wheel) -> Iterator[str]:
     """Yield what a user of the previous wheel may miss."""
     if now.size > before.size * _GROWTH:
-        yield f"it is {now.size / before.size:.0f} times as large"
+        yield f"a wheel is {now.size / before.size:.0f} times as large"
     gone = [name for name in _modules(before) if name not in set(_modules(now))]
     if gone:
-        yield f"it lacks {_shown(gone)}, which the previous wheel has"
+        yield f"{_shown(gone)} is gone"
     if scripts := sorted({name for name, _ in before.console_scripts} - {name for name, _ in now.console_scripts}):
-        yield f"it lacks the entry point {_shown(scripts)}"
+        yield f"the entry point {_shown(scripts)} is gone"
     if programs := sorted({*before.scripts} - {*now.scripts}):
-        yield f"it lacks the program {_shown(programs)}"
+        yield f"the program {_shown(programs)} is gone"
     if requirements := sorted(_requirements(before) - _requirements(now)):
-        yield f"it does not require {_shown(requirements)} any more"
+        yield f"{_shown(requirements)} is not required any more"
     if raised := _raised(now, before):
         yield raised
 
@@ -149,7 +150,7 @@ def _raised(now: Wheel, before: Wheel) -> str:
         if older is not None and older < version:
             family, architecture = key
             numbers = [f"{family}_{major}_{minor}" for major, minor in (older, version)]
-            return f"its tag for {architecture} is {numbers[1]}, and was {numbers[0]}: older systems cannot install it any more"
+            return f"the tag for {architecture} was raised from {numbers[0]} to {numbers[1]}, so older systems cannot install it"
     return ""
 
 
