@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the console script.
 
     :param argv: arguments; those of the process by default.
-    :returns: the exit status; 4 for wrong arguments, as pytest has it.
+    :returns: the exit status; 4 for wrong arguments, as pytest has it, and 1 if the reader of the output ends early.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] == ["test"]:
@@ -26,11 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The encoding of a pipe on Windows or in the C locale cannot encode all characters of our texts.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        parsed = _parser().parse_args(args)
-    except SystemExit as error:  # argparse has printed the error or the help
-        return 4 if error.code == 2 else int(error.code or 0)
-    try:
-        status = int(parsed.run(parsed))
+        status = _run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader (`head`) has seen enough. The interpreter would report the error again when it flushes at its end.
@@ -40,6 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"wheelcheck: {error}\n")
         return 4 if isinstance(error, UsageError) else 1
     return status
+
+
+def _run(args: Sequence[str]) -> int:
+    try:
+        parsed = _parser().parse_args(args)
+    except SystemExit as error:  # argparse has printed the error or the help
+        return 4 if error.code == 2 else int(error.code or 0)
+    return int(parsed.run(parsed))
 
 
 def _parser() -> argparse.ArgumentParser:
