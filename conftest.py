@@ -11,10 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import archives
 import platformdirs
 import pytest
 from filelock import FileLock
 from nodes import Run, RunDist, RunOutput, run_output
+
+from pytest_wheelcheck.interpreters.packages import apt
 
 pytest_plugins = ["pytester", "board_fixtures"]
 
@@ -102,6 +105,12 @@ def run_dist(run_wheels: Run, monkeypatch: pytest.MonkeyPatch) -> RunDist:
         return run_output(run_wheels("-v", "-rfEs", "--strict-markers", "--wheel-select=WHL101", *wheel, *args))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def debian_archive() -> apt.Repository:
+    """Return the archive that the host was installed from, of which interpreters of other architectures are made."""
+    return archives.host_archive()
 
 
 @pytest.fixture(scope="session")

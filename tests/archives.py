@@ -10,6 +10,8 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import provisioned
+
 from pytest_wheelcheck.interpreters.packages import apt
 
 
@@ -46,10 +48,17 @@ def make_archive(folder: Path, *, suite: str = "suite", index: str = "", debs: I
     return f"deb [signed-by={folder / 'key.gpg'}] file:{folder / 'archive'} {suite} main"
 
 
+def host_archive() -> apt.Repository:
+    """Return the archive that the host was installed from; without one, skip the test that asks, or fail it."""
+    found = apt.host_repository()
+    if found is None:
+        raise provisioned.missing("debian", "this host has no apt, or is not Debian or Ubuntu")
+    return found
+
+
 def fetch_debs(names: Iterable[str], folder: Path) -> list[Path]:
     """Download packages of the host's release for x86-64, or for every architecture."""
-    found = apt.host_repository()
-    assert found is not None
+    found = host_archive()
     command = apt.apt_get_command(found, found.codename, folder / "apt", "amd64")
     subprocess.run([*command, "update"], check=True, capture_output=True)
     subprocess.run([*command, "download", *names], check=True, capture_output=True, cwd=folder)

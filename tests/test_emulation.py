@@ -34,10 +34,8 @@ from pytest_wheelcheck.targets.target import NoTarget
 
 pytestmark = [
     pytest.mark.network,
-    pytest.mark.skipif(
-        sys.platform != "linux" or platform.machine() != "x86_64" or apt.host_repository() is None,
-        reason="emulates on x86-64 Linux, with interpreters of the archive of Debian",
-    ),
+    pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="emulates on x86-64 Linux"),
+    pytest.mark.usefixtures("debian_archive"),
 ]
 
 ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
@@ -137,11 +135,9 @@ def _get(catalog: Catalog, where: Platform, version: tuple[int, int]) -> Runtime
 
 
 @pytest.fixture(scope="session")
-def version() -> tuple[int, int]:
+def version(debian_archive: apt.Repository) -> tuple[int, int]:
     # Of the host's own release: its index is the only one that is asked.
-    found = apt.host_repository()
-    assert found is not None
-    (suite,) = apt_suites.query(found, "arm64", [found.codename])
+    (suite,) = apt_suites.query(debian_archive, "arm64", [debian_archive.codename])
     for package in suite.packages:
         if package.startswith("python3.") and package.endswith("-minimal"):
             return (3, int(package.removeprefix("python3.").removesuffix("-minimal")))

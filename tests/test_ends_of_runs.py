@@ -81,7 +81,9 @@ def test_many_deselected_tests(root: Path, run_wheels: Run) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows reports a closed pipe in another way")
-@pytest.mark.parametrize("arguments", [["machines"], ["machines", "--json"], ["checks"], ["--help"], ["cache", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["machines"], ["machines", "--json"], ["checks"], ["--help"], ["cache", "--help"]]
+)
 @pytest.mark.parametrize("unbuffered", ["1", ""])
 def test_reader_that_closes_the_pipe(arguments: list[str], unbuffered: str) -> None:
     """As `| head`. The reader is gone before the command starts, so its first write fails, or the flush at its end."""

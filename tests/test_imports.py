@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import provisioned
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
@@ -346,7 +347,9 @@ def test_the_gil(pytester: pytest.Pytester, run_dist: RunDist) -> None:
 
 def _free_threaded() -> Path:
     python = make_catalog().native_python((3, 14), True)
-    return python or pytest.skip("needs a free-threaded CPython 3.14")
+    if python is None:
+        raise provisioned.missing("published", "there is no free-threaded CPython 3.14")
+    return python
 
 
 def test_the_witness_tells_its_pyo3(witness: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:

@@ -25,15 +25,14 @@ from pytest_wheelcheck.interpreters.directory import link_farm
 from pytest_wheelcheck.interpreters.directory.provider import DirectoryProvider
 from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.packages import apt, debian
+from pytest_wheelcheck.interpreters.packages import debian
 from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.pip import pip_command
 
 emulates = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64" or apt.host_repository() is None,
-    reason="emulates on x86-64 Linux, with interpreters of the archive of Debian",
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="emulates on x86-64 Linux"
 )
 posix = pytest.mark.skipif(os.name != "posix", reason="root file systems are full of symbolic links")
 
@@ -194,6 +193,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @emulates
 @pytest.mark.network
+@pytest.mark.usefixtures("debian_archive")
 def test_a_board(
     board: Path,
     own_cache: Path,
@@ -237,7 +237,7 @@ def test_a_board(
 
 @emulates
 @pytest.mark.network
-@pytest.mark.usefixtures("own_cache")
+@pytest.mark.usefixtures("debian_archive", "own_cache")
 def test_an_interpreter_by_its_path_and_one_that_changed(board: Path) -> None:
     # An absolute link of the image: seen from the host, it leads nowhere, or to a program of the host.
     (found,) = parse_sysroots([f"aarch64={board / 'usr/bin/python3'}"])
@@ -282,6 +282,7 @@ def alpine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @emulates
 @pytest.mark.network
+@pytest.mark.usefixtures("debian_archive")
 def test_a_root_with_musl(
     alpine: Path,
     own_cache: Path,
@@ -324,7 +325,7 @@ def test_a_root_with_musl(
 
 @emulates
 @pytest.mark.network
-@pytest.mark.usefixtures("own_cache")
+@pytest.mark.usefixtures("debian_archive", "own_cache")
 def test_an_interpreter_of_the_hosts_own_architecture(tmp_path: Path) -> None:
     host = Platform(system="linux", architecture="x86_64", libc="glibc")
     catalog = catalogs.catalog_of(lambda native_python: PublishedProvider(HostProvider(), native_python), host=False)

@@ -22,8 +22,7 @@ from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 
 emulates = pytest.mark.skipif(
-    sys.platform != "linux" or platform.machine() != "x86_64" or apt.host_repository() is None,
-    reason="emulates on x86-64 Linux, with interpreters of the archive of Debian",
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="emulates on x86-64 Linux"
 )
 ARM = Platform(system="linux", architecture="aarch64", libc="glibc")
 
@@ -50,14 +49,12 @@ def test_a_loader_has_no_package() -> None:
 
 
 @pytest.fixture(scope="session")
-def arm() -> Runtime:
-    found = apt.host_repository()
-    assert found is not None
+def arm(debian_archive: apt.Repository) -> Runtime:
     catalog = catalogs.catalog_of(debian.DebianProvider)
     answer = catalogs.ask(catalog, "debian", Request(platform=ARM))
     for offer in answer.offers:
         # Of the host's own release: its index is the only one that is queried.
-        if f'"{found.codename}"' in offer.key:
+        if f'"{debian_archive.codename}"' in offer.key:
             return catalog.get(offer)
     raise provisioned.missing("debian", answer.reason)
 
@@ -90,15 +87,16 @@ def test_a_wheel_that_needs_libx11(
     run_wheels: Callable[..., pytest.RunResult],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
+    debian_archive: apt.Repository,
 ) -> None:
-    found = apt.host_repository()
-    assert found is not None
     own = tmp_path / "cache"
     own.mkdir()
     for name in ("qemu", "archives", "runtimes", "interpreters", "virtualenv"):
         (own / name).symlink_to(cache.root() / name)
     monkeypatch.setenv(cache.VARIABLE, str(own))
-    apt.fetch(found, found.codename, ["xsel"], tmp_path / "xsel", architecture="arm64", dependencies=False)
+    apt.fetch(
+        debian_archive, debian_archive.codename, ["xsel"], tmp_path / "xsel", architecture="arm64", dependencies=False
+    )
     program = (tmp_path / "xsel/usr/bin/xsel").read_bytes()
     wheel = builders.build_wheel(
         pytester.path / "dist",

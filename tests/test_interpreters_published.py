@@ -324,7 +324,7 @@ def test_an_embedded_library_that_changed(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 @linux
 @pytest.mark.network
-def test_a_c_library_that_is_new_enough_for_the_wheel(catalog: Catalog) -> None:
+def test_a_c_library_that_is_new_enough_for_the_wheel(catalog: Catalog, debian_archive: apt.Repository) -> None:
     arm = Platform(system="linux", architecture="aarch64", libc="glibc")
 
     def versions(minimum: tuple[int, int]) -> set[tuple[int, int]]:
@@ -333,12 +333,10 @@ def test_a_c_library_that_is_new_enough_for_the_wheel(catalog: Catalog) -> None:
 
     if not versions((0, 0)):
         raise provisioned.missing("published", "this host's archive has none for aarch64")
-    found = apt.host_repository()
-    assert found is not None
     newest = max(
         roots.upstream_version(suite.packages.get("libc6", ""))
-        for batch in apt_suites.batches(found)
-        for suite in apt_suites.query(found, "arm64", batch)
+        for batch in apt_suites.batches(debian_archive)
+        for suite in apt_suites.query(debian_archive, "arm64", batch)
     )
     assert min(versions(newest)) >= newest
     # If none is new enough, an older one is offered, so that the reason can name it.
@@ -347,10 +345,12 @@ def test_a_c_library_that_is_new_enough_for_the_wheel(catalog: Catalog) -> None:
 
 @linux
 @pytest.mark.network
-def test_an_archive_of_the_user_has_the_c_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_archive_of_the_user_has_the_c_library(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, debian_archive: apt.Repository
+) -> None:
     arm = Platform(system="linux", architecture="aarch64", libc="glibc")
-    found = apt.host_repository()
-    if found is None or "BEGIN PGP" in found.signed_by:
+    found = debian_archive
+    if "BEGIN PGP" in found.signed_by:
         pytest.skip("this host has no archive that one line can name")
     key = f"[signed-by={found.signed_by}] " if found.signed_by else ""
     line = f"deb {key}{found.uri} {found.codename} main"

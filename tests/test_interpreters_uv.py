@@ -15,6 +15,7 @@ from pathlib import Path
 import archives
 import builders
 import catalogs
+import provisioned
 import pytest
 import uv_layout
 
@@ -32,9 +33,7 @@ from pytest_wheelcheck.system import cache
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="the interpreters run on x86-64 Linux"
 )
-emulates = pytest.mark.skipif(
-    apt.host_repository() is None or not shutil.which("gpg"), reason="makes an archive of packages from those of Debian"
-)
+signs = pytest.mark.skipif(not shutil.which("gpg"), reason="makes an archive, which gpg signs")
 
 GLIBC = Platform(system="linux", architecture="x86_64", libc="glibc")
 MUSL = Platform(system="linux", architecture="x86_64", libc="musl")
@@ -77,6 +76,19 @@ def test_the_catalog_of_uv() -> None:
     assert ((3, 12), False, "win32", "x86", "") in kinds
     assert ((3, 14), True, "linux", "aarch64", "glibc") in kinds
     assert min(each.version for each in found) >= (3, 9)
+
+
+@pytest.mark.network
+def test_a_download_of_uv() -> None:
+    """The other tests make their downloads, so only this one needs those of uv."""
+    answer = catalogs.ask(_catalog(), "uv", Request(platform=GLIBC, wanted=frozenset({("cpython", (3, 12), False)})))
+    offer = next((each for each in answer.offers if each.version[:2] == (3, 12)), None)
+    if offer is None:
+        raise provisioned.missing("uv", answer.reason)
+    python = _catalog().get(offer).python
+    code = "import ssl, sys; print(sys.version_info[:2])"
+    completed = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "(3, 12)"
 
 
 def test_the_newest_release_of_a_catalog(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -218,16 +230,15 @@ with contextlib.suppress(ImportError):
 """
 
 
-@emulates
+@signs
 @pytest.mark.network
 def test_a_host_whose_archive_has_only_its_own_architecture(
     pytester: pytest.Pytester,
     run_wheels: Callable[..., pytest.RunResult],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
+    debian_archive: apt.Repository,
 ) -> None:
-    host = apt.host_repository()
-    assert host is not None
     installation = uv_layout.copy_installation(ARM, 12, tmp_path)
     key = "cpython-3.12.15-linux-aarch64-gnu"
     entry = archives.make_download(tmp_path, installation, key=key, arch="aarch64", libc="gnu")
@@ -235,7 +246,7 @@ def test_a_host_whose_archive_has_only_its_own_architecture(
     native = "Package: python3.11-minimal\nArchitecture: amd64\nVersion: 3.11.2-6\nFilename: none\n\n"
     sources = tmp_path / "sources"
     sources.mkdir()
-    line = archives.make_archive(tmp_path / "ubuntu", suite=host.codename, index=native, debs=debs)
+    line = archives.make_archive(tmp_path / "ubuntu", suite=debian_archive.codename, index=native, debs=debs)
     (sources / "sources.list").write_text(line, encoding="utf-8")
     shared, own = cache.root(), tmp_path / "cache"
     own.mkdir()
@@ -282,8 +293,8 @@ def test_a_host_whose_archive_has_only_its_own_architecture(
     assert made.name.startswith("uv-cp312-linux-aarch64")
 
 
-@emulates
 @pytest.mark.network
+@pytest.mark.usefixtures("debian_archive")
 def test_a_native_interpreter_with_musl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     installation = uv_layout.copy_installation(MUSL, 12, tmp_path)
     program = installation / "bin/python3.12"

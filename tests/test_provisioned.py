@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import archives
 import provisioned
 import pytest
 
@@ -22,6 +24,16 @@ def test_what_is_required_is_a_failure(monkeypatch: pytest.MonkeyPatch, value: s
     monkeypatch.setenv(provisioned.VARIABLE, value)
     with pytest.raises(pytest.fail.Exception, match="requires debian, which is not available: no apt"):
         raise provisioned.missing("debian", "no apt")
+
+
+def test_a_host_without_apt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv(provisioned.VARIABLE, "debian")
+    with pytest.raises(pytest.fail.Exception, match="requires debian, which is not available: this host has no apt"):
+        archives.host_archive()
+    monkeypatch.setenv(provisioned.VARIABLE, "")
+    with pytest.raises(pytest.skip.Exception, match="debian is not available here"):
+        archives.host_archive()
 
 
 def test_a_name_that_requires_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,8 +55,23 @@ def test_our_own_runs_require_known_providers(monkeypatch: pytest.MonkeyPatch) -
 
 def test_no_test_skips_a_provider_on_its_own() -> None:
     """Such a skip would hide a broken provider."""
-    for path in (ROOT / "tests").rglob("*.py"):
+    own_skip = re.compile(
+        r"""pytest\.skip\((f"not\ available|str\(error\)|reason\))  # its reason was computed
+        | \bor\ pytest\.skip\(                                      # instead of what a provider did not give
+        | skipif\((?:[^()]|\([^()]*\))*host_repository              # a condition
+        """,
+        re.VERBOSE,
+    )
+    for path, text in _tests():
+        assert not own_skip.search(text), path
+
+
+def test_everything_that_may_be_required_is_required_by_a_test() -> None:
+    used = {name for _, text in _tests() for name in re.findall(r'provisioned\.missing\(\s*"(\w+)"', text)}
+    assert used == provisioned.NAMES - {"all"}
+
+
+def _tests() -> Iterator[tuple[Path, str]]:
+    for path in [ROOT / "conftest.py", *(ROOT / "tests").rglob("*.py")]:
         if path.name != Path(__file__).name:
-            assert not re.search(r'pytest\.skip\((f"not available|str\(error\)|reason\))', path.read_text("utf-8")), (
-                path
-            )
+            yield path, path.read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import standin
 from builders import build_wheel
 from ground import Ground
 
-from pytest_wheelcheck.interpreters.packages import apt, apt_suites
+from pytest_wheelcheck.interpreters.packages import apt_suites
 
 
 @pytest.fixture
@@ -33,13 +33,11 @@ def demo(pytester: pytest.Pytester) -> Ground:
 
 
 @pytest.fixture(scope="session")
-def arm_python() -> str:
+def arm_python(request: pytest.FixtureRequest) -> str:
     """A version of Python that the host's archive has for aarch64."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip("aarch64 is emulated on x86-64 Linux")
-    archive = apt.host_repository()
-    if archive is None:
-        raise provisioned.missing("debian", "interpreters of other architectures come by apt")
+    archive = request.getfixturevalue("debian_archive")
     (suite,) = apt_suites.query(archive, "arm64", [archive.codename])
     for package in suite.packages:
         if package.startswith("python3.") and package.endswith("-minimal"):
