@@ -3,7 +3,8 @@
     python tests/windows_stack.py [--only NAME] [OPTIONS OF PYTEST ...]
 
 Run by the tox environment ``windows-stack``. The wheels are downloaded by name and digest and contain their tests. An
-outcome that differs from that of the Linux wheel fails the run unless :data:`EXPLAINED` has it.
+outcome that differs from that of the Linux wheel fails the run unless :data:`EXPLAINED` has it. A failure always does, and
+so do fewer passed tests than :data:`MINIMUM`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from pytest_wheelcheck.reporting import report as reports
 
 #: The interpreter on both sides.
 PYTHON = "3.13"
+
+#: Tests of a project that must pass on each side. Without it, two sides that run nothing would be equal.
+MINIMUM = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +124,11 @@ def outcomes(target: reports.TargetReport) -> dict[str, reports.NodeResult]:
     return found
 
 
-def compare(project: Project, report: reports.Report) -> tuple[str, list[str]]:
+def compare(project: Project, report: reports.Report, code: int) -> tuple[str, list[str]]:
     """Compare the two targets.
 
-    :returns: a line for the table, and one for each difference that nothing explains.
+    :param code: exit status of the run.
+    :returns: a line for the table, and one for each failure and each difference that nothing explains.
     """
     targets = {target.system: target for wheel in report.wheels for target in wheel.targets}
     if set(targets) != {"win32", "linux"}:
@@ -132,22 +137,34 @@ def compare(project: Project, report: reports.Report) -> tuple[str, list[str]]:
         f"{project.name}: {target.name}::{node.name}: {node.outcome}: {node.text}"
         for target in targets.values()
         for node in target.results
-        if not node.is_test and node.outcome in {"failed", "error"}
+        if not node.is_test and node.outcome in reports.BAD
     ]
+    # Only what the report does not have: the failures in it are named.
+    if code not in {0, 1} or not report.complete:
+        problems.append(
+            f"{project.name}: exit status {code}, the report is {'' if report.complete else 'not '}complete"
+        )
     windows, linux = (outcomes(targets[system]) for system in ("win32", "linux"))
+    for system, side in (("win32", windows), ("linux", linux)):
+        passed = sum(node.outcome == "passed" for node in side.values())
+        if passed < MINIMUM:
+            problems.append(f"{project.name}: {targets[system].name}: {passed} tests passed, at least {MINIMUM} must")
     reasons: collections.Counter[str] = collections.Counter()
     for name in sorted(windows.keys() | linux.keys()):
         pair = [_outcome(side.get(name)) for side in (windows, linux)]
-        if pair[0] == pair[1]:
+        bad = not reports.BAD.isdisjoint(pair)
+        if pair[0] == pair[1] and not bad:
             continue
         reason = next((reason for p, rule, reason in EXPLAINED if p == project.name and re.search(rule, name)), "")
-        if {"failed", "error"} & set(pair):
+        if bad:
             reason = ""
         reasons[reason] += 1
         if not reason:
             texts = " / ".join(side[name].text.strip()[-300:] for side in (windows, linux) if name in side)
             problems.append(f"{project.name}: {name}: {pair[0]}, on Linux {pair[1]}: {texts}")
     explained = "; ".join(f"{number}: {reason}" for reason, number in reasons.items() if reason) or "none"
+    if code and not problems:
+        problems.append(f"{project.name}: exit status {code}, and nothing in the report explains it")
     counts = [_counts(list(side.values())) for side in (linux, windows)]
     return f"| {project.name} {project.version} | {counts[0]} | {counts[1]} | {explained} |", problems
 
@@ -190,7 +207,8 @@ def main() -> int:
             if not report.exists():
                 problems.append(f"{project.name}: exit status {code}")
                 continue
-            line, unexplained = compare(project, reports.from_json(report.read_text(encoding="utf-8"), source=name))
+            text = report.read_text(encoding="utf-8")
+            line, unexplained = compare(project, reports.from_json(text, source=name), code)
             lines.append(f"{line} {seconds:.0f} s |")
             problems += unexplained
     print("\n| wheels | for Linux | for Windows | differences | in all |", "| --- | --- | --- | --- | --- |", sep="\n")
