@@ -67,7 +67,7 @@ class Guard:
     """A finder at the front of ``sys.meta_path`` for the names of the wheel. It ignores all other names.
 
     Attributes that only the worker uses: ``optional``, ``missing``, ``failed``, ``ended`` are the entries above. ``observer``
-    is called with each top-level name that is not the wheel's, before other finders search it.
+    is called as a finder for each name that is not the wheel's, before other finders search it.
 
     If the wheel lacks a submodule, the source tree is searched for it only if the last part of its name is that of a test
     module. So tests inside a package run against the wheel.
@@ -88,7 +88,7 @@ class Guard:
         self.missing: frozenset[str] = frozenset()
         self.failed: frozenset[str] = frozenset()
         self.ended: frozenset[str] = frozenset()
-        self.observer: Callable[[str], None] | None = None
+        self.observer: Callable[[str, Any, Any], Any] | None = None
         self._site_prefixes = tuple(_real(site) + os.sep for site in self.sites)
         self._stdlib_prefix = os.path.dirname(os.__file__) + os.sep
         self._verdicts: dict[tuple[str, str], bool] = {}
@@ -130,9 +130,7 @@ class Guard:
         """Find a module as :class:`importlib.abc.MetaPathFinder` does."""
         top, dot, _ = fullname.partition(".")
         if top not in self.names:
-            if self.observer is not None and not dot:
-                self.observer(fullname)
-            return None
+            return None if self.observer is None else self.observer(fullname, path, target)
         if self.observer is not None and fullname in self.ended:
             raise NotReachedError(fullname)
         spec = self._search(fullname, self._site_path() if path is None else list(path))

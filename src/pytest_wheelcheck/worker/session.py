@@ -48,7 +48,7 @@ class WorkerSession:
         self.rules = TargetRules(facts, task["pty_patterns"])
         self.provenance = Provenance(pytest, guard, self.rules)
         self.undeclared = UndeclaredImports(guard)
-        guard.observer = self.undeclared.observe
+        guard.observer = self.undeclared.find_spec
         self.unknown_options: list[str] = []
         self.config: Any = None
         self.terminal: TerminalBuffer | None = None

@@ -1,12 +1,15 @@
 """Finds imports of test requirements by files of the wheel: a user who installs the wheel alone does not have them.
 
 The import check imports modules before any test tool is importable. It does not call functions, and functions import, too.
+If a test tool is not loaded, its import is noticed when it is searched for. If it is, see :mod:`.observed_specs`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+from .observed_specs import ObservedSpecs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ _PROBES = ("find_spec", "find_loader")
 #: Exceptions whose handler allows for a missing module; a bare ``except`` does so as well.
 _HANDLED = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
 
+#: How often a line that imports what is loaded is looked at. It may be in a loop.
+_LOOKS = 20
+
 
 class UndeclaredImports:
     """Observes the imports of a worker.
@@ -36,16 +42,39 @@ class UndeclaredImports:
         self._texts: list[str] = []
         self._own_files: set[str] | None = None
         self._trees: dict[str, Any] = {}
+        self._other_files: set[str] = set()
+        self._looks: dict[tuple[str, int], int] = {}
+        self._specs = ObservedSpecs(guard, self.observe_loaded)
 
-    def observe(self, name: str) -> None:
-        """Check the import of a top-level module that is searched for. Never raises."""
-        if name in self._seen or name in self._guard.missing or not self._guard.overlays:
+    def find_spec(self, name: str, path: Any, target: Any) -> Any:
+        """Find a module that is not the wheel's, as a finder does; check the import of a top-level one."""
+        if "." not in name and self._is_of_interest(name):
+            try:
+                self._check(name)
+            except Exception as error:
+                self._log(name, error)
+        return self._specs.find_spec(name, path, target)
+
+    def observe_loaded(self, name: str, frame: FrameType | None) -> None:
+        """Check the import of a test tool's module that is loaded. Never raises.
+
+        :param frame: of the import system, or of the code that imports.
+        """
+        if frame is None or frame.f_code.co_filename in self._other_files:
             return
+        top = name.partition(".")[0]
         try:
-            self._check(name)
+            if self._is_of_interest(top):
+                self._check_loaded(top, frame)
         except Exception as error:
-            # A bug here must not change what an import finds; the log is part of reports.
-            sys.stderr.write("wheelcheck: the import of %s cannot be checked: %r\n" % (name, error))
+            self._log(name, error)
+
+    def _is_of_interest(self, top: str) -> bool:
+        return bool(top not in self._seen and top not in self._guard.missing and self._guard.overlays)
+
+    def _log(self, name: str, error: Exception) -> None:
+        # A bug here must not change what an import finds; the log is part of reports.
+        sys.stderr.write("wheelcheck: the import of %s cannot be checked: %r\n" % (name, error))
 
     def take(self) -> str:
         """Return the findings since the last call, or nothing."""
@@ -54,9 +83,9 @@ class UndeclaredImports:
         return text
 
     def _check(self, name: str) -> None:
-        # This function, observe(), find_spec() of the guard, and then the import system.
+        # This function, find_spec() here and of the guard, and then the import system.
         frame: FrameType | None = sys._getframe(3)
-        while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _IMPORT_SYSTEM:
+        while frame is not None and _is_import_system(frame):
             if frame.f_code.co_name in _PROBES and not frame.f_code.co_filename.startswith(
                 "<frozen importlib._bootstrap"
             ):
@@ -69,8 +98,28 @@ class UndeclaredImports:
         if not self._is_own(file) or self._is_of_tests(file) or not self._names_it(file, line, name):
             return
         distribution = self._distribution(name)
-        if not distribution or self._is_allowed(frame):
+        if distribution and not self._is_allowed(frame):
+            self._report(name, distribution, file, line)
+
+    def _check_loaded(self, name: str, frame: FrameType | None) -> None:
+        while frame is not None and _is_import_system(frame):
+            frame = frame.f_back
+        if frame is None:
             return
+        file, line = frame.f_code.co_filename, frame.f_lineno
+        if not self._is_own(file) or self._is_of_tests(file) or self._is_of_plugin(file):
+            self._other_files.add(file)
+            return
+        self._looks[file, line] = self._looks.get((file, line), 0) + 1
+        if self._looks[file, line] > _LOOKS or name in self._probed or not self._names_it(file, line, name):
+            return
+        if self._is_allowed(frame) or self._is_of_import_check(frame) or self._has_given(frame, name):
+            return
+        distribution = self._distribution(name)
+        if distribution and not self._is_optional(name):
+            self._report(name, distribution, file, line)
+
+    def _report(self, name: str, distribution: str, file: str, line: int) -> None:
         self._seen.add(name)
         if _normalize(distribution) in self._guard.optional:
             return
@@ -85,16 +134,83 @@ class UndeclaredImports:
         """Return whether a file is one of the wheel, not of its dependencies."""
         if not self._guard.is_inside(file):
             return False
+        return self._relative(file) in self._list_own_files()
+
+    def _list_own_files(self) -> set[str]:
         if self._own_files is None:
             self._own_files = set()
             for distribution in self._guard.find_distributions():
                 for path in distribution.files or ():
                     self._own_files.add(str(path).replace("\\", "/"))
-        return self._relative(file) in self._own_files
+        return self._own_files
 
     def _is_of_tests(self, file: str) -> bool:
         """Return whether a file is a test, or a conftest file, that the wheel carries: such files need what tests need."""
         return any(map(self._guard.is_test_name, self._relative(file).rpartition(".")[0].split("/")))
+
+    def _is_of_plugin(self, file: str) -> bool:
+        """Return whether a file has hooks or fixtures of pytest: other tools of the session are loaded for good reasons."""
+        import ast
+
+        return any(
+            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            and (
+                node.name.startswith("pytest_")
+                or any(
+                    ast.unparse(each).startswith(("pytest.fixture", "pytest.hookimpl")) for each in node.decorator_list
+                )
+            )
+            for node in ast.walk(self._tree(file))
+        )
+
+    def _is_of_import_check(self, frame: FrameType | None) -> bool:
+        """Return whether the importing code runs while a module of the wheel is imported, as it did in the import check."""
+        while frame is not None:
+            if frame.f_code.co_name == "<module>" and self._is_own(frame.f_code.co_filename):
+                return True
+            frame = frame.f_back
+        return False
+
+    def _has_given(self, frame: FrameType | None, name: str) -> bool:
+        """Return whether code of the wheel has an object of a module at hand: who passed it has the module, too."""
+        while frame is not None:
+            if self._is_own(frame.f_code.co_filename):
+                if any(_is_of(part, name) for value in list(frame.f_locals.values()) for part in _parts(value)):
+                    return True
+            frame = frame.f_back
+        return False
+
+    def _is_optional(self, name: str) -> bool:
+        """Return whether code of the wheel, anywhere, asks for a module, or catches the error of its import."""
+        import re
+
+        quoted = re.compile((r"[\"']%s[\"'.]" % re.escape(name)).encode())
+        asks, named = False, False
+        for relative in self._list_own_files():
+            if not relative.endswith(".py"):
+                continue
+            for site in self._guard.sites:
+                file = os.path.join(site, *relative.split("/"))
+                try:
+                    with open(file, "rb") as stream:
+                        source = stream.read()
+                except OSError:
+                    continue
+                asks = asks or re.search(rb"\bfind_spec\b|\bfind_loader\b|\bsys\.modules\b", source) is not None
+                named = named or quoted.search(source) is not None
+                if name.encode() in source and self._catches_import(file, name):
+                    return True
+        return asks and named
+
+    def _catches_import(self, file: str, name: str) -> bool:
+        import ast
+
+        return any(
+            isinstance(node, (ast.Import, ast.ImportFrom))
+            and self._names_it(file, node.lineno, name)
+            and self._is_handled(file, node.lineno)
+            for node in ast.walk(self._tree(file))
+        )
 
     def _relative(self, file: str) -> str:
         real = os.path.realpath(file)
@@ -177,6 +293,40 @@ class UndeclaredImports:
             except (OSError, SyntaxError, ValueError):
                 self._trees[file] = ast.Module([], [])
         return self._trees[file]
+
+
+def _is_import_system(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _IMPORT_SYSTEM
+
+
+def _is_of(value: object, name: str) -> bool:
+    """Return whether an object is of a top-level module: the module, a class or function of it, or an instance."""
+    from types import FunctionType, ModuleType
+
+    modules: list[Any]
+    if isinstance(value, ModuleType):
+        modules = [value.__name__]
+    elif isinstance(value, FunctionType):
+        modules = [value.__module__]
+    else:
+        # Also of a class that a test derives. Not by getattr, which may run code under test.
+        modules = [vars(each).get("__module__") for each in type.mro(value if isinstance(value, type) else type(value))]
+    return any(isinstance(module, str) and module.partition(".")[0] == name for module in modules)
+
+
+def _parts(value: object) -> list[object]:
+    """Return an object, and what it contains directly."""
+    found = [value]
+    if type(value) in (list, tuple, set, frozenset):
+        found += list(value)[:100]  # type: ignore[call-overload]
+    elif type(value) is dict:
+        found += list(value.values())[:100]
+    else:
+        try:
+            found += list(object.__getattribute__(value, "__dict__").values())[:100]
+        except (AttributeError, TypeError):
+            pass
+    return found
 
 
 def _contains(body: list[Any], line: int) -> bool:
