@@ -284,9 +284,32 @@ def test_what_native_modules_need(pytester: pytest.Pytester, run_dist: RunDist) 
     assert ran.nodes["import[loads]"] == "PASSED"
     assert "another distribution brings whole.python_part" in ran.text
     assert "needs _bundle in vendors/_vendored of the wheel" in ran.text
+    assert "wheel_import_ignore = vendors._vendored.fast" in ran.text
     assert "part_binary/__init__.py, line 4, refuses to be imported before part" in ran.text
     assert "wheel_import_ignore = part_binary" in ran.text
     assert "not imported, because import[part_binary] did not pass" in ran.text
+
+
+@needs_compiler
+def test_an_extra_that_installs_the_rest_of_a_package(pytester: pytest.Pytester, run_dist: RunDist) -> None:
+    """Without it, the part is skipped, as above."""
+    build_wheel(
+        pytester.path / "links",
+        "whole-of-tests",
+        files={"whole/__init__.py": "from whole import native\n", "whole/rest.py": "X = 1\n"},
+    )
+    body = 'PyObject *found = PyImport_ImportModule("whole.rest"); if (!found) return -1;'
+    build_wheel(
+        pytester.path / "dist",
+        "wholeclib",
+        files={f"whole/native{SUFFIX}": extension(pytester.path / "build", "native", body=body)},
+        tags=[LINUX_TAG],
+        requires=["whole-of-tests; extra == 'all'"],
+        extras=["all"],
+    )
+    ran = run_dist("--wheel-find-links", "links", "--wheel-extra=all")
+    assert ran.nodes["import[whole.native]"] == "PASSED"
+    assert ran.only("FAILED") == ran.only("ERROR") == ran.only("SKIPPED") == []
 
 
 @needs_compiler

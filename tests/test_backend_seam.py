@@ -13,6 +13,9 @@ from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
 from nodes import RunOutput, run_output
 
+from pytest_wheelcheck.backends import native
+from pytest_wheelcheck.model import Platform
+
 TESTS = """
 import importlib.metadata, os, pathlib, subprocess, sys, time
 import pytest
@@ -140,6 +143,24 @@ def test_a_backend_of_its_own(run: RunOutput, pytester: pytest.Pytester, tmp_pat
     assert "sleep 600" in run.text
     assert str(tmp_path / "elsewhere") not in run.text
     assert f"{pytester.path}/test_moved.py" in run.text
+
+
+@pytest.mark.parametrize(
+    ("platform", "fork", "pty", "signals"),
+    [
+        (Platform(system="linux", architecture="x86_64", libc="glibc"), True, True, True),
+        (Platform(system="linux", architecture="aarch64", libc="musl"), True, True, True),
+        # The system libraries of macOS do not survive a fork, so a package and its modules share a process.
+        (Platform(system="darwin", architecture="arm64"), False, True, True),
+        (Platform(system="win32", architecture="amd64"), False, False, False),
+    ],
+)
+def test_what_native_programs_can_do(
+    monkeypatch: pytest.MonkeyPatch, platform: Platform, fork: bool, pty: bool, signals: bool
+) -> None:
+    monkeypatch.setattr(native, "here", lambda: platform)
+    found = native.NativeBackend().capabilities
+    assert (found.fork, found.pty, found.signals, found.sandbox) == (fork, pty, signals, platform.is_linux)
 
 
 def test_only_backends_name_a_kind_of_target() -> None:

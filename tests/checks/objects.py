@@ -169,6 +169,7 @@ def make_macho(
     machine: str = "arm64",
     exports: Sequence[str] = (),
     anywhere: Sequence[str] = (),
+    bound: Sequence[tuple[str, int]] = (),
     needed: Sequence[str] = ("/usr/lib/libSystem.B.dylib",),
     weak: Sequence[str] = (),
     name: str = "",
@@ -181,8 +182,9 @@ def make_macho(
 ) -> bytes:
     """One slice: a bundle, or with *kind* 6 a library, with 2 a program. The underscore of exports is added.
 
-    *anywhere* are symbols that are looked up in every library. *trie* is the load command of a trie with the exports, which are
-    then not in the symbol table: it was stripped.
+    *anywhere* are symbols that are looked up in every library, *bound* those that are looked up in one, by its ordinal:
+    from 1, in the order of the load commands. *trie* is the load command of a trie with the exports, which are then not in the
+    symbol table: it was stripped.
     """
     wide = machine != "i386"
 
@@ -208,8 +210,9 @@ def make_macho(
     for export in () if trie else exports:
         symbols += struct.pack("<I2BHQ" if wide else "<I2BHI", len(strings), 0x0F, 1, 0, 0x10)
         strings += b"_" + export.encode() + b"\0"
-    for name_ in anywhere:
-        symbols += struct.pack("<I2BHQ" if wide else "<I2BHI", len(strings), 0x01, 0, 0xFE00, 0)
+    undefined = [*((name_, 0xFE) for name_ in anywhere), *bound]
+    for name_, ordinal in undefined:
+        symbols += struct.pack("<I2BHQ" if wide else "<I2BHI", len(strings), 0x01, 0, ordinal << 8, 0)
         strings += b"_" + name_.encode() + b"\0"
     size = (32 if wide else 28) + sum(map(len, commands)) + 24
     body = b""
@@ -219,7 +222,7 @@ def make_macho(
         size += 4 * words
         place = size + len(symbols) + len(strings)
         commands.append(struct.pack(f"<{words}I", trie, 4 * words, *[0] * (words - 4), place, len(body)))
-    count = len(anywhere) + (0 if trie else len(exports))
+    count = len(undefined) + (0 if trie else len(exports))
     commands.append(struct.pack("<6I", 2, 24, size, count, size + len(symbols), len(strings)))
     header = struct.pack(
         "<7I", 0xFEEDFACF if wide else 0xFEEDFACE, *MACHO_MACHINES[machine], kind, len(commands), size, 0x85
