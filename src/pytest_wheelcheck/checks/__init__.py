@@ -49,6 +49,7 @@ def run_checks(
     ignore: Sequence[str] = (),
     release: Sequence[Wheel] = (),
     max_size: int = MAX_SIZE,
+    for_install: bool = False,
 ) -> list[CheckResult]:
     """Run the checks that apply to a wheel, in the order of the table. What explains others comes before them.
 
@@ -58,6 +59,8 @@ def run_checks(
     :param ignore: codes or prefixes to leave out.
     :param release: all wheels of the same invocation.
     :param max_size: maximum size of the file in bytes, above which a check warns.
+    :param for_install: add what forbids an installation because of the container, also if it is not selected. Only *ignore*
+        leaves it out: who selects other checks does not ask to install an archive that readers understand differently.
     :raises UsageError: as :func:`select_checks`.
     """
     checks = select_checks(select=select, ignore=ignore)
@@ -65,7 +68,11 @@ def run_checks(
     # The families from WHL3 on read native files.
     if wheel.platforms != ("any",) and any(check.code >= "WHL3" for check in checks):
         contents.start_parsers()
-    return order_by_cause([check.run(contents) for check in checks if check.applies(wheel)])
+    results = [check.run(contents) for check in checks if check.applies(wheel)]
+    if for_install:
+        further = (check for check in select_checks(ignore=ignore) if check.container and check not in checks)
+        results += [result for check in further if (result := check.run(contents)).stops_install]
+    return order_by_cause(results)
 
 
 def run_container_checks(path: Path, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[CheckResult]:

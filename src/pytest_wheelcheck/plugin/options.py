@@ -72,7 +72,13 @@ OPTIONS = (
     ),
     Option("--wheel-index", "The package index to install dependencies from.", "URL"),
     Option("--wheel-offline", "Do not use the network. Use only the cache and --wheel-find-links."),
-    Option("--wheel-select", "Run only the static checks with these codes or prefixes.", "CODES", repeat=True),
+    Option(
+        "--wheel-select",
+        "Run only the static checks with these codes or prefixes. An archive that is not safe to install fails all the same, "
+        "unless --wheel-ignore names the check.",
+        "CODES",
+        repeat=True,
+    ),
     Option("--wheel-ignore", "Skip the static checks with these codes or prefixes.", "CODES", repeat=True),
     Option(
         "--wheel-expect",

@@ -239,7 +239,9 @@ def _check_file(
         except OSError:
             results = []  # the step has the reason
         return StaticResults(steps=(file.step, *map(_step_result, results)))
-    results = run_checks(file, select=select, ignore=ignore, release=release.wheels, max_size=max_size)
+    results = run_checks(
+        file, select=select, ignore=ignore, release=release.wheels, max_size=max_size, for_install=True
+    )
     return StaticResults(
         steps=tuple(map(_step_result, results)),
         stopped_by=tuple(result.check.name for result in results if result.stops_install),
