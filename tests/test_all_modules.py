@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
-from nodes import RunDist, RunOutput
+from nodes import Run, RunDist, RunOutput, run_output
 
 WINDOWS = sys.platform == "win32"
 
@@ -288,6 +289,33 @@ def test_what_native_modules_need(pytester: pytest.Pytester, run_dist: RunDist) 
     assert "part_binary/__init__.py, line 4, refuses to be imported before part" in ran.text
     assert "wheel_import_ignore = part_binary" in ran.text
     assert "not imported, because import[part_binary] did not pass" in ran.text
+
+
+@needs_compiler
+def test_a_plain_library_is_not_imported(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """It has the suffix of a module and no init function: cffi and ctypes load such libraries."""
+    library = pytester.path / "plain.so"
+    source = pytester.path / "plain.c"
+    source.write_text("int add(int a, int b) { return a + b; }\n", encoding="ascii")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
+    build_wheel(
+        pytester.path / "dist",
+        "pkg",
+        files={
+            "pkg/__init__.py": "import ctypes, os\n"
+            f"LIBRARY = ctypes.CDLL(os.path.join(os.path.dirname(__file__), '_plain{SUFFIX}'))\n",
+            f"pkg/_plain{SUFFIX}": library.read_bytes(),
+            f"pkg/real{SUFFIX}": extension(pytester.path / "build", "real"),
+        },
+        tags=[LINUX_TAG],
+    )
+    pytester.makepyfile(test_it="import pkg\ndef test_it():\n    assert pkg.LIBRARY.add(40, 2) == 42\n")
+    ran = run_output(run_wheels("-v", "--wheel=dist", "--wheel-ignore=WHL302"))
+    assert {name for name in ran.nodes if name.startswith("import")} == {"import[pkg]", "import[pkg.real]"}
+    assert ran.nodes["test_it.py::test_it"] == "PASSED"
+    assert "WHL610" in ran.text
+    assert ran.only("FAILED") == ran.only("ERROR") == []
+    assert ran.code == 0
 
 
 @needs_compiler

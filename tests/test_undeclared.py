@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
 from builders import build_wheel
 from nodes import RunDist
+
+from pytest_wheelcheck.reporting.report import BAD, from_json
 
 LINES = {
     "plain": "import extra_tool\n",
@@ -97,7 +101,7 @@ def test_one_cause_is_one_failure(pytester: pytest.Pytester, run_dist: RunDist) 
         + "def test_own():\n    raise RuntimeError('of the test')\n"
         + "def test_lacks_own():\n    from works import forgotten\n"
     )
-    ran = run_dist("-rs")
+    ran = run_dist("-rs", "--wheel-report=report.json", "--wheel-report=report.html")
     broken = [name for name in BROKEN if name != "works"]
     assert ran.only("FAILED") == [
         *sorted(f"import[{name}]" for name in broken),
@@ -113,6 +117,14 @@ def test_one_cause_is_one_failure(pytester: pytest.Pytester, run_dist: RunDist) 
     }
     for name in broken:
         assert f"import[{name}] did not pass" in ran.text
+    # The reports have the same failures, and no others.
+    report = from_json((pytester.path / "report.json").read_text("utf-8"), source="report.json")
+    results = [*report.wheels[0].checks, *report.wheels[0].targets[0].results]
+    assert sorted(result.name for result in results if result.outcome in BAD) == ran.only("FAILED")
+    assert report.failures == len(ran.only("FAILED"))
+    page = (pytester.path / "report.html").read_text("utf-8")
+    listed = re.findall(r'<li><span class="mark failed">[^<]*</span> <code>([^<]*)</code>', page)
+    assert sorted(map(unescape, listed)) == ran.only("FAILED")
 
 
 def test_test_tools_bring_what_the_wheel_lacks(pytester: pytest.Pytester, run_dist: RunDist, links: Path) -> None:
