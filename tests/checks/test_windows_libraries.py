@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import provisioned
 import pytest
 
 from checks.samples import windows
-from checks.windows_libraries import ADDED, is_excluded, names_in_archive, select
+from checks.windows_libraries import (
+    ADDED,
+    is_excluded,
+    names_in_archive,
+    names_of_mingw,
+    names_of_wine,
+    select,
+    stated_versions,
+)
+from pytest_wheelcheck.backends.wine import packages
 from pytest_wheelcheck.checks import run_checks
 from pytest_wheelcheck.checks.windows import is_system_library, system_libraries
+from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
+from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 PRESENT = (
@@ -71,3 +84,44 @@ def test_what_is_listed() -> None:
         [{"both.dll", "one.dll", "msvcr90.dll"}, {"both.dll", "msvcr90.dll"}], ["Own.dll", "winex11.drv", "x.exe"]
     )
     assert found == sorted({"both.dll", "own.dll", *ADDED})
+
+
+def test_the_sources_of_the_list() -> None:
+    assert list(stated_versions()) == ["mingw-w64-i686-dev", "mingw-w64-x86-64-dev", "libwine"]
+
+
+@pytest.mark.network
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="unpacks packages of Debian")
+def test_the_list_is_that_of_its_sources(debian_archive: apt.Repository, tmp_path: Path) -> None:
+    """An entry that somebody added or removed by hand is in no source."""
+    stated = stated_versions()
+    wine_version = stated.pop("libwine").partition("~")[0]
+    try:
+        wine = packages.provision(debian_archive)
+    except RuntimeUnavailableError as error:
+        raise provisioned.missing("wine", error.message) from None
+    if not packages.version_of(wine).startswith(f"Wine {wine_version} of debian"):
+        raise provisioned.missing("wine", f"the list is of Wine {wine_version}, not of {packages.version_of(wine)}")
+    roots = _fetch_mingw(debian_archive, stated, tmp_path)
+    # Wine's packages are unpacked with the library of another one that they need.
+    found = select([names_of_mingw(root) for root in roots], names_of_wine(wine) - {"zlib1.dll"})
+    assert sorted(system_libraries()) == found
+
+
+def _fetch_mingw(archive: apt.Repository, stated: dict[str, str], into: Path) -> list[Path]:
+    """Unpack the stated versions of packages, from the suite that has them."""
+    problems = []
+    for suite in ("testing", "unstable", "stable", archive.codename):
+        roots = [into / suite / name for name in stated]
+        try:
+            found: dict[str, str] = {}
+            for name, root in zip(stated, roots, strict=True):
+                found |= apt.fetch(archive, suite, [name], root, architecture="amd64", dependencies=False)
+        except ProcessError as error:
+            problems.append(error.message)
+            continue
+        if found == stated:
+            return roots
+        problems.append(f"{suite} has {found}")
+    raise provisioned.missing("debian", "; ".join(problems))

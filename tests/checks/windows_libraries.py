@@ -67,6 +67,22 @@ def select(mingw: Sequence[set[str]], wine: Iterable[str]) -> list[str]:
     return sorted({name for name in known if not is_excluded(name)} | ADDED.keys())
 
 
+def names_of_mingw(root: Path) -> set[str]:
+    """Return the DLLs that the import libraries of an unpacked package name."""
+    return set().union(*(names_in_archive(path.read_bytes()) for path in root.glob("usr/*/lib/lib*.a")))
+
+
+def names_of_wine(root: Path) -> set[str]:
+    """Return the file names of the libraries of an unpacked Wine."""
+    return {path.name for path in root.glob("usr/lib/*/wine/*-windows/*")}
+
+
+def stated_versions() -> dict[str, str]:
+    """Return the packages that the list was written from, with their versions."""
+    head = " ".join(line[1:].strip() for line in TARGET.read_text("utf-8").splitlines() if line.startswith("#"))
+    return dict(re.findall(r"([\w-]+) (\d\S*?)(?=[,.] |[,.]?$)", head.rpartition("Debian's packages ")[2]))
+
+
 def _unpack(packages: Iterable[Path], directory: Path) -> Iterator[tuple[str, str, Path]]:
     """Unpack Debian packages; yield name, version and directory of each."""
     for package in packages:
@@ -84,10 +100,9 @@ def main(packages: Sequence[str]) -> None:
         for name, version, target in _unpack(map(Path, packages), Path(directory)):
             sources.append(f"{name} {version}")
             if name.startswith("mingw-w64-"):
-                archives = target.glob("usr/*/lib/lib*.a")
-                mingw.append(set().union(*(names_in_archive(path.read_bytes()) for path in archives)))
+                mingw.append(names_of_mingw(target))
             else:
-                wine |= {path.name for path in target.glob("usr/lib/*/wine/*-windows/*")}
+                wine |= names_of_wine(target)
     head = (
         "# Parts of every Windows that current interpreters run on (10 and later), as import tables name them, in lower case.\n"
         "# Written by tests/checks/windows_libraries.py from the import libraries of mingw-w64 and the libraries of Wine, in\n"
