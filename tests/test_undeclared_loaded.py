@@ -85,6 +85,8 @@ def test_the_wheel_imports_what_a_test_has_imported(pytester: pytest.Pytester, r
         "def test_specs():\n    import importlib, tool_plain\n    spec = tool_plain.__spec__\n"
         "    assert repr(spec).startswith('ModuleSpec(name=') and not spec._initializing\n"
         "    assert importlib.reload(tool_plain) is tool_plain\n"
+        "def test_loop():\n    import time\n    start = time.monotonic()\n"
+        "    for _ in range(100_000):\n        code.caught()\n    assert time.monotonic() - start < 20\n"
     )
     ran = run_dist(
         *("--wheel-find-links", "links", "-o", "wheel_import_ignore=pkg.top"),

@@ -107,11 +107,15 @@ class UndeclaredImports:
         if frame is None:
             return
         file, line = frame.f_code.co_filename, frame.f_lineno
+        looks = self._looks.get((file, line), 0)
+        # All that follows is slow.
+        if file in self._other_files or looks >= _LOOKS:
+            return
         if not self._is_own(file) or self._is_of_tests(file) or self._is_of_plugin(file):
             self._other_files.add(file)
             return
-        self._looks[file, line] = self._looks.get((file, line), 0) + 1
-        if self._looks[file, line] > _LOOKS or name in self._probed or not self._names_it(file, line, name):
+        self._looks[file, line] = looks + 1
+        if name in self._probed or not self._names_it(file, line, name):
             return
         if self._is_allowed(frame) or self._is_of_import_check(frame) or self._has_given(frame, name):
             return
