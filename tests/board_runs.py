@@ -72,7 +72,7 @@ class Found:
         )
 
 
-def _parse(code: int, text: str, seconds: float) -> Found:
+def parse(code: int, text: str, seconds: float) -> Found:
     nodes: dict[str, dict[str, str]] = {}
     parts = re.split(r"^=+ (?:[a-z ]+|[A-Z]+) =+$", text, maxsplit=2, flags=re.MULTILINE)
     for line in "".join(parts[1:2]).splitlines():
@@ -137,7 +137,7 @@ class BoardRun(Ground):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(10)
                 pytest.fail(f"not ended within {bound:g} s:\n{self.said()}")
-        found = _parse(code, self.said(), time.monotonic() - start)
+        found = parse(code, self.said(), time.monotonic() - start)
         print(found.text)
         print(f"{found.seconds:.1f} seconds")
         assert "INTERNALERROR>" not in found.text
@@ -167,7 +167,7 @@ class BoardRun(Ground):
             pytest.fail(f"not ended within {bound:g} s:\n{self.said()}")
         print(self.said())
         print(f"{time.monotonic() - start:.1f} seconds")
-        return _parse(code, self.said(), time.monotonic() - start)
+        return parse(code, self.said(), time.monotonic() - start)
 
 
 #: A test that says on the board that it runs, and then waits.

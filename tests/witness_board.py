@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--wheel", type=Path, help="test this wheel instead of building one")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="build the wheel into this directory")
     parser.add_argument("arguments", nargs="*", help="arguments for pytest, after --")
-    found = parser.parse_args()
+    found = parser.parse_intermixed_args()
     wheelcheck = [sys.executable, "-m", "pytest_wheelcheck", "board", found.board]
     described = subprocess.run([*wheelcheck, "--json"], check=False, stdout=subprocess.PIPE, text=True)
     if described.returncode:
