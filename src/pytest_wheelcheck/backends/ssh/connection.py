@@ -2,7 +2,7 @@
 
 The first ``ssh`` starts the agent and is the control master; programs are started through it. OpenSSH does the connecting
 with the user's own configuration, keys, agent, jump hosts and known hosts. Nothing is weakened, and nothing asks for a
-password: ``BatchMode``.
+password: ``BatchMode``, and no ``SSH_ASKPASS``.
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ _OPTIONS = (
 )
 
 
+def ssh_environment() -> dict[str, str]:
+    """Return the environment of ssh: the one that it starts for a jump host (``ProxyJump``) does not get its options."""
+    return {**os.environ, "SSH_ASKPASS_REQUIRE": "never"}
+
+
 class Connection:
     """A connection, from its login to its end.
 
@@ -100,6 +105,7 @@ class Connection:
         master = ("-o", "ControlMaster=yes", "-o", f"ControlPath={self._sockets.path}/s") if self._sockets else ()
         return process.spawn(
             [ssh, *_OPTIONS, *master, *self.destination.arguments, bootstrap.command()],
+            env=ssh_environment(),
             stdin=subprocess.PIPE,
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 from pytest_wheelcheck.backends import illegal_instructions, sandbox
 from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, Runtime
 from pytest_wheelcheck.backends.ssh import pool, project
+from pytest_wheelcheck.backends.ssh.connection import ssh_environment
 from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
 from pytest_wheelcheck.backends.ssh.onboard.protocol import EXIT_LINE, RUN_MARK
@@ -198,7 +199,7 @@ class BoardSession:
             "report_left": not supervised,
         }
         started = shared.connection.program(description)
-        return Command(argv=tuple(started), env=os.environ, cwd=self._directory)
+        return Command(argv=tuple(started), env=ssh_environment(), cwd=self._directory)
 
     def _token(self, process: subprocess.Popen[bytes]) -> str:
         """Return the token of a started program: the last word of its command."""
