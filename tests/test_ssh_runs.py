@@ -141,6 +141,8 @@ def test_outcomes_are_those_of_this_host(board_run: BoardRun, board: Board) -> N
     board_run.use(board)
     compare(board_run, "pi")
     assert files_of_home(board) == {"store"}
+    # Everything went through one connection.
+    assert board.log.count("Accepted publickey for pi") == 1
 
 
 @pytest.mark.long
@@ -219,7 +221,8 @@ def test_crashes_hangs_and_long_output(board_run: BoardRun, board: Board, tmp_pa
         for text in texts:
             assert text in report, (name, text)
         assert "/home/pi" not in report
-    assert "sleep 654" in found.text
+    left = ": tests left processes running, which were ended: "
+    assert re.search(rf"^\S+\+pi{left}.*sleep 654", found.text, re.MULTILINE)
     files = {
         re.search(r"the full output is in (\S+?)\]?$", found.report(f"{target}::test_long_output"), re.MULTILINE)
         for target in ("cp311-linux-x86_64", "cp311-linux-x86_64+pi")
@@ -305,7 +308,7 @@ def test_the_second_run_sends_little(board_run: BoardRun, boards: Boards, board:
     sent.append(proxy.up)
     print("bytes sent:", sent)
     assert sent[0] > len(blob)
-    assert max(sent[1:]) < 600_000
+    assert max(sent[1:]) < 200_000
 
 
 def test_wheels_that_do_not_fit(board_run: BoardRun, board: Board) -> None:
