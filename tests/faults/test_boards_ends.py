@@ -108,8 +108,15 @@ def test_a_connection_that_is_lost_in_preparation(waiting: BoardRun, boards: Boa
     proxy = boards.proxy(board)
     waiting.write(test_waits="import demo\ndef test_one(): pass\n")
     waiting.use(board.through(proxy))
-    proxy.after(int(4_500_000 * part), proxy.cut)
+    cuts: list[int] = []
+
+    def cut() -> None:
+        cuts.append(proxy.up)
+        proxy.cut()
+
+    proxy.after(int(4_500_000 * part), cut)
     found = waiting.go(*waiting.only())
+    assert len(cuts) == 1
     passed = {outcome for node, outcome in found.on().items() if "test_one" in node} == {"PASSED"}
     assert passed == (found.code == 0)
     if not passed:
