@@ -12,6 +12,7 @@ import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
 from nodes import RunOutput, run_output
+from test_rooms import MODULES, SOURCE, imported_modules, room
 
 from pytest_wheelcheck.backends import native
 from pytest_wheelcheck.model import Platform
@@ -175,6 +176,20 @@ def test_only_backends_name_a_kind_of_target() -> None:
         if re.search("qemu|wine(?!rror)", line, re.IGNORECASE)
     ]
     assert named == []
+
+
+def test_only_backends_import_a_kind_of_target() -> None:
+    """The lines that name a kind of target are one list, and it is with the backends."""
+    kinds = {path.name for path in (SOURCE / "backends").iterdir() if (path / "__init__.py").exists()}
+    assert kinds >= {"qemu", "ssh", "wine"}
+    imported = [
+        f"{module} imports {name}"
+        for module, path in MODULES.items()
+        if room(module) != "backends"
+        for name in imported_modules(module)
+        if room(name) == "backends" and name.split(".")[2:3] and name.split(".")[2] in kinds
+    ]
+    assert imported == []
 
 
 #: Questions that only a backend may ask: which system a target has.
