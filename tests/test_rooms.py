@@ -144,8 +144,12 @@ def test_length(module: str) -> None:
         assert lines <= MAX_LINES
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in sorted(SOURCE.glob("worker/*.py"))])
-def test_worker_uses_old_syntax_and_the_standard_library(path: Path) -> None:
+#: What runs in the interpreters of targets and on boards.
+OLD = sorted([*SOURCE.glob("worker/*.py"), *SOURCE.glob("backends/ssh/onboard/*.py")])
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=f"{path.parent.name}/{path.name}") for path in OLD])
+def test_worker_and_agent_use_old_syntax_and_the_standard_library(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
