@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -52,6 +54,13 @@ def test_what_a_board_is(board: Board) -> None:
     assert not list(board.home.rglob("*pytest-wheelcheck-board*"))
 
 
+def kernel_says(pattern: str, name: str) -> str:
+    """Return what a file of this host's kernel has, which boards share."""
+    match = re.search(f"^{pattern}$", Path("/proc", name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert match
+    return match[1]
+
+
 def test_json(board: Board) -> None:
     cache_files(board)
     shown = run(board.url, "--json")
@@ -59,6 +68,12 @@ def test_json(board: Board) -> None:
     found = json.loads(shown.stdout)
     assert found["facts"]["machine"] == native()
     assert found["facts"]["page_size"] == 4096
+    assert found["facts"]["kernel"] == f"Linux {platform.release()}"
+    assert found["facts"]["features"] == kernel_says(r"(?:flags|Features|isa)\s*: (.*)", "cpuinfo").split()
+    assert found["facts"]["memory"] == int(kernel_says(r"MemTotal: +(\d+) kB", "meminfo")) * 1024
+    assert 0 < found["facts"]["memory_free"] < found["facts"]["memory"]
+    assert found["facts"]["disk_free"] > 0
+    assert found["facts"]["pty"] is True
     assert found["cache"] == {"directory": f"/home/pi/{CACHE}", "bytes": 5_000}
     (interpreter,) = found["interpreters"]
     assert interpreter["problem"] == ""
@@ -93,6 +108,20 @@ def test_interpreters_that_cannot_be_used(board: Board) -> None:
     assert "Fix: install it (uv python install 3.99)" in text
     assert re.search(r"^  - +3\.7\.3 .*/python3\.7  older than 3\.9$", text, re.MULTILINE)
     assert "/python3.12  it does not run\n" in text
+
+
+def test_interpreters_of_pyenv_and_uv(board: Board) -> None:
+    places = {".pyenv/versions/3.11.9/bin/python3.11", ".local/share/uv/python/cpython-3.11.9-linux/bin/python3.11"}
+    for place in places:
+        path = board.home / place
+        path.parent.mkdir(parents=True)
+        path.write_text('#!/bin/sh\nexec /usr/bin/python3 "$@"\n', encoding="ascii")
+        path.chmod(0o755)
+    found = json.loads(run(board.url, "--json").stdout)
+    assert {each["python"] for each in found["interpreters"]} == {
+        *(f"/home/pi/{place}" for place in places),
+        os.path.realpath(board.root / "usr/bin/python3").removeprefix(str(board.root)),
+    }
 
 
 def test_the_cache_is_removed(board: Board) -> None:
