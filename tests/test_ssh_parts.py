@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boards import Board
+from boards import Board, Boards
 
 from pytest_wheelcheck.backends.ssh import destination, diagnosis, project, transfer
 from pytest_wheelcheck.backends.ssh.connection import Connection
@@ -19,6 +20,7 @@ from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.onboard.files import Store
 from pytest_wheelcheck.backends.ssh.paths import Prefixes
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.system import progress
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and modes of files")
 
@@ -347,6 +349,29 @@ def test_a_tree_is_mirrored(connection: Connection, board: Board, tmp_path: Path
     (root / "link").unlink()
     (root / "link").symlink_to("copy")
     update()
+
+
+def test_the_progress_of_files_that_are_sent(boards: Boards, board: Board, board_path: Path, tmp_path: Path) -> None:
+    (where,) = destination.parse([board.through(boards.proxy(board, rate=2_000_000)).url], [])
+    (tmp_path / "large").write_bytes(os.urandom(4_000_000))
+    found = Connection(where, "run1")
+    lines: list[str] = []
+    try:
+        found.open()
+        with progress.lines_to(lines.append):
+            mirror = transfer.Mirror(found, lambda: tmp_path)
+            mirror.update("t", tmp_path / "large", transfer.scan(tmp_path / "large", transfer.Digests()))
+    finally:
+        found.close()
+    print("\n".join(lines))
+    pattern = rf"sending files to {re.escape(where.name)}: \[(#*)\.*\] (\d\.\d) of 4\.0 MB"
+    matches = [re.fullmatch(pattern, line) for line in lines]
+    shown = [(float(match[2]), len(match[1])) for match in matches if match]
+    assert len(shown) == len(lines)
+    # The line is updated five times in a second.
+    assert len({*shown}) >= 3
+    assert shown == sorted(shown)
+    assert all(abs(bar - 6 * sent) <= 1.5 for sent, bar in shown)
 
 
 def content(path: Path) -> Any:
