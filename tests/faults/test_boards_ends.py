@@ -194,10 +194,17 @@ def test_a_board_that_does_not_come_back(waiting: BoardRun, board: Board) -> Non
     waiting.nothing_left()
 
 
-def test_a_board_without_memory(waiting: BoardRun, boards: Boards) -> None:
+@pytest.fixture
+def small_board(boards: Boards) -> Board:
+    """A board with 192 MiB of memory."""
     board = boards(Kind(architecture=native(), memory=192 << 20))
     if board.memory_limit != "cgroup":
         raise provisioned.missing("boards", "this user may not make a cgroup, which limits the memory of a board")
+    return board
+
+
+def test_a_board_without_memory(waiting: BoardRun, small_board: Board) -> None:
+    board = small_board
     waiting.use(board)
     waiting.write(
         test_waits="import os\ndef test_first(): pass\n"
@@ -209,6 +216,22 @@ def test_a_board_without_memory(waiting: BoardRun, boards: Boards) -> None:
     assert found.on()[FIRST] == found.on()[LAST] == "PASSED"
     assert found.on()[WAITING] in {"ERROR", "FAILED"}
     assert "ran out of memory" in found.report("test_waits")
+
+
+def test_a_board_without_memory_for_an_import(waiting: BoardRun, small_board: Board) -> None:
+    """A smaller board says nothing about the wheel."""
+    fill = "import os\nif os.environ['HOME'] == '/home/pi': b'x' * (400 << 20)\n"
+    waiting.wheel.unlink()
+    waiting.wheel = build_wheel(waiting.path / "dist", "demo", files={"demo/__init__.py": fill, "demo/sub.py": ""})
+    waiting.use(small_board)
+    waiting.write(test_waits="def test_first(): pass\n")
+    found = waiting.go()
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.native["import[demo]"] == "PASSED"
+    assert found.on()["import[demo]"] == "ERROR"
+    assert "FAILED" not in found.on().values()
+    assert "could not be checked: pi ran out of memory" in found.report("+pi::import[demo]")
+    assert small_board.oom_kills >= 1
 
 
 def test_two_runs_on_one_board(waiting: BoardRun, board: Board, request: pytest.FixtureRequest) -> None:

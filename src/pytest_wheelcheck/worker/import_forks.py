@@ -40,6 +40,7 @@ from time import monotonic, sleep
 
 from . import codec
 from .channel import ImportDoneError, dup_high
+from .memory import OUT_OF_MEMORY, oom_kills
 from .observer import Observer, imported
 
 TYPE_CHECKING = False
@@ -153,6 +154,7 @@ class _Forks:
         """Import what a step names in a child; return the results. Of a step with members, none if they are not sound."""
         begin = fstat(self._log).st_size
         read_fd, write_fd = pipe()
+        killed = oom_kills()
         pid = self._fork()
         if pid == 0:
             close(read_fd)
@@ -169,13 +171,11 @@ class _Forks:
             return []
         if step.job is None:
             return frames.members
-        own = imported(
-            step.job,
-            frames.result,
-            status=WEXITSTATUS(status) if WIFEXITED(status) else -WTERMSIG(status),
-            timed_out=timed_out,
-            output=self._output(begin, frames.served),
-        )
+        code = WEXITSTATUS(status) if WIFEXITED(status) else -WTERMSIG(status)
+        output = self._output(begin, frames.served)
+        if code == -signal.SIGKILL and not timed_out and oom_kills() > killed:
+            output += "\n%s\n" % OUT_OF_MEMORY
+        own = imported(step.job, frames.result, status=code, timed_out=timed_out, output=output)
         return [own, *frames.members]
 
     def _fork(self) -> int:

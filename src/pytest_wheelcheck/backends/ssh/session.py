@@ -24,6 +24,7 @@ from pytest_wheelcheck.backends.ssh.pool import SharedConnection
 from pytest_wheelcheck.model import Machine
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process as processes
+from pytest_wheelcheck.worker.memory import OUT_OF_MEMORY
 from pytest_wheelcheck.worker.supervisor import LEFT_BEHIND
 
 #: The last line of a program, which the agent writes behind a line break of its own.
@@ -254,7 +255,8 @@ class BoardSession:
 
     def explain_failure(self, output: str) -> str:
         """See :class:`pytest_wheelcheck.backends.base.Session`."""
-        if (found := _EXIT.search(output)) is not None and found[3] == "oom":
+        found = _EXIT.search(output)
+        if OUT_OF_MEMORY in output or (found is not None and found[3] == "oom"):
             return (
                 f"could not be checked: {self._destination.name} ran out of memory, and its kernel killed the program\n"
                 "Fix: end other programs there, add swap, or run fewer tests at the same time"
