@@ -113,6 +113,7 @@ def test_boards_that_are_configured_wrongly(line: str) -> None:
     [
         ("ssh: connect to host board port 22: Connection timed out", "pi does not answer"),
         ("ssh: connect to host board port 22: No route to host", "pi does not answer"),
+        ("Timeout, server board not responding.", "pi does not answer"),
         ("/root/.ssh/config: line 1: Bad configuration option: x", "ssh refuses its own configuration"),
         ("This account is currently not available.", "the account on pi has no shell"),
         ("wheelcheck: no python: Linux armv6l", "pi has no Python 3.9 or newer"),

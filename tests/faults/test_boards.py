@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from board_runs import BoardRun
+from board_runs import BoardRun, nothing_is_left
 from boards import Board, Boards, Kind, native
 from builders import build_wheel
 from compiled import needs_compiler
@@ -71,6 +71,21 @@ def test_a_port_on_which_nothing_listens(board_run: BoardRun, board: Board) -> N
     report = unreachable(board_run)
     assert "pi refuses the connection" in report
     assert "sshd does not run there, or listens on another port" in report
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sent", [0, 100, 5_000])
+def test_a_board_that_is_silent_at_login(board_run: BoardRun, boards: Boards, board: Board, sent: int) -> None:
+    """The connection is accepted; before the greeting, in the exchange of keys or after the login, nothing comes any more."""
+    proxy = boards.proxy(board)
+    proxy.after(sent, proxy.freeze) if sent else proxy.freeze()
+    # The run does not see the end of its connections there.
+    board_run.hosts["pi"] = board.through(proxy).url
+    report = unreachable(board_run)
+    assert "pi does not answer" in report
+    assert "the board is switched off, or the network does not reach it" in report
+    proxy.thaw()
+    nothing_is_left(board)
 
 
 def test_a_board_without_python(board_run: BoardRun, boards: Boards) -> None:
@@ -198,15 +213,25 @@ time_t time(time_t *now) {
 """
 
 
+def preload(board: Board, code: str, tmp_path: Path) -> None:
+    """Compile the library that all programs of a board with :data:`PRELOADED` load."""
+    source = tmp_path / "preloaded.c"
+    source.write_text(code, encoding="ascii")
+    library = board.machine.files / "preloaded.so"
+    argv = ["gcc", "-shared", "-fPIC", "-nostdlib", "-o", str(library), str(source), "-lc"]
+    subprocess.run(argv, check=True, timeout=60)
+
+
+#: A line of ``sshd_config``.
+PRELOADED = "SetEnv LD_PRELOAD=/board/preloaded.so"
+
+
 @needs_compiler
 @pytest.mark.parametrize("years", [-10, pytest.param(10, marks=pytest.mark.long)])
 def test_a_clock_that_is_wrong_by_years(board_run: BoardRun, boards: Boards, tmp_path: Path, years: int) -> None:
     # libfaketime 0.9.10 breaks clock_nanosleep(), which Python uses to sleep.
-    board = boards(Kind(architecture=native(), sshd=("SetEnv LD_PRELOAD=/board/clock.so",)))
-    source = tmp_path / "clock.c"
-    source.write_text(_CLOCK % years, encoding="ascii")
-    argv = ["gcc", "-shared", "-fPIC", "-nostdlib", "-o", str(board.machine.files / "clock.so"), str(source), "-lc"]
-    subprocess.run(argv, check=True, timeout=60)
+    board = boards(Kind(architecture=native(), sshd=(PRELOADED,)))
+    preload(board, _CLOCK % years, tmp_path)
     assert abs(int(board.ssh("date +%Y").stdout) - time.gmtime().tm_year - years) <= 1
     board_run.use(board)
     board_run.write(test_one=ONE)
@@ -215,3 +240,32 @@ def test_a_clock_that_is_wrong_by_years(board_run: BoardRun, boards: Boards, tmp
         assert found.code == 0
         assert found.on()["tests/test_one.py::test_one"] == "PASSED"
     assert f"days {'behind' if years < 0 else 'ahead'}" in found.text
+
+
+_NO_TERMINALS = """
+#include <errno.h>
+int posix_openpt(int flags) { errno = ENOENT; return -1; }
+int openpty(int *first, int *second, char *name, const void *mode, const void *size) { return posix_openpt(0); }
+"""
+
+
+@needs_compiler
+def test_no_pseudo_terminals(board_run: BoardRun, boards: Boards, tmp_path: Path) -> None:
+    board = boards(Kind(architecture=native(), sshd=(PRELOADED,)))
+    preload(board, _NO_TERMINALS, tmp_path)
+    board_run.use(board)
+    board_run.write(
+        test_terminals="import os\n"
+        "import pytest\n"
+        "import demo\n"
+        "@pytest.mark.pty\n"
+        "def test_marked(): os.openpty()\n"
+        "def test_surprising(): os.openpty()\n"
+        "def test_plain(): pass\n"
+    )
+    found = board_run.go()
+    tests = "tests/test_terminals.py::test_"
+    assert [found.native[tests + name] for name in ("marked", "surprising", "plain")] == ["PASSED"] * 3
+    assert [found.on()[tests + name] for name in ("marked", "surprising", "plain")] == ["SKIPPED", "FAILED", "PASSED"]
+    assert "pseudo-terminals no, " in found.text
+    assert "does not have pseudo-terminals" in found.report("+pi::test_surprising")

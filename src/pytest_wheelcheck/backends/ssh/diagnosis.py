@@ -24,7 +24,8 @@ class ConnectionLostError(BoardError):
 
 
 #: Patterns that are also seen while a board restarts.
-_REFUSED, _SILENT = r"Connection refused", r"timed out|No route to host|Network is unreachable|Host is down"
+_REFUSED = r"Connection refused"
+_SILENT = r"timed out|not responding|No route to host|Network is unreachable|Host is down"
 _TEMPORARY = frozenset({_REFUSED, _SILENT})
 
 #: Patterns in ssh's messages (OpenSSH 9), each with what happened, the cause and the fix. ``{name}`` is the board,
