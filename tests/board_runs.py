@@ -200,6 +200,7 @@ def nothing_is_left(board: Board, seconds: float = SOON) -> None:
     runs = cache / "v1/runs"
     assert not runs.is_dir() or not list(runs.iterdir()), list(runs.iterdir())
     assert files_of_home(board) <= {"store"}
+    assert files_elsewhere(board) <= {"store"}
 
 
 def files_of_home(board: Board) -> set[str]:
@@ -209,6 +210,20 @@ def files_of_home(board: Board) -> set[str]:
         name = path.relative_to(board.home).as_posix()
         if not path.is_dir() and name != "started":
             found.add("store" if name.startswith(".cache/pytest-wheelcheck-board/v1/store/") else name)
+    return found
+
+
+def files_elsewhere(board: Board) -> set[str]:
+    """Return what is outside of a board's home where its user can write: ``store``, else absolute paths, also of directories."""
+    found = set()
+    for place in ("tmp", "var/tmp", "dev/shm"):
+        for path in (board.root / place).rglob("*"):
+            name = f"/{path.relative_to(board.root).as_posix()}"
+            # A run may name another directory for its files.
+            if match := re.fullmatch(r"/var/tmp/boards(/v1(/store|/runs)?)?(/store/.*)?", name):
+                found |= {"store"} if match[3] else set()
+            else:
+                found.add(name)
     return found
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from board_runs import BoardRun, files_of_home, nothing_is_left
 from boards import Board, Boards, Kind, native
 from nodes import COMMAND
 
@@ -133,6 +134,18 @@ def test_the_cache_is_removed(board: Board) -> None:
     assert not list(board.home.rglob("*pytest-wheelcheck-board*"))
     assert run(board.url, "--clean").stdout == f"{name} has no cached files\n"
     assert json.loads(run(board.url, "--clean", "--json").stdout) == {"board": name, "freed": 0}
+
+
+def test_what_a_run_has_left_is_removed(board_run: BoardRun, board: Board) -> None:
+    board_run.use(board)
+    board_run.write(test_one="import demo\ndef test_one(): pass\n")
+    assert board_run.go(*board_run.only()).code == 0
+    assert files_of_home(board) == {"store"}
+    cleaned = run(board.url, "--clean")
+    assert re.search(r": [1-9]\d{6,7} bytes freed$", cleaned.stdout)
+    nothing_is_left(board)
+    # The directory of caches is everybody's.
+    assert {path.name for path in board.home.rglob("*")} <= {".cache"}
 
 
 def test_a_full_board_can_be_cleaned(boards: Boards) -> None:
