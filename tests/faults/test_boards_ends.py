@@ -218,19 +218,24 @@ def test_a_board_without_memory(waiting: BoardRun, small_board: Board) -> None:
     assert "ran out of memory" in found.report("test_waits")
 
 
-def test_a_board_without_memory_for_an_import(waiting: BoardRun, small_board: Board) -> None:
-    """A smaller board says nothing about the wheel."""
+@pytest.mark.parametrize(("place", "node"), [("__init__", "import[demo]"), ("first", "modules[demo]")])
+def test_a_board_without_memory_for_an_import(waiting: BoardRun, small_board: Board, place: str, node: str) -> None:
+    """A small board says nothing about the wheel."""
     fill = "import os\nif os.environ['HOME'] == '/home/pi': b'x' * (400 << 20)\n"
     waiting.wheel.unlink()
-    waiting.wheel = build_wheel(waiting.path / "dist", "demo", files={"demo/__init__.py": fill, "demo/sub.py": ""})
+    files = {"demo/__init__.py": "", "demo/second.py": "", f"demo/{place}.py": fill}
+    waiting.wheel = build_wheel(waiting.path / "dist", "demo", files=files)
     waiting.use(small_board)
     waiting.write(test_waits="def test_first(): pass\n")
     found = waiting.go()
     assert found.code == pytest.ExitCode.TESTS_FAILED
-    assert found.native["import[demo]"] == "PASSED"
-    assert found.on()["import[demo]"] == "ERROR"
+    assert found.native[node] == "PASSED"
+    assert found.on()[node] == "ERROR"
     assert "FAILED" not in found.on().values()
-    assert "could not be checked: pi ran out of memory" in found.report("+pi::import[demo]")
+    report = found.report(f"+pi::{node}")
+    assert "could not be checked: pi ran out of memory" in report
+    assert ("when demo.first was imported" in report) == (place == "first")
+    assert "these modules cannot be imported" not in found.text
     assert small_board.oom_kills >= 1
 
 

@@ -26,6 +26,9 @@ _EXPIRED = "Timeout ("
 #: Modules that may end the process before no other is imported.
 _MAX_DEATHS = 10
 
+#: Before the reason of an error.
+_UNCHECKED = "could not be checked: "
+
 #: Packages of modules that each need something else, which the user of one of them has.
 _INTEGRATIONS = frozenset({"backends", "contrib", "dialects", "drivers", "ext", "integrations", "plugins"})
 
@@ -42,12 +45,14 @@ class _Results:
 
     :param traces: exception chains by module; empty for a module that was imported.
     :param ended: the output of the modules that ended the process.
+    :param excused: why that is not the wheel's fault, by module.
     :param errors: files that cannot be compiled.
     :param stopped: why the check is incomplete; empty if it is complete.
     """
 
     traces: dict[str, tuple[RemoteError, ...]] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
+    excused: dict[str, str] = field(default_factory=dict)
     errors: list[messages.SyntaxProblem] = field(default_factory=list)
     stopped: str = ""
 
@@ -109,12 +114,15 @@ def _run(installed: InstalledTarget, groups: Sequence[Group], sources: Sequence[
             results.stopped = str(error)
             return results
         except WorkerError as error:
+            explanation = installed.session.explain_failure(str(error))
             if position >= len(names) or len(results.ended) >= _MAX_DEATHS:
-                results.stopped = str(error)
+                results.stopped = explanation or str(error)
                 return results
             output = installed.session.program_output(error.details)
             reason = f"it did not end within {limit:g} s" if _EXPIRED in output else error.message
             results.ended[names[position]] = f"{reason}\n{output}".strip()
+            if explanation:
+                results.excused[names[position]] = explanation
             # Importing a module imports its package first.
             names = [name for name in names[position:] if not f"{name}.".startswith(f"{names[position]}.")]
         finally:
@@ -143,6 +151,7 @@ class _Report:
 
     def _step(self, name: str) -> StepResult:
         broken: set[str] = set()
+        excused: list[str] = []
         imported = 0
         for module in self._group.modules:
             if any(module.startswith(f"{package}.") for package in broken):
@@ -154,13 +163,16 @@ class _Report:
             broken.add(module)
             if trace:
                 self._classify(module, trace)
+            elif module in self._results.excused:
+                excused.append(f"{self._results.excused[module]}\nThat was when {module} was imported.")
             elif module in self._results.ended:
                 self._add(self._failures if self._strict else self._warnings, self._results.ended[module], module)
         skips = [f"skipped: {_names(modules)}: {text}" for text, modules in self._skips.items()]
         warnings = (_warning(self._warnings),) if self._warnings else ()
         # The import of the root has passed in a process of its own.
-        if stopped := self._results.stopped or self._results.ended.get(self._group.root):
-            text = "\n".join([f"could not be checked: {stopped}", *skips])
+        ended = self._results.ended | self._results.excused
+        if stopped := self._results.stopped or ended.get(self._group.root) or "\n".join(excused):
+            text = "\n".join([f"{_UNCHECKED}{stopped.removeprefix(_UNCHECKED)}", *skips])
             return StepResult(name=name, outcome=Outcome.ERROR, text=text, warnings=warnings)
         if self._failures:
             problems = [_problem(modules, text) for text, modules in self._failures.items()]
