@@ -1,11 +1,12 @@
 """Measure a warm run on a board, and the tests alone in an environment that is already prepared there.
 
-    python benchmarks/board.py [--pairs N] [--repeat N]
+    python benchmarks/board.py [--pairs N] [--repeat N] [--limit RATIO]
 
 The board is one of the tests' own (`tests/boards.py`), of this host's architecture. The lower bound is
 ``ssh board python3 -m pytest`` on rpds-py's own tests. It alternates with ``pytest --wheel --wheel-host`` on the same wheel and
 tests, from the start to the report, with full caches here and there. Prints the medians of both and of the ratios, once for the
-tests as they are, which shows the fixed cost, and once with each test repeated, which shows the cost of each test.
+tests as they are, which shows the fixed cost, and once with each test repeated, which shows the cost of each test. Exits with 1
+if the ratio of the repeated tests is above the limit.
 """
 
 from __future__ import annotations
@@ -97,8 +98,8 @@ def compare(board: Board, project: Path, pairs: int) -> tuple[list[float], list[
     return samples["alone"], samples["whole"]
 
 
-def report(title: str, alone: list[float], whole: list[float]) -> None:
-    """Print the medians."""
+def report(title: str, alone: list[float], whole: list[float]) -> float:
+    """Print the medians, and return that of the ratios."""
     ratio = statistics.median(second / first for first, second in zip(alone, whole, strict=True))
     added = statistics.median(second - first for first, second in zip(alone, whole, strict=True))
     load = Path("/proc/loadavg").read_text(encoding="ascii").split()[0]
@@ -107,13 +108,17 @@ def report(title: str, alone: list[float], whole: list[float]) -> None:
         f"{added:+.1f} s, ratio {ratio:.2f} (medians of {len(alone)}; load {load})",
         flush=True,
     )
+    return ratio
 
 
 def main() -> int:
-    """Print the figures."""
+    """Print the figures, and compare the ratio with the limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=200)
+    parser.add_argument(
+        "--limit", type=float, metavar="RATIO", help="of the whole run to the tests alone, each repeated"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="board-benchmark-") as name:
         directory = Path(name)
@@ -124,10 +129,13 @@ def main() -> int:
             report(f"{PROJECT}'s own tests", *compare(board, project, args.pairs))
             for tests in (project / "tests", board.home / "plain" / "tests"):
                 (tests / "conftest.py").write_text(CONFTEST.format(count=args.repeat), encoding="utf-8")
-            report(f"each {args.repeat} times", *compare(board, project, args.pairs))
+            ratio = report(f"each {args.repeat} times", *compare(board, project, args.pairs))
         finally:
             boards.close()
-    return 0
+    if args.limit is None:
+        return 0
+    print(f"limit {args.limit:g}, {args.pairs} pairs")
+    return int(ratio > args.limit)
 
 
 if __name__ == "__main__":
