@@ -5,7 +5,6 @@ from __future__ import annotations
 import pkgutil
 import re
 import runpy
-import shlex
 from pathlib import Path
 
 import pytest
@@ -23,17 +22,33 @@ def test_the_reference_page_is_what_the_code_declares() -> None:
     assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == expected, "run: python docs/generate.py"
 
 
-def test_every_option_in_the_readme_exists(pytestconfig: pytest.Config) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Pages for users.
+GUIDES = [pytest.param(ROOT / name, id=name) for name in ("README.md", "docs/boards.md")]
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_option_in_a_guide_exists(pytestconfig: pytest.Config, page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"--wheel[a-z-]*", text))
     declared = {name for name in pytestconfig._parser.optparser._option_string_actions if name.startswith("--wheel")}
     assert named <= declared
 
 
-def test_every_ini_key_in_the_readme_exists(pytestconfig: pytest.Config) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in set(re.findall(r"^(wheel_[a-z_]+) =", text, re.MULTILINE)):
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_ini_key_in_a_guide_exists(pytestconfig: pytest.Config, page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names = set(re.findall(r"^(wheel_[a-z_]+) =|`(wheel_[a-z_]+)`", text, re.MULTILINE))
+    assert names
+    for name in {"".join(pair) for pair in names} - {"wheel_target"}:  # a fixture and a marker
         pytestconfig.getini(name)
+
+
+@pytest.mark.parametrize("title", ["From a new Raspberry Pi OS to the first run", "A Graviton instance in CI"])
+def test_the_first_run_on_a_board_takes_ten_lines(title: str) -> None:
+    text = (ROOT / "docs" / "boards.md").read_text(encoding="utf-8")
+    section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"^```\w+\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    assert 0 < len(block.splitlines()) <= 10
 
 
 def test_the_page_of_interpreters_lists_every_provider_in_order() -> None:
@@ -46,11 +61,10 @@ def test_the_page_of_interpreters_lists_every_provider_in_order() -> None:
 def test_the_tox_environments_that_the_documents_name_exist() -> None:
     tox = (ROOT / "tox.ini").read_text(encoding="utf-8")
     declared = set(re.findall(r"^\[testenv:([^]]+)\]", tox, re.MULTILINE))
-    for document in ("README.md", "CONTRIBUTING.md"):
-        for command in re.findall(r"^\$ (.*tox run.*)$", (ROOT / document).read_text(encoding="utf-8"), re.MULTILINE):
-            words = shlex.split(command, comments=True)
-            if "-e" in words:
-                assert words[words.index("-e") + 1] in declared
+    for document in ("README.md", "CONTRIBUTING.md", "docs/boards.md"):
+        named = re.findall(r"tox run -e ([\w-]+)", (ROOT / document).read_text(encoding="utf-8"))
+        assert named, document
+        assert set(named) <= declared
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
