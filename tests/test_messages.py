@@ -79,7 +79,15 @@ CONTROLLER: list[messages.FromController] = [
     IMPORTS,
     {"type": "modules", "names": ["demo"], "sources": ["demo/more.py"], "sites": ["/site"], "limit": 60.0},
     TESTS,
-    {"type": "run", "id": "t.py::a", "next": None, "failures_left": 0, "watchdog": 3.5, "watchdog_exits": True},
+    {
+        "type": "run",
+        "id": "t.py::a",
+        "number": 1,
+        "next": None,
+        "failures_left": 0,
+        "watchdog": 3.5,
+        "watchdog_exits": True,
+    },
     {"type": "finish"},
 ]
 

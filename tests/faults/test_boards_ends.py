@@ -310,10 +310,18 @@ def test_a_connection_that_is_lost_in_a_check(waiting: BoardRun, boards: Boards,
     with waiting.in_a_test(board, *waiting.only()) as process:
         proxy.cut()
         found = waiting.end(process, 60)
-    assert found.code == pytest.ExitCode.TESTS_FAILED
     assert "FAILED" not in found.on().values()
-    assert "ERROR" in found.on().values()
     assert "could not be checked: the connection to pi was lost" in found.text
+    if place == "collection":
+        # It is repeated, and the user is told: nothing was left out.
+        assert (
+            "collecting the tests failed while the wheel was imported, and succeeded when it was repeated" in found.text
+        )
+        assert found.code == 0
+        assert found.on()["tests/test_waits.py::test_one"] == "PASSED"
+    else:
+        assert found.code == pytest.ExitCode.TESTS_FAILED
+        assert "ERROR" in found.on().values()
     nothing_is_left(board)
     waiting.nothing_left()
 

@@ -146,13 +146,14 @@ class Tests(TypedDict):
 class Run(TypedDict):
     """Run one test. The next one may be asked for before this one has ended.
 
-    ``id``: its node id. ``next``: that of the test after it. ``failures_left``: failures until the run stops, or 0.
-    ``watchdog``: seconds until the process writes its stacks, or 0. ``watchdog_exits``: it then ends itself, since the
-    controller may be gone.
+    ``id``: its node id. ``number``: from 1, of the worker. ``next``: that of the test after it. ``failures_left``:
+    failures until the run stops, or 0. ``watchdog``: seconds until the process writes its stacks, or 0.
+    ``watchdog_exits``: it then ends itself, since the controller may be gone.
     """
 
     type: Literal["run"]
     id: str
+    number: int
     next: str | None
     failures_left: int
     watchdog: float

@@ -11,6 +11,7 @@ from .errors import format_exception
 from .messages import KNOWN_FIELDS, REPEATED_FIELDS
 from .provenance import Provenance
 from .rules import TargetRules, is_directory
+from .supervisor import TEST_LINE
 from .undeclared import UndeclaredImports, find_failed_package
 
 TYPE_CHECKING = False
@@ -251,6 +252,9 @@ class WorkerSession:
 
         self.provenance.guard.move_to_front()
         self._sent = {}
+        if self.log_size() < 0:
+            line = "\n%s%s %d\n" % (TEST_LINE, self.channel.nonce, message["number"])
+            os.write(self.log, line.encode("ascii"))
         # One that ends the process only acts when the controller is gone, which a supervisor notices as well. It is a thread,
         # and an emulator translates code for one thread faster.
         watched = message["watchdog"] and not (message["watchdog_exits"] and self.channel.supervised)

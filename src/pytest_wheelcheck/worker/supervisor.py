@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: Start of the log line that names the processes which tests left behind; the run's nonce follows.
 LEFT_BEHIND = "wheelcheck left-behind "
 
+#: Start of the log line before each test, where the log is a pipe; the run's nonce and the number of the test follow.
+TEST_LINE = "wheelcheck test "
+
 #: Seconds that the worker has to exit by itself once the controller is gone.
 EXIT_GRACE = 0.5
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pytest_wheelcheck.backends.ssh import transfer
+from pytest_wheelcheck.backends.ssh import diagnosis, transfer
 from pytest_wheelcheck.backends.ssh.connection import Connection
 from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError, UnreachableError
@@ -70,6 +70,8 @@ class SharedConnection:
                     if not curable or time.monotonic() >= end or process.is_stopping():
                         # Later programs do not wait again.
                         self._gave_up = True
+                        if again and curable:
+                            raise diagnosis.lost(self.destination, f"{error.message}\n{error.details}") from error
                         raise
                     time.sleep(_RETRY)
                 else:

@@ -119,7 +119,7 @@ class ImportRuns:
                 if message is None:
                     break
                 results[key(job)] = {**message, "output": worker.output(), "ending": ""}
-                worker.mark()
+                worker.mark_end()
             if len(results) == len(remaining):
                 if worker.ending(self._timeout) == "":
                     worker.end()

@@ -106,7 +106,7 @@ def _run(installed: InstalledTarget, groups: Sequence[Group], sources: Sequence[
                 if message["type"] == "module":
                     position += 1
                     results.traces[message["name"]] = RemoteError.chain(message["error"] or [])  # type: ignore[arg-type]
-                    worker.mark()
+                    worker.mark_end()
                 elif message["type"] == "compiled":
                     results.errors = message["errors"]
                     return results

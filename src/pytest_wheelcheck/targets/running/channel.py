@@ -25,7 +25,7 @@ from pytest_wheelcheck.errors import WorkerError, WorkerFatalError, WorkerReport
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.worker import codec, messages
 from pytest_wheelcheck.worker.channel import CHANNEL_CLOSED
-from pytest_wheelcheck.worker.supervisor import EXIT_GRACE, LEFT_BEHIND
+from pytest_wheelcheck.worker.supervisor import EXIT_GRACE, LEFT_BEHIND, TEST_LINE
 
 #: Seconds between two looks at whether a silent worker is still alive.
 POLL = 0.1
@@ -78,6 +78,7 @@ class WorkerProcess:
         self._pid: int | None = None
         self._left_running: list[str] = []
         self._checked_size = -1
+        self._test = 0
         command = session.command(
             argv,
             environment=environment,
@@ -231,12 +232,26 @@ class WorkerProcess:
         found = next((line[len(prefix) :].decode("utf-8", "replace") for line in lines if line.startswith(prefix)), "")
         return self._session.paths.text_from_target(found)
 
-    def mark(self, at: int = -1) -> None:
+    def mark(self, at: int) -> None:
         """Remember an offset of the log: later output belongs to the next test.
 
-        :param at: offset in bytes, as the worker reported it (it may have died since); negative for the end.
+        :param at: offset in bytes, as the worker reported it (it may have died since); negative where it does not know it.
+            Then it writes a line before each test; see :meth:`begin`.
         """
-        self._mark = self._size() if at < 0 else at
+        if at >= 0:
+            self._mark = at
+
+    def mark_end(self) -> None:
+        """Remember the end of the log: only later output is shown."""
+        self._mark = self._size()
+        self._test = 0
+
+    def begin(self, number: int) -> None:
+        """Remember which test runs.
+
+        :param number: as in the message that asks for it.
+        """
+        self._test = number
 
     def _size(self) -> int:
         try:
@@ -255,10 +270,18 @@ class WorkerProcess:
                 text = file.read().decode("utf-8", "backslashreplace")
         except OSError:
             return ""
+        text = self._of_test(text)
         text = _OWN_FRAMES.sub("", self._session.paths.text_from_target(text))
         text = text.replace(f"{LEFT_BEHIND}{self._nonce} ", "[left running and ended] ")
         cut = f"[{start - self._mark} bytes before this are in {self._log}]\n" if start > self._mark else ""
         return cut + text
+
+    def _of_test(self, text: str) -> str:
+        """Return the part of the output that belongs to the running test, where a line precedes each test."""
+        line = f"\n{TEST_LINE}{self._nonce} "
+        _, found, after = text.rpartition(f"{line}{self._test}\n")
+        parts = re.split(rf"{re.escape(line)}\d+\n", after if found else text)
+        return parts[0] if found else "\n".join(parts)
 
     @property
     def log(self) -> Path:

@@ -28,9 +28,10 @@ class Requests:
         self._grace = grace
         self._signals = signals
         self._asked: deque[str] = deque()
+        self._sent = 0
 
     def ask(self, running: WorkerProcess, node_id: str, following: Sequence[str | None], left: int) -> None:
-        """Ask for a test, unless that was done, and for those after it.
+        """Ask for a test, unless that was done, and for those after it. Later output in the log belongs to the test.
 
         :param following: the next tests, and ``None`` after the last one. Nothing is asked for without the test after it, which
             decides what is torn down.
@@ -39,8 +40,9 @@ class Requests:
         if self._asked and self._asked[0] == node_id:
             self._asked.popleft()
         else:
-            running.mark()
+            running.mark_end()
             self._send(running, node_id, following[0] if following else None, left)
+        running.begin(self._sent - len(self._asked))
         if left:
             return
         most = AHEAD if self._signals else 1
@@ -53,6 +55,7 @@ class Requests:
     def forget(self) -> None:
         """Forget what was asked for: the worker has ended."""
         self._asked.clear()
+        self._sent = 0
 
     def limit(self, node_id: str) -> float:
         """Return the timeout of a whole test in seconds, at which the controller ends the worker; 0 for none."""
@@ -78,6 +81,7 @@ class Requests:
         )
 
     def _send(self, running: WorkerProcess, node_id: str, following: str | None, left: int) -> None:
+        self._sent += 1
         limit = self.limit(node_id)
         # Without signals nobody can ask for stacks, so the watchdog writes them just before the end.
         watchdog = (limit + 30.0 if self._signals else dump_time(limit)) if limit else 0
@@ -85,6 +89,7 @@ class Requests:
             {
                 "type": "run",
                 "id": node_id,
+                "number": self._sent,
                 "next": following,
                 "failures_left": left,
                 "watchdog": watchdog,

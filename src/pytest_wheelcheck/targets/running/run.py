@@ -97,7 +97,8 @@ class TargetRun:
                 self._start_worker()
                 found = self._await_collected(messages)
             except _NoWorkerError as error:
-                failures.append(FailedCollection(text=str(error)))
+                # A full disk, or a connection that was lost: nothing is known about the wheel.
+                failures.append(FailedCollection(text=str(error), unchecked=True))
                 return Collected(failures=tuple(failures), messages=tuple(messages))
             except _CollectCrashError as crash:
                 self.end()
@@ -343,7 +344,7 @@ class TargetRun:
         running = self._worker
         if running is None:
             return "", None
-        running.mark()
+        running.mark_end()
         running.send({"type": "finish"})
         limit = self._settings.test_timeout * self._scale or None
         try:
