@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,48 @@ def test_a_part_that_cannot_run_does_not_fail_a_wheel_that_ran(pytester: pytest.
     result = run_wheels(*ARGS, "--wheel-strict", f"--wheel-python={MINOR}")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines([f"PASSED dist/{fat}::{CPYTHON}-*::import?fat?", "SKIPPED *needs macOS*"])
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["", "strict"])
+def test_requested_interpreters_that_an_abi3_wheel_is_not_for(
+    pytester: pytest.Pytester, run_wheels: Run, *, strict: bool
+) -> None:
+    """Each is a node with the reason. Under `--wheel-strict` the run fails: nothing was run where it was requested."""
+    wheel = make(pytester.path, "stable", f"{CPYTHON}-abi3-{HERE}")
+    requested = f"--wheel-python={MINOR},3.14t,3.8,pypy3.11"
+    result = run_wheels(*ARGS, requested, "--wheel-report=r.json", *(["--wheel-strict"] if strict else []))
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if strict else pytest.ExitCode.OK)
+    result.assert_outcomes(passed=3, **({"failed": 3} if strict else {"skipped": 3}))
+    (found,) = json.loads(Path("r.json").read_text(encoding="utf-8"))["wheels"]
+    assert found["filename"] == wheel
+    (target,) = found["targets"]
+    assert target["interpreter"] == CPYTHON
+    assert {node["name"]: node["outcome"] for node in target["results"]} == {
+        "install": "passed",
+        "import[stable]": "passed",
+    }
+    needs = f"needs CPython {MINOR} or newer, but"
+    added = " (--wheel-strict: requested, and no wheel was run on it)" if strict else ""
+    platform = target["name"].partition("-")[2]
+    assert {node["name"]: (node["outcome"], node["reason"]) for node in found["not_run"]} == {
+        f"{name}-{platform}": ("failed" if strict else "skipped", f"{needs} {why}{added}")
+        for name, why in (
+            ("cp314t", "a free-threaded CPython 3.14 (cp314t) was requested: abi3 is not for free-threaded CPython"),
+            ("cp38", "CPython 3.8 was requested"),
+            ("pp311", "PyPy 3.11 was requested: abi3 is for CPython only"),
+        )
+    }
+
+
+def test_strict_requires_one_wheel_for_each_requested_interpreter(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """A release has a wheel for each version, and each is not for the other versions."""
+    make(pytester.path, "own", f"{CPYTHON}-{CPYTHON}-{HERE}")
+    make(pytester.path, "anything", "py3-none-any")
+    before = f"3.{sys.version_info[1] - 1}"
+    result = run_wheels(*ARGS, f"--wheel-python={before},{MINOR}", "--wheel-strict")
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(passed=2 + 3 * 2, skipped=1)
+    result.stdout.fnmatch_lines([f"SKIPPED * needs CPython {MINOR}, but CPython {before} was requested"])
 
 
 def test_requested_interpreters(pytester: pytest.Pytester, run_wheels: Run) -> None:

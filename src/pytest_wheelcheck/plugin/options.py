@@ -95,7 +95,11 @@ OPTIONS = (
         repeat=True,
     ),
     Option("--wheel-static", "Run only the static checks; do not install, import or run anything."),
-    Option("--wheel-strict", "Fail if a wheel could not be run anywhere, instead of skipping it."),
+    Option(
+        "--wheel-strict",
+        "Fail if a wheel could not be run anywhere, or if no wheel could be run on an interpreter that --wheel-python names, "
+        "instead of skipping it.",
+    ),
     Option(
         "--wheel-jobs",
         "Number of targets to prepare and test in parallel. Default: as many as there are CPUs are prepared in parallel, "

@@ -167,10 +167,17 @@ def _terminal_line(config: pytest.Config) -> Callable[[str], None] | None:
 
 
 def _strict(reason: NoTarget, targets: Sequence[Target]) -> NoTarget:
-    """Make a skipped wheel that has no target at all a failure."""
-    if reason.outcome is not Outcome.SKIPPED or any(target.wheel is reason.wheel for target in targets):
+    """Make a skipped wheel that has no target at all a failure, and a requested interpreter that no wheel runs on."""
+    if reason.outcome is not Outcome.SKIPPED:
         return reason
-    return replace(reason, outcome=Outcome.FAILED, reason=f"{reason.reason} (--wheel-strict: not run anywhere)")
+    if all(target.wheel is not reason.wheel for target in targets):
+        why = "not run anywhere"
+    elif reason.requested and all(target.runtime.interpreter != reason.requested for target in targets):
+        # In a release with a wheel for each version, each requested interpreter runs its own.
+        why = "requested, and no wheel was run on it"
+    else:
+        return reason
+    return replace(reason, outcome=Outcome.FAILED, reason=f"{reason.reason} (--wheel-strict: {why})")
 
 
 def _normalized(node_id: str, settings: Settings) -> str:

@@ -35,6 +35,8 @@ class NoTarget:
     :param outcome: ``SKIPPED`` if this host cannot run it by nature, ``ERROR`` if it should have been possible.
     :param reason: the exact reason, such as ``needs macOS`` or ``needs CPython 3.12, found 3.11 and 3.13``.
     :param name: takes the position of a target's name in the node id.
+    :param requested: the interpreter that the user requested by name or path, such as ``cp314t``; empty if it is another
+        part of the wheel.
     :param traceback: of an unexpected exception of this package; empty without one.
     """
 
@@ -42,4 +44,5 @@ class NoTarget:
     outcome: Outcome
     reason: str
     name: str = "no-target"
+    requested: str = ""
     traceback: str = ""

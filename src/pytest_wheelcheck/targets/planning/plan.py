@@ -14,7 +14,7 @@ from pytest_wheelcheck.backends.base import HOST_MACHINE, MachineProfile, Runtim
 from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.base import OLDEST, Kind, Offer, Request, Unavailable, here
-from pytest_wheelcheck.model import Machine, Outcome, Platform, Wheel, interpreter_name
+from pytest_wheelcheck.model import Machine, Outcome, Platform, Wheel
 from pytest_wheelcheck.targets.planning import wording
 from pytest_wheelcheck.targets.planning.choices import Choice, Questions, interpreter_of
 from pytest_wheelcheck.targets.planning.specs import Interpreter, Spec, parse_specs
@@ -124,7 +124,7 @@ class _WheelPlan:
         for rejected in self._rejected:
             group = rejected.group
             reason = wording.not_admitted(group, self._admitted(group), rejected.interpreter, rejected.path)
-            self._problem(outcome, reason, self._name(group, rejected.interpreter))
+            self._problem(outcome, reason, self._name(group, rejected.interpreter), rejected.interpreter)
 
     def pass_over(
         self, unresolved: Callable[[Wheel, Runtime], str], runtimes: dict[Choice, Runtime | WheelcheckError]
@@ -211,7 +211,8 @@ class _WheelPlan:
         elif group.fits(offers[0]):
             self._add(offers[:1])
         elif group.admits(interpreter := interpreter_of(offers[0])):
-            self._problem(Outcome.SKIPPED, wording.too_old_system(group, offers), self._name(group, interpreter))
+            name = self._name(group, interpreter)
+            self._problem(Outcome.SKIPPED, wording.too_old_system(group, offers), name, interpreter)
         else:
             self._rejected.append(_Rejected(interpreter=interpreter, group=group, path=str(path)))
 
@@ -240,7 +241,8 @@ class _WheelPlan:
         elif not offers:
             self._no_platform(group, reasons, requested)
         elif same:
-            self._problem(Outcome.SKIPPED, wording.too_old_system(group, same), self._name(group, requested))
+            name = self._name(group, requested)
+            self._problem(Outcome.SKIPPED, wording.too_old_system(group, same), name, requested)
         else:
             reason = wording.with_reasons(f"{requested} was requested, but {wording.only_found(offers)}", reasons)
             self._problem(Outcome.ERROR, reason, self._name(group, requested))
@@ -311,7 +313,9 @@ class _WheelPlan:
     def _required(self, offer: Offer) -> bool:
         return wording.satisfies(self.wheel.requires_python, offer.version)
 
-    def _problem(self, outcome: Outcome, reason: str, name: str = "no-target") -> None:
+    def _problem(
+        self, outcome: Outcome, reason: str, name: str = "no-target", requested: Interpreter | None = None
+    ) -> None:
         same = [problem for problem in self.problems if problem.reason == reason and problem.name == name]
         if same:
             return
@@ -321,16 +325,15 @@ class _WheelPlan:
             for number in range(1, len(taken) + 2)
             if (candidate := name if number == 1 else f"{name}-{number}") not in taken
         )
-        self.problems.append(NoTarget(wheel=self.wheel, outcome=outcome, reason=reason, name=unique))
+        asked = requested.tag if requested else ""
+        problem = NoTarget(wheel=self.wheel, outcome=outcome, reason=reason, name=unique, requested=asked)
+        self.problems.append(problem)
 
     def _name(self, group: TagGroup, interpreter: Interpreter | None) -> str:
         """Return the name that the target would have."""
         if interpreter is None:
             return "no-target"
-        name = interpreter_name(
-            interpreter.implementation, interpreter.version, free_threaded=interpreter.free_threaded
-        )
-        return f"{name}-{group.platform.name}"
+        return f"{interpreter.tag}-{group.platform.name}"
 
     def _no_platform(
         self, group: TagGroup, reasons: tuple[Unavailable, ...], requested: Interpreter | None = None
@@ -338,7 +341,7 @@ class _WheelPlan:
         admitted = self._admitted(group)
         named = self._name(group, requested or (admitted[0] if admitted else None))
         reason = f"needs {wording.describe_platform(group.platform, self.questions.host)}"
-        self._problem(wording.outcome(reasons), wording.with_reasons(reason, reasons), named)
+        self._problem(wording.outcome(reasons), wording.with_reasons(reason, reasons), named, requested)
 
     def _no_interpreter(
         self, group: TagGroup, wanted: list[Interpreter], offers: tuple[Offer, ...], reasons: tuple[Unavailable, ...]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters.base import Kind
+from pytest_wheelcheck.model import interpreter_name
 
 _VERSION = re.compile(r"(?P<name>cpython|python|cp|pypy|pp)?-?3\.?(?P<minor>\d{1,2})(?P<free>t)?", re.IGNORECASE)
 
@@ -29,6 +30,11 @@ class Interpreter:
         if self.free_threaded:
             return f"a free-threaded {name} {number} (cp{self.version[0]}{self.version[1]}t)"
         return f"{name} {number}"
+
+    @property
+    def tag(self) -> str:
+        """The name in targets, such as ``cp314t``."""
+        return interpreter_name(self.implementation, self.version, free_threaded=self.free_threaded)
 
     @property
     def short(self) -> str:
