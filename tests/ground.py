@@ -41,8 +41,8 @@ class Ground:
 
     :param temp: the folder for temporary files of all runs here; empty after each.
 
-    Attributes: ``prefix``, words before the command line; ``python``, the interpreters under the wheel; ``emulated``;
-    ``kinds``, what the witness can be asked to do.
+    Attributes: ``prefix``, words before the command line; ``program``, the words that start pytest; ``python``, the
+    interpreters under the wheel; ``emulated``; ``kinds``, what the witness can be asked to do.
     """
 
     def __init__(self, path: Path, temp: Path, wheel: Path) -> None:
@@ -52,6 +52,7 @@ class Ground:
         self._mark = secrets.token_hex(8)
         temp.mkdir()
         self.prefix: list[str] = []
+        self.program: list[str] = ["-m", "pytest"]
         self.python = sys.executable
         self.emulated = False
         self.kinds: tuple[str, ...] = (*standin.KINDS, "panic")
@@ -75,8 +76,7 @@ class Ground:
         return [
             *self.prefix,
             sys.executable,
-            "-m",
-            "pytest",
+            *self.program,
             "-v",
             "-p",
             "no:cacheprovider",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
+import elsewhere
 import pytest
+from builders import build_wheel
 from ground import BOUND, Ground, wait_for
 
 from pytest_wheelcheck.system import temporary
@@ -224,6 +227,35 @@ def test_while_planning(ground: Ground, number: signal.Signals) -> None:
         wait_for((ground.path / "asked").exists)
         start = time.monotonic()
         process.send_signal(number)
+        assert process.wait(60) == pytest.ExitCode.INTERRUPTED
+        assert time.monotonic() - start < BOUND
+    ground.nothing_left()
+    assert "Traceback" not in ground.said()
+
+
+@pytest.mark.parametrize(("package", "fork"), [("one/", True), ("", False)], ids=["package", "modules, no fork"])
+def test_while_importing(pytester: pytest.Pytester, tmp_path: Path, package: str, *, fork: bool) -> None:
+    """Two wheels with many slow modules, below a package or none, are imported at the same time."""
+    touched = tmp_path / "touched"
+    touched.mkdir()
+    slow = "import os, pathlib, time\npathlib.Path(os.environ['TOUCHED'], __name__).touch()\ntime.sleep(60)\n"
+    for name in ("one", "two"):
+        folder = package.replace("one", name)
+        files = {f"{folder}{name}{number:02}.py": slow for number in range(30)}
+        build_wheel(pytester.path / "dist", name, files=files | ({f"{folder}__init__.py": ""} if folder else {}))
+    ground = Ground(pytester.path, tmp_path / "temporary", pytester.path / "dist")
+    ground.env["TOUCHED"] = str(touched)
+    if not fork:
+        if shutil.which("unshare") is None:
+            pytest.skip("needs user namespaces")
+        ground.program = [elsewhere.__file__]
+        ground.env["ELSEWHERE"] = str(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere").mkdir()
+    with ground.started("--wheel-jobs=2") as process:
+        wait_for(lambda: {file.name.rpartition(".")[2][:3] for file in touched.iterdir()} == {"one", "two"})
+        assert process.poll() is None
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
         assert process.wait(60) == pytest.ExitCode.INTERRUPTED
         assert time.monotonic() - start < BOUND
     ground.nothing_left()
