@@ -7,13 +7,18 @@ import sys
 from pathlib import Path
 
 import catalogs
+import provisioned
 import pytest
 from builders import build_wheel
 from nodes import Run
+from test_targets import a_wheel
 
+from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters import registry
-from pytest_wheelcheck.interpreters.base import Request, here
+from pytest_wheelcheck.interpreters.base import OLDEST, Request, here
+from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.targets.planning import plan
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -74,3 +79,48 @@ def test_an_assembled_interpreter_is_labeled(pytester: pytest.Pytester, run_whee
     assert target["assembled"] is True
     assert target["source"].startswith("assembled from the published wheel")
     assert "assembled from the published wheel" in (pytester.path / "report.md").read_text("utf-8")
+
+
+def host_versions() -> dict[tuple[int, int], str]:
+    """Return the CPython versions of this host, with the path of the preferred interpreter of each."""
+    offers = HostProvider().offers(Request(platform=here())).offers
+    plain = [offer for offer in offers if offer.implementation == "cpython" and not offer.free_threaded]
+    return {offer.version[:2]: offer.key for offer in sorted(plain, key=lambda offer: offer.version)}
+
+
+def test_interpreters_of_the_host_are_preferred(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """Without --wheel-providers, downloads are for the versions that the host lacks."""
+    build_wheel(pytester.path / "dist", "some", files={"some.py": ""})
+    host = {version: path for version, path in host_versions().items() if version >= OLDEST}
+    chosen = sorted({sys.version_info[:2], max(host)})
+    named = ",".join(".".join(map(str, version)) for version in chosen)
+    options = ("--wheel=dist", "--wheel-select=WHL201", "--wheel-report=report.json")
+    assert run_wheels(*options, f"--wheel-python={named}").ret == pytest.ExitCode.OK
+    (wheel,) = json.loads((pytester.path / "report.json").read_text("utf-8"))["wheels"]
+    sources = [(target["assembled"], target["source"].partition(" (")[0]) for target in wheel["targets"]]
+    assert sources == [(False, host[version]) for version in chosen]
+
+
+@pytest.mark.network
+@pytest.mark.skipif(sys.platform != "linux", reason="the interpreters of published wheels are for Linux")
+def test_auto_prefers_a_real_interpreter_to_an_assembled_newer_one() -> None:
+    """With the interpreters of this host and of published wheels. See test_targets.py for the rule."""
+    catalog = make_catalog(providers_allowed=("host", "published"))
+    offers, reasons = catalog.ask(Request(platform=here()))
+    real = host_versions()
+    assembled = {offer.version[:2] for offer in offers if offer.assembled and not offer.free_threaded}
+    pairs = [version for version in real if (version[0], version[1] + 1) in assembled - set(real)]
+    if not pairs:
+        raise provisioned.missing("published", f"none is one version newer than one of the host: {reasons}")
+    (major, minor) = max(pairs)
+    wheel = a_wheel("py3-none-any", requires_python=f">={major}.{minor},<{major}.{minor + 2}")
+    for specs, expected in (
+        ("auto", [(major, minor, False)]),
+        ("all", [(major, minor, False), (major, minor + 1, True)]),
+        (f"{major}.{minor + 1}", [(major, minor + 1, True)]),
+    ):
+        targets, without = plan.plan([wheel], [specs], catalog)
+        assert not without
+        found = [target.runtime.installation for target in targets]
+        plain = [(*each.version[:2], each.assembled) for each in found if not each.free_threaded]
+        assert plain == expected, specs

@@ -495,6 +495,43 @@ def test_pseudo_consoles_are_noticed(ground: Ground, catalog_32: Catalog, pytest
     assert "4 tests" in found.text
 
 
+#: Wine that says of itself what Windows can do.
+CONSOLES_WORK = """
+import importlib.util
+from dataclasses import replace
+
+# The target's pytest loads this file, too.
+if importlib.util.find_spec("pytest_wheelcheck"):
+    from pytest_wheelcheck.backends.wine.backend import WineBackend
+
+    before = WineBackend.capabilities.fget
+    WineBackend.capabilities = property(lambda self: replace(before(self), consoles=True))
+"""
+
+
+@pytest.mark.long
+def test_where_pseudo_consoles_work_a_failing_test_that_opened_one_is_red(
+    ground: Ground, pytester: pytest.Pytester
+) -> None:
+    files: dict[str, str | bytes] = {"session.py": SESSION, "opens.dll": opening(64)}
+    other = build_wheel(pytester.path / "dist", "session", files=files, tags=("cp313-cp313-win_amd64",))
+    ground.write(test_sessions=TESTS_OF_SESSIONS)
+    (pytester.path / "consoles_work.py").write_text(CONSOLES_WORK, encoding="utf-8")
+    found = ground.run("-p", "consoles_work", "--wheel-python=auto", f"--wheel={other}", "tests", bound=240)
+    names = {
+        outcome: [name.partition("::test_")[2] for name in found.only(outcome) if "::" in name]
+        for outcome in ("PASSED", "FAILED", "SKIPPED", "ERROR")
+    }
+    assert names == {
+        "PASSED": ["opens_only", "shares"],
+        "FAILED": ["after", "imported", "last", "not_started", "reads", "shares_again"],
+        "SKIPPED": [],
+        "ERROR": ["setup"],
+    }, found.text
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert "OSError: Pipe closed" in found.text
+
+
 def test_two_targets_at_once_and_the_end_of_the_run(ground: Ground, pytester: pytest.Pytester) -> None:
     other = build_wheel(
         pytester.path / "dist", "demo", files={"demo/__init__.py": MODULE}, tags=("cp312-cp312-win_amd64",)
