@@ -327,9 +327,11 @@ def judge(results: Path) -> tuple[int, int, list[str]]:
     problems: list[str] = []
     doctor = [row for file in sorted(results.glob("*.doctor")) for row in read_doctor(file, problems)]
     listed = worked = 0
-    for file in sorted(results.glob("*.doctor")):
-        if not file.stem.endswith("-warm") and not file.with_suffix(".status").exists():
-            problems.append(f"{file.stem}: the session ended before the run did")
+    problems += [
+        f"{file.stem}: the session ended before the run did"
+        for file in sorted(results.glob("*.doctor"))
+        if not file.stem.endswith("-warm") and not file.with_suffix(".status").exists()
+    ]
     for row in doctor:
         # Doctor describes further platforms, and not each host has wheels for all of them.
         if not (results / f"{row['platform']}.status").exists():

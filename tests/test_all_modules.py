@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -382,3 +383,23 @@ def test_what_looks_the_same_and_is_a_fault(pytester: pytest.Pytester, run_dist:
 def test_no_process_without_a_need(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     build_wheel(pytester.path / "dist", "pkg", files={"pkg.py": f"assert {os.getpid()}\n"})
     assert run_dist().nodes == {"install": "PASSED", "import[pkg]": "PASSED"}
+
+
+@pytest.mark.network
+@pytest.mark.skipif(sys.platform != "linux", reason="a missing interpreter is downloaded, which is for Linux")
+def test_files_are_compiled_by_the_interpreter_of_the_target(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """A type statement (PEP 695) is new in CPython 3.12."""
+    files = {"pkg/__init__.py": "", "pkg/kinds.py": "type Number = int\n"}
+    build_wheel(pytester.path / "dist", "pkg", files=files)
+    ran = run_wheels(
+        "--wheel=dist", "--wheel-select=WHL101", "--wheel-python=3.11,3.12", "--wheel-report=r.json", timeout=300
+    )
+    assert ran.ret == pytest.ExitCode.TESTS_FAILED
+    (wheel,) = json.loads((pytester.path / "r.json").read_text(encoding="utf-8"))["wheels"]
+    old, new = ({node["name"]: node for node in target["results"]} for target in wheel["targets"])
+    assert [target["interpreter"] for target in wheel["targets"]] == ["cp311", "cp312"]
+    assert {name: node["outcome"] for name, node in new.items()} == dict.fromkeys(
+        ("install", "import[pkg]", "modules[pkg]", "compile"), "passed"
+    )
+    assert old["compile"]["outcome"] == "failed"
+    assert "pkg/kinds.py, line 1: SyntaxError: invalid syntax" in old["compile"]["text"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from platform import machine
 
 import pytest
 from builders import build_wheel
@@ -26,8 +27,24 @@ def test_scripts_of_the_wheel_come_first():
 """
 
 
+@pytest.mark.parametrize(
+    ("tag", "python"),
+    [
+        pytest.param("py3-none-any", sys.executable, id="native"),
+        pytest.param(
+            "cp311-none-manylinux_2_17_aarch64",
+            "3.11",
+            id="emulated",
+            marks=[
+                pytest.mark.network,
+                pytest.mark.long,
+                pytest.mark.skipif(sys.platform != "linux" or machine() != "x86_64", reason="aarch64 is emulated here"),
+            ],
+        ),
+    ],
+)
 @pytest.mark.skipif(sys.platform == "win32", reason="programs of Windows start the interpreter that installed them")
-def test_console_scripts(pytester: pytest.Pytester, run_wheels: Run) -> None:
+def test_console_scripts(pytester: pytest.Pytester, run_wheels: Run, tag: str, python: str) -> None:
     wheel = "def main():\n    print('of the wheel')\n"
     tool = "import sys, demo\ndef main():\n    print(sys.argv[1:], 'demo, helper', sys.executable, sep='|')\n"
     other = "def other():\n    print('of the tools')\n"
@@ -36,6 +53,7 @@ def test_console_scripts(pytester: pytest.Pytester, run_wheels: Run) -> None:
         "demo",
         files={"demo/__init__.py": wheel},
         entry_points={"console_scripts": {"both": "demo:main"}},
+        tags=[tag],
     )
     helper = build_wheel(
         pytester.path / "tools",
@@ -44,5 +62,12 @@ def test_console_scripts(pytester: pytest.Pytester, run_wheels: Run) -> None:
         entry_points={"console_scripts": {"tool": "helper:main", "both": "helper:other"}},
     )
     (pytester.mkdir("tests") / "test_it.py").write_text(TESTS, encoding="utf-8")
-    result = run_wheels("--wheel=dist", "--wheel-select=WHL201", f"--wheel-requires={helper}", "tests")
+    result = run_wheels(
+        "--wheel=dist",
+        "--wheel-select=WHL201",
+        f"--wheel-requires={helper}",
+        f"--wheel-python={python}",
+        "tests",
+        timeout=300,
+    )
     result.assert_outcomes(passed=7)
