@@ -74,10 +74,44 @@ def test_selecting_ids() -> None:
 
 
 def test_many_deselected_tests(root: Path, run_wheels: Run) -> None:
-    write(root, "import pytest\n@pytest.mark.parametrize('n', range(500))\ndef test_it(n): pass\n")
-    ids = [f"tests/test_it.py::test_it[{number}]" for number in range(498)]
-    result = run_wheels("--wheel=dist", "--wheel-select=WHL201", *(f"--deselect={name}" for name in ids), "tests")
-    result.assert_outcomes(passed=5, deselected=498)
+    """Named in a file of arguments."""
+    write(root, "import pytest\n@pytest.mark.parametrize('n', range(1000))\ndef test_it(n): pass\n")
+    lines = (f"--deselect=tests/test_it.py::test_it[{number}]\n" for number in range(998))
+    (root / "deselected.txt").write_text("".join(lines), encoding="utf-8")
+    result = run_wheels("--wheel=dist", "--wheel-select=WHL201", "@deselected.txt", "tests")
+    result.assert_outcomes(passed=5, deselected=998)
+
+
+#: Sets the option: argparse takes minutes for so many arguments.
+MANY = """
+import importlib.util, pathlib, time
+
+# The target's pytest loads this file, too.
+if importlib.util.find_spec("pytest_wheelcheck"):
+    from pytest_wheelcheck.plugin import collection
+
+    def pytest_configure(config):
+        config.option.deselect = pathlib.Path("ids.txt").read_text(encoding="utf-8").splitlines()
+
+    def measured(config, items, deselect=collection.deselect):
+        start = time.monotonic()
+        deselect(config, items)
+        pathlib.Path("seconds.txt").write_text(str(time.monotonic() - start), encoding="ascii")
+
+    collection.deselect = measured
+"""
+
+
+def test_thousands_of_deselected_tests(root: Path, run_wheels: Run) -> None:
+    """Comparing each test with each id takes minutes."""
+    count = 20_000
+    write(root, f"import pytest\n@pytest.mark.parametrize('n', range({count}))\ndef test_it(n): pass\n")
+    ids = "".join(f"tests/test_it.py::test_it[{number}]\n" for number in range(count - 2))
+    (root / "ids.txt").write_text(ids, encoding="utf-8")
+    (root / "many.py").write_text(MANY, encoding="utf-8")
+    result = run_wheels("-p", "many", "--wheel=dist", "--wheel-select=WHL201", "tests")
+    result.assert_outcomes(passed=5, deselected=count - 2)
+    assert float((root / "seconds.txt").read_text(encoding="ascii")) < 5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows reports a closed pipe in another way")

@@ -10,6 +10,8 @@ import pytest
 from builders import build_wheel
 from nodes import Run, run_output
 
+from pytest_wheelcheck.plugin.options import INI_KEYS
+
 WINDOWS = sys.platform == "win32"
 
 #: Message of pytest-timeout's default method: without SIGALRM that is a thread, which ends the process.
@@ -191,6 +193,38 @@ def test_timeouts_outside_of_tests(pytester: pytest.Pytester, run_wheels: Run, w
     assert "in pytest_sessionfinish\n" in found.text
 
 
+#: The limit for the start of an interpreter, which has no option.
+QUICK_START = """
+import importlib.util
+
+# The target's pytest loads this file, too.
+if importlib.util.find_spec("pytest_wheelcheck"):
+    from pytest_wheelcheck.targets.preparing import installed_target
+    from pytest_wheelcheck.targets.running import run
+
+    installed_target.START_TIMEOUT = run.START_TIMEOUT = 4.0
+"""
+
+
+def test_a_pth_file_that_hangs(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """No interpreter of the environment starts. The first message, which none reads, is larger than the buffer of a pipe."""
+    write("pytest.ini", "[pytest]\nwheel_test_timeout = 2\n")
+    write("quick_start.py", QUICK_START)
+    write("tests/test_one.py", "def test_one(): pass\n")
+    modules = [f"module_with_a_name_of_a_certain_length_{number:04}" for number in range(1000)]
+    assert sum(map(len, modules)) * 2 > 1 << 16
+    files = {**{f"{name}.py": "" for name in modules}, "hang.pth": "import time; time.sleep(600)\n"}
+    build_wheel(pytester.path / "dist", "demo", files=files)
+    result = run_wheels("-v", "-p", "quick_start", "--wheel=dist", "--wheel-select=WHL101", "tests")
+    found = run_output(result)
+    assert found.code == pytest.ExitCode.TESTS_FAILED
+    assert found.only("PASSED") == ["install"]
+    assert found.only("ERROR") == ["import", *(f"import[{name}]" for name in modules)]
+    assert found.only("FAILED") == ["collect"]
+    assert "the interpreter did not start within 4 s\nCause: a .pth file or a sitecustomize module" in found.text
+    assert "loading pytest and the conftest files did not end within 6 s" in found.text
+
+
 def test_timeout_func_only_without_a_timeout(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:
     """The key alone sets no timeout: a test may take longer than the grace of 5 s that a timeout gets."""
     write("pytest.ini", "[pytest]\ntimeout_func_only = true\nwheel_test_timeout = 60\n")
@@ -217,17 +251,55 @@ def test_numbers_in_every_configuration(
     result.stdout.fnmatch_lines(["Timeout: the test did not end within 1 s (wheel_test_timeout) *"])
 
 
+#: Prints the values of the ini keys that are numbers.
+SHOW = """
+from pytest_wheelcheck.plugin.configuration import read_settings
+
+def pytest_report_header(config):
+    found = read_settings(config)
+    return f"found: {[found.test_timeout, found.entry_timeout, found.timeout_scale, found.max_size]}"
+"""
+
+#: Numbers of the keys that are shown, as the configuration has them. One of them may have a unit.
+NUMBERS = {
+    "wheel_test_timeout": "7",
+    "wheel_entry_timeout": "1.5",
+    "wheel_timeout_scale": "3",
+    "wheel_max_size": "1000",
+}
+
+
+@pytest.mark.parametrize("size", ["1000", '"1000"', '"1 kB"'])
+@pytest.mark.parametrize(
+    ("name", "table"), [("pytest.ini", "pytest"), ("pytest.toml", "pytest"), ("pyproject.toml", "tool.pytest")]
+)
+def test_every_key_that_is_a_number(
+    pytester: pytest.Pytester, run_wheels: Run, wheel: Path, name: str, table: str, size: str
+) -> None:
+    assert {key.name for key in INI_KEYS if key.type in {"int", "float"}} | {"wheel_max_size"} == set(NUMBERS)
+    lines = {**NUMBERS, "wheel_max_size": size.strip('"') if name == "pytest.ini" else size}
+    write(name, "".join((f"[{table}]\n", *(f"{key} = {value}\n" for key, value in lines.items()))))
+    write("show.py", SHOW)
+    result = run_wheels("-p", "show", "--wheel=dist", "--wheel-static", "--collect-only")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["found: [[]7.0, 1.5, 3.0, 1000[]]"])
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("pytest.ini", "[pytest]\nwheel_test_timeout = -1\n"),
         ("pytest.ini", "[pytest]\nwheel_test_timeout = soon\n"),
         ("pytest.toml", '[pytest]\nwheel_test_timeout = "soon"\n'),
+        ("pytest.ini", "[pytest]\nwheel_max_size = large\n"),
+        ("pytest.toml", "[pytest]\nwheel_max_size = -1\n"),
+        ("pytest.toml", "[pytest]\nwheel_max_size = ['1']\n"),
     ],
 )
 def test_invalid_numbers(pytester: pytest.Pytester, run_wheels: Run, wheel: Path, name: str, text: str) -> None:
     write(name, text)
     result = run_wheels("--wheel=dist")
     assert result.ret == 4
-    value = text.rpartition("= ")[2].strip().strip('"')
-    result.stderr.fnmatch_lines([f"ERROR: wheel_test_timeout = {value} is not a number of 0 or more"])
+    key, _, value = text.partition("\n")[2].strip().replace('"', "").partition(" = ")
+    what = "a size" if key == "wheel_max_size" else "a number of 0 or more"
+    assert f"ERROR: {key} = {value} is not {what}" in result.stderr.str()

@@ -125,27 +125,39 @@ def _executables(config: pytest.Config) -> tuple[tuple[str, tuple[str, ...] | No
 
 
 def _size(config: pytest.Config, name: str) -> int:
-    text = config.getini(name)
+    try:
+        text = str(config.getini(name))
+    except (TypeError, ValueError, pytest.UsageError):
+        # In [tool.pytest], pytest refuses a number: the key is a string, because it may have a unit.
+        value = _written(config, name)
+        text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
     try:
         return options.parse_size(text)
     except ValueError:
-        raise UsageError(f"{name} = {text} is not a size", fix="write bytes, 250MB or 100MiB") from None
+        written = _written(config, name)
+        raise UsageError(f"{name} = {written} is not a size", fix="write bytes, 250MB or 100MiB") from None
 
 
 def _number(config: pytest.Config, name: str) -> float:
     try:
         number = float(config.getini(name))
     except (TypeError, ValueError, pytest.UsageError):
-        # There is no public way to a value that pytest refuses. In [tool.pytest], it refuses a number in quotes.
-        found: Any = config._inicfg[name]  # noqa: SLF001
+        # In [tool.pytest], pytest refuses a number in quotes.
+        value = _written(config, name)
         try:
-            number = float(found.value) if isinstance(found.value, str) else -1.0
+            number = float(value) if isinstance(value, str) else -1.0
         except ValueError:
             number = -1.0
     if not 0 <= number < float("inf"):
-        written: Any = config._inicfg[name]  # noqa: SLF001
-        raise UsageError(f"{name} = {written.value} is not a number of 0 or more")
+        raise UsageError(f"{name} = {_written(config, name)} is not a number of 0 or more")
     return number
+
+
+def _written(config: pytest.Config, name: str) -> object:
+    """Return a value of the configuration as it is written. There is no public way to one that pytest refuses."""
+    found: Any = config._inicfg[name]  # noqa: SLF001
+    value: object = found.value
+    return value
 
 
 def _boolean(config: pytest.Config, name: str) -> bool:

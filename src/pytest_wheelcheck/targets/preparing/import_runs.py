@@ -9,7 +9,6 @@ from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.targets.preparing.import_workers import ImportWorkers
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
-from pytest_wheelcheck.targets.timeouts import START_TIMEOUT
 from pytest_wheelcheck.worker import messages
 
 #: Kind and name of a job.
@@ -95,6 +94,7 @@ class ImportRuns:
     def _forked(self, jobs: Sequence[messages.ImportJob]) -> Results:
         worker = self._start(jobs, fork=True)
         results: Results = {}
+        self._await_start(worker)
         while len(results) < len(jobs):
             message = worker.receive(self._timeout + self._installed.start_timeout)
             if message is None:
@@ -136,8 +136,13 @@ class ImportRuns:
         return self._ended(worker, job, *self._receive(worker, self._timeout))
 
     def _await_start(self, worker: WorkerProcess) -> None:
-        if worker.receive(START_TIMEOUT) is None:
-            raise WorkerError("the import check stopped responding", details=worker.output())
+        timeout = self._installed.start_timeout
+        if worker.receive(timeout) is None:
+            raise WorkerError(
+                f"the interpreter did not start within {timeout:g} s",
+                cause="a .pth file or a sitecustomize module of the wheel or of a dependency hangs",
+                details=worker.output(),
+            )
 
     def _receive(self, worker: WorkerProcess, timeout: float) -> tuple[Mapping[str, Any] | None, str]:
         """Return the next message, or how the process ended, or neither if the timeout has passed."""
