@@ -174,8 +174,17 @@ def test_a_module_that_was_built_for_another_version(pytester: pytest.Pytester, 
     build_wheel(pytester.path / "dist", "pkg", files=files, tags=[LINUX_TAG])
     ran = run_dist()
     failure = section(ran, "import[pkg._native]")
-    assert f"the wheel has pkg._native only as pkg/_native{other}, which is for CPython 3.99 on " in failure
+    cause = f"the wheel has pkg._native only as pkg/_native{other}, which is for CPython 3.99 on "
+    assert cause in failure
     assert "left it out" not in failure
+    # It refers to the static check only if that has run.
+    assert "(see WHL603)" not in ran.text
+    assert "WHL603" not in failure
+    ran = run_dist("--wheel-select=WHL603")
+    assert re.search(rf"{re.escape(cause)}.* \(see WHL603\)\n", section(ran, "import[pkg._native]"))
+    assert "::WHL603-suffix FAILED" in ran.text
+    ran = run_dist("--wheel-select=WHL6", "--wheel-ignore=WHL603")
+    assert "WHL603" not in ran.text
     # A module that the wheel does not have was left out.
     for path in (pytester.path / "dist").glob("*.whl"):
         path.unlink()

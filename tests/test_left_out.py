@@ -10,7 +10,7 @@ from builders import build_wheel
 from nodes import Run
 
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
+from pytest_wheelcheck.targets.planning.left_out import _SETTINGS, LeftOut, find_left_out
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 PYPROJECT = '[project]\nname = "tiny-term"\n'
@@ -113,6 +113,40 @@ def test_configured_directory(tmp_path: Path) -> None:
     found = compare(tmp_path, "tinyterm/__init__.py")
     assert found.files == {"tinyterm/term.py": "py/lib/tinyterm/term.py"}
     assert "[tool.maturin] python-source" in found.settings[0]
+
+
+#: The backend as pyproject.toml names it → where the user corrects what is missing: modules, and other files.
+BACKENDS = {
+    "": ("[tool.setuptools.packages.find]", "[tool.setuptools.package-data] or MANIFEST.in"),
+    "setuptools.build_meta": ("[tool.setuptools.packages.find]", "[tool.setuptools.package-data] or MANIFEST.in"),
+    "setuptools.build_meta:__legacy__": ("[tool.setuptools.packages.find]", "MANIFEST.in"),
+    "hatchling.build": ("[tool.hatch.build.targets.wheel] packages", "[tool.hatch.build.targets.wheel] packages"),
+    "maturin": ("[tool.maturin] python-source", "[tool.maturin] include"),
+    "poetry.core.masonry.api": ("[tool.poetry] packages", "[tool.poetry] include"),
+    "pdm.backend": ("[tool.pdm.build] includes", "[tool.pdm.build] includes"),
+    "flit_core.buildapi": ("[tool.flit.module] name", "[tool.flit.module] name"),
+    "scikit_build_core.build": ("[tool.scikit-build] wheel.packages", "[tool.scikit-build] wheel.packages"),
+    "mesonpy": ("py.install_sources in meson.build", "py.install_sources in meson.build"),
+    "uv_build": ("[tool.uv.build-backend] module-name", "[tool.uv.build-backend] wheel-exclude"),
+    "own_backend": ("the packages of the build configuration", "the package data of the build configuration"),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_setting_of_the_build_backend_is_named(tmp_path: Path, backend: str) -> None:
+    system = f'[build-system]\nrequires = []\nbuild-backend = "{backend}"\n' if backend else ""
+    names = ("tinyterm/__init__.py", "tinyterm/term.py", "tinyterm/term.pyi", "tinyterm/colors.json")
+    track(tmp_path, *names, pyproject=PYPROJECT + system)
+    step = compare(tmp_path, "tinyterm/__init__.py").step()
+    assert step is not None
+    modules, *others = BACKENDS[backend]
+    for warning, setting in zip(step.warnings, (modules, *others, *others), strict=True):
+        fix = warning.partition("\nFix: correct ")[2].partition(" and build the wheel again")[0]
+        assert setting in fix
+
+
+def test_every_known_build_backend_is_tested() -> None:
+    assert {backend.partition(".")[0] for backend in BACKENDS} - {"", "own_backend"} == set(_SETTINGS)
 
 
 @pytest.mark.parametrize("pattern", ["tinyterm/term.py", "src/tinyterm/t*", "*.py"])

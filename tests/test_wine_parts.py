@@ -7,6 +7,7 @@ import io
 import struct
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pefile
@@ -15,6 +16,9 @@ from builders import build_wheel
 
 from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.wine import diagnosis, paths, runner, scripts, venv
+from pytest_wheelcheck.backends.wine.redistributables import C_LIBRARY
+from pytest_wheelcheck.errors import RuntimeUnavailableError
+from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 from pytest_wheelcheck.interpreters.windows import pe_programs
 from pytest_wheelcheck.interpreters.windows.pe_strip import strip_debug_sections
 from pytest_wheelcheck.system import cache, process
@@ -325,3 +329,22 @@ print(os.WTERMSIG(runner.wait_for_program(pid, os.getppid(), watched, ["sleep"],
 @pytest.mark.skipif(sys.platform != "linux", reason="uses prctl(2)")
 def test_program_ends_with_its_session() -> None:
     assert process.run([sys.executable, "-c", ENDED_SESSION], timeout=30).stdout == "9\n"
+
+
+@pytest.mark.network
+def test_a_changed_digest_of_the_c_library_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the file is unpacked, and no other library takes its place."""
+    source = C_LIBRARY.sources[64]
+    wheel = replace(source.wheel, sha256=source.wheel.sha256[:-1] + ("1" if source.wheel.sha256[-1] == "0" else "0"))
+    changed = replace(C_LIBRARY, sources={**C_LIBRARY.sources, 64: replace(source, wheel=wheel)})
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"^dotnetcore2 3\.1\.23 .* does not have the expected digest"
+    ) as caught:
+        changed.get(offline=False, index=PackageIndex(), bits=64)
+    assert caught.value.cause == "the index, or a proxy, changed the file"
+    assert [path for path in tmp_path.rglob("*") if path.suffix in {".dll", ".whl"}] == []
+    assert (
+        changed.unavailable_reason(offline=True, bits=64)
+        == f"{changed.name} is not in the cache, and this run is offline"
+    )

@@ -17,6 +17,9 @@ from pytest_wheelcheck.system.pip import pip_command
 #: Seconds for pip to download one wheel of up to 70 MB.
 _DOWNLOAD_DEADLINE = 1800.0
 
+#: What pip prints about a file with another digest (pip 26, ``HashMismatch`` in ``pip/_internal/exceptions.py``).
+_HASHES_DIFFER = "DO NOT MATCH THE HASHES"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PinnedWheel:
@@ -79,6 +82,8 @@ def download(wheel: PinnedWheel, index: PackageIndex, directory: Path) -> Path:
     try:
         process.run(argv, timeout=_DOWNLOAD_DEADLINE, end_with_parent=True)
     except ProcessError as error:
+        if _HASHES_DIFFER in (error.details or ""):
+            raise _changed(wheel) from error
         raise RuntimeUnavailableError(
             f"{wheel} could not be downloaded",
             cause="the package index cannot be reached, or does not have that wheel",
@@ -88,7 +93,11 @@ def download(wheel: PinnedWheel, index: PackageIndex, directory: Path) -> Path:
     for file in directory.glob("*.whl"):
         if hashlib.sha256(file.read_bytes()).hexdigest() == wheel.sha256:
             return file
-    raise RuntimeUnavailableError(
+    raise _changed(wheel)
+
+
+def _changed(wheel: PinnedWheel) -> RuntimeUnavailableError:
+    return RuntimeUnavailableError(
         f"{wheel} does not have the expected digest",
         cause="the index, or a proxy, changed the file",
         fix="do not use it; inform the maintainers of the index",

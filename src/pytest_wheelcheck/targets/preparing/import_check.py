@@ -5,6 +5,7 @@ It runs before the test tools are on ``sys.path``, so an undeclared dependency i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import distributions
@@ -13,6 +14,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from pytest_wheelcheck.checks import select_checks
 from pytest_wheelcheck.errors import WorkerError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult
@@ -26,9 +28,23 @@ from pytest_wheelcheck.targets.preparing.module_list import ImportPlan, make_pla
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.worker.messages import ImportJob
 
+#: A reference to a static check, in messages of the import check.
+_REFERENCE = re.compile(r" \(see (WHL\d+)\)")
+
 
 def check_imports(installed: InstalledTarget) -> Iterator[StepResult]:
     """Import everything that the wheel offers."""
+    settings = installed.settings
+    selected = {check.code for check in select_checks(select=settings.select, ignore=settings.ignore)}
+
+    def without_dangling(text: str) -> str:
+        return _REFERENCE.sub(lambda match: match[0] if match[1] in selected else "", text)
+
+    for step in _steps(installed):
+        yield replace(step, text=without_dangling(step.text), warnings=tuple(map(without_dangling, step.warnings)))
+
+
+def _steps(installed: InstalledTarget) -> Iterator[StepResult]:
     plan = make_plan(installed.target.wheel, installed.settings.import_ignore)
     steps = []
     if plan.jobs:
@@ -147,7 +163,7 @@ def diagnosed(step: StepResult, output: str, installed: InstalledTarget) -> Step
         # What follows explains the exception as one that the wheel's own code raises.
         step.text.partition("\nCause: ")[0],
         f"Cause: {needing} needs {library}, which is not part of Windows or Python, nor in a directory that is searched",
-        "Fix: bundle it (delvewheel repair), or link it statically; WHL503 lists all such libraries",
+        "Fix: bundle it (delvewheel repair), or link it statically (see WHL503)",
     ]
     return replace(step, text="\n".join(lines))
 
