@@ -58,6 +58,7 @@ MIXED = {
     "pkg/backends/__init__.py": "import sys\nsys.path[:] = sys.path\n",
     "pkg/backends/driver_like.py": "import driver_like\n",
     "pkg/backends/database.py": "import driver_of_a_database\n",
+    "pkg/checker.py": "import pytest\n\ndef main():\n    pytest.main()\n",
     "pkg/plugin.py": "import pytest\n\n@pytest.fixture\ndef thing():\n    pass\n",
     "pkg/tests/__init__.py": "raise AssertionError('tests are left out')\n",
     "pkg/__main__.py": "raise AssertionError('it is left out')\n",
@@ -93,6 +94,7 @@ def test_every_module_is_imported(
     assert "declare an extra ([project.optional-dependencies])" in found
     assert "set in the pytest configuration:\nwheel_import_ignore =\n    pkg.width\n    pkg.width_too\n" in found
     assert "the wheel does not contain pkg.forgotten" in found
+    assert "pkg.checker cannot be imported: ModuleNotFoundError: No module named 'pytest'" in found
     assert {line for line in found.splitlines() if line.startswith("skipped: ")} == {
         "skipped: pkg.attempts, pkg.d: needs fastlib, which the extra `d` installs",
         "skipped: pkg.for_gdb: needs gdb, which only the Python inside GDB has",
@@ -403,3 +405,40 @@ def test_files_are_compiled_by_the_interpreter_of_the_target(pytester: pytest.Py
     )
     assert old["compile"]["outcome"] == "failed"
     assert "pkg/kinds.py, line 1: SyntaxError: invalid syntax" in old["compile"]["text"]
+
+
+PLUGIN = """
+import pytest
+
+KEY = pytest.StashKey()
+
+def helper():
+    import pytest
+    from _pytest.outcomes import Skipped
+    return pytest, Skipped
+"""
+
+
+def test_a_plugin_needs_no_pytest(pytester: pytest.Pytester, run_dist: RunDist) -> None:
+    """Who uses a plugin has pytest. Without the entry point, the same module is a fault."""
+    files = {"pkg/__init__.py": "", "pkg/plug.py": PLUGIN}
+    points = {"pytest11": {"demo": "pkg.plug"}}
+    build_wheel(pytester.path / "dist", "pkg", files=files, entry_points=points)
+    pytester.makepyfile(
+        test_it="""
+        from pkg import plug
+
+        def test_it(request):
+            assert request.config.pluginmanager.get_plugin("demo") is plug
+            assert plug.helper()[0].__name__ == "pytest"
+        """
+    )
+    ran = run_dist()
+    assert ran.code == pytest.ExitCode.OK, ran.text
+    assert ran.nodes["modules[pkg]"] == "SKIPPED"
+    assert "skipped: pkg.plug: needs pytest; projects that use pkg.plug in their tests have it" in ran.text
+    assert ran.nodes["test_it.py::test_it"] == "PASSED"
+    build_wheel(pytester.path / "dist", "pkg", files=files)
+    ran = run_dist("--ignore=test_it.py")
+    assert ran.only("FAILED") == ["modules[pkg]"]
+    assert "pkg.plug cannot be imported: ModuleNotFoundError" in failure(ran, "modules[pkg]")

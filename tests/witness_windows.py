@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -135,6 +136,43 @@ exec {root}/usr/bin/{TRIPLE}-gcc-win32 -B{root}/usr/bin/{TRIPLE}- -L{root}/usr/{
     return wheel
 
 
+#: A test that fails and opens no pseudo console, next to those of test_session.py: it must not be skipped.
+COUNTEREXAMPLE = """
+import wheelcheck_witness
+
+def test_opens_none():
+    wheelcheck_witness.Session().read()
+"""
+
+#: The tests that fail under Wine because the program on a pseudo console writes nothing.
+SKIPPED = ("reads_what_the_program_writes", "writes_to_the_program", "the_program_has_the_size")
+
+
+def verdict(report: Path) -> list[str]:
+    """Return what is wrong in the report of a run of all tests under Wine, one line each."""
+    (wheel,) = json.loads(report.read_text(encoding="utf-8"))["wheels"]
+    wrong = [f"no target: {entry['reason']}" for entry in wheel["not_run"]]
+    for target in wheel["targets"]:
+        results = {result["name"]: result for result in target["results"]}
+        expected = {f"tests/test_session.py::test_{name}": "skipped" for name in SKIPPED}
+        expected |= {
+            "tests/test_session.py::test_cannot_be_used_before_it_is_started": "passed",
+            "tests/test_counterexample.py::test_opens_none": "failed",
+        }
+        for name, outcome in expected.items():
+            found = results.get(name, {"outcome": "missing", "text": ""})
+            if found["outcome"] != outcome:
+                wrong.append(f"{target['name']}: {name} is {found['outcome']}, not {outcome}")
+            elif outcome == "skipped" and "it called CreatePseudoConsole" not in found["text"]:
+                wrong.append(f"{target['name']}: {name} is skipped for another reason: {found['text']}")
+        wrong += [
+            f"{target['name']}: {name} is {found['outcome']}"
+            for name, found in results.items()
+            if found["outcome"] in {"failed", "error"} and name not in expected
+        ]
+    return wrong or ([] if wheel["targets"] else ["no target"])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=Path, metavar="DIRECTORY", help="only build the wheel, into this directory")
@@ -152,7 +190,17 @@ def main() -> int:
         shutil.copy(ROOT / "native/pyproject.toml", work / "project")
         options = [f"--wheel={wheel.absolute()}", f"--wheel-python={found.wheel_python}", "--wheel-jobs=2", "-ra", "-q"]
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, *found.arguments, "tests"]
-        return subprocess.run(command, cwd=work / "project", check=False).returncode
+        if found.arguments:
+            return subprocess.run(command, cwd=work / "project", check=False).returncode
+        (work / "project/tests/test_counterexample.py").write_text(COUNTEREXAMPLE, encoding="utf-8")
+        report = work / "report.json"
+        status = subprocess.run([*command, f"--wheel-report={report}"], cwd=work / "project", check=False).returncode
+        if status != 1:
+            print(f"exit status {status}, although test_opens_none must fail")
+            return status or 1
+        wrong = verdict(report)
+        print("\n".join(wrong) or "as expected: the only failure is that of test_opens_none")
+        return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import enum
 import re
 from dataclasses import dataclass, replace
+from importlib.metadata import distributions
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -184,7 +185,7 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
         )
     if found := _of_named_system(top, name, platform.system):
         return found
-    if top in {"pytest", "_pytest"} and is_test_module(name, file, sites):
+    if top in {"pytest", "_pytest"} and (is_plugin(name, wheel, sites) or is_test_module(name, file, sites)):
         return Explanation(kind=Kind.TEST_TOOL, reason=f"needs {top}; projects that use {name} in their tests have it")
     if sibling := _sibling_module(top, file, wheel):
         return Explanation(
@@ -301,6 +302,17 @@ def _of_system(name: str, kind: str) -> Explanation:
         cause=f"{name} is a module for {shown}",
         fix=f"import it only on {shown}",
     )
+
+
+def is_plugin(name: str, wheel: Wheel, sites: tuple[Path, ...]) -> bool:
+    """Return whether pytest loads a module of the wheel, by an entry point of ``pytest11``."""
+    for distribution in distributions(path=list(map(str, sites))):
+        if canonicalize_name(distribution.name) == canonicalize_name(wheel.name):
+            # A check reports entry_points.txt if it cannot be parsed.
+            with contextlib.suppress(TypeError, ValueError):
+                plugins = distribution.entry_points.select(group="pytest11")
+                return name in {plugin.value.partition(":")[0].strip() for plugin in plugins}
+    return False
 
 
 def is_test_module(name: str, file: str, sites: tuple[Path, ...]) -> bool:
