@@ -1,8 +1,8 @@
 """Mutated wheels: in a release of 20 wheels, one is changed at random. The verdicts on the other 19 never change.
 
-``python tests/mutations.py [--runs N] [--seed S] [--seconds T] [--installed SHARE]`` prints a line for each run that is wrong,
-with the seed that repeats it (``--seed S --runs 1``). ``--seed`` also continues an interrupted series. The mutated wheel
-must get a verdict too, and no run may show an unexpected exception of the package.
+``python tests/mutations.py [--runs N] [--seed S] [--seconds T] [--installed SHARE] [--installed-wheels N]`` prints a line
+for each run that is wrong, with the seed that repeats it (``--seed S --runs 1``). ``--seed`` also continues an interrupted
+series. The mutated wheel must get a verdict too, and no run may show an unexpected exception of the package.
 """
 
 from __future__ import annotations
@@ -384,11 +384,13 @@ class Mutations:
 
     :param directory: an empty directory.
     :param share: of the runs that also install and import.
+    :param installed: number of wheels of a release that is installed.
     """
 
-    def __init__(self, directory: Path, share: float) -> None:
+    def __init__(self, directory: Path, share: float, installed: int = INSTALLED_WHEELS) -> None:
         self.directory = directory
         self.share = share
+        self.installed = installed
         self.sound = directory / "sound"
         self._baselines: dict[str, Result] = {}
         for number in range(WHEELS + NATIVE_WHEELS):
@@ -408,7 +410,7 @@ class Mutations:
         wheels = sorted(self.sound.iterdir())
         if kind == "native":
             return wheels[NATIVE_WHEELS:]
-        return wheels[: INSTALLED_WHEELS if kind == "installed" else WHEELS]
+        return wheels[: self.installed if kind == "installed" else WHEELS]
 
     def once(self, seed: int) -> str:
         """Mutate one wheel and run.
@@ -537,6 +539,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first run; each following run has the next number")
     parser.add_argument("--seconds", type=float, default=1e9, help="start no run after this time")
     parser.add_argument("--installed", type=float, default=0.03, help="share of runs that install and import")
+    parser.add_argument(
+        "--installed-wheels",
+        type=int,
+        default=INSTALLED_WHEELS,
+        choices=range(2, WHEELS + 1),
+        metavar="N",
+        help=f"wheels of a release that is installed (default {INSTALLED_WHEELS}, at most {WHEELS})",
+    )
     parser.add_argument("--log", type=Path, help="directory for the output of wrong runs")
     given = parser.parse_args()
     # The forked runs do not have to import these.
@@ -549,7 +559,7 @@ def main() -> int:
     start = time.monotonic()
     seed = given.seed
     with tempfile.TemporaryDirectory(prefix="mutations-") as name:
-        mutations = Mutations(Path(name).resolve(), given.installed)
+        mutations = Mutations(Path(name).resolve(), given.installed, given.installed_wheels)
         while seed < given.seed + given.runs and time.monotonic() - start < given.seconds:
             try:
                 counts[mutations.once(seed)] += 1
