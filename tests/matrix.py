@@ -202,6 +202,12 @@ GROUPS = (
                 "manylinux_2_28_x86_64",
                 "046ad6db88edb3c5ece4369af997938fb1c19d6a699b9c1b27b0db432faae4c4",
             ),
+            (
+                "3.11",
+                "pypy311_pp73",
+                "manylinux_2_28_aarch64",
+                "7edda91d5ab52b15636d9c30da87d2cc84f426c72b9dba7a9b4fe142ba11f534",
+            ),
         ),
     ),
     Group(

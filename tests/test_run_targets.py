@@ -198,3 +198,37 @@ def test_a_dependency_that_does_not_exist_is_a_failure_of_the_wheel(pytester: py
     result = run_wheels(*ARGS, "--wheel-find-links=links", "--wheel-offline", "--wheel-python=auto")
     assert "is used instead" not in result.stdout.str()
     assert result.parseoutcomes()["failed"] >= 1
+
+
+@pytest.mark.network
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="kills its processes; a missing interpreter is downloaded for Linux"
+)
+@pytest.mark.parametrize(
+    ("lost", "outcomes"),
+    [
+        ("os.getpid()", {"import[some]": "failed", "import[other]": "passed"}),
+        ("0", {"import[some]": "failed", "import[other]": "passed"}),
+        # Without the worker, nothing is known about any of them.
+        ("os.getppid()", {"import": "error", "import[some]": "error", "import[other]": "error"}),
+    ],
+    ids=["import", "group", "worker"],
+)
+def test_a_target_that_loses_its_processes_leaves_the_others(
+    pytester: pytest.Pytester, run_wheels: Run, lost: str, outcomes: dict[str, str]
+) -> None:
+    """Two interpreters are prepared at the same time; on one of them, an import kills what imports it."""
+    before = f"3.{sys.version_info[1] - 1}"
+    code = f"import os, sys\nif sys.version_info[:2] != {tuple(sys.version_info[:2])!r}:\n    os.kill({lost}, 9)\n"
+    build_wheel(pytester.path / "dist", "some", files={"some/__init__.py": code, "other.py": ""})
+    (pytester.path / "test_it.py").write_text("import other\ndef test_it(): pass\n", encoding="utf-8")
+    found = run_wheels(
+        *ARGS, f"--wheel-python={before},{MINOR}", "--wheel-jobs=2", "--wheel-report=r.json", "test_it.py"
+    )
+    assert found.ret == pytest.ExitCode.TESTS_FAILED
+    (wheel,) = json.loads(Path("r.json").read_text(encoding="utf-8"))["wheels"]
+    first, second = ({node["name"]: node for node in target["results"]} for target in wheel["targets"])
+    others = ("install", "import[some]", "import[other]", "test_it.py::test_it")
+    assert {name: node["outcome"] for name, node in second.items()} == dict.fromkeys(others, "passed")
+    assert {name: node["outcome"] for name, node in first.items()} == dict.fromkeys(others, "passed") | outcomes
+    assert "killed by SIGKILL" in first["import[some]"]["text"]
