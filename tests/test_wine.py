@@ -98,12 +98,17 @@ def test_crashes_hangs_and_neighbours(ground: Ground) -> None:
     tests = "".join(f"def test_{kind}(): demo.{kind}()\ndef test_after_{kind}(): pass\n" for kind in kinds)
     ground.write(
         test_ends=f"""
-import demo, os, subprocess, sys
+import demo, os, subprocess, sys, time
 def test_begin(): open("C:/mark", "w").write("begun")
 {tests}
 def test_own_drive():
     # Every target has a Windows of its own, which all of its workers share.
     assert open("C:/mark").read() == "begun"
+def test_child():
+    # Wine's message about it is among those of the worker, which lives.
+    done = subprocess.run([sys.executable, "-c", "import demo; demo.recurse()"])
+    time.sleep(1)
+    assert done.returncode != 0
 def test_exit(): os._exit(0)
 def test_kill(): os.kill(os.getpid(), 9)
 def test_left():
@@ -117,7 +122,7 @@ def test_last(): pass
     assert {
         outcome
         for name, outcome in outcome_of.items()
-        if name.startswith("after_") or name in {"begin", "own_drive", "last"}
+        if name.startswith("after_") or name in {"begin", "own_drive", "child", "last"}
     } == {"PASSED"}
     for text in (
         "access violation",

@@ -33,6 +33,9 @@ POLL = 0.1
 #: Seconds that a dead worker's last messages may take to arrive.
 DRAIN = 0.5
 
+#: Seconds within which a worker whose output shows a death must send a message to prove that a child of it died.
+CHILD_GRACE = 3.0
+
 #: Lines of faulthandler's stacks that are ours and pytest's; nobody looks for a fault there.
 _OWN_FRAMES = re.compile(
     r'^  File "(?:[^"\n]*(?:[/\\](?:_pytest|pluggy)[/\\][^"\n]*|_wheelcheck_worker[/\\][^"\n]*)|<frozen runpy>)", line .*\n',
@@ -138,6 +141,11 @@ class WorkerProcess:
                             return self._checked(message)
                     raise self._death() from None
                 if self._is_dead():
+                    # The output may be that of a child, after which the worker goes on.
+                    with contextlib.suppress(queue.Empty):
+                        message = self._messages.get(timeout=CHILD_GRACE)
+                        if message is not None:
+                            return self._checked(message)
                     self._session.end_worker(self._process, self._pid)
                     raise self._death() from None
                 if end is not None and time.monotonic() >= end:
