@@ -17,6 +17,9 @@ from pytest_wheelcheck.targets.target import Target
 
 _SYSTEM_MARKER = re.compile(r"sys_platform|platform_system|os_name|platform_machine|implementation")
 
+#: Ends of the names of distributions with the compiled part of another one.
+_COMPILED_PART = re.compile(r"(?:clib|-c|-?c-?ext|-ext|-?speedups?|-native|-binary|-compiled|-accel\w*)$")
+
 
 def _requirements(wheel: Wheel) -> Iterator[Requirement]:
     for text in wheel.requires:
@@ -80,3 +83,16 @@ def requirement_for_others(top: str, target: Target) -> str:
         if known_modules.brings(requirement.name, top):
             return str(requirement)
     return ""
+
+
+def is_compiled_part(wheel: Wheel, top: str) -> bool:
+    """Return whether a wheel is the compiled part of the distribution that has a module, as ruamel.yaml.clib is.
+
+    That distribution requires the part, so the part cannot require it.
+    """
+    name, prefix = canonicalize_name(wheel.name), f"{canonicalize_name(top)}-"
+    return (
+        name.startswith(prefix)
+        and _COMPILED_PART.search(name) is not None
+        and not any(path.endswith(".py") for path in wheel.files)
+    )

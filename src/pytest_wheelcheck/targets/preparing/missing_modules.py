@@ -168,9 +168,12 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
             reason=f"needs {top}, which is not required on this target: {requirement}",
             cause=f"METADATA requires {top} only on other systems: {requirement}",
         )
-    if found := _of_another_version(top) or _of_own_files(top, name, wheel, sites):
+    if found := _of_another_version(top) or _of_own_files(top, name, wheel, sites) or _of_the_rest(top, name, wheel):
         return found
-    if file and not Path(file).is_absolute() and file not in wheel.files:
+    # The file of a frame in native code is a name in the source tree of whoever built it.
+    if file not in wheel.files and any(
+        (site / file).is_file() for site in sites if file and not Path(file).is_absolute()
+    ):
         return Explanation(
             kind=Kind.DEPENDENCY,
             cause=f"{file} belongs to a dependency. It needs {top}, which the dependency's metadata does not require",
@@ -221,6 +224,17 @@ def _of_another_version(top: str) -> Explanation | None:
             fix="leave the module out of the wheel, or write it for Python 3",
         )
     return None
+
+
+def _of_the_rest(top: str, name: str, wheel: Wheel) -> Explanation | None:
+    """Explain a module of the distribution that the wheel is the compiled part of; ``None`` for any other module."""
+    if not declared.is_compiled_part(wheel, top):
+        return None
+    return Explanation(
+        kind=Kind.PART,
+        reason=f"needs {top}; by name and contents, the wheel is the compiled part of another distribution, which has {top}",
+        fix=f"install the distribution that has the rest (--wheel-extra), or set wheel_import_ignore = {name}",
+    )
 
 
 def _of_own_files(top: str, name: str, wheel: Wheel, sites: tuple[Path, ...]) -> Explanation | None:
