@@ -23,7 +23,7 @@ def test_the_reference_page_is_what_the_code_declares() -> None:
 
 
 #: Pages for users.
-GUIDES = [pytest.param(ROOT / name, id=name) for name in ("README.md", "docs/boards.md")]
+GUIDES = [pytest.param(ROOT / name, id=name) for name in ("README.md", "docs/boards.md", "docs/usage.md")]
 
 
 @pytest.mark.parametrize("page", GUIDES)
@@ -49,6 +49,10 @@ def test_the_first_run_on_a_board_takes_ten_lines(title: str) -> None:
     section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
     (block,) = re.findall(r"^```\w+\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     assert 0 < len(block.splitlines()) <= 10
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
 def test_the_page_of_interpreters_lists_every_provider_in_order() -> None:
