@@ -64,7 +64,7 @@ def _lasting_caches(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     if sys.platform == "win32":
         # Output to a pipe has the encoding of the country by default; pytester reads UTF-8.
         monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
-    for name in ("PYTEST_ADDOPTS", "CI", "BUILD_NUMBER"):
+    for name in ("PYTEST_ADDOPTS", "CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
 
 

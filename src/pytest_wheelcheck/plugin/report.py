@@ -5,6 +5,7 @@ Every form of the report is computed by :mod:`~pytest_wheelcheck.reporting`.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.replay import WheelWarning
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
+from pytest_wheelcheck.reporting import github
 from pytest_wheelcheck.reporting.compare import compare
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.matrix import matrix_rows
@@ -89,7 +91,14 @@ class RunReport:
         """
         self._complete = exit_status in _COMPLETE and not session.shouldstop and not session.shouldfail
         paths = self._plan.settings.reports
-        if not paths or self._config.option.collectonly:
+        if self._config.option.collectonly:
+            return
+        with self._errors.caught("writing the summary of the step"):
+            try:
+                github.write_summary(self._build(), os.environ)
+            except OSError as error:
+                raise pytest.UsageError(f"the summary of the step cannot be written: {error}") from None
+        if not paths:
             return
         host = f"{sys.platform}-{platform.machine().lower()}"
         with self._errors.caught("writing the report"):
@@ -100,10 +109,13 @@ class RunReport:
             self._written = paths
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
-        """Show the coverage matrix, and the paths of the report files."""
-        if not self._config.option.collectonly and reporter.verbosity >= 0:
+        """Show the coverage matrix, the paths of the report files, and annotations for the CI service."""
+        if not self._config.option.collectonly:
             with self._errors.caught("showing the coverage"):
-                self._show(reporter)
+                if reporter.verbosity >= 0:
+                    self._show(reporter)
+                for line in github.commands(self._build(), os.environ):
+                    reporter.write_line(line)
         self._errors.show(reporter)
 
     def _show(self, reporter: pytest.TerminalReporter) -> None:
