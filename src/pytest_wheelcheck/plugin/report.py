@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.replay import WheelWarning
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
-from pytest_wheelcheck.reporting import github
+from pytest_wheelcheck.reporting import github, origin
 from pytest_wheelcheck.reporting.compare import compare
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.matrix import matrix_rows
@@ -43,6 +45,7 @@ class RunReport:
         self._plan = plan
         self._outcomes = Outcomes()
         self._complete = True
+        self._started = origin.now()
         self._written: tuple[Path, ...] = ()
 
     def _build(self, *, host: str = "") -> Report:
@@ -56,6 +59,15 @@ class RunReport:
             host=host,
         )
 
+    def _build_with_origin(self, *, host: str = "") -> Report:
+        """Build it for a file: with the time, the command and the commit."""
+        return replace(
+            self._build(host=host),
+            started=self._started,
+            command=origin.command(self._config.invocation_params.args),
+            commit=origin.commit(self._plan.settings.root),
+        )
+
     def add_report(self, report: pytest.TestReport) -> None:
         """Add the outcome of a phase."""
         with self._errors.caught(f"recording the outcome of {report.nodeid}"):
@@ -67,6 +79,8 @@ class RunReport:
             text = str(longrepr[2]).removeprefix("Skipped: ")
         else:
             text = report.longreprtext if report.outcome in {"failed", "skipped"} else ""
+            if report.outcome == "failed":
+                text = _with_sections(text, report.sections)
         self._outcomes.add(
             report.nodeid,
             when=report.when or "call",
@@ -95,7 +109,7 @@ class RunReport:
             return
         with self._errors.caught("writing the summary of the step"):
             try:
-                github.write_summary(self._build(), os.environ)
+                github.write_summary(self._build_with_origin, os.environ)
             except OSError as error:
                 raise pytest.UsageError(f"the summary of the step cannot be written: {error}") from None
         if not paths:
@@ -103,7 +117,7 @@ class RunReport:
         host = f"{sys.platform}-{platform.machine().lower()}"
         with self._errors.caught("writing the report"):
             try:
-                write_reports(paths, self._build(), for_merge=self._build(host=host))
+                write_reports(paths, self._build_with_origin(), for_merge=self._build_with_origin(host=host))
             except UsageError as error:
                 raise pytest.UsageError(str(error)) from None
             self._written = paths
@@ -134,3 +148,12 @@ class RunReport:
         for path in self._written:
             shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
             reporter.write_line(f"report: {shown}")
+
+
+def _with_sections(text: str, sections: Sequence[tuple[str, str]]) -> str:
+    """Return the text of a failure as the terminal shows it, the explanation first: it is what a reader needs."""
+    first = [content.strip("\n") for name, content in sections if name == "Explanation"]
+    rest = [
+        f"--- {name} ---\n{content.strip(chr(10))}" for name, content in sections if name != "Explanation" and content
+    ]
+    return "\n\n".join(filter(None, [*first, text, *rest]))

@@ -6,7 +6,7 @@ Source: "Workflow commands for GitHub Actions" and "Adding a job summary" in Git
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,14 +34,16 @@ class _Fault:
     places: list[str] = field(default_factory=list)
 
 
-def write_summary(report: Report, environ: Mapping[str, str]) -> None:
+def write_summary(build: Callable[[], Report], environ: Mapping[str, str]) -> None:
     """Append the report to the summary of the step; nothing if there is no such file.
 
+    :param build: returns the report.
     :raises OSError: it cannot be written.
     """
     path = environ.get("GITHUB_STEP_SUMMARY", "")
     if not path:
         return
+    report = build()
     text = markdown.render(report, expected_files(report).missing_pairs)
     data = text.encode("utf-8", "replace")
     if len(data) > _MAX_SUMMARY:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from pytest_wheelcheck.reporting.compare import Comparison, compare, headline, outcomes
-from pytest_wheelcheck.reporting.markdown import SIGNS, counts, title, verdict
+from pytest_wheelcheck.reporting.markdown import SIGNS, counts, origin, title, verdict
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow, matrix_rows, target_state
 from pytest_wheelcheck.reporting.report import BAD, NodeResult, Report, TargetReport, WheelReport
 
@@ -63,7 +63,8 @@ def render(report: Report, missing: Sequence[tuple[str, str]] = ()) -> str:
     if report.release:
         lines += ["<h2>Release</h2>", "<ul>", *(line for result in report.release for line in _result(result)), "</ul>"]
     lines += ["<h2>Wheels</h2>", *(line for wheel in report.wheels for line in _wheel(wheel))]
-    lines += [f"<footer>Written by {escape(report.program or 'pytest-wheelcheck')}.</footer>", "</body></html>"]
+    about = origin(report) or f"Written by {report.program or 'pytest-wheelcheck'}"
+    lines += [f"<footer>{escape(about)}</footer>", "</body></html>"]
     return "\n".join(lines) + "\n"
 
 
@@ -91,7 +92,9 @@ def _wheel(wheel: WheelReport) -> Iterator[str]:
     warnings = [(check, text) for check in wheel.checks for text in check.warnings]
     yield f"<details{' open' * bool(wheel.failures)}><summary><code>{escape(wheel.filename)}</code>"
     if wheel.checks:
-        yield _mark("failed" if failed_checks else "passed", _count(len(wheel.checks), "check"))
+        checks = _count(len(wheel.checks), "check")
+        failed = f"{len(failed_checks)} of {checks} failed"
+        yield _mark("failed" if failed_checks else "passed", failed if failed_checks else checks)
     if warnings:
         yield _mark("warning", _count(len(warnings), "warning"))
     for target in wheel.targets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pytest_wheelcheck.reporting.compare import Comparison, compare, headline, outcomes
@@ -20,7 +21,10 @@ def render(report: Report, missing: Sequence[tuple[str, str]] = ()) -> str:
 
     :param missing: as for :func:`~pytest_wheelcheck.reporting.matrix.matrix_rows`.
     """
-    lines = [f"# Wheels: {title(report)}", "", verdict(report), "", "## Coverage", ""]
+    lines = [f"# Wheels: {title(report)}", "", verdict(report), ""]
+    if about := origin(report):
+        lines += [_inline(about), ""]
+    lines += ["## Coverage", ""]
     lines += table(matrix_rows(report, missing))
     if comparisons := compare(report):
         lines += ["", "## Machines", "", *(line for each in comparisons for line in _comparison(each))]
@@ -50,6 +54,12 @@ def verdict(report: Report) -> str:
     return text if report.complete else f"{text} The run was interrupted."
 
 
+def origin(report: Report) -> str:
+    """Return in one line where a report comes from."""
+    parts = [report.program, report.started, f"commit {report.commit}" if report.commit else "", report.command]
+    return "; ".join(filter(None, parts)) if report.started else ""
+
+
 def table(rows: Sequence[MatrixRow]) -> list[str]:
     """Render the matrix as a table."""
     lines = [f"| platform | interpreter | {' | '.join(COLUMNS)} |", f"|{' --- |' * (len(COLUMNS) + 2)}"]
@@ -69,18 +79,31 @@ def _comparison(comparison: Comparison) -> list[str]:
 
 def _wheel(wheel: WheelReport) -> list[str]:
     lines = [f"sha256 `{wheel.sha256}`, {wheel.size} bytes", ""] if wheel.sha256 else []
-    lines += [f"- {_failure(check)}" for check in wheel.checks if check.outcome in BAD]
+    for check in wheel.checks:
+        if check.outcome in BAD:
+            lines += _failure(check, "")
     lines += [f"- {check.name}: warning: {_inline(text)}" for check in wheel.checks for text in check.warnings]
     for target in wheel.targets:
         on_host = f" on {target.host}" if target.host else ""
         lines.append(f"- {target.name}{on_host} ({_inline(target.source)}): {counts(target.results)}")
-        lines += [f"  - {_failure(result)}" for result in target.results if result.outcome in BAD]
+        for result in target.results:
+            if result.outcome in BAD:
+                lines += _failure(result, "  ")
     lines += [f"- not run: {_inline(entry.reason)}" for entry in wheel.not_run]
     return lines or ["No results."]
 
 
-def _failure(result: NodeResult) -> str:
-    return f"**{result.name}**: {result.outcome}: {_inline(result.text)}"
+def _failure(result: NodeResult, indent: str) -> list[str]:
+    """Return an item of a list: what happened in its first line, and the whole text in a block that opens with a click."""
+    text = result.text.strip("\n")
+    first, _, rest = text.partition("\n")
+    lines = [f"{indent}- **{_inline(result.name)}**: {result.outcome}: {_inline(first)}"]
+    if rest.strip():
+        # Longer than any row of backticks in the text.
+        fence = "`" * max(3, *(len(row) + 1 for row in re.findall("`+", text)), 3)
+        inside = ["<details><summary>details</summary>", "", fence, *text.splitlines(), fence, "", "</details>", ""]
+        lines += ["", *(f"{indent}  {line}".rstrip() for line in inside)]
+    return lines
 
 
 def counts(results: Sequence[NodeResult]) -> str:

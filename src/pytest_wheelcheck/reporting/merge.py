@@ -25,6 +25,9 @@ def merge(reports: Sequence[Report]) -> Report:
         expect=tuple(dict.fromkeys(clause for report in reports for clause in report.expect)),
         complete=all(report.complete for report in reports),
         program=reports[0].program if reports else "",
+        started=min((report.started for report in reports), default=""),
+        command="; ".join(dict.fromkeys(report.command for report in reports if report.command)),
+        commit=", ".join(dict.fromkeys(report.commit for report in reports if report.commit)),
     )
 
 

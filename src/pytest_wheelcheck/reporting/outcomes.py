@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from pytest_wheelcheck.reporting.report import OUTCOMES, NodeResult
 
-#: Characters of a text that a report keeps.
-_MAX_TEXT = 4000
+#: Characters of a text that a report keeps: its beginning and its end.
+_MAX_TEXT = 8000
 
 
 class Outcomes:
@@ -35,7 +35,7 @@ class Outcomes:
             return  # a setup or teardown alone is no outcome
         before = self._results.get(node_id)
         if before is None:
-            self._results[node_id] = NodeResult(name=node_id, outcome=outcome, text=text[:_MAX_TEXT], seconds=seconds)
+            self._results[node_id] = NodeResult(name=node_id, outcome=outcome, text=_shortened(text), seconds=seconds)
             return
         worse = OUTCOMES.index(outcome) < OUTCOMES.index(before.outcome) and not (
             outcome == "passed" and when != "call"
@@ -43,13 +43,13 @@ class Outcomes:
         self._results[node_id] = replace(
             before,
             outcome=outcome if worse else before.outcome,
-            text=(text if worse else before.text or text)[:_MAX_TEXT],
+            text=_shortened(text if worse else before.text or text),
             seconds=before.seconds + seconds,
         )
 
     def add_warning(self, node_id: str, text: str) -> None:
         """Add a warning about a node."""
-        self._warnings.setdefault(node_id, []).append(text[:_MAX_TEXT])
+        self._warnings.setdefault(node_id, []).append(_shortened(text))
 
     def below(self, prefix: str) -> list[NodeResult]:
         """Return the results of the nodes whose ids begin with *prefix*, without it, in the order in which they ended."""
@@ -58,3 +58,10 @@ class Outcomes:
             for node_id, result in self._results.items()
             if node_id.startswith(prefix)
         ]
+
+
+def _shortened(text: str) -> str:
+    omitted = len(text) - _MAX_TEXT
+    if omitted <= 0:
+        return text
+    return f"{text[: _MAX_TEXT // 2]}\n[{omitted} characters omitted]\n{text[-_MAX_TEXT // 2 :]}"

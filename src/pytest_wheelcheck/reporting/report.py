@@ -144,6 +144,9 @@ class Report:
     :param expect: the clauses of ``--wheel-expect``.
     :param complete: whether every run ended normally.
     :param program: name and version of the program that wrote it.
+    :param started: when the run began, in UTC (ISO 8601).
+    :param command: the command line, without passwords.
+    :param commit: the project's commit, with ``+`` behind it if files differ from it; empty without git.
     """
 
     wheels: tuple[WheelReport, ...] = ()
@@ -152,6 +155,9 @@ class Report:
     expect: tuple[str, ...] = ()
     complete: bool = True
     program: str = field(default="", compare=False)
+    started: str = field(default="", compare=False)
+    command: str = field(default="", compare=False)
+    commit: str = field(default="", compare=False)
 
     @property
     def failures(self) -> int:
@@ -199,6 +205,7 @@ def from_json(text: str, *, source: str) -> Report:
             expect=tuple(data["expect"]),
             complete=bool(data["complete"]),
             program=data["program"],
+            **{name: str(data.get(name, "")) for name in ("started", "command", "commit")},
         )
     except (TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{source} is damaged: {type(error).__name__}: {error}") from None
