@@ -22,10 +22,15 @@ __all__ = ["CHECKS", "MAX_SIZE", "Check", "CheckResult", "run_checks", "run_cont
 def select_checks(*, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> tuple[Check, ...]:
     """Select checks by codes or prefixes of codes. ``WHL2`` stands for the whole family.
 
+    The name of a check, as node ids have it (``WHL203-wheel-file``), stands for its code.
+
     :param select: codes to run; empty for all.
     :param ignore: codes to leave out. Of two entries that match a check, the longer one counts.
     :raises UsageError: an entry matches no check.
     """
+    codes = {check.name: check.code for check in CHECKS}
+    select = [codes.get(text, text) for text in select]
+    ignore = [codes.get(text, text) for text in ignore]
     for prefix in (*select, *ignore):
         if not prefix or not any(check.code.startswith(prefix) for check in CHECKS):
             similar = difflib.get_close_matches(prefix, [check.code for check in CHECKS], n=3, cutoff=0.5)

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pytest_wheelcheck import __version__
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 
 
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     from pytest_wheelcheck.cli import board, cache, checks, doctor, interpreters, machines, merge, try_it
 
     parser = argparse.ArgumentParser(prog="wheelcheck", description="Test built wheels before anyone installs them.")
+    parser.add_argument("--version", action="version", version=f"pytest-wheelcheck {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Not reached: main() runs it, because its arguments are pytest's. Declared for the help.
     commands.add_parser("test", help="run `pytest --wheel`; takes all of pytest's arguments", add_help=False)

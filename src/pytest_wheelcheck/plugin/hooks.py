@@ -42,11 +42,16 @@ def pytest_load_initial_conftests(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Run again if the path of a wheel misled pytest about the root directory."""
+    """Run again if the path of a wheel misled pytest about the root directory.
+
+    :raises pytest.UsageError: a wheel is given without the option.
+    """
     if config.option.wheel:
         from pytest_wheelcheck.plugin.takeover import restart
 
         return restart(config)
+    if given := next((text for text in config.args if options.names_a_wheel(text)), None):
+        raise pytest.UsageError(f"{given} is a wheel\nFix: put --wheel before it: pytest --wheel {given}")
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -264,6 +265,12 @@ def _is_wheel_run(config: pytest.Config) -> bool:
         args = list(expand_files(args))
     # Other plugins have options with this prefix.
     return any(text == "--wheel" or text.startswith("--wheel=") for text in args)
+
+
+def names_a_wheel(argument: str) -> bool:
+    """Return whether an argument without an option in front of it is a wheel, or a node id of one."""
+    path = argument.partition("::")[0]
+    return path.endswith(".whl") or re.match(r"pypi:\w", path) is not None
 
 
 def rules_apply(config: pytest.Config, items: Sequence[pytest.Item]) -> bool:

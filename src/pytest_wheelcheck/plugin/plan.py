@@ -30,7 +30,7 @@ from pytest_wheelcheck.targets.planning.isolated import plan_release
 from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
 from pytest_wheelcheck.targets.planning.previous import find_previous
 from pytest_wheelcheck.targets.planning.published import is_spec
-from pytest_wheelcheck.targets.planning.release import Release, absolute, open_release, shown_path
+from pytest_wheelcheck.targets.planning.release import Release, locate, open_release, shown_path
 from pytest_wheelcheck.targets.planning.sandboxing import is_published, sandboxed, without_sandbox
 from pytest_wheelcheck.targets.planning.specs import parse_specs
 from pytest_wheelcheck.targets.preparing.install import install_settings, unresolved
@@ -185,4 +185,4 @@ def _normalized(node_id: str, settings: Settings) -> str:
     path, _, rest = node_id.partition("::")
     if path == RELEASE or is_spec(path):
         return node_id
-    return f"{shown_path(absolute(path, settings.cwd), settings.root)}::{rest}"
+    return f"{shown_path(locate(path, settings.cwd, settings.root), settings.root)}::{rest}"

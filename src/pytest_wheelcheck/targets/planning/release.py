@@ -69,6 +69,14 @@ def absolute(path: str, directory: Path) -> Path:
     return Path(os.path.realpath(os.path.join(*parts[:end])), *parts[end:])  # noqa: PTH118
 
 
+def locate(path: str, cwd: Path, root: Path) -> Path:
+    """Return the absolute form of a path that starts at the current directory, or at the root directory as in node ids."""
+    found = absolute(path, cwd)
+    if not found.exists() and (other := absolute(path, root)).exists():
+        return other
+    return found
+
+
 def find_files(
     given: tuple[str, ...], cwd: Path, root: Path, index: InstallSettings
 ) -> tuple[list[GivenWheel], list[Path]]:
@@ -91,7 +99,7 @@ def find_files(
             for found in published:
                 wheels.setdefault(os.path.realpath(found.path), found)
             continue
-        path = absolute(text, cwd)
+        path = locate(text, cwd, root)
         if path.is_dir():
             matches = sorted(path.glob("*.whl"))
             others += sorted(file for file in path.iterdir() if file.is_file() and file.suffix != ".whl")
