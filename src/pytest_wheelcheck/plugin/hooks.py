@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_wheelcheck.plugin import options
+from pytest_wheelcheck.plugin import options, project_table
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.plugin.local import LocalRun
@@ -31,7 +31,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, object, object]:
-    """With wheels, keep the host's pytest from the user's conftest files, tests, options and warning filters."""
+    """Read the project's table. With wheels, keep the host's pytest from the user's conftest files, tests and options."""
+    project_table.read(early_config)
     # A wrapper runs before pytest's own hooks, which import the modules that warning filters name.
     if early_config.known_args_namespace.wheel:
         from pytest_wheelcheck.plugin.takeover import take_over

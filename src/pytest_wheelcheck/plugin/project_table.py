@@ -1,0 +1,95 @@
+"""The table ``[tool.wheelcheck]`` of pyproject.toml: the ini keys of this package, without ``wheel_`` in front.
+
+A key in the pytest configuration is unknown to a pytest without this plugin, which ``--strict-config`` makes an error. So the
+keys may stand in a table of their own.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from _pytest.config.findpaths import ConfigValue
+
+from pytest_wheelcheck.plugin.options import INI_KEYS
+
+#: The table, for messages.
+TABLE = "[tool.wheelcheck] in pyproject.toml"
+
+_KEYS = {key.name.removeprefix("wheel_"): key for key in INI_KEYS}
+
+#: What values of each type of keys are in TOML, and how a message calls them.
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "args": ((list,), "a list of strings"),
+    "linelist": ((list,), "a list of strings"),
+    "bool": ((bool,), "true or false"),
+    "int": ((int,), "a number"),
+    "float": ((int, float), "a number"),
+    "string": ((str,), "a string"),
+}
+
+
+def read(config: pytest.Config) -> None:
+    """Take the values of the table for those of the pytest configuration.
+
+    :raises pytest.UsageError: a key is unknown, has a value of another type, or is set in both places.
+    """
+    path = config.rootpath / "pyproject.toml"
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return
+    # Every run of pytest comes here: most projects have no such table, and need no TOML parser.
+    if b"wheelcheck" not in data:
+        return
+    for name, value in _table(data).items():
+        key = _KEYS.get(name.replace("-", "_"))
+        if key is None:
+            import difflib
+
+            similar = difflib.get_close_matches(name, _KEYS, n=2)
+            hint = f"did you mean {' or '.join(similar)}?" if similar else f"the keys are {', '.join(sorted(_KEYS))}"
+            raise pytest.UsageError(f"{TABLE}: there is no key {name}\nFix: {hint}")
+        private: Any = config
+        if key.name in private._inicfg and private._inicfg[key.name].origin == "file":
+            raise pytest.UsageError(
+                f"{TABLE}: {name} is also set as {key.name} in the configuration of pytest\nFix: remove one of them"
+            )
+        checked = _checked(name, key.type if isinstance(key.type, tuple) else (key.type,), value)
+        if key.name not in private._inicfg:
+            private._inicfg[key.name] = ConfigValue(checked, origin="file", mode="toml")
+
+
+def _table(data: bytes) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        tools = tomllib.loads(data.decode("utf-8")).get("tool", {})
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}  # pytest reports it, or does not read it
+    table = tools.get("wheelcheck", {}) if isinstance(tools, dict) else {}
+    if not isinstance(table, dict):
+        raise pytest.UsageError(f"{TABLE} is not a table\nFix: write [tool.wheelcheck], and a key in each line")
+    return table
+
+
+def _checked(name: str, types: tuple[str, ...], value: object) -> object:
+    """Return a value as pytest's own TOML configuration has it.
+
+    :raises pytest.UsageError: it has another type.
+    """
+    for kind in types:
+        accepted, _ = _TYPES[kind]
+        is_flag = isinstance(value, bool)
+        entries = value if isinstance(value, list) else []
+        if (
+            isinstance(value, accepted)
+            and is_flag == (kind == "bool")
+            and all(isinstance(entry, str) for entry in entries)
+        ):
+            return float(value) if kind == "float" and isinstance(value, int) else value
+    expected = " or ".join(dict.fromkeys(_TYPES[kind][1] for kind in types))
+    raise pytest.UsageError(f"{TABLE}: {name} is {value!r}\nFix: write {expected}")
