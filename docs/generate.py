@@ -30,7 +30,7 @@ def lines() -> Iterator[str]:
     yield ""
     yield "## Keys of the configuration"
     yield ""
-    yield "In the table `[tool.wheelcheck]` of pyproject.toml, without `wheel_`: `groups` or `import-ignore`. Contributors who run"
+    yield "In the table `[tool.wheelcheck]` of pyproject.toml, without `wheel_`: `groups`, `import-ignore`. Contributors who run"
     yield "pytest without this plugin are not affected by them. Or in the pytest configuration, with `wheel_`. Not in both."
     yield ""
     yield "| key | kind | default | meaning |"

@@ -1,7 +1,7 @@
 """The table ``[tool.wheelcheck]`` of pyproject.toml: the ini keys of this package, without ``wheel_`` in front.
 
 A key in the pytest configuration is unknown to a pytest without this plugin, which ``--strict-config`` makes an error. So the
-keys may stand in a table of their own.
+keys may be in a table of their own.
 """
 
 from __future__ import annotations
