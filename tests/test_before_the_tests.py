@@ -175,3 +175,21 @@ def test_demo(): pass
         "collecting the tests failed while the wheel was imported, and succeeded when it was repeated: " in found.text
     )
     assert "test_it.py was collected" in found.text
+
+
+def test_the_guard_is_there_before_code_of_the_environment(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """A ``.pth`` file imports the package at the start: nothing is collected ahead then."""
+    mark = pytester.path / "loaded"
+    source = f"""
+        import sys
+        with open({str(mark)!r}, "a") as file:
+            file.write(" ".join(type(finder).__name__ for finder in sys.meta_path) + "\\n")
+    """
+    files = {"demo.py": textwrap.dedent(source), "demo.pth": "import demo\n"}
+    build_wheel(pytester.path / "dist", "demo", files=files)
+    (pytester.path / "test_it.py").write_text("def test_demo():\n    import demo\n")
+    found = go(run_wheels, "test_it.py")
+    assert found.code == 0, found.text
+    starts = [line for line in mark.read_text().splitlines() if "AssertionRewritingHook" not in line]
+    # The import check has no guard, and the worker of the tests has one.
+    assert starts[-1].startswith("Guard ")

@@ -20,6 +20,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "pytest_wheelcheck"
 SOURCE = ROOT / "src" / PACKAGE
 
+#: A program that runs in the pip that virtualenv contains imports it.
+EMBEDDED = {"pip"}
+
 #: Plugins of pytest, which are not imported: the README promises ``-n``, and tests have timeouts.
 PLUGINS = {"pytest-timeout", "pytest-xdist"}
 
@@ -44,7 +47,7 @@ def declared() -> list[Requirement]:
 
 
 def test_every_import_is_declared_and_every_dependency_is_imported() -> None:
-    third_party = set(imported()) - sys.stdlib_module_names - {PACKAGE}
+    third_party = set(imported()) - sys.stdlib_module_names - {PACKAGE} - EMBEDDED
     installed = packages_distributions()
     # A module that only another version of Python or another system needs is not installed here.
     used = {canonicalize_name(name) for module in third_party for name in installed.get(module, [module])}

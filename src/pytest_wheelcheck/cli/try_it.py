@@ -38,7 +38,7 @@ def sound_wheel(platform: Platform) -> str:
     machine = platform.architecture
     if platform.is_windows:
         pattern = platform.name
-    elif platform.system == "darwin":
+    elif platform.name.startswith("macosx"):
         pattern = "macosx_*_universal2"
     elif platform.libc == "musl":
         pattern = f"musllinux_1_2_{machine}"

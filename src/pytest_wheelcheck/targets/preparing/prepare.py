@@ -130,7 +130,7 @@ def _install_tools(
     """Install the test tools; then begin to collect, if nothing of that can change what the import check finds."""
     target, settings, directory = ready.target, ready.settings, ready.directory
     tools = directory / "tools"
-    if ahead is not None and ready.session.capabilities.side_by_side:
+    if ahead is not None and ready.session.capabilities.side_by_side and not _runs_code(ready.environment):
         _write_guard_settings(ready, ready.environment, (tools,), ())
         ahead.boot(Preparation(steps=(), environment=ready.environment, overlays=(tools,)))
     overlay = make_overlay(
@@ -153,6 +153,13 @@ def _install_tools(
         else:
             ahead.begin()
     return overlay
+
+
+def _runs_code(environment: Environment) -> bool:
+    """Return whether files of an environment run code when its interpreter starts. The guard must be there before."""
+    return any(
+        any(directory.glob(pattern)) for directory in environment.site_directories for pattern in ("*.pth", "*.start")
+    )
 
 
 def _write_guard_settings(
