@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import elsewhere
 import pytest
@@ -162,6 +163,14 @@ def test_what_native_programs_can_do(
     monkeypatch.setattr(native, "here", lambda: platform)
     found = native.NativeBackend().capabilities
     assert (found.fork, found.pty, found.signals, found.sandbox) == (fork, pty, signals, platform.is_linux)
+
+
+@pytest.mark.parametrize(("build", "consoles"), [(17762, False), (17763, True), (26100, True)])
+def test_pseudo_consoles_of_windows(monkeypatch: pytest.MonkeyPatch, build: int, consoles: bool) -> None:
+    """Older versions of Windows have none: failing tests that open one are skipped there."""
+    monkeypatch.setattr(native, "here", lambda: Platform(system="win32", architecture="amd64"))
+    monkeypatch.setattr(sys, "getwindowsversion", lambda: SimpleNamespace(build=build), raising=False)
+    assert native.NativeBackend().capabilities.consoles == consoles
 
 
 def test_only_backends_name_a_kind_of_target() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pytest_wheelcheck.backends import environments, executables, launcher
 from pytest_wheelcheck.backends.base import (
@@ -27,6 +29,15 @@ from pytest_wheelcheck.system.uv_config import InstallSettings
 _ARGV0_SINCE = (2, 33)
 
 
+#: The first build of Windows with pseudo consoles: ``CreatePseudoConsole`` in Microsoft's documentation.
+_CONSOLES_SINCE = 17763
+
+
+def _has_consoles() -> bool:
+    version: Any = getattr(sys, "getwindowsversion", None)
+    return version is None or version().build >= _CONSOLES_SINCE
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NativeBackend(LocalBackend):
     """Runs interpreters of this host's architecture. It fetches nothing, so its parameters have no effect."""
@@ -41,7 +52,13 @@ class NativeBackend(LocalBackend):
         windows = here().is_windows
         # The sandbox is made of user namespaces, which macOS and Windows do not have. The system libraries of macOS do not
         # survive a fork.
-        return Capabilities(fork=here().is_linux, pty=not windows, signals=not windows, sandbox=here().is_linux)
+        return Capabilities(
+            fork=here().is_linux,
+            pty=not windows,
+            consoles=not windows or _has_consoles(),
+            signals=not windows,
+            sandbox=here().is_linux,
+        )
 
     def covers(self, platform: Platform) -> bool:
         """See :class:`.base.Backend`."""
