@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_wheelcheck.settings import TargetArgument
-from pytest_wheelcheck.targets.planning.published import is_spec
+from pytest_wheelcheck.targets.planning.index_names import is_spec
 
 #: Destinations of pytest's and common plugins' options that only the host acts on.
 HOST_ONLY = frozenset(

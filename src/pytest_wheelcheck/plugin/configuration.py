@@ -15,7 +15,6 @@ from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters.registry import parse_names
 from pytest_wheelcheck.plugin import options, takeover
 from pytest_wheelcheck.reporting import expect
-from pytest_wheelcheck.reporting.previous import PREVIOUS
 from pytest_wheelcheck.reporting.write import parse_report_path
 from pytest_wheelcheck.settings import Settings, TargetArgument
 from pytest_wheelcheck.targets.planning.release import absolute
@@ -113,7 +112,7 @@ def _fixed_args(config: pytest.Config) -> tuple[str, ...]:
 
 def _expected(config: pytest.Config) -> tuple[str, ...]:
     clauses = tuple(config.option.wheel_expect or config.getini("wheel_expect"))
-    expect.parse(clause for text in clauses for clause in text.split(";") if clause.strip() != PREVIOUS)
+    expect.parse(clause for text in clauses for clause in text.split(";") if clause.strip() != expect.PREVIOUS)
     return clauses
 
 

@@ -19,17 +19,15 @@ from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import takeover
 from pytest_wheelcheck.plugin.configuration import read_settings
-from pytest_wheelcheck.reporting.previous import PREVIOUS, previous_result
-from pytest_wheelcheck.reporting.previous import clauses as previous_clauses
+from pytest_wheelcheck.reporting.expect import PREVIOUS
 from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.targets.planning.boards import left_to_boards, plan_boards
+from pytest_wheelcheck.targets.planning.index_names import is_spec
 from pytest_wheelcheck.targets.planning.isolated import plan_release
 from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
-from pytest_wheelcheck.targets.planning.previous import find_previous
-from pytest_wheelcheck.targets.planning.published import is_spec
 from pytest_wheelcheck.targets.planning.release import Release, locate, open_release, shown_path
 from pytest_wheelcheck.targets.planning.sandboxing import is_published, sandboxed, without_sandbox
 from pytest_wheelcheck.targets.planning.specs import parse_specs
@@ -139,9 +137,12 @@ def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[S
     own = [clause for clause in every if clause != PREVIOUS]
     if len(own) == len(every):
         return settings, None
+    from pytest_wheelcheck.reporting.previous import clauses, previous_result
+    from pytest_wheelcheck.targets.planning.previous import find_previous
+
     found = find_previous(release.wheels, install_settings(settings), store)
-    clauses, warnings = previous_clauses(found, release.wheels)
-    return replace(settings, expect=(*own, *clauses)), previous_result(found, warnings)
+    expected, warnings = clauses(found, release.wheels)
+    return replace(settings, expect=(*own, *expected)), previous_result(found, warnings)
 
 
 def _with_sandbox(

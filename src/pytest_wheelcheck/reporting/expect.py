@@ -36,6 +36,9 @@ SDIST = "sdist"
 #: The clause after which no wheel is unexpected.
 OTHERS = "others"
 
+#: The clause that stands for what the previous release on the index had; see :mod:`.previous`.
+PREVIOUS = "previous"
+
 _SINGLE = re.compile(r"(?P<kind>cp|pp)(?P<major>[23])(?P<minor>\d{1,2})(?P<free>t?)")
 _STABLE = re.compile(r"(?:cp3(?P<minor>\d{1,2})-)?(?P<abi>abi3t?)")
 _PURE = re.compile(r"py[23]\d{0,2}")

@@ -15,9 +15,6 @@ from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.targets.planning.previous import PreviousRelease
 
-#: The clause of ``--wheel-expect``.
-PREVIOUS = "previous"
-
 #: Minor versions of CPython that are compared.
 _MINORS = range(2, 41)
 
@@ -94,7 +91,9 @@ def previous_result(previous: Sequence[PreviousRelease], warnings: Sequence[str]
             place = "every wheel" if len(names) == len(release.pairs) else _shown(names)
             lines.append(f"compared with {release.shown}, {line}: {place}")
     shown = ", ".join(release.shown for release in previous)
-    return StepResult(name=PREVIOUS, outcome=Outcome.PASSED, text=f"compared with {shown}", warnings=tuple(lines))
+    return StepResult(
+        name=expect.PREVIOUS, outcome=Outcome.PASSED, text=f"compared with {shown}", warnings=tuple(lines)
+    )
 
 
 def _changes(now: Wheel, before: Wheel) -> Iterator[str]:

@@ -22,7 +22,6 @@ from typing import Any
 
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError
 from pytest_wheelcheck.system import cache, pip_config, process, progress, uv_config
-from pytest_wheelcheck.system.index import client
 from pytest_wheelcheck.system.pip import embedded_pip
 from pytest_wheelcheck.system.uv_config import InstallSettings
 
@@ -138,7 +137,7 @@ def _ask(request: dict[str, Any], settings: InstallSettings, deadline: float) ->
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
         file = Path(scratch, "request")
         file.write_text(json.dumps(request), encoding="utf-8")
-        argv: list[str | Path] = [sys.executable, "-I", client.__file__, str(pip or ""), file]
+        argv: list[str | Path] = [sys.executable, "-I", Path(__file__).with_name("client.py"), str(pip or ""), file]
         try:
             completed = process.run(argv, timeout=deadline, end_with_parent=True, max_output=256 << 20)
             answer: dict[str, Any] = json.loads(completed.stdout.rstrip().rpartition("\n")[2])

@@ -25,9 +25,7 @@ from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.system.index import files as index
 from pytest_wheelcheck.system.index.files import IndexFile
 from pytest_wheelcheck.system.uv_config import InstallSettings
-
-#: The beginning of such an argument.
-PREFIX = "pypi:"
+from pytest_wheelcheck.targets.planning.index_names import PREFIX
 
 _SPEC = re.compile(
     r"pypi:(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
@@ -59,27 +57,10 @@ class PublishedRelease:
         return f"{PREFIX}{self.name}=={self.version}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GivenWheel:
-    """A wheel file of the run.
-
-    :param path: of the user's file, or of a downloaded one in the cache; nothing may change it.
-    :param shown: how node ids name it.
-    """
-
-    path: Path
-    shown: str
-
-
-def is_spec(text: str) -> bool:
-    """Return whether an argument of ``--wheel`` names a release on the index."""
-    return text.startswith(PREFIX)
-
-
-def download(text: str, settings: InstallSettings) -> tuple[list[GivenWheel], list[Path]]:
+def download(text: str, settings: InstallSettings) -> tuple[list[tuple[Path, str]], list[Path]]:
     """Download the wheels that an argument of ``--wheel`` names.
 
-    :returns: the wheels, and the names of the other files of the release, if all of it is named.
+    :returns: the wheels, each with its name in node ids, and the names of the other files of the release, if all of it is named.
     :raises UsageError: the argument has another form, or there is no such release or wheel.
     :raises PackageIndexError: the index cannot be asked.
     """
@@ -106,7 +87,7 @@ def download(text: str, settings: InstallSettings) -> tuple[list[GivenWheel], li
         )
     paths = index.fetch(wheels, settings, f"{release.name} {release.version}")
     return (
-        [GivenWheel(path=path, shown=f"{release.shown}/{path.name}") for path in paths],
+        [(path, f"{release.shown}/{path.name}") for path in paths],
         [] if found["pattern"] else [Path(name) for name in release.others],
     )
 

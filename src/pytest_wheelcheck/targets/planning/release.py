@@ -14,7 +14,7 @@ from pytest_wheelcheck.errors import UsageError, WheelError
 from pytest_wheelcheck.model import Outcome, Severity, Wheel
 from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.system.uv_config import InstallSettings
-from pytest_wheelcheck.targets.planning.published import GivenWheel, download, is_spec
+from pytest_wheelcheck.targets.planning.index_names import is_spec
 from pytest_wheelcheck.wheels.reader import open_wheel
 
 #: The name of the node for static checks that could not be run.
@@ -52,6 +52,18 @@ class Release:
     def wheels(self) -> tuple[Wheel, ...]:
         """The files that could be opened."""
         return tuple(file for file in self.files if isinstance(file, Wheel))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GivenWheel:
+    """A wheel file of the run.
+
+    :param path: of the user's file, or of a downloaded one in the cache; nothing may change it.
+    :param shown: how node ids name it.
+    """
+
+    path: Path
+    shown: str
 
 
 def absolute(path: str, directory: Path) -> Path:
@@ -94,10 +106,12 @@ def find_files(
     others: list[Path] = []
     for text in given:
         if is_spec(text):
+            from pytest_wheelcheck.targets.planning.published import download
+
             published, further = download(text, index)
             others += further
-            for found in published:
-                wheels.setdefault(os.path.realpath(found.path), found)
+            for found, shown in published:
+                wheels.setdefault(os.path.realpath(found), GivenWheel(path=found, shown=shown))
             continue
         path = locate(text, cwd, root)
         if path.is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pytest_wheelcheck.model import Outcome, Wheel
-from pytest_wheelcheck.targets.planning.published import is_spec
+from pytest_wheelcheck.targets.planning.index_names import is_spec
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 #: What the user can do.

@@ -1,0 +1,11 @@
+"""How an argument of ``--wheel`` names a release on the package index; see :mod:`.published`."""
+
+from __future__ import annotations
+
+#: The beginning of such an argument.
+PREFIX = "pypi:"
+
+
+def is_spec(text: str) -> bool:
+    """Return whether an argument of ``--wheel`` names a release on the package index."""
+    return text.startswith(PREFIX)
