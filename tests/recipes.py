@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from pytest_wheelcheck.cli import init
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "ci.md"
 ACTION = ROOT / "action.yml"
@@ -30,7 +32,8 @@ def action_steps(inputs: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
     """Return the commands of the action and their variables, with inputs in place of expressions."""
     data: Any = yaml.safe_load(ACTION.read_text(encoding="utf-8"))
     values = {name: value.get("default", "") for name, value in data["inputs"].items()} | inputs
-    expressions = {f"inputs.{name}": value for name, value in values.items()} | {"runner.temp": inputs["temp"]}
+    expressions = {f"inputs.{name}": value for name, value in values.items()}
+    expressions |= {"runner.temp": inputs["temp"], "steps.python.outputs.python-path": inputs["python"]}
     steps = []
     for step in data["runs"]["steps"]:
         if "run" in step:
@@ -58,6 +61,11 @@ def main() -> None:
         path = directory / f"{schema}.yml"
         path.write_text(block, encoding="utf-8")
         subprocess.run(["check-jsonschema", "--builtin-schema", schema, path], check=True)
+    for number, requires in enumerate(("maturin", "setuptools-rust", "setuptools")):
+        path = directory / f"init-{number}.yml"
+        data = {"build-system": {"requires": [requires], "build-backend": requires}}
+        path.write_text(init.workflow(data), encoding="utf-8")
+        subprocess.run(["check-jsonschema", "--builtin-schema", "vendor.github-workflows", path], check=True)
 
 
 if __name__ == "__main__":

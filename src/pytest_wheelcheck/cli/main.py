@@ -49,7 +49,7 @@ def _run(args: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """Declare the subcommands. Each sets the attribute ``run`` to the function that runs it."""
-    from pytest_wheelcheck.cli import board, cache, checks, doctor, interpreters, machines, merge, try_it
+    from pytest_wheelcheck.cli import board, cache, checks, doctor, init, interpreters, machines, merge, try_it
 
     parser = argparse.ArgumentParser(prog="wheelcheck", description="Test built wheels before anyone installs them.")
     parser.add_argument("--version", action="version", version=f"pytest-wheelcheck {__version__}")
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     # Not reached: main() runs it, because its arguments are pytest's. Declared for the help.
     commands.add_parser("test", help="run `pytest --wheel`; takes all of pytest's arguments", add_help=False)
     try_it.declare(commands)
+    init.declare(commands)
     checks.declare(commands)
     machines.declare(commands)
     merge.declare(commands)
