@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_wheelcheck.plugin import options, project_table
+from pytest_wheelcheck.plugin import options
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.plugin.local import LocalRun
@@ -27,12 +27,23 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     options.drop_required_plugins(pluginmanager)
 
 
+def _may_have_table(config: pytest.Config) -> bool:
+    """Return whether pyproject.toml may have a table of ours. Most have none, and an ordinary run loads no TOML parser for it."""
+    try:
+        return b"wheelcheck" in (config.rootpath / "pyproject.toml").read_bytes()
+    except OSError:
+        return False
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, object, object]:
     """Read the project's table. With wheels, keep the host's pytest from the user's conftest files, tests and options."""
-    project_table.read(early_config)
+    if _may_have_table(early_config):
+        from pytest_wheelcheck.plugin import project_table
+
+        project_table.read(early_config)
     # A wrapper runs before pytest's own hooks, which import the modules that warning filters name.
     if early_config.known_args_namespace.wheel:
         from pytest_wheelcheck.plugin.takeover import take_over

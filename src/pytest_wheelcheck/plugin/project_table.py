@@ -40,9 +40,6 @@ def read(config: pytest.Config) -> None:
         data = path.read_bytes()
     except OSError:
         return
-    # Every run of pytest comes here: most projects have no such table, and need no TOML parser.
-    if b"wheelcheck" not in data:
-        return
     for name, value in _table(data).items():
         key = _KEYS.get(name.replace("-", "_"))
         if key is None:
