@@ -9,7 +9,7 @@ from board_runs import BoardRun, nothing_is_left
 from boards import Board, Boards, Kind, native, wait_until
 from builders import build_wheel
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="boards are made on Linux")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(sys.platform != "linux", reason="boards are made on Linux")]
 
 #: Notes in a file of the board when it begins and ends. With two lanes, none ends before both have begun.
 NOTES = """

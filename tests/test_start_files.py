@@ -41,6 +41,7 @@ def test_version():
 """
 
 
+@pytest.mark.long
 @pytest.mark.network
 @pytest.mark.skipif(sys.platform != "linux", reason="the interpreters of published wheels are for Linux")
 def test_the_guard_is_active_before_the_entry_points_of_the_wheel(

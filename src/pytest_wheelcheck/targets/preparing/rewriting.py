@@ -11,6 +11,7 @@ import fnmatch
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
@@ -25,8 +26,8 @@ from pytest_wheelcheck.worker import rewriting
 #: Name of the directory with the results, in a target's own directory.
 RESULTS = "rewritten"
 
-#: Files and bytes of modules that are rewritten ahead.
-_MAX_FILES, _MAX_SIZE = 2_000, 32 << 20
+#: Files and bytes of modules that are rewritten ahead, and seconds to find them: a project may have a million other files.
+_MAX_FILES, _MAX_SIZE, _MAX_SECONDS = 2_000, 32 << 20, 1.0
 
 #: Directories that hold no tests.
 _SKIPPED = frozenset({"__pycache__", "node_modules", "build", "dist", "venv"})
@@ -97,7 +98,10 @@ def _test_modules(settings: Settings) -> Iterator[Path]:
 
 
 def _below(directory: Path, patterns: Sequence[str]) -> Iterator[Path]:
+    end = time.monotonic() + _MAX_SECONDS
     for parent, directories, files in os.walk(directory):
+        if time.monotonic() > end:
+            return
         directories[:] = sorted(name for name in directories if not name.startswith(".") and name not in _SKIPPED)
         for name in sorted(files):
             path = Path(parent, name)
