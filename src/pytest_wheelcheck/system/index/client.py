@@ -153,7 +153,9 @@ def main() -> None:
         from pip._internal.commands import create_command
 
         command: Any = create_command("download")
-        options, _ = command.parse_args(["--no-input", "--no-cache-dir", *request["arguments"], "nothing"])
+        options, _ = command.parse_args(
+            ["--no-input", "--no-cache-dir", "--retries=2", *request["arguments"], "nothing"]
+        )
         with command.main_context():
             session = command.get_default_session(options)
             if "list" in request:
