@@ -7,11 +7,15 @@ another directory, and their paths on this host are empty. So nothing works if a
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import provisioned
 
 from pytest_wheelcheck.backends import registry
 from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, Runtime, Session
@@ -19,6 +23,17 @@ from pytest_wheelcheck.backends.local import LocalSession
 from pytest_wheelcheck.backends.native import NativeBackend
 from pytest_wheelcheck.model import Machine
 from pytest_wheelcheck.settings import Settings
+
+
+def require_mounts() -> None:
+    """Skip a test, or fail it where that is required, on a host that cannot make mount namespaces.
+
+    :raises BaseException: see :func:`provisioned.missing`.
+    """
+    argv = ["unshare", "--map-root-user", "--mount", "true"]
+    if shutil.which("unshare") is None or subprocess.run(argv, check=False).returncode:
+        raise provisioned.missing("sandbox", "this host allows no user namespaces")
+
 
 #: Where the mount namespaces have the directories; on this host it stays empty.
 ROOT = Path(os.environ.get("ELSEWHERE", "/nowhere"))

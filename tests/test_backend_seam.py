@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,15 +69,9 @@ static PyMethodDef more[] = {{"crash", crash, METH_NOARGS, 0}, {"hang", hang, ME
 """
 
 
-def _can_mount() -> bool:
-    return (
-        sys.platform == "linux"
-        and subprocess.run(["unshare", "--map-root-user", "--mount", "true"], check=False).returncode == 0
-    )
-
-
 @pytest.fixture
 def run(pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunOutput:
+    elsewhere.require_mounts()
     binary = extension(
         tmp_path / "c", "native", head=_NATIVE, body="if (PyModule_AddFunctions(module, more)) return -1;"
     )
@@ -115,7 +108,7 @@ def run(pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @needs_compiler
-@pytest.mark.skipif(not _can_mount(), reason="needs user namespaces")
+@pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are of Linux")
 def test_a_backend_of_its_own(run: RunOutput, pytester: pytest.Pytester, tmp_path: Path) -> None:
     assert {name for name, outcome in run.nodes.items() if outcome == "FAILED"} == {
         "test_moved.py::test_fails",

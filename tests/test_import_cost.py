@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -121,8 +120,7 @@ def test_the_same_results(pytester: pytest.Pytester, run_dist: RunDist) -> None:
 def test_without_fork(
     pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: tuple[str, ...]
 ) -> None:
-    if subprocess.run(["unshare", "--map-root-user", "--mount", "true"], check=False).returncode:
-        pytest.skip("needs user namespaces")
+    elsewhere.require_mounts()
     notes = tmp_path / "notes"
     expected = build(pytester.path / "build", notes, {}, without=without)
     if without:

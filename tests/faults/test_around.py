@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import time
@@ -246,8 +245,7 @@ def test_while_importing(pytester: pytest.Pytester, tmp_path: Path, package: str
     ground = Ground(pytester.path, tmp_path / "temporary", pytester.path / "dist")
     ground.env["TOUCHED"] = str(touched)
     if not fork:
-        if shutil.which("unshare") is None:
-            pytest.skip("needs user namespaces")
+        elsewhere.require_mounts()
         ground.program = [elsewhere.__file__]
         ground.env["ELSEWHERE"] = str(tmp_path / "elsewhere")
         (tmp_path / "elsewhere").mkdir()

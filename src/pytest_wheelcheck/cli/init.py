@@ -156,27 +156,30 @@ def _run(args: argparse.Namespace) -> int:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"pyproject.toml cannot be read: {error}", fix="correct the file") from None
-    written = False
-    for file, before, after in _changes(data, text):
+    changes = list(_changes(data, text))
+    for file, before, after in changes:
+        name = file.as_posix()
         output.write(
             difflib.unified_diff(
-                before.splitlines(), after.splitlines(), str(file) if before else "/dev/null", str(file), lineterm=""
+                before.splitlines(), after.splitlines(), name if before else "/dev/null", name, lineterm=""
             )
         )
         if not args.dry_run:
             file.parent.mkdir(parents=True, exist_ok=True)
             with file.open("w", encoding="utf-8", newline="\r\n" if file == path and "\r\n" in raw else "\n") as stream:
                 stream.write(after)
-            written = True
-    for file in (path, WORKFLOW):
-        if (file == path and "wheelcheck" in data.get("tool", {})) or (
-            file == WORKFLOW and file.exists() and not written
-        ):
-            output.write([f"{file.as_posix()} is left as it is: it has a configuration of wheelcheck already"])
-    verb = (
-        "would be written" if args.dry_run else "Next: build wheels into dist/, then run `wheelcheck test --wheel=dist`"
+    changed = [file for file, _, _ in changes]
+    output.write(
+        f"{file.as_posix()} is left as it is: it has a configuration of wheelcheck already"
+        for file in (path, WORKFLOW)
+        if file not in changed
     )
-    output.write([verb] if written or args.dry_run else ["nothing was written"])
+    if args.dry_run:
+        output.write(["nothing was written: --dry-run"])
+    elif changes:
+        output.write(["Next: build wheels into dist/, then run `wheelcheck test --wheel=dist`"])
+    else:
+        output.write(["nothing was written"])
     return 0
 
 

@@ -112,7 +112,7 @@ def _fixed_args(config: pytest.Config) -> tuple[str, ...]:
 
 def _expected(config: pytest.Config) -> tuple[str, ...]:
     clauses = tuple(config.option.wheel_expect or config.getini("wheel_expect"))
-    expect.parse(clause for text in clauses for clause in text.split(";") if clause.strip() != expect.PREVIOUS)
+    expect.parse(clause for clause in expect.split(clauses) if clause != expect.PREVIOUS)
     return clauses
 
 

@@ -27,12 +27,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     options.drop_required_plugins(pluginmanager)
 
 
-def _may_have_table(config: pytest.Config) -> bool:
-    """Return whether pyproject.toml may have a table of ours. Most have none, and an ordinary run loads no TOML parser for it."""
+def _read_pyproject(config: pytest.Config) -> bytes:
+    """Return pyproject.toml; nothing if there is none."""
     try:
-        return b"wheelcheck" in (config.rootpath / "pyproject.toml").read_bytes()
+        return (config.rootpath / "pyproject.toml").read_bytes()
     except OSError:
-        return False
+        return b""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -40,10 +40,11 @@ def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, object, object]:
     """Read the project's table. With wheels, keep the host's pytest from the user's conftest files, tests and options."""
-    if _may_have_table(early_config):
+    # Most projects have no table of ours, and an ordinary run loads no TOML parser for it.
+    if b"wheelcheck" in (data := _read_pyproject(early_config)):
         from pytest_wheelcheck.plugin import project_table
 
-        project_table.read(early_config)
+        project_table.read(early_config, data)
     # A wrapper runs before pytest's own hooks, which import the modules that warning filters name.
     if early_config.known_args_namespace.wheel:
         from pytest_wheelcheck.plugin.takeover import take_over

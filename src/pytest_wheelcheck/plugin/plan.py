@@ -19,7 +19,7 @@ from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import takeover
 from pytest_wheelcheck.plugin.configuration import read_settings
-from pytest_wheelcheck.reporting.expect import PREVIOUS
+from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
@@ -70,7 +70,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     select_checks(select=settings.select, ignore=settings.ignore)
     if config.option.wheel_sandbox and config.option.wheel_no_sandbox:
         raise UsageError("--wheel-sandbox and --wheel-no-sandbox are both given", fix="omit one of them")
-    with progress.log_to(), progress.lines_to(_terminal_line(config)):
+    with progress.log_to(), progress.lines_to(terminal_line(config)):
         release = open_release(
             settings.wheels,
             cwd=settings.cwd,
@@ -133,10 +133,10 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
 
 def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[Settings, StepResult | None]:
     """Replace the clause ``previous`` by what the previous releases on the index have, and compare with those."""
-    every = [clause.strip() for text in settings.expect for clause in text.split(";")]
-    own = [clause for clause in every if clause != PREVIOUS]
-    if len(own) == len(every):
+    every = list(expect.split(settings.expect))
+    if expect.PREVIOUS not in every:
         return settings, None
+    own = [clause for clause in every if clause != expect.PREVIOUS]
     from pytest_wheelcheck.reporting.previous import clauses, previous_result
     from pytest_wheelcheck.targets.planning.previous import find_previous
 
@@ -161,7 +161,7 @@ def _with_sandbox(
         return settings, without_sandbox(wheels, reason)
 
 
-def _terminal_line(config: pytest.Config) -> Callable[[str], None] | None:
+def terminal_line(config: pytest.Config) -> Callable[[str], None] | None:
     """Return a function that replaces the last line of the terminal; ``None`` where the output is no terminal."""
     reporter: Any = config.pluginmanager.getplugin("terminalreporter")
     return reporter.rewrite if reporter is not None and reporter.isatty else None

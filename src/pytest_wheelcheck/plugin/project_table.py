@@ -30,16 +30,12 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
-def read(config: pytest.Config) -> None:
+def read(config: pytest.Config, data: bytes) -> None:
     """Take the values of the table for those of the pytest configuration.
 
+    :param data: the content of pyproject.toml.
     :raises pytest.UsageError: a key is unknown, has a value of another type, or is set in both places.
     """
-    path = config.rootpath / "pyproject.toml"
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return
     for name, value in _table(data).items():
         key = _KEYS.get(name.replace("-", "_"))
         if key is None:

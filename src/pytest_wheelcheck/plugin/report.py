@@ -46,6 +46,7 @@ class RunReport:
         self._outcomes = Outcomes()
         self._complete = True
         self._started = origin.now()
+        self._origin: dict[str, str] = {}
         self._written: tuple[Path, ...] = ()
 
     def _build(self, *, host: str = "") -> Report:
@@ -60,12 +61,16 @@ class RunReport:
         )
 
     def _build_with_origin(self, *, host: str = "") -> Report:
-        """Build it for a file: with the time, the command and the commit."""
+        """Build it for a file: with the time, the command and the commit, which git is asked for once."""
+        if not self._origin:
+            self._origin = {
+                "started": self._started,
+                "command": origin.command(self._config.invocation_params.args),
+                "commit": origin.commit(self._plan.settings.root),
+            }
+        about = self._origin
         return replace(
-            self._build(host=host),
-            started=self._started,
-            command=origin.command(self._config.invocation_params.args),
-            commit=origin.commit(self._plan.settings.root),
+            self._build(host=host), started=about["started"], command=about["command"], commit=about["commit"]
         )
 
     def add_report(self, report: pytest.TestReport) -> None:
@@ -128,7 +133,7 @@ class RunReport:
             with self._errors.caught("showing the coverage"):
                 if reporter.verbosity >= 0:
                     self._show(reporter)
-                for line in github.commands(self._build(), os.environ):
+                for line in github.commands(self._build, os.environ):
                     reporter.write_line(line)
         self._errors.show(reporter)
 

@@ -18,7 +18,7 @@ from pytest_wheelcheck.backends.boards import close_boards
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.plugin import collection, loop, xdist
 from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNode
-from pytest_wheelcheck.plugin.plan import Plan, make_plan
+from pytest_wheelcheck.plugin.plan import Plan, make_plan, terminal_line
 from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
@@ -141,8 +141,7 @@ class WheelRun:
 
         :raises pytest.UsageError: every target's pytest reports a usage error.
         """
-        reporter: Any = self._config.pluginmanager.getplugin("terminalreporter")
-        with progress.lines_to(reporter.rewrite if reporter is not None and reporter.isatty else None):
+        with progress.lines_to(terminal_line(self._config)):
             checks, self._targets = collection.collect(self._plan, self._shared, self._worker_id)
         with self._usage_errors():
             self._targets = collection.resolve_usage_errors(self._targets)

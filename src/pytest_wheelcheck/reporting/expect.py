@@ -23,7 +23,7 @@ Platforms are ``any``, ``win_amd64``, ``win32``, ``win_arm64``; and families wit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from packaging.tags import Tag
@@ -101,6 +101,13 @@ class Expectation:
     others: bool = False
 
 
+def split(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the clauses of lines, without comments."""
+    for clause in (part.strip() for line in lines for part in line.split(";")):
+        if clause and not clause.startswith("#"):
+            yield clause
+
+
 def parse(lines: Iterable[str]) -> Expectation:
     """Parse clauses.
 
@@ -108,9 +115,7 @@ def parse(lines: Iterable[str]) -> Expectation:
     """
     pairs: dict[Pair, None] = {}
     sdist = others = False
-    for clause in (part.strip() for line in lines for part in line.split(";")):
-        if not clause or clause.startswith("#"):
-            continue
+    for clause in split(lines):
         if clause == SDIST:
             sdist = True
             continue

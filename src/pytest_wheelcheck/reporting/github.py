@@ -54,11 +54,14 @@ def write_summary(build: Callable[[], Report], environ: Mapping[str, str]) -> No
         file.write(data + b"\n")
 
 
-def commands(report: Report, environ: Mapping[str, str]) -> list[str]:
-    """Return the lines that make GitHub show the faults of a run; none elsewhere."""
+def commands(build: Callable[[], Report], environ: Mapping[str, str]) -> list[str]:
+    """Return the lines that make GitHub show the faults of a run; none elsewhere.
+
+    :param build: returns the report.
+    """
     if environ.get("GITHUB_ACTIONS") != "true":
         return []
-    faults = list(_faults(report).items())
+    faults = list(_faults(build()).items())
     lines = [_command(name, fault) for name, fault in faults[:_MAX_ANNOTATIONS]]
     if len(faults) > _MAX_ANNOTATIONS:
         text = f"{len(faults) - _MAX_ANNOTATIONS} more faults are in the log and in the summary"

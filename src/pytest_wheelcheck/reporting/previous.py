@@ -10,6 +10,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
+from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.results import StepResult
@@ -88,7 +89,7 @@ def previous_result(previous: Sequence[PreviousRelease], warnings: Sequence[str]
             for line in _changes(now, before):
                 found.setdefault(line, []).append(now.path.name)
         for line, names in found.items():
-            place = "every wheel" if len(names) == len(release.pairs) else _shown(names)
+            place = "every wheel" if len(names) == len(release.pairs) else first_names(names, _SHOWN)
             lines.append(f"compared with {release.shown}, {line}: {place}")
     shown = ", ".join(release.shown for release in previous)
     return StepResult(
@@ -102,13 +103,13 @@ def _changes(now: Wheel, before: Wheel) -> Iterator[str]:
         yield f"a wheel is {now.size / before.size:.0f} times as large"
     gone = [name for name in _modules(before) if name not in set(_modules(now))]
     if gone:
-        yield f"{_shown(gone)} is gone"
+        yield f"{first_names(gone, _SHOWN)} is gone"
     if scripts := sorted({name for name, _ in before.console_scripts} - {name for name, _ in now.console_scripts}):
-        yield f"the entry point {_shown(scripts)} is gone"
+        yield f"the entry point {first_names(scripts, _SHOWN)} is gone"
     if programs := sorted({*before.scripts} - {*now.scripts}):
-        yield f"the program {_shown(programs)} is gone"
+        yield f"the program {first_names(programs, _SHOWN)} is gone"
     if requirements := sorted(_requirements(before) - _requirements(now)):
-        yield f"{_shown(requirements)} is not required any more"
+        yield f"{first_names(requirements, _SHOWN)} is not required any more"
     if raised := _raised(now, before):
         yield raised
 
@@ -151,8 +152,3 @@ def _raised(now: Wheel, before: Wheel) -> str:
             numbers = [f"{family}_{major}_{minor}" for major, minor in (older, version)]
             return f"the tag for {architecture} was raised from {numbers[0]} to {numbers[1]}, so older systems cannot install it"
     return ""
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"

@@ -6,6 +6,7 @@ indexes of its own, pip gets those.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import itertools
@@ -55,14 +56,15 @@ class PackageIndexError(WheelcheckError):
     """The index cannot be asked, or does not have what was requested."""
 
 
-def list_files(project: str, settings: InstallSettings) -> list[IndexFile]:
-    """List the files of a project. Empty if the index does not have it.
+@functools.cache
+def list_files(project: str, settings: InstallSettings) -> tuple[IndexFile, ...]:
+    """List the files of a project. Empty if the index does not have it. A process asks once for each project.
 
     :param project: its normalized name.
     :raises PackageIndexError: the index cannot be asked.
     """
     answer = _ask({"list": project}, settings, _LIST_DEADLINE)
-    return [IndexFile(**entry) for entry in answer["files"]]
+    return tuple(IndexFile(**entry) for entry in answer["files"])
 
 
 def fetch(files: Sequence[IndexFile], settings: InstallSettings, what: str) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import RemoteError, StepResult
@@ -236,8 +237,7 @@ class _Report:
 
 
 def _names(modules: Sequence[str]) -> str:
-    more = f" and {len(modules) - _MAX_NAMES} more" if len(modules) > _MAX_NAMES else ""
-    return ", ".join(modules[:_MAX_NAMES]) + more
+    return first_names(modules, _MAX_NAMES)
 
 
 def _problem(modules: Sequence[str], text: str) -> str:

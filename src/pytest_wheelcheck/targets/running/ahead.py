@@ -17,9 +17,8 @@ from pytest_wheelcheck.targets.target import Target
 class CollectionAhead:
     """A collection that begins before the import check has ended.
 
-    Tests report what the import check found only once, and what runs beside another program may time out. So the collection
-    counts if the import check found nothing and the collection itself had no problem. Otherwise the tests are collected again,
-    after the import check.
+    It is used if the import check found nothing that tests refer to, and if the collection itself had no problem: it may have
+    timed out because the imports needed the processor. Otherwise the tests are collected again, after the import check.
 
     :param directory: the target's own.
     :param session: the target's session.
