@@ -350,12 +350,10 @@ class Backend(Protocol):
         settings: InstallSettings,
         *,
         project: Path | None = None,
-        compile_bytecode: bool = False,
     ) -> InstallResult:
         """Run ``uv pip install`` with *arguments* on an environment of *runtime*.
 
         :param project: see :func:`pytest_wheelcheck.system.uv.run_uv`.
-        :param compile_bytecode: compile what is installed, where that is cheap.
         """
 
     def add_libraries(

@@ -112,11 +112,9 @@ class NativeBackend(LocalBackend):
         settings: InstallSettings,
         *,
         project: Path | None = None,
-        compile_bytecode: bool = False,
     ) -> InstallResult:
         """See :class:`.base.Backend`."""
-        more = ["--compile-bytecode"] if compile_bytecode else []
-        completed = environments.uv_install(environment.python, [*more, *arguments], settings, project=project)
+        completed = environments.uv_install(environment.python, arguments, settings, project=project)
         extended, missing = self._extend(runtime, environment, settings, [])
         if launch := _executables_launch(extended):
             executables.launch_executables(environment, launch, foreign=False)

@@ -178,7 +178,6 @@ class QemuBackend(LocalBackend):
         settings: InstallSettings,
         *,
         project: Path | None = None,
-        compile_bytecode: bool = False,  # noqa: ARG002 — under emulation, compiling takes longer than it saves
     ) -> InstallResult:
         """See :class:`pytest_wheelcheck.backends.base.Backend`.
 

@@ -143,7 +143,6 @@ class BoardBackend:
         settings: InstallSettings,
         *,
         project: Path | None = None,
-        compile_bytecode: bool = False,  # noqa: ARG002 — bytecode would have to be sent, too
     ) -> InstallResult:
         """See :class:`pytest_wheelcheck.backends.base.Backend`.
 

@@ -145,7 +145,6 @@ class WineBackend(LocalBackend):
         settings: InstallSettings,
         *,
         project: Path | None = None,
-        compile_bytecode: bool = False,  # noqa: ARG002 — compiling takes longer than it saves
     ) -> InstallResult:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         completed = venv.install(

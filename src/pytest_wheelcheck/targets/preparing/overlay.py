@@ -7,7 +7,6 @@ they cannot, the tools go into a second environment, and the run says so.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -22,10 +21,11 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.backends.base import Environment, Runtime
-from pytest_wheelcheck.errors import InstallError, ProcessError
+from pytest_wheelcheck.errors import InstallError
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.system import cache, process, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
+from pytest_wheelcheck.targets.preparing.bytecode import compile_bytecode
 from pytest_wheelcheck.targets.preparing.install import Distribution, InstalledWheel, list_distributions
 from pytest_wheelcheck.targets.preparing.requirements import TOOLS, OwnProject, write_constraints, write_requirements
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS, rewrite_plugins
@@ -124,13 +124,7 @@ def make_overlay(
             )
         conflict = uv_errors.output(pins)
         second = runtime.backend.create_environment(runtime, directory)
-        result = runtime.backend.install(
-            runtime,
-            second,
-            ["-r", listed, *arguments],
-            settings,
-            compile_bytecode=True,
-        )
+        result = runtime.backend.install(runtime, second, ["-r", listed, *arguments], settings)
         if result.completed.returncode != 0:
             raise uv_errors.install_error(f"the test requirements conflict with {wheel.shown}", result.completed)
     distributions = list_distributions(second.site_directories)
@@ -262,14 +256,12 @@ def _install(directory: Path, runtime: Runtime, pins: str, settings: InstallSett
     if not pins.strip():
         return
     backend = runtime.backend
-    compiler = backend.bytecode_compiler(runtime)
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
         listed = Path(scratch, "pins.txt")
         listed.write_text(pins, encoding="utf-8")
         completed = uv.run(
             [
                 *("install", *backend.uv_arguments(runtime), "--target", directory, "--no-deps", "--link-mode", "copy"),
-                *(["--compile-bytecode"] if compiler == runtime.python else []),
                 *("-r", listed),
             ],
             settings,
@@ -277,8 +269,4 @@ def _install(directory: Path, runtime: Runtime, pins: str, settings: InstallSett
     if completed.returncode != 0:
         raise uv_errors.install_error("pytest and the test requirements cannot be installed", completed)
     (directory / ".lock").unlink(missing_ok=True)
-    if compiler is not None and compiler != runtime.python:
-        with contextlib.suppress(ProcessError):
-            # Nobody changes the sources; where reading their times is slow, the worker does not read them (PEP 552).
-            options = ("-q", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash")
-            process.run([compiler, "-I", "-m", "compileall", *options, directory], check=False)
+    compile_bytecode(backend.bytecode_compiler(runtime), directory)

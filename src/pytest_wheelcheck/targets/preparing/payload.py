@@ -6,7 +6,6 @@ takes a hundred times as long as loading them, and ten times as long again under
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,10 +14,10 @@ from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck import worker
 from pytest_wheelcheck.backends.base import Environment, PathMapping, Runtime
-from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.system import cache, process
+from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.targets.preparing.bytecode import compile_bytecode
 from pytest_wheelcheck.targets.preparing.declared import extra_requirements
 from pytest_wheelcheck.targets.preparing.imports import ENDED, MISSING, NOT_IMPORTED
 from pytest_wheelcheck.targets.target import Target
@@ -114,13 +113,6 @@ def _compiled(runtime: Runtime) -> Path:
         for path in modules:
             shutil.copy(path, side / WORKER)
         shutil.copy(guard.__file__, side / f"{GUARD}.py")
-        if compiler := runtime.backend.bytecode_compiler(runtime):
-            # Without bytecode everything works the same, but slower.
-            with contextlib.suppress(ProcessError):
-                process.run([compiler, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", side])
-            # On a full disk, CPython before 3.13 writes a part of the bytecode and reports no error. This reports it.
-            room = side / "room"
-            room.write_bytes(bytes(1 << 16))
-            room.unlink()
+        compile_bytecode(runtime.backend.bytecode_compiler(runtime), side)
 
     return cache.provision(f"worker/{installation.implementation}{version}-{cache.digest(*sources)}", make)
