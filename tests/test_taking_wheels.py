@@ -100,6 +100,25 @@ def test_without_the_option_nothing_changes(root: Path, pytester: pytest.Pyteste
     result.stdout.fnmatch_lines([" pytest_wheelcheck.".join(["imported pytest_wheelcheck", *sorted(names)])])
 
 
+def test_a_run_of_the_static_checks_alone_loads_nothing_that_runs_programs(
+    root: Path, pytester: pytest.Pytester
+) -> None:
+    """Providers, backends and what runs in targets are half of the package, and are not needed."""
+    code = (
+        "import pytest, sys\n"
+        "status = pytest.main(['-p', 'no:cacheprovider', '--wheel', 'dist', '--wheel-static'])\n"
+        "print('imported', *sorted(name for name in sys.modules if name.startswith('pytest_wheelcheck.')))\n"
+        "sys.exit(status)\n"
+    )
+    result = pytester.run(sys.executable, "-c", code)
+    assert result.ret == 0
+    imported = next(line for line in result.outlines if line.startswith("imported")).split()[1:]
+    assert "pytest_wheelcheck.checks.table" in imported
+    rooms = ("backends.catalog", "backends.registry", "targets.preparing.prepare", "targets.running.run")
+    assert not {f"pytest_wheelcheck.{name}" for name in rooms}.intersection(imported)
+    assert not [name for name in imported if name.startswith("pytest_wheelcheck.interpreters.directory")]
+
+
 # --- usage errors ---------------------------------------------------------------------------------------------------
 
 

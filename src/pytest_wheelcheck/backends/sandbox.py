@@ -14,15 +14,13 @@ from pytest_wheelcheck.backends import bubblewrap
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.system.temporary import LONG_OUTPUT
 
 #: Directories that are empty in the sandbox. Each is a file system of its own in memory.
 _PRIVATE = (Path("/tmp"), Path("/var/tmp"), Path("/run"))  # noqa: S108  they are replaced
 
 #: Also empty in the sandbox, which has a ``/dev`` of its own.
 _EMPTY = (*_PRIVATE, Path("/dev/shm"))  # noqa: S108
-
-#: The directory for output that is too large for a report, next to the directories of the targets.
-OUTPUT = "output"
 
 
 def argv(
@@ -45,7 +43,7 @@ def argv(
     """
     if not settings.sandbox:
         return ()
-    output = directory.parent / OUTPUT
+    output = directory.parent / LONG_OUTPUT
     output.mkdir(exist_ok=True)
     needed = {path.resolve() for path in (*_needed(settings, runtime, cwd), *paths)}
     bound = [

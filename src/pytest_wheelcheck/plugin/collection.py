@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,22 +12,17 @@ from functools import partial
 import pytest
 
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.model import Outcome, Wheel
+from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.plugin.nodes import Child, PreparedTarget, RemoteItem, WheelNode
 from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.xdist import SharedFiles
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.release import RELEASE, release_results
-from pytest_wheelcheck.results import StepResult, unexpected
+from pytest_wheelcheck.results import unexpected
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.targets.planning.left_out import LeftOut
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
-from pytest_wheelcheck.targets.preparing.preparation import Preparation
-from pytest_wheelcheck.targets.preparing.prepare import prepare
-from pytest_wheelcheck.targets.running.ahead import CollectionAhead
 from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
-from pytest_wheelcheck.targets.running.run import TargetRun
-from pytest_wheelcheck.targets.target import Target
 
 #: Results of the static checks by file.
 Checks = dict[Wheel | BadWheel, StaticResults]
@@ -47,8 +41,12 @@ def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tu
             results = process.map_concurrently(pool, check, range(len(files)), files)
             checks = dict(zip(files, results, strict=True))
             failures = [checks[target.wheel].stopped_by for target in plan.targets]
-            prepare_target = partial(_prepare, plan, shared, worker_id)
-            targets = process.map_concurrently(pool, prepare_target, range(len(plan.targets)), plan.targets, failures)
+            targets: Sequence[PreparedTarget] = ()
+            if plan.targets:
+                from pytest_wheelcheck.plugin.preparing import prepare_target
+
+                prepare = partial(prepare_target, plan, shared, worker_id)
+                targets = process.map_concurrently(pool, prepare, range(len(plan.targets)), plan.targets, failures)
         except BaseException:
             # Ctrl-C: the pool waits for its threads, and these wait for installers and workers.
             process.stop_all()
@@ -65,54 +63,6 @@ def _check(plan: Plan, shared: SharedFiles, number: int, file: Wheel | BadWheel)
         ).to_json()
 
     return StaticResults.from_json(shared.get(f"checks-{number}", run))
-
-
-def _prepare(
-    plan: Plan, shared: SharedFiles, worker_id: str, number: int, target: Target, failed_checks: Sequence[str]
-) -> PreparedTarget:
-    """Prepare one target and collect its tests. An unexpected exception becomes an error of this target.
-
-    :param failed_checks: failed checks that forbid an installation.
-    """
-    try:
-        return _prepare_and_collect(plan, shared, worker_id, number, target, failed_checks)
-    except Exception as error:  # noqa: BLE001  a bug that one target meets; the others are tested
-        return PreparedTarget(target, Preparation(steps=(unexpected("install", error),)), None, Collected())
-
-
-def _prepare_and_collect(
-    plan: Plan, shared: SharedFiles, worker_id: str, number: int, target: Target, failed_checks: Sequence[str]
-) -> PreparedTarget:
-    if failed_checks:
-        text = f"not installed: {', '.join(failed_checks)} failed"
-        step = StepResult(name="install", outcome=Outcome.FAILED, text=text)
-        return PreparedTarget(target, Preparation(steps=(step,)), None, Collected())
-    settings, directory = plan.settings, plan.directory / str(number)
-    session = target.runtime.backend.open_session(target.runtime, target.machine, settings, directory)
-
-    ahead = CollectionAhead(target, settings, directory, session, token=worker_id)
-
-    def run() -> str:
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir()
-        return prepare(target, settings, directory, session, ahead).to_json()
-
-    preparation = Preparation.from_json(shared.get(str(number), run))
-    if preparation.environment is None:
-        return PreparedTarget(target, preparation, None, Collected())
-    if (found := ahead.take(preparation)) is not None:
-        target_run, collected = found
-        return PreparedTarget(target, preparation, target_run, collected)
-    target_run = TargetRun(target, preparation, settings, directory, session, token=worker_id)
-    try:
-        collected = target_run.collect()
-    except Exception as error:  # noqa: BLE001  as in _prepare()
-        target_run.close()
-        steps = (*preparation.steps, unexpected("collect", error))
-        return PreparedTarget(target, replace(preparation, steps=steps), None, Collected())
-    if note := ahead.note(collected):
-        preparation = replace(preparation, notes=(*preparation.notes, note))
-    return PreparedTarget(target, preparation, target_run, collected)
 
 
 def resolve_usage_errors(targets: Sequence[PreparedTarget]) -> tuple[PreparedTarget, ...]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_wheelcheck.plugin.nodes import RemoteItem, ReplayedItem
 from pytest_wheelcheck.results import describe_unexpected, format_traceback
 from pytest_wheelcheck.targets.running.item_results import Crash, ItemResult, unexpected_crash
-from pytest_wheelcheck.targets.running.run import TargetRun
-from pytest_wheelcheck.targets.running.schedule import Queue, SideBySide
+
+if TYPE_CHECKING:
+    from pytest_wheelcheck.targets.running.run import TargetRun
 
 
 def run_session(session: pytest.Session, parallel: int, on_summary: Callable[[TargetRun, str], None]) -> None:
@@ -20,12 +22,17 @@ def run_session(session: pytest.Session, parallel: int, on_summary: Callable[[Ta
     :param parallel: number of targets whose tests run in parallel.
     :param on_summary: receives the terminal summary of a target's plugins.
     """
+    maxfail = int(session.config.getvalue("maxfail") or 0)
+    if not any(isinstance(item, RemoteItem) for item in session.items):
+        _replay_in_order(session, iter(()), maxfail)
+        return
+    from pytest_wheelcheck.targets.running.schedule import Queue, SideBySide
+
     queues: dict[int, Queue] = {}
     for index, item in enumerate(session.items):
         if isinstance(item, RemoteItem):
             run = item.target_run
             queues.setdefault(id(run), Queue(run=run)).entries.append((index, item.remote_id))
-    maxfail = int(session.config.getvalue("maxfail") or 0)
     scheduler = SideBySide(list(queues.values()), maxfail, on_summary)
     with contextlib.closing(scheduler.results(parallel)) as results:
         try:

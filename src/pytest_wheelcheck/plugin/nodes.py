@@ -15,13 +15,13 @@ from _pytest.junitxml import xml_key
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.plugin import replay
 from pytest_wheelcheck.results import StepResult, unexpected
-from pytest_wheelcheck.targets.planning.left_out import LeftOut
-from pytest_wheelcheck.targets.preparing.preparation import Preparation
-from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
-from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 if TYPE_CHECKING:
+    from pytest_wheelcheck.targets.planning.left_out import LeftOut
+    from pytest_wheelcheck.targets.preparing.preparation import Preparation
+    from pytest_wheelcheck.targets.running.item_results import Collected, Crash, ItemResult
+    from pytest_wheelcheck.targets.running.run import TargetRun
     from pytest_wheelcheck.worker import messages
 
 

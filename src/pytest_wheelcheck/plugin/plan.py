@@ -9,13 +9,8 @@ from typing import Any
 
 import pytest
 
-from pytest_wheelcheck.backends import bubblewrap, registry
-from pytest_wheelcheck.backends.base import Runtime
-from pytest_wheelcheck.backends.boards import open_boards
-from pytest_wheelcheck.backends.catalog import make_catalog
 from pytest_wheelcheck.checks import select_checks
-from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
-from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
+from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import takeover
 from pytest_wheelcheck.plugin.configuration import read_settings
@@ -24,14 +19,10 @@ from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import progress
-from pytest_wheelcheck.targets.planning.boards import left_to_boards, plan_boards
 from pytest_wheelcheck.targets.planning.index_names import is_spec
-from pytest_wheelcheck.targets.planning.isolated import plan_release
 from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
 from pytest_wheelcheck.targets.planning.release import Release, locate, open_release, shown_path
-from pytest_wheelcheck.targets.planning.sandboxing import is_published, sandboxed, without_sandbox
-from pytest_wheelcheck.targets.planning.specs import parse_specs
-from pytest_wheelcheck.targets.preparing.install import install_settings, unresolved
+from pytest_wheelcheck.targets.preparing.install import install_settings
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 
@@ -64,9 +55,10 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     :raises UsageError: an option, an ini value or a path is wrong.
     """
     settings = read_settings(config)
-    parse_specs(settings.pythons)
-    profiles = registry.parse_machines(settings.machines)
-    sysroots = parse_sysroots(settings.sysroots)
+    if not settings.static or config.option.wheel_python or settings.machines or settings.sysroots:
+        from pytest_wheelcheck.plugin.choosing import check_names
+
+        check_names(settings)
     select_checks(select=settings.select, ignore=settings.ignore)
     if config.option.wheel_sandbox and config.option.wheel_no_sandbox:
         raise UsageError("--wheel-sandbox and --wheel-no-sandbox are both given", fix="omit one of them")
@@ -81,41 +73,12 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
         settings, previous = _with_previous(settings, release, run_directory / "previous")
     targets: Sequence[Target] = ()
     not_run: Sequence[NoTarget] = ()
-    runnable: Sequence[Wheel] = release.wheels
-    by_default = not config.option.wheel_sandbox
-    if not settings.static:
-        settings, not_run = _with_sandbox(config, settings, runnable)
-        runnable = [wheel for wheel in runnable if not any(reason.wheel is wheel for reason in not_run)]
-    if runnable and not settings.static:
-        with progress.log_to():
-            catalog = make_catalog(
-                offline=settings.offline,
-                index=settings.index,
-                find_links=settings.find_links,
-                apt_source=settings.apt_source,
-                sysroots=sysroots,
-                providers_allowed=settings.providers,
-                ignored=settings.ignore,
-                without=settings.without_backends,
-            )
+    if not settings.static and release.wheels:
+        from pytest_wheelcheck.plugin.choosing import choose_targets
 
-            def why_unresolved(wheel: Wheel, runtime: Runtime) -> str:
-                return unresolved(runtime, wheel, settings)
-
-            boards = open_boards(settings.hosts, settings.known_hosts, catalog, settings.board_python)
-            on_boards, not_on_boards = plan_boards(runnable, settings.pythons, boards, unresolved=why_unresolved)
-            here, not_here = plan_release(
-                runnable,
-                settings.pythons,
-                catalog,
-                profiles=profiles,
-                elsewhere=left_to_boards(on_boards, profiles),
-                unresolved=why_unresolved,
-            )
-            targets, not_run = (*here, *on_boards), (*not_run, *not_here, *not_on_boards)
-            if settings.sandbox and by_default:
-                targets, left_out = sandboxed(targets)
-                not_run = (*not_run, *left_out)
+        settings, targets, not_run = choose_targets(
+            settings, release.wheels, sandbox=config.option.wheel_sandbox, no_sandbox=config.option.wheel_no_sandbox
+        )
     if settings.strict:
         not_run = [_strict(reason, targets) for reason in not_run]
     selections = config.stash[takeover.COMMAND_LINE].selections
@@ -143,22 +106,6 @@ def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[S
     found = find_previous(release.wheels, install_settings(settings), store)
     expected, warnings = clauses(found, release.wheels)
     return replace(settings, expect=(*own, *expected)), previous_result(found, warnings)
-
-
-def _with_sandbox(
-    config: pytest.Config, settings: Settings, wheels: Sequence[Wheel]
-) -> tuple[Settings, list[NoTarget]]:
-    """Return the settings with the sandbox, if one is needed, and nodes for the wheels that must not run without it."""
-    if config.option.wheel_no_sandbox or not (config.option.wheel_sandbox or any(map(is_published, wheels))):
-        return settings, []
-    try:
-        with progress.log_to():
-            return replace(settings, sandbox=bubblewrap.find(offline=settings.offline)), []
-    except RuntimeUnavailableError as error:
-        if config.option.wheel_sandbox:
-            raise
-        reason = error.cause or error.message.removeprefix("--wheel-sandbox: ")
-        return settings, without_sandbox(wheels, reason)
 
 
 def terminal_line(config: pytest.Config) -> Callable[[str], None] | None:

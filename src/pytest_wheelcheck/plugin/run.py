@@ -9,12 +9,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_wheelcheck.backends import sandbox
-from pytest_wheelcheck.backends.boards import close_boards
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.plugin import collection, loop, xdist
 from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNode
@@ -25,8 +23,10 @@ from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
 from pytest_wheelcheck.system import cache, process, progress, signals, source_tree, temporary
 from pytest_wheelcheck.targets.planning.release import shown_path
-from pytest_wheelcheck.targets.running.item_results import Crash
-from pytest_wheelcheck.targets.running.run import TargetRun
+
+if TYPE_CHECKING:
+    from pytest_wheelcheck.targets.running.item_results import Crash
+    from pytest_wheelcheck.targets.running.run import TargetRun
 
 #: Changed files that the summary names.
 _MAX_CHANGES = 10
@@ -313,13 +313,13 @@ class WheelRun:
             names = ", ".join(self._changes[:_MAX_CHANGES])
             reporter.write_line(f"tests modified the source tree: {names}{more}", yellow=True)
         if self._has_long_output():
-            reporter.write_line(f"the complete output of failed tests is in {plan.directory / sandbox.OUTPUT}")
+            reporter.write_line(f"the complete output of failed tests is in {plan.directory / temporary.LONG_OUTPUT}")
         if retained := self._retained_targets():
             names = ", ".join(f"{number}/ ({node_id})" for number, node_id in retained.items())
             reporter.write_line(f"environments retained in {plan.directory}: {names}")
 
     def _has_long_output(self) -> bool:
-        directory = self._plan.directory / sandbox.OUTPUT
+        directory = self._plan.directory / temporary.LONG_OUTPUT
         return directory.is_dir() and any(directory.iterdir())
 
     def _retained_targets(self) -> dict[int, str]:
@@ -341,12 +341,15 @@ class WheelRun:
         with signals.ignored():
             for run in self._target_runs():
                 run.close()
-            close_boards()
+            if self._plan.settings.hosts:
+                from pytest_wheelcheck.backends.boards import close_boards
+
+                close_boards()
             if self._directory is None:
                 return
             retained = {str(number) for number in self._retained_targets()}
             if self._has_long_output():
-                retained.add(sandbox.OUTPUT)
+                retained.add(temporary.LONG_OUTPUT)
             # After Ctrl-C, nobody wants to wait until large environments are removed.
             self._directory.remove(keep=frozenset(retained), patience=_REMOVE_PATIENCE if self._interrupted else None)
         if self._restore_sigterm:

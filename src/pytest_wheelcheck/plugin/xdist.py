@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
 from pytest_wheelcheck.plugin.plan import Plan
 
@@ -61,6 +60,8 @@ class SharedFiles:
         """Return the text *name*, made by *make* if no worker has made it yet."""
         if not self._enabled:
             return make()
+        from filelock import FileLock
+
         file = self.path(name)
         with FileLock(f"{file}.lock"):
             if not file.exists():

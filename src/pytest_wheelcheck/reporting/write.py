@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.reporting import html, markdown
 from pytest_wheelcheck.reporting.compare import compare
 from pytest_wheelcheck.reporting.release import expected_files
 from pytest_wheelcheck.reporting.report import Report, to_json
@@ -41,8 +40,12 @@ def write_reports(paths: Sequence[Path], report: Report, *, for_merge: Report | 
         if path.suffix == ".json":
             text = to_json(for_merge or report, comparisons=compare(report))
         elif path.suffix == ".md":
+            from pytest_wheelcheck.reporting import markdown
+
             text = markdown.render(report, missing)
         else:
+            from pytest_wheelcheck.reporting import html
+
             text = html.render(report, missing)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,9 @@ from pytest_wheelcheck.system import cache, directories, process
 _PREFIX = "wheelcheck-"
 _LOCK = "in-use"
 
+#: The directory for output that is too large for a report, in the directory of a run.
+LONG_OUTPUT = "output"
+
 #: Seconds after which a directory that has not got its final name belongs to a killed process.
 _UNFINISHED = 3600.0
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.model import Machine, Outcome, Wheel
+
+if TYPE_CHECKING:
+    from pytest_wheelcheck.backends.base import Runtime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,7 @@ from pytest_wheelcheck.backends.ssh.pool import SharedConnection
 from pytest_wheelcheck.model import Machine
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process as processes
+from pytest_wheelcheck.system.temporary import LONG_OUTPUT
 from pytest_wheelcheck.worker.memory import OUT_OF_MEMORY
 from pytest_wheelcheck.worker.supervisor import LEFT_BEHIND
 
@@ -110,7 +111,7 @@ class BoardSession:
     @property
     def _output(self) -> Path:
         """The directory for long output of tests, on this host."""
-        return self._run_directory / sandbox.OUTPUT
+        return self._run_directory / LONG_OUTPUT
 
     @property
     def capabilities(self) -> Capabilities:
@@ -294,7 +295,7 @@ class BoardSession:
     def _fetch_output(self, shared: SharedConnection) -> None:
         if shared.connection.is_lost():
             return
-        answer, data = shared.connection.request("read", tree=f"{_RUN}/{sandbox.OUTPUT}", timeout=600.0)
+        answer, data = shared.connection.request("read", tree=f"{_RUN}/{LONG_OUTPUT}", timeout=600.0)
         position = 0
         for name, size in answer["files"]:
             # A board is not trusted with the names of files.

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.backends.base import Environment, Session
-from pytest_wheelcheck.backends.sandbox import OUTPUT
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WorkerError, WorkerReportsLostError
 from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system.temporary import LONG_OUTPUT
 from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS
@@ -214,7 +214,7 @@ class TargetRun:
                 temporary=self._temporary,
                 start=self._starts,
                 skip_modules=self._skipped_modules,
-                output=self._directory.parent / OUTPUT,
+                output=self._directory.parent / LONG_OUTPUT,
                 rewritten=self._directory / RESULTS,
                 guarded=self._guarded,
             )
