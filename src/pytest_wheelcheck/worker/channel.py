@@ -26,7 +26,7 @@ else:
     from select import select as _select
 
 #: Messages of a running test, which wait until it ends.
-_HELD = frozenset({"report", "warning", "text", "property"})
+HELD = frozenset({"report", "warning", "text", "property"})
 
 #: Exit status of a worker whose channel was closed, by the controller or by code under test.
 CHANNEL_CLOSED = 71
@@ -74,7 +74,7 @@ class Channel:
             return
         frame = codec.encode(message, codec.FROM_WORKER, nonce=self.nonce, pid=self._pid)
         with self._sending:
-            if message["type"] in _HELD and self._held.add(frame):
+            if message["type"] in HELD and self._held.add(frame):
                 return
             view = memoryview(self._held.take() + frame)
             while view:

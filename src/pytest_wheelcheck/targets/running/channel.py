@@ -6,6 +6,7 @@ log file. The messages are those of :mod:`pytest_wheelcheck.worker.messages`.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import queue
@@ -24,7 +25,7 @@ from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError, WorkerReportsLostError
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.worker import codec, messages
-from pytest_wheelcheck.worker.channel import CHANNEL_CLOSED
+from pytest_wheelcheck.worker.channel import CHANNEL_CLOSED, HELD
 from pytest_wheelcheck.worker.supervisor import EXIT_GRACE, LEFT_BEHIND, TEST_LINE
 
 #: Seconds between two looks at whether a silent worker is still alive.
@@ -75,7 +76,8 @@ class WorkerProcess:
         self._session = session
         self._log = log
         self._nonce = secrets.token_hex(16)
-        self._messages: queue.Queue[messages.FromWorker | None] = queue.Queue()
+        self._received: collections.deque[messages.FromWorker | None] = collections.deque()
+        self._complete: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._frames: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._invalid = ""
         self._pid: int | None = None
@@ -131,19 +133,19 @@ class WorkerProcess:
         while True:
             left = POLL if end is None else min(POLL, end - time.monotonic())
             try:
-                message = self._messages.get(timeout=max(left, 0.001))
+                message = self._next(max(left, 0.001))
             except queue.Empty:
                 if self._process.poll() is not None:
                     # A child of the test may hold the pipe open, so end of file need not come.
                     with contextlib.suppress(queue.Empty):
-                        message = self._messages.get(timeout=DRAIN)
+                        message = self._next(DRAIN)
                         if message is not None:
                             return self._checked(message)
                     raise self._death() from None
                 if self._is_dead():
                     # The output may be that of a child, after which the worker goes on.
                     with contextlib.suppress(queue.Empty):
-                        message = self._messages.get(timeout=CHILD_GRACE)
+                        message = self._next(CHILD_GRACE)
                         if message is not None:
                             return self._checked(message)
                     self._session.end_worker(self._process, self._pid)
@@ -160,9 +162,23 @@ class WorkerProcess:
         found: list[messages.FromWorker] = []
         with contextlib.suppress(queue.Empty):
             # The test may have ended meanwhile, and the next one begun.
-            while (message := self._messages.get(timeout=DRAIN)) is not None and message["type"] != "done":
+            while (message := self._next(DRAIN)) is not None and message["type"] != "done":
                 found.append(message)
         return found
+
+    def _next(self, timeout: float) -> messages.FromWorker | None:
+        """Return the next message; ``None`` at the end of the channel.
+
+        :param timeout: seconds.
+        :raises queue.Empty: none arrived in time.
+        """
+        while not self._received:
+            with contextlib.suppress(queue.Empty):
+                self._complete.get(timeout=timeout)
+                continue
+            if not self._received:
+                raise queue.Empty
+        return self._received.popleft()
 
     def _is_dead(self) -> bool:
         """Return whether the new output shows that the worker is lost although its process still runs."""
@@ -336,7 +352,8 @@ class WorkerProcess:
         with contextlib.suppress(OSError, ValueError), stream:
             while (frame := self._frames.get()) is not _CLOSE:
                 stream.write(frame)
-                stream.flush()
+                if self._frames.empty():
+                    stream.flush()
 
     def _read(self) -> None:
         stream = self._process.stdout
@@ -355,13 +372,17 @@ class WorkerProcess:
                     continue
                 codec.check(message, codec.FROM_WORKER)
                 message = self._session.paths.message_from_target(message)
-                self._messages.put(cast("messages.FromWorker", message))
+                self._received.append(cast("messages.FromWorker", message))
+                # Nobody waits for the parts of a test's result: waking the receiver for each of them takes longer than they do.
+                if message["type"] not in HELD:
+                    self._complete.put(None)
         except codec.InvalidMessageError as error:
             self._invalid = str(error)
         except (ValueError, OSError):
             pass  # The pipe is broken or closed: as at its end.
         finally:
-            self._messages.put(None)
+            self._received.append(None)
+            self._complete.put(None)
             with contextlib.suppress(OSError):
                 stream.close()
 

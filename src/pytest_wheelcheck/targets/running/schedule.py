@@ -37,7 +37,7 @@ class SideBySide:
         self._queues = queues
         self._maxfail = maxfail
         self._on_summary = on_summary
-        self._results: queue.Queue[tuple[int, ItemResult] | BaseException | None] = queue.Queue()
+        self._results: queue.SimpleQueue[tuple[int, ItemResult] | BaseException | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._abandoned = False
         self._lock = threading.Lock()
