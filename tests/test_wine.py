@@ -241,7 +241,7 @@ def test_32_bits(ground: Ground, catalog_32: Catalog, pytester: pytest.Pytester)
         tags=("cp313-cp313-win32",),
         entry_points={"console_scripts": {"demo-tool": "demo:main"}},
     )
-    ground.ini("wheel_test_timeout = 5")
+    ground.ini("wheel_test_timeout = 10")
     ground.write(test_32=TESTS_32)
     (ground.path / "tests/own.dll").write_bytes(pe_programs.bcryptprimitives_dll(bits=32))
     found = ground.run("--wheel-python=auto", f"--wheel={other}", "tests", "-rA", bound=240)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -144,6 +145,20 @@ def test_ids_and_selection(project: Path, run_wheels: Run) -> None:
     result = run_wheels(*args, chosen)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines([f"PASSED {chosen}"])
+
+
+def test_files_of_a_target_are_distributed(project: Path, run_wheels: Run) -> None:
+    """`--dist loadfile` keeps the tests of a file together, and gives the files of one target to several workers."""
+    args = ("--wheel=dist/one-1.0-py3-none-any.whl", "--wheel-select=WHL101", "-v", "-n2", "--dist=loadfile")
+    result = run_wheels(*args, "tests")
+    workers: dict[str, set[str]] = {}
+    for line in result.outlines:
+        if found := re.match(r"\[(gw\d)\] .* (?:PASSED|FAILED|SKIPPED|ERROR|XFAIL) .*::tests/(test_\w+\.py)::", line):
+            workers.setdefault(found[2], set()).add(found[1])
+    assert workers.keys() == {"test_it.py", "test_more.py"}
+    # A crash of the target's interpreter does not move the file to another worker.
+    assert [len(names) for names in workers.values()] == [1, 1]
+    assert set.union(*workers.values()) == {"gw0", "gw1"}
 
 
 def test_usage_errors_end_the_run(project: Path, run_wheels: Run) -> None:

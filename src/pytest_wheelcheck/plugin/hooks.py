@@ -163,6 +163,13 @@ class RunHooks:
         self._run.send_plan(node)
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> object:
+        """Distribute by the files of a target and not by wheels, with ``--dist loadfile``."""
+        from pytest_wheelcheck.plugin.xdist import make_scheduler
+
+        return make_scheduler(config, log)
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self) -> None:
         """Show the notes on the targets once, as one of xdist's workers left them."""
         self._run.show_shared_notes()

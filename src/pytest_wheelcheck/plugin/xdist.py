@@ -45,6 +45,30 @@ def send_output(config: pytest.Config, **output: object) -> None:
         workeroutput.update(output)
 
 
+def make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Return the scheduler of ``--dist loadfile``; ``None`` for other distributions, which xdist's own schedulers fit.
+
+    xdist takes what is before the first ``::`` of a node id for the file. With wheels that is the wheel, so all of its tests
+    would go to one worker.
+
+    :param log: xdist's producer of log messages.
+    """
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    scheduler = LoadScopeScheduling(config, log)
+    # A method for subclasses; xdist has no type information, so none can be declared here.
+    scheduler._split_scope = _file_of_target  # noqa: SLF001
+    return scheduler
+
+
+def _file_of_target(node_id: str) -> str:
+    # WHEEL::TARGET::FILE::TEST, WHEEL::TARGET::STEP or WHEEL::CHECK.
+    parts = node_id.split("::")
+    return "::".join(parts[: min(len(parts) - 1, 3)])
+
+
 class SharedFiles:
     """Texts that the workers of a run share: the first worker that needs one makes it.
 
