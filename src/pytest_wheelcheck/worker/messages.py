@@ -75,7 +75,7 @@ class Imports(TypedDict):
 class Modules(TypedDict):
     """Import modules, all in this process, and send one :class:`Module` for each; then compile, and send :class:`Compiled`.
 
-    ``sources``: files to compile that no import has compiled, relative to ``sites``, the site-packages directories.
+    ``sources``: files to compile that no import has compiled (the host may do that), relative to ``sites``: site-packages.
     ``limit``: seconds until this process writes its stacks and ends, since a module did not end.
     """
 

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 
+from .compiling import compile_files
 from .errors import describe_exception
 
 TYPE_CHECKING = False
@@ -48,27 +49,15 @@ def run_modules(channel: Channel, task: messages.Modules) -> None:
 
 def _compile(task: messages.Modules) -> list[messages.SyntaxProblem]:
     """Compile the files that were not imported; return the errors."""
-    import warnings
-
-    warnings.simplefilter("ignore")
     imported = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if isinstance(file, str):
             imported.add(os.path.normcase(file))
-    errors: list[messages.SyntaxProblem] = []
+    files = []
     for relative in task["sources"]:
         paths = [os.path.join(site, *relative.split("/")) for site in task["sites"]]
         path = next(filter(os.path.isfile, paths), "")
-        if not path or os.path.normcase(path) in imported:
-            continue
-        with open(path, "rb") as file:
-            source = file.read()
-        try:
-            compile(source, path, "exec", dont_inherit=True)
-        except SyntaxError as error:
-            errors.append({"file": relative, "line": error.lineno or 0, "message": str(error.msg)})
-        except (ValueError, RecursionError, MemoryError) as error:
-            # A NUL byte; or nesting that is too deep for the parser.
-            errors.append({"file": relative, "line": 0, "message": "%s: %s" % (type(error).__name__, error)})
-    return errors
+        if path and os.path.normcase(path) not in imported:
+            files.append((relative, path))
+    return compile_files(files)

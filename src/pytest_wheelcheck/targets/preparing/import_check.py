@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
@@ -18,7 +19,7 @@ from pytest_wheelcheck.checks import select_checks
 from pytest_wheelcheck.errors import WorkerError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult
-from pytest_wheelcheck.targets.preparing import circular_imports, imports
+from pytest_wheelcheck.targets.preparing import circular_imports, compile_check, imports
 from pytest_wheelcheck.targets.preparing.import_outcomes import Outcomes
 from pytest_wheelcheck.targets.preparing.import_runs import ImportRuns, Key, Results, key
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
@@ -47,11 +48,13 @@ def check_imports(installed: InstalledTarget) -> Iterator[StepResult]:
 def _steps(installed: InstalledTarget) -> Iterator[StepResult]:
     plan = make_plan(installed.target.wheel, installed.settings.import_ignore)
     steps = []
-    if plan.jobs:
-        for step in _ImportCheck(installed, plan).run():
-            steps.append(step)
-            yield step
-    yield from check_modules(installed, plan, steps)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-compile") as pool:
+        compiled = compile_check.begin(pool, installed, plan.sources)
+        if plan.jobs:
+            for step in _ImportCheck(installed, plan).run():
+                steps.append(step)
+                yield step
+        yield from check_modules(installed, plan, steps, compiled)
 
 
 class _ImportCheck:

@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.model import Platform, Wheel
+from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.binary import ElfHeader
 from pytest_wheelcheck.wheels.bounded import read_headers
@@ -32,10 +33,14 @@ class ImportContext:
     interpreter: tuple[Path, ...]
 
 
+#: Each import of a large package maps the same hundreds of files.
+_real = lru_cache(maxsize=1 << 16)(os.path.realpath)
+
+
 def is_inside(file: str, directories: Iterable[Path]) -> bool:
-    """Return whether a file is below one of several directories."""
-    real = os.path.realpath(file)
-    return any(real.startswith(os.path.realpath(directory) + os.sep) for directory in directories)
+    """Return whether a file is below one of several directories. What a link points to is looked up once."""
+    real = _real(file)
+    return any(real.startswith(_real(str(directory)) + os.sep) for directory in directories)
 
 
 #: The files that were read, by path; ``None`` for one that is no ELF file.
@@ -65,13 +70,15 @@ def _needed(path: str) -> tuple[str, ...]:
     return header.needed if header else ()
 
 
-def allowed_libraries(wheel: Wheel, platform: Platform) -> frozenset[str] | None:
-    """Return the system libraries that the wheel's platform tag allows, from auditwheel's policies.
+@lru_cache(maxsize=64)
+def allowed_libraries(tags: tuple[str, ...], platform: Platform) -> frozenset[str] | None:
+    """Return the system libraries that a wheel's platform tags allow, from auditwheel's policies.
 
+    :param tags: all platform tags of the wheel.
     :returns: sonames; ``None`` where the tag promises nothing (``linux_*``) or is not a Linux tag.
     """
-    tags = [tag for tag in wheel.platforms if tag.startswith(("manylinux", "musllinux"))]
-    if not platform.is_linux or not tags:
+    linux = [tag for tag in tags if tag.startswith(("manylinux", "musllinux"))]
+    if not platform.is_linux or not linux:
         return None
     from auditwheel.architecture import Architecture
     from auditwheel.libc import Libc
@@ -85,7 +92,7 @@ def allowed_libraries(wheel: Wheel, platform: Platform) -> frozenset[str] | None
         return None
     names: set[str] = set()
     for policy in policies:
-        if policy.name in tags or set(policy.aliases) & set(tags):
+        if policy.name in linux or set(policy.aliases) & set(linux):
             names |= set(policy.whitelist)
     if not names:
         # A tag newer than auditwheel's table: the newest policy it knows.
@@ -103,15 +110,17 @@ def disallowed_libraries(
         (``dlopen``) may be optional: Pillow uses libfribidi where a system has it.
     :raises ProcessError: a file makes the parser die.
     """
-    allowed = allowed_libraries(target.wheel, target.runtime.platform)
+    allowed = allowed_libraries(target.wheel.platforms, target.runtime.platform)
     if allowed is None:
         return
     mapped = [path for path in result["mapped"] if _is_library(path)]
     before = [path for path in result["before"] if _is_library(path)]
-    # The modules of the wheel are read at once, although each is mapped by its own import.
-    installed = (os.path.join(site, name) for site in context.sites for name in target.wheel.files if _is_library(name))  # noqa: PTH118
-    _read_files((*mapped, *before, *filter(os.path.isfile, installed)))
-    outside = [path for path in mapped if not is_inside(path, (context.environment,))]
+    if not _headers.keys() >= {*mapped, *before}:
+        # The modules of the wheel are read at once, although each is mapped by its own import.
+        paths = (os.path.join(site, name) for site in context.sites for name in target.wheel.files if _is_library(name))  # noqa: PTH118
+        _read_files((*mapped, *before, *filter(os.path.isfile, paths)))
+    inside = [path for path in mapped if is_inside(path, (context.environment,))]
+    outside = [path for path in mapped if path not in inside]
     by_name = {_soname(path): path for path in (*before, *mapped)}
     # What the interpreter's own modules pull in is theirs, and so is what an allowed library needs.
     accepted = set(before) | {path for path in outside if is_inside(path, context.interpreter)}
@@ -125,8 +134,8 @@ def disallowed_libraries(
                 accepted.add(path)
                 todo.append(path)
     # What a file of the environment names itself is its own need, also where the interpreter happens to have it.
-    named = {name for path in mapped if is_inside(path, (context.environment,)) for name in _needed(path)}
-    needed = _needed_by([path for path in mapped if is_inside(path, (context.environment,))], by_name)
+    named = {name for path in inside for name in _needed(path)}
+    needed = _needed_by(inside, by_name)
     # The interpreter may have loaded a library of the same name first; the wheel has its own for where it has not.
     bundled = {path.rpartition("/")[2] for path in target.wheel.files}
     for path in (*outside, *before):
@@ -167,4 +176,4 @@ def _needed_by(files: Iterable[str], by_name: Mapping[str, str]) -> set[str]:
 
 
 def _is_library(path: str) -> bool:
-    return re.search(r"\.so(\.|$)", Path(path).name) is not None
+    return re.search(r"\.so(\.|$)", path.rpartition("/")[2]) is not None

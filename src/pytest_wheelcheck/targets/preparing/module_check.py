@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from pytest_wheelcheck.checks.check import first_names
@@ -10,12 +11,12 @@ from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.targets.preparing import known_modules, missing_modules
+from pytest_wheelcheck.targets.preparing.compile_check import Errors
 from pytest_wheelcheck.targets.preparing.import_workers import ImportWorkers
 from pytest_wheelcheck.targets.preparing.imports import MISSING
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 from pytest_wheelcheck.targets.preparing.missing_modules import OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.preparing.module_list import Group, ImportPlan
-from pytest_wheelcheck.worker import messages
 from pytest_wheelcheck.worker.guard import is_test_name
 
 #: Seconds that one module may take, before scaling. It may be a script that waits for input.
@@ -47,27 +48,30 @@ class _Results:
     :param traces: exception chains by module; empty for a module that was imported.
     :param ended: the output of the modules that ended the process.
     :param excused: why that is not the wheel's fault, by module.
-    :param errors: files that cannot be compiled.
+    :param errors: files that cannot be compiled; ``None`` if they were not compiled.
     :param stopped: why the check is incomplete; empty if it is complete.
     """
 
     traces: dict[str, tuple[RemoteError, ...]] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     excused: dict[str, str] = field(default_factory=dict)
-    errors: list[messages.SyntaxProblem] = field(default_factory=list)
+    errors: Errors = None
     stopped: str = ""
 
 
-def check_modules(installed: InstalledTarget, plan: ImportPlan, steps: Sequence[StepResult]) -> Iterator[StepResult]:
+def check_modules(
+    installed: InstalledTarget, plan: ImportPlan, steps: Sequence[StepResult], compiled: Future[Errors]
+) -> Iterator[StepResult]:
     """Import the modules without a node of their own, and compile the files that no import compiled.
 
     :param steps: of the imports that have one.
+    :param compiled: the errors of all files, if the host has compiled them.
     """
     failed = {step.name for step in steps if step.outcome is not Outcome.PASSED}
     groups = [group for group in plan.groups if f"import[{group.root}]" not in failed]
     if not groups and not plan.sources:
         return
-    results = _run(installed, groups, plan.sources)
+    results = _run(installed, groups, plan.sources, compiled)
     if explanation := installed.session.explain_failure(results.stopped):
         results.stopped = explanation
     for group in plan.groups:
@@ -82,19 +86,31 @@ def check_modules(installed: InstalledTarget, plan: ImportPlan, steps: Sequence[
         yield _compile_step(plan, results, steps)
 
 
-def _run(installed: InstalledTarget, groups: Sequence[Group], sources: Sequence[str]) -> _Results:
+def _run(
+    installed: InstalledTarget, groups: Sequence[Group], sources: Sequence[str], compiled: Future[Errors]
+) -> _Results:
+    """Import all modules, and compile all files where the host has not done it."""
+    results = _Results()
+    names = [name for group in groups for name in (group.root, *group.modules)]
+    if names:
+        _work(installed, results, names, ())
+    results.errors = compiled.result()
+    if results.errors is None and not results.stopped:
+        _work(installed, results, (), sources)
+    return results
+
+
+def _work(installed: InstalledTarget, results: _Results, names: Sequence[str], sources: Sequence[str]) -> None:
     """Run the worker, and a fresh one after each module that ended it."""
     limit = min(installed.settings.test_timeout or _LIMIT, _LIMIT) * installed.scale
     workers = ImportWorkers(installed, log="modules.log")
-    results = _Results()
-    names = [name for group in groups for name in (group.root, *group.modules)]
     while True:
         position = 0
         try:
             worker = workers.start(
                 {
                     "type": "modules",
-                    "names": names,
+                    "names": list(names),
                     "sources": list(sources),
                     "sites": [str(path) for path in installed.environment.site_directories],
                     "limit": limit,
@@ -110,15 +126,15 @@ def _run(installed: InstalledTarget, groups: Sequence[Group], sources: Sequence[
                     worker.mark_end()
                 elif message["type"] == "compiled":
                     results.errors = message["errors"]
-                    return results
+                    return
         except WorkerFatalError as error:
             results.stopped = str(error)
-            return results
+            return
         except WorkerError as error:
             explanation = installed.session.explain_failure(str(error))
             if position >= len(names) or len(results.ended) >= _MAX_DEATHS:
                 results.stopped = explanation or str(error)
-                return results
+                return
             output = installed.session.program_output(error.details)
             reason = f"it did not end within {limit:g} s" if _EXPIRED in output else error.message
             results.ended[names[position]] = f"{reason}\n{output}".strip()
@@ -186,7 +202,7 @@ class _Report:
 
     def _classify(self, module: str, trace: tuple[RemoteError, ...]) -> None:
         last = trace[-1]
-        if any(f'{error["file"]}"' in last.message.replace("\\", "/") for error in self._results.errors):
+        if any(f'{error["file"]}"' in last.message.replace("\\", "/") for error in self._results.errors or ()):
             self._add(self._skips, "a file that it needs has a syntax error: see the node compile", module)
             return
         found = missing_modules.explain(module, trace, self._target, self._sites)
@@ -264,7 +280,7 @@ def _warning(texts: Mapping[str, Sequence[str]]) -> str:
 
 
 def _compile_step(plan: ImportPlan, results: _Results, steps: Iterable[StepResult]) -> StepResult:
-    if results.stopped:
+    if results.errors is None:
         return StepResult(name="compile", outcome=Outcome.ERROR, text=f"could not be checked: {results.stopped}")
     failures: list[str] = []
     warnings: list[str] = []
