@@ -23,6 +23,7 @@ from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import metadata_warnings
 from pytest_wheelcheck.reporting.report import (
     FORMAT_VERSION,
+    OLDEST_VERSION,
     OUTCOMES,
     NodeResult,
     NotRun,
@@ -454,6 +455,9 @@ def test_json_is_read_as_it_was_written() -> None:
         (lambda data: json.dumps({**data, "format_version": "2"}), "is not a report"),
         (lambda data: json.dumps({**data, "wheels": [{}]}), "is damaged"),
         (lambda data: json.dumps({**data, "release": [{**data["release"][0], "outcome": "fine"}]}), "is damaged"),
+        (lambda data: json.dumps({**data, "release": [{**data["release"][0], "seconds": "1"}]}), "is damaged"),
+        (lambda data: json.dumps({**data, "wheels": "none"}), "is damaged"),
+        (lambda data: json.dumps({**data, "complete": 1}), "is damaged"),
     ],
 )
 def test_an_invalid_report_is_refused(change: object, message: str) -> None:
@@ -466,7 +470,8 @@ def test_an_invalid_report_is_refused(change: object, message: str) -> None:
 def test_another_format_version_is_refused(version: int, fix: str) -> None:
     data = {"format": "pytest-wheelcheck", "format_version": version, "files": []}
     with pytest.raises(
-        UsageError, match=rf"^x\.json has format version {version}; .* reads version {FORMAT_VERSION}"
+        UsageError,
+        match=rf"^x\.json has format version {version}; .* reads versions {OLDEST_VERSION} to {FORMAT_VERSION}",
     ) as error:
         from_json(json.dumps(data), source="x.json")
     assert error.value.fix.startswith(fix)

@@ -26,6 +26,8 @@ class Comparison:
     """The results of one wheel and interpreter on several machines.
 
     :param wheel: the name of the wheel.
+    :param interpreter: as in the targets.
+    :param platform: as in the targets.
     :param machines: those that are compared: ``rpi4``, ``pi@board``, ``this host``.
     :param same: number of tests whose outcome is the same on all of them.
     :param differences: the nodes whose outcome is not.

@@ -9,13 +9,17 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.reporting.fields import OneOf, read
 
 #: The name of the file format and its version. A change that older readers would misunderstand increments the version.
 #: 2: fields renamed (``files`` to ``wheels``, ``places`` to ``targets``, ``nodes`` to ``results``, and others).
-FORMAT, FORMAT_VERSION = "pytest-wheelcheck", 2
+#: 3: readers ignore fields that they do not know, so later fields need no new version.
+FORMAT, FORMAT_VERSION = "pytest-wheelcheck", 3
+#: The oldest version that is read. Its fields are a part of today's.
+OLDEST_VERSION = 2
 
 #: Outcomes of nodes, the worst first, as pytest names them; ``error`` is a failure outside the test itself.
 OUTCOMES = ("failed", "error", "xpassed", "passed", "xfailed", "skipped")
@@ -32,14 +36,14 @@ class NodeResult:
     """The result of one node.
 
     :param name: the part of the node id behind the wheel or the target.
-    :param outcome: one of :data:`OUTCOMES`.
+    :param outcome: as pytest names it; ``error`` is a failure outside the test itself.
     :param text: why it failed or was skipped.
     :param seconds: duration of all phases.
     :param warnings: what is wrong, but does not fail the node.
     """
 
     name: str
-    outcome: str
+    outcome: Annotated[str, OneOf(OUTCOMES)]
     text: str = ""
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -60,13 +64,19 @@ class TargetReport:
     """The results on one target.
 
     :param name: as in node ids, such as ``cp311-linux-aarch64+rpi5``.
-    :param execution: ``native``, ``emulated`` or ``board``.
+    :param interpreter: ``cp312``, ``cp314t``, ``pp311``.
+    :param platform: ``linux-x86_64``, ``musllinux-aarch64``, ``macosx-arm64``, ``win_amd64``.
+    :param system: the value of ``sys.platform``.
+    :param libc: ``glibc`` or ``musl``; empty where the system has only one C library.
+    :param architecture: of the processor, as in the platform.
+    :param execution: how programs run there.
     :param machine: the emulated machine (``aarch64``, ``rpi5``) or the name of the board; empty for this host.
     :param source: where the interpreter comes from, one line.
     :param assembled: the interpreter was put together from files of different builds, so it is not what a user has.
     :param board: facts about the board, in words, by their names; empty for other targets.
     :param host: the host of the run, where reports of several hosts are merged.
     :param lacks: what programs cannot do there, such as ``fork`` or ``pty``.
+    :param results: of the steps (installation, imports, executables) and of the tests, in the order in which they ended.
     """
 
     name: str
@@ -75,7 +85,7 @@ class TargetReport:
     system: str
     libc: str = ""
     architecture: str = ""
-    execution: str = "native"
+    execution: Annotated[str, OneOf(("native", "emulated", "board"))] = "native"
     machine: str = ""
     source: str = ""
     assembled: bool = False
@@ -89,11 +99,14 @@ class TargetReport:
 class NotRun:
     """An interpreter on which a wheel was not run, or no interpreter at all.
 
+    :param name: of the node: the interpreter, or ``no-target``.
     :param outcome: ``skipped`` if the host cannot run it by nature, else ``error`` or ``failed``.
+    :param reason: why, for the user.
+    :param host: the host of the run, where reports of several hosts are merged.
     """
 
     name: str
-    outcome: str
+    outcome: Annotated[str, OneOf(OUTCOMES)]
     reason: str
     host: str = ""
 
@@ -107,7 +120,10 @@ class WheelReport:
     :param sha256: hexadecimal digest; empty if the file could not be read.
     :param size: in bytes.
     :param project: name of the project as in the file name; empty if the file name cannot be parsed.
+    :param version: as in the file name.
     :param tags: the compatibility tags, expanded.
+    :param requires_python: ``Requires-Python`` of its metadata.
+    :param classifiers: of its metadata.
     :param checks: results of the static checks.
     :param targets: where it was installed and tested.
     :param not_run: where it was not.
@@ -139,6 +155,7 @@ class WheelReport:
 class Report:
     """The report of one run, or of several runs that were merged.
 
+    :param wheels: the wheels, and files that were given as such.
     :param other_files: names of other files of the release, such as its sdist.
     :param release: results of the checks of the release as a whole.
     :param expect: the clauses of ``--wheel-expect``.
@@ -190,48 +207,18 @@ def from_json(text: str, *, source: str) -> Report:
         raise UsageError(
             f"{source} is not a report of pytest-wheelcheck", fix="pass files that --wheel-report NAME.json wrote"
         )
-    if version != FORMAT_VERSION:
+    if not OLDEST_VERSION <= version <= FORMAT_VERSION:
+        known = f"{OLDEST_VERSION} to {FORMAT_VERSION}"
         raise UsageError(
-            f"{source} has format version {version}; this version of pytest-wheelcheck reads version {FORMAT_VERSION}",
+            f"{source} has format version {version}; this version of pytest-wheelcheck reads versions {known}",
             fix="upgrade pytest-wheelcheck here"
             if version > FORMAT_VERSION
             else "write the report again with this version of pytest-wheelcheck",
         )
     try:
-        return Report(
-            wheels=tuple(map(_wheel, data["wheels"])),
-            other_files=tuple(data["other_files"]),
-            release=tuple(map(_result, data["release"])),
-            expect=tuple(data["expect"]),
-            complete=bool(data["complete"]),
-            program=data["program"],
-            **{name: str(data.get(name, "")) for name in ("started", "command", "commit")},
-        )
-    except (TypeError, KeyError, AttributeError) as error:
+        return read(Report, data)
+    except (TypeError, KeyError) as error:
         raise UsageError(f"{source} is damaged: {type(error).__name__}: {error}") from None
-
-
-def _result(data: Mapping[str, Any]) -> NodeResult:
-    if data["outcome"] not in OUTCOMES:
-        raise KeyError(f"outcome {data['outcome']!r}")
-    return NodeResult(**{**data, "warnings": tuple(data["warnings"])})
-
-
-def _target(data: Mapping[str, Any]) -> TargetReport:
-    return TargetReport(**{**data, "lacks": tuple(data["lacks"]), "results": tuple(map(_result, data["results"]))})
-
-
-def _wheel(data: Mapping[str, Any]) -> WheelReport:
-    return WheelReport(
-        **{
-            **data,
-            "tags": tuple(data["tags"]),
-            "classifiers": tuple(data["classifiers"]),
-            "checks": tuple(map(_result, data["checks"])),
-            "targets": tuple(map(_target, data["targets"])),
-            "not_run": tuple(NotRun(**entry) for entry in data["not_run"]),
-        }
-    )
 
 
 def worst(outcomes: Iterable[str]) -> str:
