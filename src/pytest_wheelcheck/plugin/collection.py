@@ -19,7 +19,7 @@ from pytest_wheelcheck.plugin.xdist import SharedFiles
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.release import RELEASE, release_results
 from pytest_wheelcheck.results import unexpected
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.system import process, timing
 from pytest_wheelcheck.targets.planning.left_out import LeftOut
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
 from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
@@ -58,9 +58,10 @@ def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tu
 def _check(plan: Plan, shared: SharedFiles, number: int, file: Wheel | BadWheel) -> StaticResults:
     def run() -> str:
         settings = plan.settings
-        return check_file(
-            file, plan.release, select=settings.select, ignore=settings.ignore, max_size=settings.max_size
-        ).to_json()
+        with timing.step(file.shown, "checks"):
+            return check_file(
+                file, plan.release, select=settings.select, ignore=settings.ignore, max_size=settings.max_size
+            ).to_json()
 
     return StaticResults.from_json(shared.get(f"checks-{number}", run))
 

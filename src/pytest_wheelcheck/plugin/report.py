@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from pytest_wheelcheck.plugin.replay import WheelWarning
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting import github, origin
 from pytest_wheelcheck.reporting.compare import compare
-from pytest_wheelcheck.reporting.describe import describe_release
+from pytest_wheelcheck.reporting.describe import Timings, describe_release
 from pytest_wheelcheck.reporting.matrix import matrix_rows
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import expected_files
 from pytest_wheelcheck.reporting.report import Report
 from pytest_wheelcheck.reporting.terminal import comparison_lines, matrix_lines
 from pytest_wheelcheck.reporting.write import write_reports
+from pytest_wheelcheck.system.timing import Span, recorded
 
 #: Exit statuses of a session that ended normally.
 _COMPLETE = frozenset({pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED})
@@ -37,9 +38,12 @@ class RunReport:
     """The report of a run, in the process that the user started.
 
     :param errors: collects unexpected exceptions.
+    :param began: when the run began, by the clock of :mod:`pytest_wheelcheck.system.timing`.
     """
 
-    def __init__(self, config: pytest.Config, plan: Plan, errors: UnexpectedErrors) -> None:
+    def __init__(self, config: pytest.Config, plan: Plan, errors: UnexpectedErrors, began: float) -> None:
+        self._began = began
+        self._spans: list[Span] = []
         self._errors = errors
         self._config = config
         self._plan = plan
@@ -58,6 +62,7 @@ class RunReport:
             expected=self._plan.settings.expect,
             complete=self._complete,
             host=host,
+            timings=Timings(self._began, [*recorded(), *self._spans]),
         )
 
     def _build_with_origin(self, *, host: str = "") -> Report:
@@ -72,6 +77,10 @@ class RunReport:
         return replace(
             self._build(host=host), started=about["started"], command=about["command"], commit=about["commit"]
         )
+
+    def add_spans(self, spans: Iterable[Span]) -> None:
+        """Add the times of the steps of a worker of xdist."""
+        self._spans.extend(spans)
 
     def add_report(self, report: pytest.TestReport) -> None:
         """Add the outcome of a phase."""

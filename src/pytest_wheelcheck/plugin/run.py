@@ -7,6 +7,7 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,7 +22,7 @@ from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
-from pytest_wheelcheck.system import cache, process, progress, signals, source_tree, temporary
+from pytest_wheelcheck.system import cache, process, progress, signals, source_tree, temporary, timing
 from pytest_wheelcheck.targets.planning.release import shown_path
 
 if TYPE_CHECKING:
@@ -79,28 +80,30 @@ class WheelRun:
 
         :raises pytest.UsageError: an option, an ini value or a path is wrong.
         """
+        began = timing.begin()
         restore_sigterm = _interrupt_on_sigterm()
         received = xdist.received_plan(config)
         if received is not None:
             plan, worker_id = received
             return cls(config, plan, worker_id=worker_id, restore_sigterm=restore_sigterm)
         try:
-            return cls._planned(config, restore_sigterm=restore_sigterm)
+            return cls._planned(config, began, restore_sigterm=restore_sigterm)
         except BaseException:
             if restore_sigterm:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
             raise
 
     @classmethod
-    def _planned(cls, config: pytest.Config, *, restore_sigterm: bool) -> WheelRun:
+    def _planned(cls, config: pytest.Config, began: float, *, restore_sigterm: bool) -> WheelRun:
         try:
             directory = temporary.make()
         except OSError as error:
             raise pytest.UsageError(f"cannot create a temporary directory: {error}") from error
         try:
-            plan = make_plan(config, directory.path)
+            with timing.step("", "plan"):
+                plan = make_plan(config, directory.path)
             errors = UnexpectedErrors()
-            report = RunReport(config, plan, errors)
+            report = RunReport(config, plan, errors, began)
             return cls(config, plan, restore_sigterm=restore_sigterm, errors=errors, report=report, directory=directory)
         except BaseException as error:
             directory.remove()
@@ -245,6 +248,8 @@ class WheelRun:
         for name, text in output.get(xdist.SUMMARIES, {}).items():
             self._summaries[f"{name}, {node.gateway.id}"] = text
         self._leftovers_of_workers += output.get(xdist.LEFTOVERS, [])
+        if self.report is not None:
+            self.report.add_spans(timing.Span(*span) for span in output.get(xdist.TIMINGS, []))
         self._errors.receive(output.get(xdist.UNEXPECTED, []))
         if xdist.USAGE_ERROR in output:
             raise pytest.UsageError(output[xdist.USAGE_ERROR])
@@ -266,6 +271,7 @@ class WheelRun:
                 xdist.SUMMARIES: self._summaries,
                 xdist.LEFTOVERS: self._leftovers(),
                 xdist.UNEXPECTED: self._errors.send(),
+                xdist.TIMINGS: list(map(astuple, timing.recorded())) if self._is_worker else [],
             },
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from pytest_wheelcheck import __version__
@@ -11,10 +11,32 @@ from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import RELEASE
-from pytest_wheelcheck.reporting.report import NotRun, Report, TargetReport, WheelReport
+from pytest_wheelcheck.reporting.report import NotRun, Report, TargetReport, Timing, WheelReport
+from pytest_wheelcheck.system.timing import Span
 from pytest_wheelcheck.targets.planning.release import BadWheel, Release
 from pytest_wheelcheck.targets.target import NoTarget, Target
 from pytest_wheelcheck.wheels.reader import parse_name
+
+
+class Timings:
+    """What was recorded in a run.
+
+    :param began: when the run began.
+    """
+
+    def __init__(self, began: float, spans: Iterable[Span]) -> None:
+        self._began = began
+        self._spans: dict[Hashable, list[Span]] = {}
+        for span in spans:
+            self._spans.setdefault(span.owner, []).append(span)
+
+    def of(self, *owners: Hashable) -> tuple[Timing, ...]:
+        """Return the steps of some owners, by their start."""
+        spans = [span for owner in owners for span in self._spans.get(owner, ())]
+        return tuple(
+            Timing(name=span.name, start=round(span.start - self._began, 3), end=round(span.end - self._began, 3))
+            for span in sorted(spans, key=lambda span: span.start)
+        )
 
 
 def describe_release(
@@ -26,6 +48,7 @@ def describe_release(
     expected: Sequence[str] = (),
     complete: bool = True,
     host: str = "",
+    timings: Timings | None = None,
 ) -> Report:
     """Build the report of a run.
 
@@ -33,12 +56,14 @@ def describe_release(
     :param expected: the clauses of ``--wheel-expect``.
     :param complete: whether the run ended normally.
     :param host: the name of this host.
+    :param timings: what was recorded; nothing if omitted.
     """
     outcomes = outcomes or Outcomes()
+    timings = timings or Timings(0.0, ())
     wheels = tuple(
-        _describe_wheel(file, targets, not_run, outcomes, host)
+        _describe_wheel(file, targets, not_run, outcomes, host, timings)
         if isinstance(file, Wheel)
-        else _describe_bad_wheel(file, outcomes)
+        else replace(_describe_bad_wheel(file, outcomes), timings=timings.of(file.shown))
         for file in release.files
     )
     return Report(
@@ -48,11 +73,17 @@ def describe_release(
         expect=tuple(expected),
         complete=complete,
         program=f"pytest-wheelcheck {__version__}",
+        timings=timings.of(""),
     )
 
 
 def _describe_wheel(
-    wheel: Wheel, targets: Sequence[Target], not_run: Sequence[NoTarget], outcomes: Outcomes, host: str
+    wheel: Wheel,
+    targets: Sequence[Target],
+    not_run: Sequence[NoTarget],
+    outcomes: Outcomes,
+    host: str,
+    timings: Timings,
 ) -> WheelReport:
     own_targets = [target for target in targets if target.wheel is wheel]
     own_not_run = [reason for reason in not_run if reason.wheel is wheel]
@@ -74,13 +105,18 @@ def _describe_wheel(
             if not result.name.startswith(target_prefixes) and result.name not in not_run_names
         ),
         targets=tuple(
-            replace(describe_target(target, host), results=tuple(outcomes.below(f"{target.node_id}::")))
+            replace(
+                describe_target(target, host),
+                results=tuple(outcomes.below(f"{target.node_id}::")),
+                timings=timings.of(target.runtime.installation, target.node_id),
+            )
             for target in own_targets
         ),
         not_run=tuple(
             NotRun(name=reason.name, outcome=reason.outcome.value, reason=reason.reason, host=host)
             for reason in own_not_run
         ),
+        timings=timings.of(wheel.shown),
     )
 
 

@@ -41,7 +41,7 @@ def read(kind: type[T], data: object) -> T:
     """
     if not isinstance(data, Mapping):
         raise TypeError(f"{type(data).__name__} instead of an object")
-    annotations = _annotations(kind)
+    annotations = _annotations(kind)  # type: ignore[arg-type]
     found = {}
     for field in fields(kind):  # type: ignore[arg-type]
         if field.name in data:

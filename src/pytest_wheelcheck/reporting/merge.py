@@ -27,6 +27,7 @@ def merge(reports: Sequence[Report]) -> Report:
         program=reports[0].program if reports else "",
         started=min((report.started for report in reports), default=""),
         command="; ".join(dict.fromkeys(report.command for report in reports if report.command)),
+        timings=reports[0].timings if len(reports) == 1 else (),
         commit=", ".join(dict.fromkeys(report.commit for report in reports if report.commit)),
     )
 
@@ -47,7 +48,8 @@ def _merge_targets(targets: Iterable[TargetReport]) -> tuple[TargetReport, ...]:
         key = (target.name, target.execution, target.machine, target.host)
         before = merged.get(key)
         results = target.results if before is None else _merge_results((*before.results, *target.results))
-        merged[key] = replace(before or target, results=results)
+        timings = target.timings if before is None else (*before.timings, *target.timings)
+        merged[key] = replace(before or target, results=results, timings=timings)
     return tuple(merged.values())
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.reporting.fields import OneOf, read
+from pytest_wheelcheck.system.timing import STEPS
 
 #: The name of the file format and its version. A change that older readers would misunderstand increments the version.
 #: 2: fields renamed (``files`` to ``wheels``, ``places`` to ``targets``, ``nodes`` to ``results``, and others).
@@ -60,6 +61,22 @@ class NodeResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """When a step of a run began and ended, in seconds since the run began.
+
+    :param name: of the step. ``interpreter``: it is found, downloaded and made; targets of one interpreter have the same times.
+        ``tools``: the test tools are installed. ``boot``: an interpreter starts, and loads pytest and conftest files. ``end``:
+        the session of the tests ends.
+    :param start: when it began.
+    :param end: when it ended.
+    """
+
+    name: Annotated[str, OneOf(STEPS)]
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TargetReport:
     """The results on one target.
 
@@ -77,6 +94,7 @@ class TargetReport:
     :param host: the host of the run, where reports of several hosts are merged.
     :param lacks: what programs cannot do there, such as ``fork`` or ``pty``.
     :param results: of the steps (installation, imports, executables) and of the tests, in the order in which they ended.
+    :param timings: of the steps, by their start. Steps can overlap. One that was repeated is there several times.
     """
 
     name: str
@@ -93,6 +111,7 @@ class TargetReport:
     host: str = ""
     lacks: tuple[str, ...] = ()
     results: tuple[NodeResult, ...] = ()
+    timings: tuple[Timing, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +146,7 @@ class WheelReport:
     :param checks: results of the static checks.
     :param targets: where it was installed and tested.
     :param not_run: where it was not.
+    :param timings: of the static checks.
     """
 
     path: str
@@ -141,6 +161,7 @@ class WheelReport:
     checks: tuple[NodeResult, ...] = ()
     targets: tuple[TargetReport, ...] = ()
     not_run: tuple[NotRun, ...] = ()
+    timings: tuple[Timing, ...] = field(default=(), compare=False)
 
     @property
     def failures(self) -> int:
@@ -164,6 +185,7 @@ class Report:
     :param started: when the run began, in UTC (ISO 8601).
     :param command: the command line, without passwords.
     :param commit: the project's commit, with ``+`` behind it if files differ from it; empty without git.
+    :param timings: of the steps of the whole run; empty if several reports were merged.
     """
 
     wheels: tuple[WheelReport, ...] = ()
@@ -175,6 +197,7 @@ class Report:
     started: str = field(default="", compare=False)
     command: str = field(default="", compare=False)
     commit: str = field(default="", compare=False)
+    timings: tuple[Timing, ...] = field(default=(), compare=False)
 
     @property
     def failures(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.base import Offer, Request, Unavailable
 from pytest_wheelcheck.model import Platform
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.system import process, timing
 from pytest_wheelcheck.targets.planning.specs import Interpreter
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,13 @@ class Questions:
     def _make(self, choice: Choice) -> Runtime | WheelcheckError:
         problem = WheelcheckError("no provider")
         for offer in choice.offers:
+            start = time.monotonic()
             try:
-                return self.catalog.get(offer)
-            except WheelcheckError as error:  # noqa: PERF203 — the next provider is tried
+                runtime = self.catalog.get(offer)
+            except WheelcheckError as error:
                 log.warning("%s is not available from %s: %s", choice.interpreter, offer.provider, error.message)
                 problem = error
+            else:
+                timing.add(runtime.installation, "interpreter", start)
+                return runtime
         return problem

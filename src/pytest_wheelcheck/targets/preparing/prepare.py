@@ -16,6 +16,7 @@ from pytest_wheelcheck.errors import InstallError, UncheckedInstallError, Wheelc
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system import timing
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.planning.sandboxing import is_published
 from pytest_wheelcheck.targets.preparing import payload
@@ -80,16 +81,18 @@ def _prepare(
     runtime = target.runtime
     start = time.monotonic()
     try:
-        environment = runtime.backend.create_environment(runtime, directory / "env")
-        # Where code of others runs in the sandbox, none of it is run to build a dependency.
-        installed = install_wheel(
-            runtime,
-            environment,
-            target.wheel,
-            extras=settings.extras,
-            settings=installing,
-            build=not (settings.sandbox and is_published(target.wheel)),
-        )
+        with timing.step(target.node_id, "environment"):
+            environment = runtime.backend.create_environment(runtime, directory / "env")
+        with timing.step(target.node_id, "install"):
+            # Where code of others runs in the sandbox, none of it is run to build a dependency.
+            installed = install_wheel(
+                runtime,
+                environment,
+                target.wheel,
+                extras=settings.extras,
+                settings=installing,
+                build=not (settings.sandbox and is_published(target.wheel)),
+            )
         refuse_python(target)
     except WheelcheckError as error:
         is_own = isinstance(error, InstallError) and not isinstance(error, UncheckedInstallError)
@@ -110,8 +113,10 @@ def _prepare(
             notes=notes,
         )
         installing_tools = pool.submit(_install_tools, ready, installed, installing, ahead)
-        steps.extend(check_imports(ready))
-        steps.extend(run_executables(ready))
+        with timing.step(target.node_id, "imports"):
+            steps.extend(check_imports(ready))
+        with timing.step(target.node_id, "executables"):
+            steps.extend(run_executables(ready))
     try:
         overlay = installing_tools.result()
     except WheelcheckError as error:
@@ -133,19 +138,20 @@ def _install_tools(
     if ahead is not None and ready.session.capabilities.side_by_side and not _runs_code(ready.environment):
         _write_guard_settings(ready, ready.environment, (tools,), ())
         ahead.boot(Preparation(steps=(), environment=ready.environment, overlays=(tools,)))
-    overlay = make_overlay(
-        target.runtime,
-        ready.environment,
-        target.wheel,
-        installed,
-        tools,
-        requirements=settings.requires,
-        project=settings.root,
-        groups=settings.groups,
-        settings=installing,
-    )
-    if overlay.path is not None:
-        rewrite_tests(target.runtime, overlay.path, settings, directory / RESULTS)
+    with timing.step(target.node_id, "tools"):
+        overlay = make_overlay(
+            target.runtime,
+            ready.environment,
+            target.wheel,
+            installed,
+            tools,
+            requirements=settings.requires,
+            project=settings.root,
+            groups=settings.groups,
+            settings=installing,
+        )
+        if overlay.path is not None:
+            rewrite_tests(target.runtime, overlay.path, settings, directory / RESULTS)
     if ahead is not None:
         # An emulated environment may get further system libraries after the import check.
         if overlay.path is None or (target.runtime.backend.emulated and overlay.has_native_modules):

@@ -24,3 +24,17 @@ def diagnosed(messages: list[FromWorker], running: WorkerProcess, session: Sessi
             others = [each for each in messages if each["type"] != "report"]
             return [*others, {**message, "data": changed}]
     return messages
+
+
+def without_first_line(text: str) -> str:
+    """Return a text without its first line."""
+    return text.partition("\n")[2]
+
+
+def usage_text(output: str, status: int) -> str:
+    """Return why pytest ended before it collected.
+
+    :param output: what it wrote.
+    """
+    text = output.strip()
+    return text or f"the target's pytest ended with exit status {status} without output"

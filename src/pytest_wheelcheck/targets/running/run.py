@@ -11,12 +11,13 @@ from pathlib import Path
 from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WorkerError, WorkerReportsLostError
 from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.system import timing
 from pytest_wheelcheck.system.temporary import LONG_OUTPUT
 from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
-from pytest_wheelcheck.targets.running.diagnosis import diagnosed
+from pytest_wheelcheck.targets.running.diagnosis import diagnosed, usage_text, without_first_line
 from pytest_wheelcheck.targets.running.item_results import (
     Collected,
     Crash,
@@ -116,7 +117,7 @@ class TargetRun:
             if found["type"] == "finished":
                 text = self._worker.output() if self._worker else ""
                 self.end()
-                text = _usage_text(self._session.program_output(text), found["status"])
+                text = usage_text(self._session.program_output(text), found["status"])
                 if found["conftest_failed"]:
                     return Collected(failures=(FailedCollection(text=text),), messages=tuple(messages))
                 return Collected(usage=text, messages=tuple(messages))
@@ -139,23 +140,25 @@ class TargetRun:
         usual = (self._settings.test_timeout or 1e9) * self._scale
         limit = usual + START_TIMEOUT * self._scale
         try:
-            while True:
-                message = running.receive(limit)
-                if message is None:
-                    running.request_stacks()
-                    where = f"collecting {module}" if module else "loading pytest and the conftest files"
-                    raise _CollectCrashError(module, f"{where} did not end within {limit:g} s\n{running.output()}")
-                if message["type"] == "collecting":
-                    module = message["id"]
-                    limit = usual if module else usual + START_TIMEOUT * self._scale
-                    running.mark(message["log_size"])
-                elif message["type"] == "collected" or message["type"] == "finished":
-                    return message
-                elif message["type"] != "hello":
-                    messages.append(message)
+            with timing.steps(self.target.node_id, "boot") as change:
+                while True:
+                    message = running.receive(limit)
+                    if message is None:
+                        running.request_stacks()
+                        where = f"collecting {module}" if module else "loading pytest and the conftest files"
+                        raise _CollectCrashError(module, f"{where} did not end within {limit:g} s\n{running.output()}")
+                    if message["type"] == "collecting":
+                        change("collection")
+                        module = message["id"]
+                        limit = usual if module else usual + START_TIMEOUT * self._scale
+                        running.mark(message["log_size"])
+                    elif message["type"] == "collected" or message["type"] == "finished":
+                        return message
+                    elif message["type"] != "hello":
+                        messages.append(message)
         except WorkerError as error:
             where = f"while {module} was collected" if module else "while pytest and the conftest files were loaded"
-            raise _CollectCrashError(module, f"{error.message}, {where}\n{_without_first_line(str(error))}") from error
+            raise _CollectCrashError(module, f"{error.message}, {where}\n{without_first_line(str(error))}") from error
 
     def _start_worker(self) -> None:
         if self._closed:
@@ -247,6 +250,10 @@ class TargetRun:
             :meth:`.requests.Requests.ask`.
         :param left: failures until the run stops; 0 for any number.
         """
+        with timing.step(self.target.node_id, "tests", joined=True):
+            return self._run(node_id, following, left)
+
+    def _run(self, node_id: str, following: Sequence[str | None], left: int) -> ItemResult:
         failure = self._ready()
         if failure:
             return ItemResult(crash=Crash(when="setup", text=failure, seconds=0.0))
@@ -341,7 +348,10 @@ class TargetRun:
 
         :returns: what the user's ``pytest_terminal_summary`` hooks wrote, and a crash if the end itself went wrong.
         """
-        running = self._worker
+        with timing.step(self.target.node_id, "end"):
+            return self._finish(self._worker)
+
+    def _finish(self, running: WorkerProcess | None) -> tuple[str, Crash | None]:
         if running is None:
             return "", None
         running.mark_end()
@@ -401,15 +411,6 @@ class _CollectCrashError(WheelcheckError):
     def __init__(self, module: str, text: str) -> None:
         super().__init__(text)
         self.module = module
-
-
-def _without_first_line(text: str) -> str:
-    return text.partition("\n")[2]
-
-
-def _usage_text(output: str, status: int) -> str:
-    text = output.strip()
-    return text or f"the target's pytest ended with exit status {status} without output"
 
 
 def _end(limit: float) -> float | None:
