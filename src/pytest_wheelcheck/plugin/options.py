@@ -123,6 +123,23 @@ OPTIONS = (
     Option("--wheel-keep-failed", "Keep the environments of targets with failures, and print their paths."),
 )
 
+#: Options that say which nodes run, or what is done with the results. Who repeats a node has others.
+_NOT_REPEATED = {
+    "--wheel",
+    "--wheel-python",
+    "--wheel-machine",
+    "--wheel-host",
+    "--wheel-expect",
+    "--wheel-report",
+    "--wheel-static",
+    "--wheel-strict",
+    "--wheel-jobs",
+    "--wheel-keep",
+    "--wheel-keep-failed",
+}
+#: The options that a repetition of a node needs, each with whether it has a value.
+REPEATED = {option.flag: bool(option.metavar) for option in OPTIONS if option.flag not in _NOT_REPEATED}
+
 INI_KEYS = (
     IniKey("wheel_requires", "Requirements of the tests, one per line.", "linelist", []),
     IniKey("wheel_groups", "Dependency groups that the tests need.", "args", []),

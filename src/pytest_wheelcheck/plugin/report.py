@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.plugin.options import REPEATED
 from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.replay import WheelWarning
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
@@ -50,7 +51,7 @@ class RunReport:
         self._outcomes = Outcomes()
         self._complete = True
         self._started = origin.now()
-        self._origin: dict[str, str] = {}
+        self._origin: dict[str, Any] = {}
         self._written: tuple[Path, ...] = ()
 
     def _build(self, *, host: str = "") -> Report:
@@ -72,11 +73,9 @@ class RunReport:
                 "started": self._started,
                 "command": origin.command(self._config.invocation_params.args),
                 "commit": origin.commit(self._plan.settings.root),
+                "options": origin.options(self._config.invocation_params.args, REPEATED),
             }
-        about = self._origin
-        return replace(
-            self._build(host=host), started=about["started"], command=about["command"], commit=about["commit"]
-        )
+        return replace(self._build(host=host), **self._origin)
 
     def add_spans(self, spans: Iterable[Span]) -> None:
         """Add the times of the steps of a worker of xdist."""

@@ -28,6 +28,7 @@ def merge(reports: Sequence[Report]) -> Report:
         started=min((report.started for report in reports), default=""),
         command="; ".join(dict.fromkeys(report.command for report in reports if report.command)),
         timings=reports[0].timings if len(reports) == 1 else (),
+        options=reports[0].options if len({report.options for report in reports}) == 1 else (),
         commit=", ".join(dict.fromkeys(report.commit for report in reports if report.commit)),
     )
 

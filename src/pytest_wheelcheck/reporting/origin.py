@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -25,7 +25,27 @@ def command(arguments: Sequence[object]) -> str:
 
     :param arguments: of pytest.
     """
-    return re.sub(r"(://)[^/@\s']+@", r"\1", shlex.join(["pytest", *map(str, arguments)]))
+    return _without_password(shlex.join(["pytest", *map(str, arguments)]))
+
+
+def options(arguments: Sequence[object], flags: Mapping[str, bool]) -> tuple[str, ...]:
+    """Return the options of a command line that a repetition needs, without the passwords in addresses.
+
+    :param arguments: of pytest.
+    :param flags: the options that count, each with whether it has a value.
+    """
+    found: list[str] = []
+    words = iter(map(str, arguments))
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        if flag in flags:
+            value = next(words, None) if flags[flag] and not equals else None
+            found += [_without_password(each) for each in (word, value) if each is not None]
+    return tuple(found)
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(://)[^/@\s']+@", r"\1", text)
 
 
 def commit(root: Path) -> str:

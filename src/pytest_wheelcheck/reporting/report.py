@@ -184,6 +184,7 @@ class Report:
     :param program: name and version of the program that wrote it.
     :param started: when the run began, in UTC (ISO 8601).
     :param command: the command line, without passwords.
+    :param options: of the command line, those that a repetition of a node needs.
     :param commit: the project's commit, with ``+`` behind it if files differ from it; empty without git.
     :param timings: of the steps of the whole run; empty if several reports were merged.
     """
@@ -196,6 +197,7 @@ class Report:
     program: str = field(default="", compare=False)
     started: str = field(default="", compare=False)
     command: str = field(default="", compare=False)
+    options: tuple[str, ...] = field(default=(), compare=False)
     commit: str = field(default="", compare=False)
     timings: tuple[Timing, ...] = field(default=(), compare=False)
 

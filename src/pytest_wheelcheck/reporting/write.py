@@ -50,7 +50,7 @@ def write_reports(paths: Sequence[Path], report: Report, *, for_merge: Report | 
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.part")
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
             part.replace(path)
         except OSError as error:
             raise UsageError(
