@@ -5,23 +5,30 @@ from __future__ import annotations
 import base64
 import hashlib
 import html as html_text
+import random
 import re
 import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from builders import build_wheel
+from hypothesis import given
+from hypothesis import strategies as st
 from nodes import Run, run_output
 from test_reporting import GOOD, full_report, result, target, wheel
 
+from pytest_wheelcheck.model import ContentsEntry
 from pytest_wheelcheck.reporting import html
 from pytest_wheelcheck.reporting.across import columns, rows
+from pytest_wheelcheck.reporting.html.treemap import squares
 from pytest_wheelcheck.reporting.report import NodeResult, NotRun, Report, TargetReport, Timing, WheelReport
 from pytest_wheelcheck.reporting.reproduce import command
 from pytest_wheelcheck.reporting.write import write_reports
 from pytest_wheelcheck.system.timing import STEPS
+from pytest_wheelcheck.wheels.reader import open_wheel
 
 
 class Page(HTMLParser):
@@ -75,6 +82,7 @@ def hostile_report() -> Report:
         path=f"dist/{HOSTILE}.whl", filename=f"{HOSTILE}.whl", sha256="00", project=HOSTILE, version=HOSTILE,
         tags=(f"cp312-cp312-{HOSTILE}",), checks=(*bad, result("WHL203-wheel-file", "failed", HOSTILE)), targets=targets,
         not_run=(NotRun(name=HOSTILE, outcome="error", reason=HOSTILE),), timings=(Timing(name="checks", start=0, end=1),),
+        contents=(ContentsEntry(path=HOSTILE, kind="data", size=9, compressed_size=9, files=1),),
     )  # fmt: skip
     return Report(
         wheels=(first,),
@@ -120,6 +128,12 @@ def test_only_the_style_and_the_script_of_the_page_are_allowed() -> None:
     assert len(page.code["script"][0]) < 6000
 
 
+FILES = tuple(
+    ContentsEntry(path=f"pkg/some_module_{number}.py", kind="python", size=999, compressed_size=900 - number, files=1)
+    for number in range(40)
+)
+
+
 def many_wheels(count: int, *, text: str = "", tests: int = 0) -> Report:
     """A report of many wheels, each with failed checks and two targets."""
     results = [NodeResult(name=f"tests/test_{number % 9}.py::test_{number:04}[{'x' * 30}]", seconds=0.2,
@@ -129,7 +143,7 @@ def many_wheels(count: int, *, text: str = "", tests: int = 0) -> Report:
     checks = tuple(result(f"WHL{number}-some-check", "failed" if number < 103 else "passed", text if number < 103 else "")
                    for number in range(101, 165))  # fmt: skip
     return Report(wheels=tuple(
-        wheel(f"cp312-cp312-manylinux_2_{number}_x86_64", checks=checks, timings=timings[1:2], targets=tuple(
+        wheel(f"cp312-cp312-manylinux_2_{number}_x86_64", checks=checks, timings=timings[1:2], contents=FILES, targets=tuple(
             target("cp312", "linux-x86_64", *GOOD, *results, name=f"cp312-linux-x86_64+m{index}", timings=timings)
             for index in range(2)
         )) for number in range(count)
@@ -282,6 +296,48 @@ def test_the_waterfall_has_a_bar_for_each_step() -> None:
     assert {int(y) for _, _, y, _ in bars} == {0, 10, 20}, "steps that overlap are below one another"
     assert "tests 1.50 s" in html_text.unescape(page)
     assert "<h2>Time</h2>" not in html.render(full_report()), "a report of an older version has no times"
+
+
+# Contents -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_largest_files_of_a_wheel_and_the_others_by_kind(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {f"demo/m{number}.py": "x = 1\n" * (50 + number) for number in range(60)}
+    files |= {"demo/core.so": random.Random(1).randbytes(9000), "demo.libs/libz.so": random.Random(2).randbytes(5000)}
+    files |= {"demo/libq.so.1.2": random.Random(3).randbytes(4000), "demo/table.bin": random.Random(4).randbytes(3000)}
+    path = build_wheel(tmp_path / "dist", "demo", files=files)
+    found = open_wheel(path, shown=path.name, store=tmp_path / "store").contents
+    assert [(entry.path, entry.kind) for entry in found[:4]] == [
+        ("demo/core.so", "native"),
+        ("demo.libs/libz.so", "library"),
+        ("demo/libq.so.1.2", "library"),
+        ("demo/table.bin", "data"),
+    ]
+    assert found[0].size == 9000
+    with ZipFile(path) as archive:
+        members = archive.infolist()
+    assert sum(entry.files for entry in found) == len(members)
+    assert sum(entry.size for entry in found) == sum(member.file_size for member in members)
+    assert sum(entry.compressed_size for entry in found) == sum(member.compress_size for member in members)
+    assert len(found) < 45
+    report = Report(wheels=(wheel("py3-none-any", contents=found),))
+    page = Page(html.render(report))
+    assert "extension modules 9.0" in page.text
+    assert "smaller files of the kind Python" in page.text
+
+
+@given(st.lists(st.floats(min_value=1, max_value=1e9), min_size=1, max_size=60))
+def test_rectangles_fill_the_drawing_and_do_not_overlap(sizes: list[float]) -> None:
+    sizes.sort(reverse=True)
+    boxes = squares(sizes)
+    total = sum(sizes)
+    for number, (size, (x, y, width, height)) in enumerate(zip(sizes, boxes, strict=True)):
+        assert width * height == pytest.approx(260_000 * size / total, rel=1e-3)
+        assert -0.01 <= x <= x + width <= 1000.01
+        assert -0.01 <= y <= y + height <= 260.01
+        for other_x, other_y, other_width, other_height in boxes[:number]:
+            apart = x + 0.01 > other_x + other_width or other_x + 0.01 > x + width
+            assert apart or y + 0.01 > other_y + other_height or other_y + 0.01 > y + height
 
 
 def test_a_report_with_lone_surrogates_is_written(tmp_path: Path) -> None:

@@ -49,6 +49,25 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ContentsEntry:
+    """A file in a wheel, or the smaller files of one kind.
+
+    :param path: as in the archive; empty for several files.
+    :param kind: ``native`` for extension modules, ``library`` for other libraries, ``metadata`` for ``.dist-info``,
+        ``python``, ``data``.
+    :param size: unpacked, in bytes.
+    :param compressed_size: in the archive, in bytes.
+    :param files: number of files.
+    """
+
+    path: str
+    kind: str
+    size: int
+    compressed_size: int
+    files: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Wheel:
     """A ``.whl`` file, opened once and parsed.
 
@@ -73,6 +92,7 @@ class Wheel:
     :param import_names: the top-level names that can be imported, sorted.
     :param extension_modules: the dotted names of the extension modules.
     :param classifiers: ``Classifier`` of METADATA.
+    :param contents: what takes up the space.
     """
 
     path: Path
@@ -95,6 +115,7 @@ class Wheel:
     import_names: tuple[str, ...] = ()
     extension_modules: tuple[str, ...] = ()
     classifiers: tuple[str, ...] = ()
+    contents: tuple[ContentsEntry, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def top_levels(self) -> tuple[str, ...]:

@@ -117,6 +117,7 @@ def _describe_wheel(
             for reason in own_not_run
         ),
         timings=timings.of(wheel.shown),
+        contents=wheel.contents,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.model import ContentsEntry
 from pytest_wheelcheck.reporting.fields import OneOf, read
 from pytest_wheelcheck.system.timing import STEPS
 
@@ -147,6 +148,7 @@ class WheelReport:
     :param targets: where it was installed and tested.
     :param not_run: where it was not.
     :param timings: of the static checks.
+    :param contents: the largest files, then the others of each kind; empty if the file could not be read.
     """
 
     path: str
@@ -162,6 +164,7 @@ class WheelReport:
     targets: tuple[TargetReport, ...] = ()
     not_run: tuple[NotRun, ...] = ()
     timings: tuple[Timing, ...] = field(default=(), compare=False)
+    contents: tuple[ContentsEntry, ...] = ()
 
     @property
     def failures(self) -> int:

@@ -25,6 +25,7 @@ from pytest_wheelcheck.wheels.container import CHUNK, Container, Member
 from pytest_wheelcheck.wheels.dist_info import find_dist_info, read_console_scripts, read_metadata
 from pytest_wheelcheck.wheels.inspection import inspect
 from pytest_wheelcheck.wheels.modules import find_extension_modules, find_import_names
+from pytest_wheelcheck.wheels.sizes import find_sizes
 
 
 def open_wheel(path: Path, *, shown: str, store: Path) -> Wheel:
@@ -73,6 +74,7 @@ def open_wheel(path: Path, *, shown: str, store: Path) -> Wheel:
         import_names=find_import_names(installed, modules),
         extension_modules=modules,
         classifiers=tuple(metadata.get("classifiers", ())),
+        contents=find_sizes(container.members, dist_info),
     )
 
 

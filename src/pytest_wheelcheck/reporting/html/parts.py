@@ -125,3 +125,11 @@ def more(number: int, noun: str, tag: str) -> Iterator[str]:
 def count(number: int, noun: str) -> str:
     """Return a number of things."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def size(number: int) -> str:
+    """Return a number of bytes in the unit that fits."""
+    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
+        if number >= factor:
+            return f"{number / factor:.{1 if number >= 10 * factor else 2}f} {unit}"
+    return count(number, "byte")

@@ -20,8 +20,10 @@ from pytest_wheelcheck.reporting.html.parts import (
     node,
     show,
     show_name,
+    size,
     state_of,
 )
+from pytest_wheelcheck.reporting.html.treemap import treemap
 from pytest_wheelcheck.reporting.markdown import counts
 from pytest_wheelcheck.reporting.matrix import target_state
 from pytest_wheelcheck.reporting.report import BAD, NodeResult, Report, TargetReport, WheelReport
@@ -43,6 +45,7 @@ def wheels(report: Report, limits: Limits) -> Iterator[str]:
         yield f"<details{opened}><summary>{code(wheel.filename, limits)} {''.join(_marks(wheel))}</summary><div>"
         if wheel.sha256:
             yield f'<p class="soft">sha256 <code>{show(wheel.sha256)}</code>, {size(wheel.size)}</p>'
+        yield from treemap(wheel, limits)
         yield "<ul>"
         yield from _nodes(report, wheel, None, wheel.checks, limits)
         for entry in wheel.not_run:
@@ -53,14 +56,6 @@ def wheels(report: Report, limits: Limits) -> Iterator[str]:
         for target in wheel.targets:
             yield from _target(report, wheel, target, limits, opened=failed <= _MAX_OPEN_TARGETS)
         yield "</div></details>"
-
-
-def size(number: int) -> str:
-    """Return a number of bytes in the unit that fits."""
-    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
-        if number >= factor:
-            return f"{number / factor:.{1 if number >= 10 * factor else 2}f} {unit}"
-    return count(number, "byte")
 
 
 def _marks(wheel: WheelReport) -> Iterator[str]:
