@@ -57,7 +57,8 @@ def test_steps_in_processes_of_xdist_are_recorded(pytester: pytest.Pytester, run
         assert len(steps["install"]) == 1, "one process prepares a target for all"
         assert len(steps["boot"]) == 2
         assert steps["install"][0]["start"] >= plan["end"]
-    assert sum(len(steps.get("tests", ())) for steps in found) >= 2
+        # xdist may give both tests to one process.
+        assert 1 <= len(steps["tests"]) <= 2
 
 
 def test_threads_record_at_the_same_time() -> None:
