@@ -219,6 +219,6 @@ def test_a_report_of_another_format_version_is_refused(
     (tmp_path / "old.json").write_text('{"format": "pytest-wheelcheck", "format_version": 1}', encoding="utf-8")
     assert main(["merge", "old.json"]) == 4
     assert capsys.readouterr().err == (
-        "wheelcheck: old.json has format version 1; this version of pytest-wheelcheck reads version 2\n"
+        "wheelcheck: old.json has format version 1; this version of pytest-wheelcheck reads versions 2 to 3\n"
         "Fix: write the report again with this version of pytest-wheelcheck\n"
     )
