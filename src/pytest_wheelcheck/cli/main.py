@@ -41,14 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: Sequence[str]) -> int:
     try:
-        parsed = _parser().parse_args(args)
+        parsed = make_parser().parse_args(args)
     except SystemExit as error:  # argparse has printed the error or the help
         return 4 if error.code == 2 else int(error.code or 0)
     return int(parsed.run(parsed))
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Declare the subcommands. Each sets the attribute ``run`` to the function that runs it."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser, with the subcommands. Each sets the attribute ``run`` to the function that runs it."""
     from pytest_wheelcheck.cli import board, cache, checks, doctor, init, interpreters, machines, merge, try_it
 
     parser = argparse.ArgumentParser(prog="wheelcheck", description="Test built wheels before anyone installs them.")
