@@ -186,6 +186,13 @@ def test_a_name_of_the_project(board: Board, project: Path) -> None:
     assert run("pi", "--clean").stdout == "pi: 5000 bytes freed\n"
 
 
+def test_a_name_of_the_table_of_the_project(board: Board, project: Path) -> None:
+    (project / "pytest.ini").unlink()
+    (project / "pyproject.toml").write_text(f'[tool.wheelcheck]\nhosts = ["pi = {board.url}"]\n', encoding="utf-8")
+    cache_files(board)
+    assert run("pi", "--clean").stdout == "pi: 5000 bytes freed\n"
+
+
 @pytest.mark.parametrize("arguments", [(), ("--clean",), ("--json",)], ids=" ".join)
 def test_errors_are_explained(board: Board, arguments: tuple[str, ...]) -> None:
     board.refuse_key()

@@ -12,6 +12,7 @@ from _pytest.config.findpaths import determine_setup
 
 from pytest_wheelcheck.backends import boards
 from pytest_wheelcheck.cli import output
+from pytest_wheelcheck.plugin import project_table
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.cli.output import Subparsers
@@ -56,14 +57,16 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _configured_hosts() -> Sequence[str]:
-    """Return the lines of the ini key ``wheel_hosts`` of the project in the working directory, if there is one."""
+    """Return the lines of the key ``wheel_hosts`` of the project in the working directory, if there is one."""
     try:
-        setup: Any = determine_setup(
+        root, _, values, *_ = determine_setup(
             inifile=None, override_ini=None, args=[], rootdir_cmd_arg=None, invocation_dir=Path.cwd()
         )
+        project = root / "pyproject.toml"
+        table = project_table.table(project.read_bytes()) if project.is_file() else {}
     except pytest.UsageError:
         return ()
-    value = setup[2].get("wheel_hosts", ())
+    value: Any = values.get("wheel_hosts", table.get("hosts", ()))
     value = getattr(value, "value", value)
     lines = value.splitlines() if isinstance(value, str) else map(str, value)
     return [line.strip() for line in lines if line.strip()]

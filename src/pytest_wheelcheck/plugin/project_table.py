@@ -36,7 +36,7 @@ def read(config: pytest.Config, data: bytes) -> None:
     :param data: the content of pyproject.toml.
     :raises pytest.UsageError: a key is unknown, has a value of another type, or is set in both places.
     """
-    for name, value in _table(data).items():
+    for name, value in table(data).items():
         key = _KEYS.get(name.replace("-", "_"))
         if key is None:
             import difflib
@@ -54,7 +54,12 @@ def read(config: pytest.Config, data: bytes) -> None:
             private._inicfg[key.name] = ConfigValue(checked, origin="file", mode="toml")
 
 
-def _table(data: bytes) -> dict[str, Any]:
+def table(data: bytes) -> dict[str, Any]:
+    """Return the table as it is written; empty if there is none.
+
+    :param data: the content of pyproject.toml.
+    :raises pytest.UsageError: it is not a table.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -63,10 +68,10 @@ def _table(data: bytes) -> dict[str, Any]:
         tools = tomllib.loads(data.decode("utf-8")).get("tool", {})
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):
         return {}  # pytest reports it, or does not read it
-    table = tools.get("wheelcheck", {}) if isinstance(tools, dict) else {}
-    if not isinstance(table, dict):
+    found = tools.get("wheelcheck", {}) if isinstance(tools, dict) else {}
+    if not isinstance(found, dict):
         raise pytest.UsageError(f"{TABLE} is not a table\nFix: write [tool.wheelcheck], and a key in each line")
-    return table
+    return found
 
 
 def _checked(name: str, types: tuple[str, ...], value: object) -> object:
