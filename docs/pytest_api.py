@@ -91,6 +91,12 @@ USES = (
         "an exception, when a run with wheels begins; without `_call_history`, early warnings are not shown again",
     ),
     Use(
+        "plugin/xdist.py",
+        ("_split_scope",),
+        "with `--dist loadfile`, distributes test files: a method that pytest-xdist has for subclasses",
+        "whole wheels are distributed, as pytest-xdist does without it",
+    ),
+    Use(
         "worker/consoles.py",
         ("_fixtureinfo",),
         "under Wine, finds the fixtures of a test that opened a pseudo console",

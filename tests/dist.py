@@ -1,6 +1,6 @@
 """Build the files of a release, check them, and install the wheel into clean environments of every CPython that is supported.
 
-    python tests/dist.py [DIRECTORY] [--python VERSIONS] [--require VERSIONS] [--sbom FILE]
+    python tests/dist.py [DIRECTORY] [--python VERSIONS] [--require VERSIONS] [--sbom FILE] [--pytest REQUIREMENT]
 
 It builds sdist and wheel into the directory, and runs twine, check-wheel-contents and our own static checks on them. Then pip,
 pipx and uv each install the wheel for each interpreter, and a small run follows: the command, and a wheel with a test.
@@ -176,7 +176,7 @@ def one(name: str, installer: str, python: str, wheel: str, *more: str, optional
             return Result(name, "FAILED", str(error))
 
 
-def results(wheel: str, versions: list[str], required: list[str]) -> Iterator[Result]:
+def results(wheel: str, versions: list[str], required: list[str], main_branch: str = MAIN) -> Iterator[Result]:
     """Yield a result for each interpreter and installer."""
     newest = ""
     for version in versions:
@@ -189,7 +189,7 @@ def results(wheel: str, versions: list[str], required: list[str]) -> Iterator[Re
         for installer in ("pip", "pipx", "uv"):
             yield one(f"CPython {version}, {installer}", installer, python, wheel)
     if newest:
-        yield one("pytest's main branch", "uv", newest, wheel, MAIN, optional=True)
+        yield one("pytest's main branch", "uv", newest, wheel, main_branch, optional=True)
 
 
 def main() -> int:
@@ -199,6 +199,9 @@ def main() -> int:
     parser.add_argument("--python", default=",".join(VERSIONS))
     parser.add_argument("--require", default="")
     parser.add_argument("--sbom", type=Path)
+    parser.add_argument(
+        "--pytest", default=MAIN, help="the requirement for pytest's main branch, such as that of a mirror"
+    )
     args = parser.parse_args()
     directory: Path = args.directory.absolute()
     if directory.is_dir() and any(directory.iterdir()):
@@ -215,7 +218,7 @@ def main() -> int:
         return 1
     failed = False
     required = [version for version in args.require.split(",") if version]
-    for result in results(wheel, args.python.split(","), required):
+    for result in results(wheel, args.python.split(","), required, args.pytest):
         failed |= result.verdict == "FAILED"
         details = result.details if result.verdict == "passed" else result.details.replace("\n", "\n    ")
         print(f"{result.name}: {result.verdict}: {details}", flush=True)

@@ -90,6 +90,7 @@ def test_every_page_has_a_test() -> None:
     assert all((ROOT / "tests" / name).is_file() for name in ELSEWHERE.values())
 
 
+@pytest.mark.long
 @pytest.mark.network
 def test_the_tutorial(tmp_path: Path) -> None:
     text = (DOCS / "tutorial.md").read_text(encoding="utf-8")
