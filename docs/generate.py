@@ -1,6 +1,6 @@
 """Write the pages that are made from the declarations in the code.
 
-``reference.md`` has options, keys, machines and checks, ``commands.md`` the command line, ``pytest-api.md`` private names of pytest,
+``reference.md`` has options, keys, machines and checks, ``commands.md`` the command line, ``pytest-api.md`` names of pytest,
 ``report.schema.json`` the JSON Schema of reports, ``report.md`` the tables of their fields behind a text that is written by hand.
 """
 
