@@ -140,6 +140,7 @@ WORKER: list[messages.FromWorker] = [
         "reports": [{"nodeid": "u.py"}],
         "header": ["x"],
         "unknown_options": [],
+        "deselected": 0,
         "pytest_version": "9.0",
     },
     {"type": "phase", "when": "call"},

@@ -20,6 +20,19 @@ class TargetArgument(NamedTuple):
     known_to_host: bool
 
 
+class Override(NamedTuple):
+    """Options of pytest for the targets whose names match a pattern: a line of the ini key ``wheel_overrides``.
+
+    :param pattern: of :mod:`fnmatch`, for the name of a target, such as ``cp3*t-*``.
+    :param arguments: the options, with their values.
+    :param line: as the user wrote it, for messages and reports.
+    """
+
+    pattern: str
+    arguments: tuple[TargetArgument, ...]
+    line: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The settings of one run.
@@ -65,6 +78,7 @@ class Settings:
     :param pty_patterns: words that mark a test, class or file as one that needs a pseudo-terminal.
     :param pty_calls: calls of the project that open a pseudo-terminal.
     :param target_args: the arguments for the targets' pytest.
+    :param overrides: options of pytest for some targets only.
     :param fixed_args: arguments that come first for every target's pytest.
     :param plugins_env: ``PYTEST_PLUGINS`` for the targets.
     :param ini_names: ini keys of this plugin, which the targets' pytest must accept.
@@ -118,6 +132,7 @@ class Settings:
     pty_patterns: tuple[str, ...] = ("pty",)
     pty_calls: tuple[str, ...] = ()
     target_args: tuple[TargetArgument, ...] = ()
+    overrides: tuple[Override, ...] = ()
     fixed_args: tuple[str, ...] = ()
     plugins_env: str = ""
     ini_names: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.release import RELEASE, release_results
 from pytest_wheelcheck.results import unexpected
 from pytest_wheelcheck.system import process, timing
+from pytest_wheelcheck.targets.overrides import matching, unmatched
 from pytest_wheelcheck.targets.planning.left_out import LeftOut
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
 from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
@@ -119,12 +120,20 @@ def nodes(
         yield WheelNode.from_parent(session, path=path, shown=RELEASE, children=results, left_out=LeftOut(files={}))
 
 
-def notes(plan: Plan, targets: Sequence[PreparedTarget]) -> list[str]:
+def notes(plan: Plan, targets: Sequence[PreparedTarget], *, verbose: bool) -> list[str]:
     """Return the header lines of the user's conftest files, and notes on the targets."""
     lines: list[str] = []
     for target in targets:
         lines += [f"{target.target.name}: {line}" for line in target.collected.header]
         lines += target.preparation.notes
+        if (count := target.collected.deselected) and matching(target.target, plan.settings.overrides):
+            lines.append(
+                f"{target.target.node_id}: {count} of {count + len(target.collected.items)} tests deselected there"
+            )
+    if verbose:
+        names = ", ".join(dict.fromkeys(target.name for target in plan.targets)) or "there are none"
+        for override in unmatched(plan.targets, plan.settings.overrides):
+            lines.append(f"wheel_overrides: {override.line}: matches no target of this run ({names})")
     unknown = [" ".join(argument.argv) for argument in plan.settings.target_args if not argument.known_to_host]
     if unknown and not any(target.run is not None for target in targets):
         lines.append(f"not checked: {', '.join(unknown)}: no target can run this wheel")

@@ -14,6 +14,7 @@ from pytest_wheelcheck.backends.command_line import switched_off
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters.registry import parse_names
 from pytest_wheelcheck.plugin import options, takeover
+from pytest_wheelcheck.plugin.overrides import parse_overrides
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.write import parse_report_path
 from pytest_wheelcheck.settings import Settings, TargetArgument
@@ -74,6 +75,7 @@ def read_settings(config: pytest.Config) -> Settings:
         pty_patterns=("pty",) if getini("wheel_pty_patterns") is None else tuple(getini("wheel_pty_patterns")),
         pty_calls=tuple(getini("wheel_pty_calls")),
         target_args=_target_args(config, command),
+        overrides=parse_overrides(getini("wheel_overrides"), takeover.known_options(config)),
         fixed_args=_fixed_args(config),
         plugins_env=command.plugins_env or os.environ.get("PYTEST_PLUGINS", ""),
         ini_names=tuple(key.name for key in options.INI_KEYS),

@@ -172,6 +172,14 @@ INI_KEYS = (
         "linelist",
         [],
     ),
+    IniKey(
+        "wheel_overrides",
+        "Options of pytest for some targets only, one `PATTERN: OPTIONS` per line, in the table [tool.wheelcheck] also as a "
+        "table. PATTERN is for names of targets, as in `cp3*t-*: --parallel-threads=4` or `*-musllinux-*: -k 'not locale'`. "
+        "All lines that match a target apply, in order, after the options of the command line.",
+        "linelist",
+        [],
+    ),
     IniKey("wheel_entry_timeout", "Timeout for starting an executable, in seconds; 0 for none.", "float", 60.0),
     IniKey(
         "wheel_test_timeout",

@@ -14,11 +14,13 @@ from pytest_wheelcheck.plugin.nodes import PreparedTarget
 from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.xdist import SharedFiles
 from pytest_wheelcheck.results import StepResult, unexpected
+from pytest_wheelcheck.targets.overrides import settings_of
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.preparing.prepare import prepare
 from pytest_wheelcheck.targets.running.ahead import CollectionAhead
 from pytest_wheelcheck.targets.running.item_results import Collected
 from pytest_wheelcheck.targets.running.run import TargetRun
+from pytest_wheelcheck.targets.running.usage import explain_usage
 from pytest_wheelcheck.targets.target import Target
 
 
@@ -42,7 +44,7 @@ def _prepare_and_collect(
         text = f"not installed: {', '.join(failed_checks)} failed"
         step = StepResult(name="install", outcome=Outcome.FAILED, text=text)
         return PreparedTarget(target, Preparation(steps=(step,)), None, Collected())
-    settings, directory = plan.settings, plan.directory / str(number)
+    settings, directory = settings_of(target, plan.settings), plan.directory / str(number)
     session = target.runtime.backend.open_session(target.runtime, target.machine, settings, directory)
 
     ahead = CollectionAhead(target, settings, directory, session, token=worker_id)
@@ -57,7 +59,7 @@ def _prepare_and_collect(
         return PreparedTarget(target, preparation, None, Collected())
     if (found := ahead.take(preparation)) is not None:
         target_run, collected = found
-        return PreparedTarget(target, preparation, target_run, collected)
+        return PreparedTarget(target, preparation, target_run, explain_usage(collected, target, settings))
     target_run = TargetRun(target, preparation, settings, directory, session, token=worker_id)
     try:
         collected = target_run.collect()
@@ -67,4 +69,4 @@ def _prepare_and_collect(
         return PreparedTarget(target, replace(preparation, steps=steps), None, Collected())
     if note := ahead.note(collected):
         preparation = replace(preparation, notes=(*preparation.notes, note))
-    return PreparedTarget(target, preparation, target_run, collected)
+    return PreparedTarget(target, preparation, target_run, explain_usage(collected, target, settings))

@@ -6,7 +6,9 @@ keys may be in a table of their own.
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -30,6 +32,10 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 }
 
 
+#: Keys that may also be a table: patterns with options.
+_PATTERNS = frozenset({"wheel_overrides"})
+
+
 def read(config: pytest.Config, data: bytes) -> None:
     """Take the values of the table for those of the pytest configuration.
 
@@ -49,9 +55,26 @@ def read(config: pytest.Config, data: bytes) -> None:
             raise pytest.UsageError(
                 f"{TABLE}: {name} is also set as {key.name} in the configuration of pytest\nFix: remove one of them"
             )
+        if key.name in _PATTERNS and isinstance(value, dict):
+            value = _lines(name, value)  # noqa: PLW2901
         checked = _checked(name, key.type if isinstance(key.type, tuple) else (key.type,), value)
         if key.name not in private._inicfg:
             private._inicfg[key.name] = ConfigValue(checked, origin="file", mode="toml")
+
+
+def _lines(name: str, entries: Mapping[str, object]) -> list[str]:
+    """Return the lines of a key that is a table of patterns and options."""
+    lines = []
+    for pattern, options in entries.items():
+        if isinstance(options, list) and all(isinstance(option, str) for option in options):
+            lines.append(f"{pattern}: {shlex.join(options)}")
+        elif isinstance(options, str):
+            lines.append(f"{pattern}: {options}")
+        else:
+            raise pytest.UsageError(
+                f"{TABLE}: {name}.{pattern!r} is {options!r}\nFix: write the options in one string, or in a list of strings"
+            )
+    return lines
 
 
 def table(data: bytes) -> dict[str, Any]:

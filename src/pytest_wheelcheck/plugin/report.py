@@ -60,6 +60,7 @@ class RunReport:
             self._plan.targets,
             self._plan.not_run,
             self._outcomes,
+            overrides=self._plan.settings.overrides,
             expected=self._plan.settings.expect,
             complete=self._complete,
             host=host,

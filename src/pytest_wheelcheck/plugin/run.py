@@ -171,7 +171,8 @@ class WheelRun:
     def collection_notes(self) -> list[str]:
         """Return the header lines of the user's conftest files, and notes on the targets."""
         with self._errors.caught("describing the targets"):
-            return collection.notes(self._plan, self._targets)
+            verbose = self._config.option.verbose >= 1
+            return collection.notes(self._plan, self._targets, verbose=verbose)
         return []
 
     def replay_collection(self) -> None:
@@ -307,7 +308,9 @@ class WheelRun:
             reporter.section(f"from {name}", sep="-")
             reporter.write_raw(text if text.endswith("\n") else f"{text}\n")
         plan = self._plan
-        lines = summary_lines(plan.release.files, plan.targets, plan.not_run, reporter.stats)
+        lines = summary_lines(
+            plan.release.files, plan.targets, plan.not_run, reporter.stats, overrides=plan.settings.overrides
+        )
         if lines and not self._config.option.collectonly and reporter.verbosity >= 0:
             reporter.section("wheels")
             for line, markup in lines:

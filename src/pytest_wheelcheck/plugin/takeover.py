@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from _pytest.config.findpaths import determine_setup
 
-from pytest_wheelcheck.plugin.arguments import CommandLine, divide
+from pytest_wheelcheck.plugin.arguments import Action, CommandLine, divide
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,13 @@ def _forget_filter_warnings(config: pytest.Config) -> None:
         for call in history
         if not str(call[0]["warning_message"].message).startswith("Failed to import filter module")
     ]
+
+
+def known_options(config: pytest.Config) -> Mapping[str, Action]:
+    """Return the options of this process's pytest by their strings, short and long."""
+    private: Any = config
+    actions: Mapping[str, Action] = private._parser.optparser._option_string_actions
+    return actions
 
 
 def command_arguments(config: pytest.Config) -> CommandArguments:

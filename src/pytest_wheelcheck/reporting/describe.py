@@ -12,7 +12,9 @@ from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.reporting.report import NotRun, Report, TargetReport, Timing, WheelReport
+from pytest_wheelcheck.settings import Override
 from pytest_wheelcheck.system.timing import Span
+from pytest_wheelcheck.targets.overrides import matching
 from pytest_wheelcheck.targets.planning.release import BadWheel, Release
 from pytest_wheelcheck.targets.target import NoTarget, Target
 from pytest_wheelcheck.wheels.reader import parse_name
@@ -45,6 +47,7 @@ def describe_release(
     not_run: Sequence[NoTarget] = (),
     outcomes: Outcomes | None = None,
     *,
+    overrides: Sequence[Override] = (),
     expected: Sequence[str] = (),
     complete: bool = True,
     host: str = "",
@@ -53,6 +56,7 @@ def describe_release(
     """Build the report of a run.
 
     :param outcomes: outcomes of the nodes; none yet if omitted.
+    :param overrides: those of the settings.
     :param expected: the clauses of ``--wheel-expect``.
     :param complete: whether the run ended normally.
     :param host: the name of this host.
@@ -61,7 +65,7 @@ def describe_release(
     outcomes = outcomes or Outcomes()
     timings = timings or Timings(0.0, ())
     wheels = tuple(
-        _describe_wheel(file, targets, not_run, outcomes, host, timings)
+        _describe_wheel(file, targets, not_run, outcomes, overrides, host, timings)
         if isinstance(file, Wheel)
         else replace(_describe_bad_wheel(file, outcomes), timings=timings.of(file.shown))
         for file in release.files
@@ -82,6 +86,7 @@ def _describe_wheel(
     targets: Sequence[Target],
     not_run: Sequence[NoTarget],
     outcomes: Outcomes,
+    overrides: Sequence[Override],
     host: str,
     timings: Timings,
 ) -> WheelReport:
@@ -107,6 +112,7 @@ def _describe_wheel(
         targets=tuple(
             replace(
                 describe_target(target, host),
+                overrides=tuple(override.line for override in matching(target, overrides)),
                 results=tuple(outcomes.below(f"{target.node_id}::")),
                 timings=timings.of(target.runtime.installation, target.node_id),
             )

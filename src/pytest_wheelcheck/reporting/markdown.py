@@ -86,6 +86,7 @@ def _wheel(wheel: WheelReport) -> list[str]:
     for target in wheel.targets:
         on_host = f" on {target.host}" if target.host else ""
         lines.append(f"- {target.name}{on_host} ({_inline(target.source)}): {counts(target.results)}")
+        lines += [f"  - wheel\\_overrides: {_inline(override)}" for override in target.overrides]
         for result in target.results:
             if result.outcome in BAD:
                 lines += _failure(result, "  ")

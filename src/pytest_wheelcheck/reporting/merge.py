@@ -50,7 +50,8 @@ def _merge_targets(targets: Iterable[TargetReport]) -> tuple[TargetReport, ...]:
         before = merged.get(key)
         results = target.results if before is None else _merge_results((*before.results, *target.results))
         timings = target.timings if before is None else (*before.timings, *target.timings)
-        merged[key] = replace(before or target, results=results, timings=timings)
+        overrides = tuple(dict.fromkeys((*(before.overrides if before else ()), *target.overrides)))
+        merged[key] = replace(before or target, results=results, overrides=overrides, timings=timings)
     return tuple(merged.values())
 
 

@@ -93,6 +93,7 @@ class TargetReport:
     :param assembled: the interpreter was put together from files of different builds, so it is not what a user has.
     :param board: facts about the board, in words, by their names; empty for other targets.
     :param host: the host of the run, where reports of several hosts are merged.
+    :param overrides: the lines of ``wheel_overrides`` that applied.
     :param lacks: what programs cannot do there, such as ``fork`` or ``pty``.
     :param results: of the steps (installation, imports, executables) and of the tests, in the order in which they ended.
     :param timings: of the steps, by their start. Steps can overlap. One that was repeated is there several times.
@@ -110,6 +111,7 @@ class TargetReport:
     assembled: bool = False
     board: Mapping[str, str] = field(default_factory=dict)
     host: str = ""
+    overrides: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     results: tuple[NodeResult, ...] = ()
     timings: tuple[Timing, ...] = field(default=(), compare=False)

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from pytest_wheelcheck.reporting.compare import Comparison, headline, outcomes
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow
+from pytest_wheelcheck.settings import Override
+from pytest_wheelcheck.targets.overrides import matching
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 #: Categories of pytest's terminal reporter, in the order of the counts, and their markup.
@@ -33,10 +35,13 @@ def summary_lines(
     targets: Sequence[Target],
     not_run: Sequence[NoTarget],
     stats: Mapping[str, Sequence[Any]],
+    *,
+    overrides: Sequence[Override] = (),
 ) -> list[tuple[str, dict[str, bool]]]:
     """Return lines that list the targets of each wheel and count their outcomes.
 
     :param stats: reports by category, as in pytest's terminal reporter.
+    :param overrides: those of the settings.
     :returns: lines with their markup.
     """
     reports = [
@@ -59,6 +64,8 @@ def summary_lines(
                     _markup(categories),
                 )
             )
+            if applied := matching(target, overrides):
+                lines.append((f"    wheel_overrides: {'; '.join(override.line for override in applied)}", {}))
         reasons = [reason for reason in not_run if reason.wheel is file]
         listed = (*prefixes, *(f"{file.shown}::{reason.name}" for reason in reasons))
         static = [

@@ -18,7 +18,7 @@ else:
     TypedDict = dict
 
 #: Version of the messages below. Both sides refuse another one.
-PROTOCOL = 7
+PROTOCOL = 8
 
 #: Fields of a report that the controller sets. They are not sent.
 KNOWN_FIELDS = ("nodeid", "location")
@@ -87,10 +87,7 @@ class Modules(TypedDict):
 
 
 class Occurrence(TypedDict):
-    """One option with its values, or one argument, as the user gave it.
-
-    ``from_host``: the host's pytest knows it; so it is dropped where the target's pytest does not.
-    """
+    """One option with its values, or an argument. ``from_host``: it is dropped if only the host's pytest knows it."""
 
     args: list[str]
     from_host: bool
@@ -306,7 +303,7 @@ class Collected(TypedDict):
     """Collection has ended.
 
     ``reports``: of modules that failed or were skipped. ``header``: lines of the user's ``pytest_report_header``.
-    ``unknown_options``: the host's options that the target's pytest does not know.
+    ``unknown_options``: the host's options that the target's pytest does not know. ``deselected``: number of tests.
     """
 
     type: Literal["collected"]
@@ -314,6 +311,7 @@ class Collected(TypedDict):
     reports: list[dict[str, Any]]
     header: list[str]
     unknown_options: list[str]
+    deselected: int
     pytest_version: str
 
 
@@ -388,8 +386,7 @@ class Done(TypedDict):
 class Finished(TypedDict):
     """The end record of a session of tests: without it, the run was not complete.
 
-    ``status``: pytest's exit status. ``summary``: text of the user's ``pytest_terminal_summary``. ``conftest_failed``: a
-    conftest could not be loaded.
+    ``status``: of pytest. ``summary``: of the user's ``pytest_terminal_summary``. ``conftest_failed``: one could not be loaded.
     """
 
     type: Literal["finished"]

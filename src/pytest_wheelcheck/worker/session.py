@@ -171,9 +171,15 @@ class WorkerSession:
                 "reports": self.collect_reports,
                 "header": self.header(session.config),
                 "unknown_options": self.unknown_options,
+                "deselected": self._count_deselected(session.config),
                 "pytest_version": self.pytest.__version__,
             }
         )
+
+    @staticmethod
+    def _count_deselected(config: Any) -> int:
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        return len(reporter.stats.get("deselected", ())) if reporter is not None else 0
 
     def header(self, config: Any) -> list[str]:
         """Return the lines that the user's conftest and plugins add to the header."""

@@ -80,6 +80,8 @@ def _target(report: Report, wheel: WheelReport, target: TargetReport, limits: Li
     is_open = " open" * (opened and any(result.outcome in BAD for result in target.results))
     yield f"<details{is_open}><summary>{code(target.name, limits)}{show(on_host)} {mark(found.state, counts(target.results))}"
     yield f' <span class="soft">{show(target.source)}</span></summary><div><ul>'
+    for override in target.overrides:
+        yield f"<li>wheel_overrides: {code(override, limits)}</li>"
     yield from _nodes(report, wheel, target, target.results, limits)
     yield "</ul></div></details>"
 

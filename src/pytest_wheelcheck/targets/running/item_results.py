@@ -35,6 +35,7 @@ class Collected:
     :param messages: warnings and terminal texts that the collection sent.
     :param usage: a usage error of the target's pytest; empty if there was none.
     :param unknown: options of the host that the target does not know.
+    :param deselected: number of tests that its options or the user's conftest deselected.
     :param pytest: version of the target's pytest; empty if it did not collect.
     """
 
@@ -45,6 +46,7 @@ class Collected:
     messages: tuple[FromWorker, ...] = ()
     usage: str = ""
     unknown: tuple[str, ...] = ()
+    deselected: int = 0
     pytest: str = ""
 
 

@@ -130,6 +130,7 @@ class TargetRun:
                 header=tuple(found["header"]),
                 messages=tuple(messages),
                 unknown=tuple(found["unknown_options"]),
+                deselected=found["deselected"],
                 pytest=found["pytest_version"],
             )
 
