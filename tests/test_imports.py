@@ -9,13 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-import provisioned
+import free_threaded
 import pytest
 from builders import build_wheel
 from compiled import LINUX_TAG, SUFFIX, extension, needs_compiler
 from nodes import Run, RunDist, RunOutput, run_output
-
-from pytest_wheelcheck.backends.catalog import make_catalog
 
 WINDOWS = sys.platform == "win32"
 
@@ -316,35 +314,17 @@ def _readable(path: Path) -> bool:
         return False
 
 
-#: An extension module for the free-threaded CPython 3.14 without its headers, which published interpreters lack:
-#: the parts of Include/object.h and Include/moduleobject.h that it needs.
-_FREE_THREADED = """
-#include <stdint.h>
-typedef struct { uintptr_t tid; uint16_t flags; uint8_t mutex, bits; uint32_t local; intptr_t shared; void *type; }
-    Object;
-typedef struct { Object base; void *init; intptr_t index; void *copy; const char *name, *doc; intptr_t size;
-                 void *methods, *slots, *traverse, *clear, *free; } Definition;
-typedef struct { int slot; void *value; } Slot;
-void *PyModuleDef_Init(Definition *);
-static Slot slots[] = {%s {0, 0}};
-static Definition definition = {{0, 0, 0, 0, UINT32_MAX, 0, 0}, 0, 0, 0, "%s", 0, 0, 0, slots, 0, 0, 0};
-void *PyInit_%s(void) { return PyModuleDef_Init(&definition); }
-"""
-
-
 @needs_compiler
 @pytest.mark.network
 def test_the_gil(pytester: pytest.Pytester, run_dist: RunDist) -> None:
-    python = _free_threaded()
+    python = free_threaded.interpreter()
     files: dict[str, str | bytes] = {"pkg/__init__.py": ""}
-    for name, slot in (("stays", "{4, (void *) 1},"), ("switches", "")):
-        source = pytester.path / f"{name}.c"
-        source.write_text(_FREE_THREADED % (slot, name, name), "ascii")
-        subprocess.run(["gcc", "-shared", "-fPIC", "-o", source.with_suffix(".so"), source], check=True, timeout=60)
-        files[f"pkg/{name}.cpython-314t-x86_64-linux-gnu.so"] = source.with_suffix(".so").read_bytes()
+    for name, keeps_gil_off in (("stays", True), ("switches", False)):
+        module = free_threaded.extension(pytester.path / "build", name, keeps_gil_off=keeps_gil_off)
+        files[f"pkg/{name}{free_threaded.SUFFIX}"] = module
     files["pkg/by_the_way.py"] = ""
     files["through.py"] = "from pkg import switches\n"
-    build_wheel(pytester.path / "dist", "pkg", files=files, tags=["cp314-cp314t-linux_x86_64"])
+    build_wheel(pytester.path / "dist", "pkg", files=files, tags=[free_threaded.TAG])
     ran = run_dist(f"--wheel-python={python}")
     assert ran.only("FAILED") == ["import[pkg.switches]", "import[through]"]
     assert ran.nodes["import[pkg.stays]"] == ran.nodes["import[pkg]"] == "PASSED"
@@ -352,13 +332,6 @@ def test_the_gil(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     assert "enabled the GIL in a free-threaded interpreter" in words
     assert "gil_used = false" in words
     assert "pkg.switches" in section(ran, "import[through]")
-
-
-def _free_threaded() -> Path:
-    python = make_catalog().native_python((3, 14), True)
-    if python is None:
-        raise provisioned.missing("published", "there is no free-threaded CPython 3.14")
-    return python
 
 
 def test_the_witness_tells_its_pyo3(witness: Path, pytester: pytest.Pytester, run_wheels: Run) -> None:
