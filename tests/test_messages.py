@@ -135,12 +135,16 @@ WORKER: list[messages.FromWorker] = [
                 "doc": "",
                 "timeout": 0,
                 "func_only": False,
+                "threads": 1,
+                "single": "",
             }
         ],
         "reports": [{"nodeid": "u.py"}],
         "header": ["x"],
         "unknown_options": [],
         "deselected": 0,
+        "parallel_threads": "4",
+        "gil_module": None,
         "pytest_version": "9.0",
     },
     {"type": "phase", "when": "call"},
@@ -158,7 +162,7 @@ WORKER: list[messages.FromWorker] = [
     {"type": "property", "id": "", "name": "a", "value": "b"},
     {"type": "text", "text": "ü"},
     {"type": "expired", "seconds": 1, "text": ""},
-    {"type": "done", "stop": "", "returncode": None, "restart": False, "log_size": 0},
+    {"type": "done", "stop": "", "returncode": None, "restart": False, "log_size": 0, "gil_module": "demo"},
     {"type": "finished", "status": 0, "summary": "", "conftest_failed": False},
     {"type": "fatal", "text": ""},
 ]
@@ -229,7 +233,7 @@ WRONG: dict[type, list[Any]] = {
 }
 
 #: Fields that may be null, or that take several types.
-NULLABLE = {"next", "missing", "error", "location"}
+NULLABLE = {"next", "missing", "error", "location", "gil_module"}
 
 
 @every

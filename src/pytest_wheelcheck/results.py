@@ -11,6 +11,9 @@ from typing import Any
 from pytest_wheelcheck.errors import DISK_FULL
 from pytest_wheelcheck.model import Outcome
 
+#: The node about the threads of pytest-run-parallel, and its property that reports show.
+THREADS = "threads"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Frame:

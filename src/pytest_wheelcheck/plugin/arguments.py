@@ -33,7 +33,8 @@ HOST_ONLY = frozenset(
 )  # fmt: skip
 
 #: Destinations of options that the host must not act on, because they name modules that only the target has.
-TARGET_ONLY = frozenset({"pythonwarnings"})
+#: And one that a target must not ignore: without pytest-run-parallel there, its tests would pass in one thread.
+TARGET_ONLY = frozenset({"pythonwarnings", "parallel_threads"})
 
 #: The start of a node id below a target that names a test file, not a node of this plugin such as `import[pkg.mod]`.
 _TEST_FILE = re.compile(r"(?!(?:import|entry|run)\[)[^:]*\.\w+(?:::|$)")
@@ -200,7 +201,8 @@ def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
             if known and argument.dest not in TARGET_ONLY:
                 host.extend(argument.argv)
             if argument.dest != "wheel" and not argument.dest.startswith("wheel_") and argument.dest not in HOST_ONLY:
-                target.append(TargetArgument(argument.argv, known_to_host=known))
+                known_to_host = known and argument.dest not in TARGET_ONLY
+                target.append(TargetArgument(argument.argv, known_to_host=known_to_host))
     if not selects_whole_target:
         target.extend(TargetArgument((test,), known_to_host=False) for test in selected_tests)
     return CommandLine(

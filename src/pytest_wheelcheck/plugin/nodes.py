@@ -14,7 +14,7 @@ from _pytest.junitxml import xml_key
 
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.plugin import replay
-from pytest_wheelcheck.results import StepResult, unexpected
+from pytest_wheelcheck.results import THREADS, StepResult, unexpected
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class TargetNode(pytest.Collector):
             yield CollectionItem.from_parent(self, name=report["nodeid"] or "collect", report=report)
         if self._prepared.run is not None:
             yield from self._tests(collected.items, self._prepared.run)
+            if self._prepared.run.threads.is_expected(self._prepared.target):
+                yield ThreadsItem.from_parent(self, name=THREADS, prepared=self._prepared)
 
     def _tests(self, described: Iterable[messages.Item], run: TargetRun) -> Iterator[pytest.Item | pytest.Collector]:
         """Build the tree of modules, classes and tests, in the order of the target's collection."""
@@ -256,6 +258,23 @@ class StepItem(ReplayedItem):
             sections.insert(0, ("Details", step.text))
         yield self.report("call", step.outcome.value, longrepr, seconds=step.seconds, sections=sections)
         yield self.report("teardown")
+
+
+class ThreadsItem(StepItem):
+    """Whether the tests of a target ran in several threads. It is the last node of the target, since only then it is known."""
+
+    def __init__(self, *, prepared: PreparedTarget, **kwargs: Any) -> None:
+        super().__init__(step=StepResult(name=THREADS, outcome=Outcome.PASSED), **kwargs)
+        self._prepared = prepared
+
+    def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:
+        run = self._prepared.run
+        assert run is not None  # noqa: S101  there are tests
+        items = self.session.items
+        selected = [item.remote_id for item in items if isinstance(item, RemoteItem) and item.target_run is run]
+        self._step = run.threads.result(selected, self._prepared.preparation.steps)
+        self.user_properties.extend(self._step.properties)
+        return super().reports(result)
 
 
 class CollectionItem(ReplayedItem):

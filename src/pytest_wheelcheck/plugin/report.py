@@ -29,6 +29,7 @@ from pytest_wheelcheck.reporting.release import expected_files
 from pytest_wheelcheck.reporting.report import Report
 from pytest_wheelcheck.reporting.terminal import comparison_lines, matrix_lines
 from pytest_wheelcheck.reporting.write import write_reports
+from pytest_wheelcheck.results import THREADS
 from pytest_wheelcheck.system.timing import Span, recorded
 
 #: Exit statuses of a session that ended normally.
@@ -95,6 +96,9 @@ class RunReport:
             text = report.longreprtext if report.outcome in {"failed", "skipped"} else ""
             if report.outcome == "failed":
                 text = _with_sections(text, report.sections)
+        if report.nodeid.endswith(f"::{THREADS}"):
+            for name, value in report.user_properties:
+                self._outcomes.add_property(report.nodeid, name, str(value))
         self._outcomes.add(
             report.nodeid,
             when=report.when or "call",

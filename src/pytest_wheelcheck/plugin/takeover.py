@@ -36,6 +36,9 @@ COMMAND_LINE = pytest.StashKey[CommandLine]()
 #: ini keys that name modules or fixtures that only the target has.
 _TARGET_INI_KEYS = ("filterwarnings", "usefixtures")
 
+#: Plugins that change how tests run, or mark those that they do not know: pytest-run-parallel, by its entry point and by ``-p``.
+_TARGET_PLUGINS = ("run-parallel", "pytest_run_parallel.plugin")
+
 #: Libraries of this plugin whose log records would appear between the live logs (``log_cli``) of the user's tests.
 _VERBOSE_LOGGERS = ("filelock", "python_discovery", "virtualenv")
 
@@ -51,6 +54,8 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     for key in _TARGET_INI_KEYS:
         config.getini(key).clear()
     config.known_args_namespace.pythonwarnings = []
+    for plugin in filter(None, map(config.pluginmanager.getplugin, _TARGET_PLUGINS)):
+        config.pluginmanager.unregister(plugin)
     _forget_filter_warnings(config)
     for name in _VERBOSE_LOGGERS:
         logger = logging.getLogger(name)

@@ -12,6 +12,7 @@ from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.reporting.report import NotRun, Report, TargetReport, Timing, WheelReport
+from pytest_wheelcheck.results import THREADS
 from pytest_wheelcheck.settings import Override
 from pytest_wheelcheck.system.timing import Span
 from pytest_wheelcheck.targets.overrides import matching
@@ -113,6 +114,7 @@ def _describe_wheel(
             replace(
                 describe_target(target, host),
                 overrides=tuple(override.line for override in matching(target, overrides)),
+                threads=outcomes.property_of(f"{target.node_id}::{THREADS}", THREADS),
                 results=tuple(outcomes.below(f"{target.node_id}::")),
                 timings=timings.of(target.runtime.installation, target.node_id),
             )

@@ -87,6 +87,7 @@ def _wheel(wheel: WheelReport) -> list[str]:
         on_host = f" on {target.host}" if target.host else ""
         lines.append(f"- {target.name}{on_host} ({_inline(target.source)}): {counts(target.results)}")
         lines += [f"  - wheel\\_overrides: {_inline(override)}" for override in target.overrides]
+        lines += [f"  - {_inline(target.threads)}"] if target.threads else []
         for result in target.results:
             if result.outcome in BAD:
                 lines += _failure(result, "  ")

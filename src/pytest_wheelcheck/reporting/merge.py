@@ -51,7 +51,8 @@ def _merge_targets(targets: Iterable[TargetReport]) -> tuple[TargetReport, ...]:
         results = target.results if before is None else _merge_results((*before.results, *target.results))
         timings = target.timings if before is None else (*before.timings, *target.timings)
         overrides = tuple(dict.fromkeys((*(before.overrides if before else ()), *target.overrides)))
-        merged[key] = replace(before or target, results=results, overrides=overrides, timings=timings)
+        threads = "; ".join(dict.fromkeys(filter(None, (before.threads if before else "", target.threads))))
+        merged[key] = replace(before or target, results=results, overrides=overrides, threads=threads, timings=timings)
     return tuple(merged.values())
 
 

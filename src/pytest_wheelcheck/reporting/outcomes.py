@@ -16,6 +16,7 @@ class Outcomes:
     def __init__(self) -> None:
         self._results: dict[str, NodeResult] = {}
         self._warnings: dict[str, list[str]] = {}
+        self._properties: dict[tuple[str, str], str] = {}
 
     def add(self, node_id: str, *, when: str, outcome: str, expected: bool, text: str, seconds: float) -> None:
         """Add the report of one phase.
@@ -50,6 +51,14 @@ class Outcomes:
     def add_warning(self, node_id: str, text: str) -> None:
         """Add a warning about a node."""
         self._warnings.setdefault(node_id, []).append(_shortened(text))
+
+    def add_property(self, node_id: str, name: str, value: str) -> None:
+        """Add a property of a node."""
+        self._properties[node_id, name] = value
+
+    def property_of(self, node_id: str, name: str) -> str:
+        """Return a property of a node; empty if it has none."""
+        return self._properties.get((node_id, name), "")
 
     def below(self, prefix: str) -> list[NodeResult]:
         """Return the results of the nodes whose ids begin with *prefix*, without it, in the order in which they ended."""

@@ -30,7 +30,7 @@ BAD = frozenset({"failed", "error"})
 
 #: The reasons that the targets' rules for pseudo-terminals give.
 _PTY = re.compile(r"needs (?:a pseudo-terminal|the module '(?:pty|tty|termios|fcntl|resource)'), which ")
-_STEP = re.compile(r"(?:install|import|compile|tools)$|(?:import|modules|entry|run)\[")
+_STEP = re.compile(r"(?:install|import|compile|tools|threads)$|(?:import|modules|entry|run)\[")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +94,7 @@ class TargetReport:
     :param board: facts about the board, in words, by their names; empty for other targets.
     :param host: the host of the run, where reports of several hosts are merged.
     :param overrides: the lines of ``wheel_overrides`` that applied.
+    :param threads: how many tests ran in several threads, in words; empty if that was not asked for.
     :param lacks: what programs cannot do there, such as ``fork`` or ``pty``.
     :param results: of the steps (installation, imports, executables) and of the tests, in the order in which they ended.
     :param timings: of the steps, by their start. Steps can overlap. One that was repeated is there several times.
@@ -112,6 +113,7 @@ class TargetReport:
     board: Mapping[str, str] = field(default_factory=dict)
     host: str = ""
     overrides: tuple[str, ...] = ()
+    threads: str = ""
     lacks: tuple[str, ...] = ()
     results: tuple[NodeResult, ...] = ()
     timings: tuple[Timing, ...] = field(default=(), compare=False)

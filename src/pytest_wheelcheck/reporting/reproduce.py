@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from pytest_wheelcheck.reporting.report import Report, TargetReport, WheelReport
+from pytest_wheelcheck.results import THREADS
 
 #: Characters of a node id above which there is no command.
 _MAX_NAME = 500
@@ -16,7 +17,9 @@ def command(report: Report, wheel: WheelReport, target: TargetReport | None, nam
     :param target: of the node; ``None`` for a node of the wheel itself.
     :param name: of the node, as in the report.
     """
-    node_id = "::".join(filter(None, [wheel.path, target.name if target else "", name]))
+    # The threads of the tests are known when these have run.
+    names = (wheel.path, target.name if target else "", "" if target and name == THREADS else name)
+    node_id = "::".join(filter(None, names))
     # A control character has an effect in the terminal where a command is pasted, also inside of quotes.
     if len(node_id) > _MAX_NAME or not node_id.isprintable():
         return ""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from pytest_wheelcheck.reporting.compare import Comparison, headline, outcomes
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow
+from pytest_wheelcheck.results import THREADS
 from pytest_wheelcheck.settings import Override
 from pytest_wheelcheck.targets.overrides import matching
 from pytest_wheelcheck.targets.target import NoTarget, Target
@@ -66,6 +67,8 @@ def summary_lines(
             )
             if applied := matching(target, overrides):
                 lines.append((f"    wheel_overrides: {'; '.join(override.line for override in applied)}", {}))
+            if counts := _threads(f"{prefix}{THREADS}", stats):
+                lines.append((f"    {counts}", {}))
         reasons = [reason for reason in not_run if reason.wheel is file]
         listed = (*prefixes, *(f"{file.shown}::{reason.name}" for reason in reasons))
         static = [
@@ -77,6 +80,12 @@ def summary_lines(
         if static:
             lines.append((f"  static checks  {_counts(static)}", _markup(static)))
     return lines
+
+
+def _threads(node_id: str, stats: Mapping[str, Sequence[Any]]) -> str:
+    """Return how many tests of a target ran in several threads; empty if that was not asked for."""
+    reports = (report for reports in stats.values() for report in reports if getattr(report, "nodeid", "") == node_id)
+    return next((str(dict(report.user_properties).get(THREADS, "")) for report in reports), "")
 
 
 def _counts(categories: Sequence[str]) -> str:

@@ -44,6 +44,10 @@ def make_plugin(worker: WorkerSession) -> object:
             worker.conftest_failed = error is not None and not isinstance(error, pytest.UsageError)
             worker.select_args(args, parser)
 
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_cmdline_main(self, config: Any) -> None:
+            worker.threads.configure(config, worker.facts["free_threaded"])
+
         @pytest.hookimpl(trylast=True)
         def pytest_configure(self, config: Any) -> None:
             worker.provenance.guard.move_to_front()
@@ -151,6 +155,7 @@ def make_plugin(worker: WorkerSession) -> object:
             worker.send_report(report, worker.config)
 
         def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str, location: Any) -> None:
+            worker.threads.notice_warning(str(warning_message.message))
             channel.send(
                 {
                     "type": "warning",

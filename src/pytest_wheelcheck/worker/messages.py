@@ -38,10 +38,7 @@ class Start(TypedDict):
 
 
 class ImportJob(TypedDict):
-    """One thing to import.
-
-    ``name``: module or entry point. ``attribute``: dotted, of an entry point; else empty. ``after``: imported first, or empty.
-    """
+    """A module or entry point. ``attribute``: dotted, of an entry point; else empty. ``after``: imported first, or empty."""
 
     name: str
     kind: Literal["import", "entry"]
@@ -174,7 +171,7 @@ class Hello(TypedDict):
 
 
 class Frame(TypedDict):
-    """One entry of a traceback. ``lines``: source lines, ending with the one that was running."""
+    """One entry of a traceback. ``lines``: source lines up to the one that was running."""
 
     file: str
     line: int
@@ -286,7 +283,7 @@ class Item(TypedDict):
 
     ``location``: file, line and name as pytest shows them. ``chain``: pairs of node type and name below the session.
     ``names``: keywords for ``-k``. ``timeout``: its own timeout in seconds, scaled, or 0. ``func_only``: that counts the
-    test function only.
+    test function only. ``threads``: in which pytest-run-parallel runs it; 0 if that is not known. ``single``: why in one.
     """
 
     id: str
@@ -297,6 +294,8 @@ class Item(TypedDict):
     doc: str
     timeout: float
     func_only: bool
+    threads: int
+    single: str
 
 
 class Collected(TypedDict):
@@ -304,6 +303,7 @@ class Collected(TypedDict):
 
     ``reports``: of modules that failed or were skipped. ``header``: lines of the user's ``pytest_report_header``.
     ``unknown_options``: the host's options that the target's pytest does not know. ``deselected``: number of tests.
+    ``parallel_threads``: the value of that option. ``gil_module``: enabled the GIL, or empty; ``None`` if the GIL is off.
     """
 
     type: Literal["collected"]
@@ -312,6 +312,8 @@ class Collected(TypedDict):
     header: list[str]
     unknown_options: list[str]
     deselected: int
+    parallel_threads: str
+    gil_module: str | None
     pytest_version: str
 
 
@@ -373,7 +375,7 @@ class Done(TypedDict):
     """The test has ended and all its reports were sent.
 
     ``stop``: why the session must stop, or empty; ``returncode``: its exit status. ``restart``: the next test needs a new worker.
-    ``log_size``: as in :class:`Collecting`.
+    ``log_size``: as in :class:`Collecting`. ``gil_module``: as in :class:`Collected`.
     """
 
     type: Literal["done"]
@@ -381,6 +383,7 @@ class Done(TypedDict):
     returncode: int | None
     restart: bool
     log_size: int
+    gil_module: str | None
 
 
 class Finished(TypedDict):

@@ -9,6 +9,7 @@ import time
 from .codec import InvalidMessageError
 from .errors import format_exception
 from .messages import KNOWN_FIELDS, REPEATED_FIELDS
+from .parallel_threads import ParallelThreads
 from .provenance import Provenance
 from .rules import TargetRules, is_directory
 from .supervisor import TEST_LINE
@@ -50,6 +51,7 @@ class WorkerSession:
         self.provenance = Provenance(pytest, guard, self.rules)
         self.undeclared = UndeclaredImports(guard)
         guard.observer = self.undeclared.find_spec
+        self.threads = ParallelThreads()
         self.unknown_options: list[str] = []
         self.config: Any = None
         self.terminal: TerminalBuffer | None = None
@@ -119,6 +121,7 @@ class WorkerSession:
             marks.append({"name": mark.name, "args": [_simple(arg) for arg in args], "kwargs": kwargs})
         doc = getattr(getattr(item, "obj", None), "__doc__", None)
         timeout, func_only = self.timeout_of(item)
+        threads, single = self.threads.of_test(item)
         return {
             "id": item.nodeid,
             "location": list(item.location),
@@ -128,6 +131,8 @@ class WorkerSession:
             "doc": doc if isinstance(doc, str) else "",
             "timeout": timeout,
             "func_only": func_only,
+            "threads": threads,
+            "single": single,
         }
 
     def forward_timeouts(self, config: Any) -> None:
@@ -172,6 +177,8 @@ class WorkerSession:
                 "header": self.header(session.config),
                 "unknown_options": self.unknown_options,
                 "deselected": self._count_deselected(session.config),
+                "parallel_threads": self.threads.asked,
+                "gil_module": self.threads.gil_module(),
                 "pytest_version": self.pytest.__version__,
             }
         )
@@ -294,7 +301,14 @@ class WorkerSession:
             stop = str(session.shouldfail)
         self.flush_terminal()
         self.channel.send(
-            {"type": "done", "stop": stop, "returncode": returncode, "restart": restart, "log_size": self.log_size()}
+            {
+                "type": "done",
+                "stop": stop,
+                "returncode": returncode,
+                "restart": restart,
+                "log_size": self.log_size(),
+                "gil_module": self.threads.gil_module(),
+            }
         )
         return not stop and not restart
 

@@ -82,6 +82,8 @@ def _target(report: Report, wheel: WheelReport, target: TargetReport, limits: Li
     yield f' <span class="soft">{show(target.source)}</span></summary><div><ul>'
     for override in target.overrides:
         yield f"<li>wheel_overrides: {code(override, limits)}</li>"
+    if target.threads:
+        yield f"<li>{show(target.threads)}</li>"
     yield from _nodes(report, wheel, target, target.results, limits)
     yield "</ul></div></details>"
 

@@ -25,6 +25,10 @@ ENDED = "the process ended"
 #: Property of an import that did not find a module: its name.
 MISSING = "missing_module"
 
+#: Why a module enables the GIL of a free-threaded interpreter, and what to do about it.
+GIL_CAUSE = "an extension module does not declare that it works without the GIL"
+GIL_FIX = "if it is thread-safe, declare it: Py_mod_gil, or in PyO3 #[pymodule(gil_used = false)]"
+
 #: Bytes of an extension module that are searched for the version of PyO3.
 _PYO3_LIMIT = 256 << 20
 
@@ -80,8 +84,7 @@ def evaluate_import(
         if result["gil"]:
             problems.append(
                 f"importing {result['name']} enabled the GIL in a free-threaded interpreter\n"
-                "Cause: an extension module does not declare that it works without the GIL\n"
-                "Fix: if it is thread-safe, declare it: Py_mod_gil, or in PyO3 #[pymodule(gil_used = false)]"
+                f"Cause: {GIL_CAUSE}\nFix: {GIL_FIX}"
             )
         for problem, is_needed in disallowed_libraries(result, target, context):
             (problems if is_needed else warnings).append(problem)

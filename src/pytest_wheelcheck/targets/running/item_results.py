@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,26 @@ class Collected:
     unknown: tuple[str, ...] = ()
     deselected: int = 0
     pytest: str = ""
+
+    @classmethod
+    def read(
+        cls, found: protocol.Collected, failures: Sequence[FailedCollection], messages: Sequence[FromWorker]
+    ) -> Collected:
+        """Read the worker's message.
+
+        :param failures: collections that ended an earlier worker.
+        :param messages: those that came before.
+        """
+        return cls(
+            items=tuple(found["items"]),
+            reports=tuple(found["reports"]),
+            failures=tuple(failures),
+            header=tuple(found["header"]),
+            messages=tuple(messages),
+            unknown=tuple(found["unknown_options"]),
+            deselected=found["deselected"],
+            pytest=found["pytest_version"],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,7 @@ from pytest_wheelcheck.targets.running.item_results import (
 )
 from pytest_wheelcheck.targets.running.requests import Requests
 from pytest_wheelcheck.targets.running.task import tests_message
+from pytest_wheelcheck.targets.running.threads import ThreadUse
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.targets.timeouts import GRACE, START_TIMEOUT, scale
 from pytest_wheelcheck.worker import messages as protocol
@@ -50,6 +51,7 @@ class TargetRun:
     :param guarded: the guard is installed in the environment. Otherwise the worker starts it, and :meth:`go_on` follows.
 
     Attribute ``left_running``: for each worker, the number and command lines of the processes that its tests left running.
+    Attribute ``threads``: which tests ran in several threads.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class TargetRun:
         self._no_worker = ""
         self._skipped_modules: list[str] = []
         self.left_running: list[str] = []
+        self.threads = ThreadUse()
         self._scale = scale(target, settings)
         signals = session.capabilities.signals
         self._requests = Requests(settings.test_timeout * self._scale, GRACE * self._scale, signals=signals)
@@ -122,17 +125,9 @@ class TargetRun:
                     return Collected(failures=(FailedCollection(text=text),), messages=tuple(messages))
                 return Collected(usage=text, messages=tuple(messages))
             self._failed_starts = 0
+            self.threads = ThreadUse(found["parallel_threads"], found["items"], found["gil_module"])
             self._requests.timeouts = {item["id"]: (item["timeout"], item["func_only"]) for item in found["items"]}
-            return Collected(
-                items=tuple(found["items"]),
-                reports=tuple(found["reports"]),
-                failures=tuple(failures),
-                header=tuple(found["header"]),
-                messages=tuple(messages),
-                unknown=tuple(found["unknown_options"]),
-                deselected=found["deselected"],
-                pytest=found["pytest_version"],
-            )
+            return Collected.read(found, failures, messages)
 
     def _await_collected(self, messages: list[FromWorker]) -> protocol.Collected | protocol.Finished:
         running = self._worker
@@ -281,6 +276,7 @@ class TargetRun:
                     if message["restart"]:
                         self.end()
                     complete_reports(messages)
+                    self.threads.add(node_id, messages, message["gil_module"])
                     messages = diagnosed(messages, running, self._session)
                     running.mark(message["log_size"])
                     return ItemResult(messages=tuple(messages), stop=message["stop"], returncode=message["returncode"])
