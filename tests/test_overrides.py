@@ -206,7 +206,7 @@ def test_a_table_with_another_value(project: pytest.Pytester, run_wheels: Run, v
         *(
             (f"*: {option}", f"{option.partition('=')[0].split()[0][:30]} acts on the whole run", "in addopts")
             for option in (
-                "--numprocesses=4", "--dist load", "--collect-only", "--maxfail=1", "-x", "--lf", "--junit-xml=j.xml",
+                "--numprocesses=4", "--dist load", "--collect-only", "--maxfail=1", "-x", "--stepwise", "--junit-xml=j.xml",
                 "--rootdir=..", "-c other.ini", "--durations=3", "--color=yes", "--basetemp=t", "--forever", "-r a",
             )
         ),
