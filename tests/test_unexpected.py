@@ -64,7 +64,7 @@ PLACES = {
     "bad_plan": ("targets.planning.plan", "group_tags", "'bad_plan' in repr(args)", "no-target"),
     "bad_install": ("targets.preparing.prepare", "install_wheel", "'bad_install' in repr(args)", "install"),
     "bad_import": ("targets.preparing.prepare", "check_imports", "'bad_import' in repr(args)", "tools"),
-    "bad_collect": ("plugin.collection", "TargetRun.collect", "args[0].target.wheel.name == 'bad_collect'", "collect"),
+    "bad_collect": ("plugin.preparing", "TargetRun.collect", "args[0].target.wheel.name == 'bad_collect'", "collect"),
     "bad_nodes": ("plugin.nodes", "TargetNode._tests", "'bad_nodes' in args[0].nodeid", "collect"),
     "bad_run": ("targets.running.run", "TargetRun.run", "args[0].target.wheel.name == 'bad_run'", TEST),
     "bad_end": ("targets.running.run", "TargetRun.finish", "args[0].target.wheel.name == 'bad_end'", TEST),
