@@ -34,6 +34,30 @@ class Override(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Coverage:
+    """What the options of pytest-cov ask for.
+
+    :param sources: the values of ``--cov``; empty if it was given without a value only.
+    :param options: options that only concern the measurement, for the targets' pytest.
+    :param reports: kinds of reports and where they go, as in ``--cov-report``; no destination is an empty string.
+    :param config: the configuration of coverage; empty for the usual files.
+    :param append: whether the data of earlier runs is kept.
+    :param fail_under: the percentage that is required; ``None`` for that of the configuration.
+    :param precision: decimal places; ``None`` for those of the configuration.
+    :param not_on_failure: no reports if a test failed.
+    """
+
+    sources: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    reports: tuple[tuple[str, str], ...] = (("term", ""),)
+    config: str = ""
+    append: bool = False
+    fail_under: float | None = None
+    precision: int | None = None
+    not_on_failure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The settings of one run.
 
@@ -90,6 +114,7 @@ class Settings:
     :param sandbox: argv that starts the sandbox around code of the wheel and its tests; empty for no sandbox.
     :param width: width of the terminal in columns.
     :param junit: a JUnit report is requested.
+    :param coverage: coverage is measured; ``None`` if it is not.
     :param pretend_platform: ``sys.platform`` that the workers report, for tests of this plugin; empty otherwise.
     """
 
@@ -144,4 +169,5 @@ class Settings:
     sandbox: tuple[str, ...] = ()
     width: int = 80
     junit: bool = False
+    coverage: Coverage | None = None
     pretend_platform: str = field(default="", repr=False)

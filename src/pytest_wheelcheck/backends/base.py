@@ -240,6 +240,13 @@ class Session(Protocol):
     def explain_illegal_instruction(self, output: str) -> str:
         """Explain an illegal instruction by the machine that the target pretends to be; empty without a hardware profile."""
 
+    def fetch(self, directory: Path) -> str:
+        """Bring the files that programs have left in a directory to the directory of the same name on this host.
+
+        :param directory: below the target's own, by its path of this host.
+        :returns: why files are missing; empty if none are.
+        """
+
     def end(self) -> None:
         """End what the programs share. Has no effect if nothing was begun."""
 

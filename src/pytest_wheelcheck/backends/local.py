@@ -141,6 +141,10 @@ class LocalSession:
     def begin(self) -> None:
         """See :class:`.base.Session`."""
 
+    def fetch(self, directory: Path) -> str:  # noqa: ARG002  the files are here
+        """See :class:`.base.Session`."""
+        return ""
+
     def end(self) -> None:
         """See :class:`.base.Session`."""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pytest_wheelcheck.plugin import coverage_options
 from pytest_wheelcheck.settings import TargetArgument
 from pytest_wheelcheck.targets.planning.index_names import is_spec
 
@@ -149,6 +150,7 @@ class CommandLine:
     :param selections: node ids of a run with wheels among the arguments; only these nodes run.
     :param paths: test paths, without the part behind ``::``.
     :param refused: options that are not supported with wheels.
+    :param coverage: the options of pytest-cov, which nobody gets as they are.
     """
 
     host: tuple[str, ...]
@@ -157,6 +159,7 @@ class CommandLine:
     selections: tuple[str, ...]
     paths: tuple[str, ...]
     refused: tuple[str, ...]
+    coverage: tuple[Argument, ...] = ()
 
 
 def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
@@ -172,7 +175,9 @@ def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
     selected_tests: list[str] = []
     selects_whole_target = False
     refused: list[str] = []
-    for argument in parse(args, actions):
+    arguments = list(parse(args, {**coverage_options.ACTIONS, **actions}))
+    coverage = [argument for argument in arguments if _is_of_coverage(argument)]
+    for argument in (argument for argument in arguments if not _is_of_coverage(argument)):
         first = argument.argv[0]
         # A pasted node id may follow `--wheel`.
         given = argument.value if argument.dest == "wheel" else "" if argument.is_option else first
@@ -212,7 +217,12 @@ def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
         selections=tuple(selections),
         paths=tuple(paths),
         refused=tuple(refused),
+        coverage=tuple(coverage),
     )
+
+
+def _is_of_coverage(argument: Argument) -> bool:
+    return argument.is_option and argument.argv[0].partition("=")[0] in coverage_options.ACTIONS
 
 
 def _is_refused(argument: Argument) -> bool:

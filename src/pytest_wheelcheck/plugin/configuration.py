@@ -13,7 +13,7 @@ import pytest
 from pytest_wheelcheck.backends.command_line import switched_off
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters.registry import parse_names
-from pytest_wheelcheck.plugin import options, takeover
+from pytest_wheelcheck.plugin import coverage_options, options, takeover
 from pytest_wheelcheck.plugin.overrides import parse_overrides
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.write import parse_report_path
@@ -86,6 +86,7 @@ def read_settings(config: pytest.Config) -> Settings:
         keep="all" if option.wheel_keep else "failed" if option.wheel_keep_failed else "",
         width=shutil.get_terminal_size().columns,
         junit=bool(getattr(option, "xmlpath", None)),
+        coverage=coverage_options.read(config.stash[takeover.COMMAND_LINE].coverage),
         pretend_platform=os.environ.get("WHEELCHECK_PRETEND_PLATFORM", ""),
     )
 

@@ -16,6 +16,7 @@ import pytest
 
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.plugin import collection, loop, xdist
+from pytest_wheelcheck.plugin.coverage import CoverageReports
 from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNode
 from pytest_wheelcheck.plugin.plan import Plan, make_plan, terminal_line
 from pytest_wheelcheck.plugin.replay import replay_messages
@@ -66,6 +67,7 @@ class WheelRun:
         self._restore_sigterm = restore_sigterm
         self._shared = xdist.SharedFiles(plan.directory, enabled=self._is_worker)
         self._targets: tuple[PreparedTarget, ...] = ()
+        self._coverage = None if self._is_worker else CoverageReports(plan)
         self._summaries: dict[str, str] = {}
         self._leftovers_of_workers: list[str] = []
         self._notes_shown = False
@@ -265,6 +267,9 @@ class WheelRun:
                 run.close()
         with self._errors.caught("comparing the source tree"):
             self._compare_source_tree()
+        if self._coverage is not None:
+            with self._errors.caught("combining the coverage data"):
+                self._coverage.make(session)
         self._errors.finish(session)
         xdist.send_output(
             self._config,
@@ -307,6 +312,8 @@ class WheelRun:
         for name, text in self._summaries.items():
             reporter.section(f"from {name}", sep="-")
             reporter.write_raw(text if text.endswith("\n") else f"{text}\n")
+        if self._coverage is not None:
+            self._coverage.show(reporter)
         plan = self._plan
         lines = summary_lines(
             plan.release.files, plan.targets, plan.not_run, reporter.stats, overrides=plan.settings.overrides

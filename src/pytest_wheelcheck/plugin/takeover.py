@@ -56,6 +56,8 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     config.known_args_namespace.pythonwarnings = []
     for plugin in filter(None, map(config.pluginmanager.getplugin, _TARGET_PLUGINS)):
         config.pluginmanager.unregister(plugin)
+    # pytest-cov, if this environment has it, reads the option in its own hook of this purpose, which runs later.
+    config.known_args_namespace.cov_source = []
     _forget_filter_warnings(config)
     for name in _VERBOSE_LOGGERS:
         logger = logging.getLogger(name)

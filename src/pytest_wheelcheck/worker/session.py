@@ -60,6 +60,7 @@ class WorkerSession:
         self.conftest_failed = False
         self.summary = ""
         self._sent: dict[str, Any] = {}
+        self._next_save = 0.0
         self._arrived: list[messages.FromController] = []
 
     def explain_pty_failure(self, error: BaseException) -> str:
@@ -300,6 +301,7 @@ class WorkerSession:
         if not stop and session.shouldfail and not message["failures_left"]:
             stop = str(session.shouldfail)
         self.flush_terminal()
+        self.save_coverage()
         self.channel.send(
             {
                 "type": "done",
@@ -311,6 +313,23 @@ class WorkerSession:
             }
         )
         return not stop and not restart
+
+    def save_coverage(self) -> None:
+        """Have pytest-cov write its data now and then: a later crash does not lose what was covered until now."""
+        plugin = self.config.pluginmanager.getplugin("_cov")
+        coverage = getattr(getattr(plugin, "cov_controller", None), "cov", None)
+        start = time.monotonic()
+        if coverage is None or start < self._next_save:
+            return
+        import contextlib
+        import warnings
+
+        # At the end, pytest-cov warns again, and reports what went wrong.
+        with contextlib.suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            coverage.save()
+        end = time.monotonic()
+        self._next_save = end + max(1.0, 20 * (end - start))
 
     def show_failure(self, item: Any, error: BaseException) -> str:
         """Return the text of an exception as the item itself shows its failures."""

@@ -8,13 +8,14 @@ import re
 import subprocess
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.backends import illegal_instructions, sandbox
 from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, Runtime
-from pytest_wheelcheck.backends.ssh import pool, project
+from pytest_wheelcheck.backends.ssh import pool, project, transfer
 from pytest_wheelcheck.backends.ssh.connection import ssh_environment
 from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
@@ -153,6 +154,7 @@ class BoardSession:
     def _project(self, root: Path) -> Iterator[str]:
         settings = self._settings
         words = [*settings.fixed_args, *(word for argument in settings.target_args for word in argument.argv)]
+        words += [settings.coverage.config] if settings.coverage else []
         return project.list_files(root, settings.push, project.named_paths(settings.cwd, words), self._run_directory)
 
     # -- programs ---------------------------------------------------------------------------------------------------
@@ -282,27 +284,26 @@ class BoardSession:
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
+    def fetch(self, directory: Path) -> str:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        shared = self._shared
+        if shared is None or shared.connection.is_lost():
+            return f"the connection to {self._destination.name} was lost, and its files with it"
+        tree = f"{_RUN}/{directory.relative_to(self._run_directory).as_posix()}"
+        try:
+            return transfer.fetch(shared.connection, tree, directory)
+        except (BoardError, OSError, ValueError, zlib.error) as error:
+            return f"files cannot be fetched from {self._destination.name}: {error}"
+
     def end(self) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Session`: fetches long output, and closes the connection."""
+        if self._shared is not None and not self._shared.connection.is_lost():
+            self.fetch(self._output)
         with self._lock:
             self._ended = True
             shared, self._shared = self._shared, None
         if shared is not None:
-            with contextlib.suppress(BoardError, OSError):
-                self._fetch_output(shared)
             pool.release(shared)
-
-    def _fetch_output(self, shared: SharedConnection) -> None:
-        if shared.connection.is_lost():
-            return
-        answer, data = shared.connection.request("read", tree=f"{_RUN}/{LONG_OUTPUT}", timeout=600.0)
-        position = 0
-        for name, size in answer["files"]:
-            # A board is not trusted with the names of files.
-            if re.fullmatch(r"[\w][\w.-]{0,200}", str(name)):
-                self._output.mkdir(exist_ok=True)
-                (self._output / str(name)).write_bytes(data[position : position + size])
-            position += size
 
 
 def _project_roots(settings: Settings) -> dict[str, Path]:

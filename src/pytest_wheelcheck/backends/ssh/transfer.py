@@ -1,4 +1,7 @@
-"""Copies directories to a board: only files that its store lacks are sent, and only differences to what is there are made."""
+"""Copies directories to a board: only files that its store lacks are sent, and only differences to what is there are made.
+
+And fetches the files that programs have left in a directory there.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import stat
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +20,12 @@ from pytest_wheelcheck.system import progress
 
 #: Tries to make a tree, each after the files that the store lacks were sent again.
 _TRIES = 3
+
+#: Bytes of all files that are fetched from a directory, and of one request for parts of them.
+_MAX_FETCHED, _MAX_PART = 500 << 20, 8 << 20
+
+#: Parts that one request asks for, and seconds that it may take.
+_MAX_PARTS, _FETCH_TIMEOUT = 500, 600.0
 
 #: Bytes of a script whose paths are changed.
 _MAX_SCRIPT = 1 << 16
@@ -193,3 +203,56 @@ class Mirror:
         finally:
             for path in scripts:
                 path.unlink(missing_ok=True)
+
+
+def fetch(connection: Connection, tree: str, directory: Path) -> str:
+    """Fetch the regular files of a directory of the board.
+
+    :param tree: relative to the directory of the run there.
+    :param directory: receives them; need not exist. Files there are replaced.
+    :returns: why files are missing; empty if none are.
+    :raises BoardError: that is impossible.
+    """
+    answer, _ = connection.request("list", tree=tree, timeout=_FETCH_TIMEOUT)
+    left, omitted = _MAX_FETCHED, 0
+    parts: list[tuple[str, int, int]] = []
+    for name, size in answer["files"]:
+        # A board is not trusted with the names of files.
+        if not _is_inside(str(name)):
+            continue
+        if size > left:
+            omitted += 1
+            continue
+        left -= size
+        parts += [(name, offset, min(_MAX_PART, size - offset)) for offset in range(0, max(size, 1), _MAX_PART)]
+    while parts:
+        asked, total = [parts.pop(0)], 0
+        while parts and len(asked) < _MAX_PARTS and (total := total + asked[-1][2]) + parts[0][2] <= _MAX_PART:
+            asked.append(parts.pop(0))
+        answer, packed = connection.request("read", tree=tree, parts=asked, timeout=_FETCH_TIMEOUT)
+        data = _inflated(packed)
+        for (name, offset, _), size in zip(asked, answer["sizes"], strict=True):
+            _write_part(directory.joinpath(*name.split("/")), offset, data[:size])
+            data = data[size:]
+    return f"{omitted} files are too large to be fetched from {connection.destination.name}" if omitted else ""
+
+
+def _write_part(path: Path, offset: int, part: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("r+b" if offset else "wb") as file:
+        file.seek(offset)
+        file.write(part)
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether a relative path of a board is one that leads nowhere else."""
+    parts = name.split("/")
+    return bool(name) and "\\" not in name and "\0" not in name and not any(part in {"", ".", ".."} for part in parts)
+
+
+def _inflated(packed: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    data = stream.decompress(packed, _MAX_PART + 1)
+    if not stream.eof or len(data) > _MAX_PART:
+        raise ValueError("a part of a file is too large")
+    return data

@@ -208,7 +208,7 @@ def find_left_out(wheel: Wheel, settings: Settings) -> LeftOut:
 
 def _find_left_out(wheel: Wheel, settings: Settings) -> LeftOut:
     for directory in dict.fromkeys((settings.root, settings.cwd)):
-        configuration = _configuration(directory)
+        configuration = read_configuration(directory)
         if _is_project(directory, configuration, wheel):
             files = dict(_missing(wheel, directory, configuration))
             ignored = settings.source_ignore
@@ -226,7 +226,8 @@ def _find_left_out(wheel: Wheel, settings: Settings) -> LeftOut:
     return LeftOut(files={})
 
 
-def _configuration(directory: Path) -> dict[str, Any]:
+def read_configuration(directory: Path) -> dict[str, Any]:
+    """Return pyproject.toml; an empty table if there is none."""
     try:
         return tomllib.loads((directory / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -267,7 +268,7 @@ def _missing(wheel: Wheel, directory: Path, configuration: Mapping[str, Any]) ->
     present |= {path[:-1] for path in wheel.files if path.endswith(".pyc")}
     for top in wheel.top_levels:
         own = {path for path in wheel.files if path.startswith(f"{top}/") and path.endswith(".py")}
-        sources = [_below(tracked, base, top) for base in _source_directories(configuration)]
+        sources = [_below(tracked, base, top) for base in source_directories(configuration)]
         found = max(sources, key=lambda source: len(own & source.keys()), default={})
         if not own or 2 * len(own & found.keys()) < len(own):
             continue  # another project's package, or one that the build generates
@@ -277,7 +278,8 @@ def _missing(wheel: Wheel, directory: Path, configuration: Mapping[str, Any]) ->
                 yield path, directory / source
 
 
-def _source_directories(configuration: Mapping[str, Any]) -> list[str]:
+def source_directories(configuration: Mapping[str, Any]) -> list[str]:
+    """Return the directories of a project that its packages may be in, the configured ones first."""
     tool = configuration.get("tool", {})
     found: list[Any] = [_table(tool, "maturin", "python-source")]
     where = _table(tool, "setuptools", "packages", "find", "where")

@@ -145,7 +145,7 @@ def _install_tools(
             target.wheel,
             installed,
             tools,
-            requirements=settings.requires,
+            requirements=(*settings.requires, *(["pytest-cov"] if settings.coverage else [])),
             project=settings.root,
             groups=settings.groups,
             settings=installing,

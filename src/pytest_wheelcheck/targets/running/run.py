@@ -25,11 +25,12 @@ from pytest_wheelcheck.targets.running.item_results import (
     ItemResult,
     complete_reports,
 )
+from pytest_wheelcheck.targets.running.remains import Remains
 from pytest_wheelcheck.targets.running.requests import Requests
 from pytest_wheelcheck.targets.running.task import tests_message
 from pytest_wheelcheck.targets.running.threads import ThreadUse
 from pytest_wheelcheck.targets.target import Target
-from pytest_wheelcheck.targets.timeouts import GRACE, START_TIMEOUT, scale
+from pytest_wheelcheck.targets.timeouts import GRACE, START_TIMEOUT, deadline, scale
 from pytest_wheelcheck.worker import messages as protocol
 from pytest_wheelcheck.worker.messages import FromWorker
 
@@ -82,6 +83,7 @@ class TargetRun:
         self._skipped_modules: list[str] = []
         self.left_running: list[str] = []
         self.threads = ThreadUse()
+        self._remains = Remains(directory, session, settings, token)
         self._scale = scale(target, settings)
         signals = session.capabilities.signals
         self._requests = Requests(settings.test_timeout * self._scale, GRACE * self._scale, signals=signals)
@@ -191,6 +193,7 @@ class TargetRun:
             log=self._directory / f"worker{self._token}.log",
             variables={
                 payload.GUARD_VARIABLE: self._session.paths.to_target(self._directory / "guard"),
+                **self._remains.variables(),
                 **self._search_path(environment),
                 **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
             },
@@ -255,8 +258,9 @@ class TargetRun:
             return ItemResult(crash=Crash(when="setup", text=failure, seconds=0.0))
         running = self._worker
         assert running is not None  # noqa: S101  _ready() made it
+        self._remains.note_test()
         start = time.monotonic()
-        end = _end(self._requests.limit(node_id))
+        end = deadline(self._requests.limit(node_id))
         self._requests.ask(running, node_id, following, left)
         messages: list[FromWorker] = []
         expired: protocol.Expired | None = None
@@ -269,7 +273,7 @@ class TargetRun:
                     self.end()
                     return self._ended([*messages, *running.rest()], text, output, start)
                 if message["type"] == "phase":
-                    end = _end(self._requests.phase_limit(node_id, message["when"]))
+                    end = deadline(self._requests.phase_limit(node_id, message["when"]))
                 elif message["type"] == "expired":
                     expired = message
                 elif message["type"] == "done":
@@ -397,6 +401,7 @@ class TargetRun:
     def close(self) -> None:
         """End the worker and the session, and start no other."""
         self.stop()
+        self._remains.take(self.prepared)
         self._session.end()
 
 
@@ -408,7 +413,3 @@ class _CollectCrashError(WheelcheckError):
     def __init__(self, module: str, text: str) -> None:
         super().__init__(text)
         self.module = module
-
-
-def _end(limit: float) -> float | None:
-    return time.monotonic() + limit if limit else None

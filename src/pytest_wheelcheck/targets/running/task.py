@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.backends.base import Capabilities
 from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.targets.coverage.sources import measured
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.targets.timeouts import scale
@@ -42,6 +43,7 @@ def tests_message(
             f"--basetemp={temporary / f'b{start}'}",
             "-o",
             f"cache_dir={temporary / 'cache'}",
+            *_coverage_args(target, prepared, settings),
         ],
         "occurrences": [{"args": list(args), "from_host": host} for args, host in settings.target_args],
         "overlays": list(map(str, prepared.overlays)),
@@ -63,6 +65,16 @@ def tests_message(
         "rewritten": str(rewritten),
         "guarded": guarded,
     }
+
+
+def _coverage_args(target: Target, prepared: Preparation, settings: Settings) -> list[str]:
+    """Return the options that make pytest-cov measure, and report nothing: the host reports the data of all targets."""
+    coverage, environment = settings.coverage, prepared.environment
+    if coverage is None or environment is None:
+        return []
+    config = [f"--cov-config={settings.cwd / coverage.config}"] if coverage.config else []
+    sources = [f"--cov={value}" for value in measured(target.wheel, environment, settings, coverage)]
+    return [*sources, "--cov-report=", "--cov-fail-under=0", *config, *coverage.options]
 
 
 def target_facts(target: Target) -> protocol.TargetFacts:

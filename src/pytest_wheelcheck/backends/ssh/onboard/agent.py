@@ -13,6 +13,7 @@ import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-#: Bytes of all files that the request ``read`` returns.
-MAX_READ = 64 << 20
+#: Files that the request ``list`` names.
+MAX_LISTED = 10_000
 
 
 class Agent:
@@ -191,19 +192,34 @@ class Agent:
         programs.end(self._run, [header["token"]])
         return {}
 
+    def op_list(self, header: dict[str, Any]) -> dict[str, Any]:
+        """Return the names and sizes of the regular files of a tree. Links are not followed."""
+        tree = os.path.join(self._run, header["tree"])
+        found: list[list[Any]] = []
+        for parent, directories, names in os.walk(tree if not os.path.islink(tree) else ""):
+            directories.sort()
+            for name in sorted(names):
+                path = os.path.join(parent, name)
+                with contextlib.suppress(OSError):
+                    status = os.lstat(path)
+                    if stat.S_ISREG(status.st_mode) and len(found) < MAX_LISTED:
+                        found.append([os.path.relpath(path, tree), status.st_size])
+        return {"files": found}
+
     def op_read(self, header: dict[str, Any]) -> dict[str, Any]:
-        """Return the files of a directory, the first ones up to a limit."""
-        directory = os.path.join(self._run, header["tree"])
-        names, parts, left = [], [], MAX_READ
-        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
-            path = os.path.join(directory, name)
-            if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path) <= left:
-                with open(path, "rb") as file:
-                    part = file.read(left)
-                left -= len(part)
-                names.append([name, len(part)])
-                parts.append(part)
-        return {"files": names, "data": b"".join(parts)}
+        """Return parts of files of a tree, compressed: name, offset and size of each. A part may be shorter than asked for."""
+        tree = os.path.join(self._run, header["tree"])
+        parts = []
+        for name, offset, size in header["parts"]:
+            part = b""
+            # A name that a test has replaced by a link since it was listed is not followed.
+            with contextlib.suppress(OSError):
+                descriptor = os.open(os.path.join(tree, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                with open(descriptor, "rb") as file:
+                    file.seek(offset)
+                    part = file.read(size)
+            parts.append(part)
+        return {"sizes": [len(part) for part in parts], "data": zlib.compress(b"".join(parts), 1)}
 
     def op_size(self, _: dict[str, Any]) -> dict[str, Any]:
         """Return how many bytes the store has."""
