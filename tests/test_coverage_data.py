@@ -111,7 +111,9 @@ def test_without_a_value_the_configuration_decides(run: Callable[..., RunOutput]
     assert "TOTAL" not in found.text
 
 
-def test_options_of_the_configuration_and_workers_of_xdist(run: Callable[..., RunOutput], pytester: pytest.Pytester) -> None:
+def test_options_of_the_configuration_and_workers_of_xdist(
+    run: Callable[..., RunOutput], pytester: pytest.Pytester
+) -> None:
     """With options in the configuration, and earlier data that is kept."""
     make_project(pytester.path)
     ini = '[tool.pytest.ini_options]\naddopts = "--cov demo --cov-report term-missing --cov-branch --cov-append"\n'

@@ -114,6 +114,7 @@ class Settings:
     :param sandbox: argv that starts the sandbox around code of the wheel and its tests; empty for no sandbox.
     :param width: width of the terminal in columns.
     :param junit: a JUnit report is requested.
+    :param artifacts: directory for what tests and crashes leave in targets, absolute; ``None`` if it is not collected.
     :param coverage: coverage is measured; ``None`` if it is not.
     :param pretend_platform: ``sys.platform`` that the workers report, for tests of this plugin; empty otherwise.
     """
@@ -169,5 +170,6 @@ class Settings:
     sandbox: tuple[str, ...] = ()
     width: int = 80
     junit: bool = False
+    artifacts: Path | None = None
     coverage: Coverage | None = None
     pretend_platform: str = field(default="", repr=False)

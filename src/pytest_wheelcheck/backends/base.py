@@ -247,6 +247,12 @@ class Session(Protocol):
         :returns: why files are missing; empty if none are.
         """
 
+    def fetch_cores(self, directory: Path, own: Path) -> None:
+        """Bring the core dumps from the working directory of programs to a directory of this host, if it is elsewhere.
+
+        :param own: the target's own directory.
+        """
+
     def end(self) -> None:
         """End what the programs share. Has no effect if nothing was begun."""
 

@@ -145,6 +145,9 @@ class LocalSession:
         """See :class:`.base.Session`."""
         return ""
 
+    def fetch_cores(self, directory: Path, own: Path) -> None:
+        """See :class:`.base.Session`."""
+
     def end(self) -> None:
         """See :class:`.base.Session`."""
 

@@ -86,6 +86,7 @@ def read_settings(config: pytest.Config) -> Settings:
         keep="all" if option.wheel_keep else "failed" if option.wheel_keep_failed else "",
         width=shutil.get_terminal_size().columns,
         junit=bool(getattr(option, "xmlpath", None)),
+        artifacts=absolute(option.wheel_artifacts, cwd) if option.wheel_artifacts else None,
         coverage=coverage_options.read(config.stash[takeover.COMMAND_LINE].coverage),
         pretend_platform=os.environ.get("WHEELCHECK_PRETEND_PLATFORM", ""),
     )

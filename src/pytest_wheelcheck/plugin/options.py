@@ -119,6 +119,13 @@ OPTIONS = (
         "Run wheels from the package index (--wheel pypi:NAME) without the sandbox, with your rights. By default they run in "
         "the sandbox, and where there is none, only static checks run.",
     ),
+    Option(
+        "--wheel-artifacts",
+        "Collect what tests and crashes leave in each target in DIR/WHEEL/TARGET: the files that tests write to the directory "
+        "that the variable WHEELCHECK_ARTIFACTS names, temporary directories of failed tests, core dumps, and the log of the "
+        "worker; up to 500 MiB for each target.",
+        "DIR",
+    ),
     Option("--wheel-keep", "Keep the environments of all targets, and print their paths."),
     Option("--wheel-keep-failed", "Keep the environments of targets with failures, and print their paths."),
 )

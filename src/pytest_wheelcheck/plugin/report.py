@@ -22,7 +22,7 @@ from pytest_wheelcheck.plugin.replay import WheelWarning
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting import github, origin
 from pytest_wheelcheck.reporting.compare import compare
-from pytest_wheelcheck.reporting.describe import Timings, describe_release
+from pytest_wheelcheck.reporting.describe import Timings, describe_release, with_artifacts
 from pytest_wheelcheck.reporting.matrix import matrix_rows
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import expected_files
@@ -54,9 +54,11 @@ class RunReport:
         self._started = origin.now()
         self._origin: dict[str, Any] = {}
         self._written: tuple[Path, ...] = ()
+        #: Paths of collected files, by node ids of targets.
+        self.artifacts: dict[str, tuple[str, ...]] = {}
 
     def _build(self, *, host: str = "") -> Report:
-        return describe_release(
+        report = describe_release(
             self._plan.release,
             self._plan.targets,
             self._plan.not_run,
@@ -67,6 +69,7 @@ class RunReport:
             host=host,
             timings=Timings(self._began, [*recorded(), *self._spans]),
         )
+        return with_artifacts(report, self.artifacts) if self.artifacts else report
 
     def _build_with_origin(self, *, host: str = "") -> Report:
         """Build it for a file: with the time, the command and the commit, which git is asked for once."""

@@ -16,6 +16,7 @@ import pytest
 
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.plugin import collection, loop, xdist
+from pytest_wheelcheck.plugin.artifacts import ArtifactsDirectory
 from pytest_wheelcheck.plugin.coverage import CoverageReports
 from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNode
 from pytest_wheelcheck.plugin.plan import Plan, make_plan, terminal_line
@@ -23,7 +24,7 @@ from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
-from pytest_wheelcheck.system import cache, process, progress, signals, source_tree, temporary, timing
+from pytest_wheelcheck.system import cache, core_dumps, process, progress, signals, source_tree, temporary, timing
 from pytest_wheelcheck.targets.planning.release import shown_path
 
 if TYPE_CHECKING:
@@ -68,12 +69,15 @@ class WheelRun:
         self._shared = xdist.SharedFiles(plan.directory, enabled=self._is_worker)
         self._targets: tuple[PreparedTarget, ...] = ()
         self._coverage = None if self._is_worker else CoverageReports(plan)
+        self._artifacts = None if self._is_worker else ArtifactsDirectory(plan)
         self._summaries: dict[str, str] = {}
         self._leftovers_of_workers: list[str] = []
         self._notes_shown = False
         self._interrupted = False
         self._changes: list[str] = []
         self._snapshot = None if self._is_worker else self._take_snapshot()
+        if plan.settings.artifacts is not None:
+            core_dumps.allow()
         process.resume()
 
     @classmethod
@@ -265,6 +269,9 @@ class WheelRun:
         for run in self._target_runs():
             with self._errors.caught(f"ending {run.target.node_id}"):
                 run.close()
+        if self._artifacts is not None and self.report is not None:
+            with self._errors.caught("collecting the artifacts"):
+                self.report.artifacts = self._artifacts.collect()
         with self._errors.caught("comparing the source tree"):
             self._compare_source_tree()
         if self._coverage is not None:
@@ -291,7 +298,9 @@ class WheelRun:
             self._changes = source_tree.changes(self._snapshot, after, exclude={*exclude, *outputs_of_shell})
 
     def _take_snapshot(self) -> source_tree.Snapshot | None:
-        return source_tree.snapshot(self._config.rootpath, exclude=(self._plan.directory, cache.root()))
+        artifacts = self._plan.settings.artifacts
+        excluded = (self._plan.directory, cache.root(), *([artifacts] if artifacts else []))
+        return source_tree.snapshot(self._config.rootpath, exclude=excluded)
 
     def _leftovers(self) -> list[str]:
         """Return a line for each worker whose tests left processes running."""
@@ -322,6 +331,8 @@ class WheelRun:
             reporter.section("wheels")
             for line, markup in lines:
                 reporter.write_line(line, **markup)
+        if self._artifacts is not None:
+            self._artifacts.show(reporter)
         for line in self._leftovers():
             reporter.write_line(line, yellow=True)
         if self._changes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_wheelcheck import __version__
@@ -80,6 +80,23 @@ def describe_release(
         program=f"pytest-wheelcheck {__version__}",
         timings=timings.of(""),
     )
+
+
+def with_artifacts(report: Report, artifacts: Mapping[str, tuple[str, ...]]) -> Report:
+    """Return a report that names the collected files.
+
+    :param artifacts: their paths, by node ids of targets.
+    """
+    wheels = [
+        replace(
+            wheel,
+            targets=tuple(
+                replace(target, artifacts=artifacts.get(f"{wheel.path}::{target.name}", ())) for target in wheel.targets
+            ),
+        )
+        for wheel in report.wheels
+    ]
+    return replace(report, wheels=tuple(wheels))
 
 
 def _describe_wheel(

@@ -96,6 +96,7 @@ class TargetReport:
     :param overrides: the lines of ``wheel_overrides`` that applied.
     :param threads: how many tests ran in several threads, in words; empty if that was not asked for.
     :param lacks: what programs cannot do there, such as ``fork`` or ``pty``.
+    :param artifacts: paths of the files that were collected from it (``--wheel-artifacts``), relative to the working directory.
     :param results: of the steps (installation, imports, executables) and of the tests, in the order in which they ended.
     :param timings: of the steps, by their start. Steps can overlap. One that was repeated is there several times.
     """
@@ -115,6 +116,7 @@ class TargetReport:
     overrides: tuple[str, ...] = ()
     threads: str = ""
     lacks: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
     results: tuple[NodeResult, ...] = ()
     timings: tuple[Timing, ...] = field(default=(), compare=False)
 

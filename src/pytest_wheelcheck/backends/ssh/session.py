@@ -295,6 +295,14 @@ class BoardSession:
         except (BoardError, OSError, ValueError, zlib.error) as error:
             return f"files cannot be fetched from {self._destination.name}: {error}"
 
+    def fetch_cores(self, directory: Path, own: Path) -> None:
+        """See :class:`pytest_wheelcheck.backends.base.Session`."""
+        if self._shared is not None and not self._shared.connection.is_lost():
+            tree = next((tree for here, tree in self._moved() if str(self._settings.cwd) == here), "project")
+            with contextlib.suppress(BoardError, OSError, ValueError, zlib.error):
+                mark = f"{self._shared.directory}/{_RUN}/{own.name}/"
+                transfer.fetch(self._shared.connection, tree, directory, core_of=mark)
+
     def end(self) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Session`: fetches long output, and closes the connection."""
         if self._shared is not None and not self._shared.connection.is_lost():

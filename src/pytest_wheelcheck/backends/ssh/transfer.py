@@ -205,15 +205,16 @@ class Mirror:
                 path.unlink(missing_ok=True)
 
 
-def fetch(connection: Connection, tree: str, directory: Path) -> str:
+def fetch(connection: Connection, tree: str, directory: Path, *, core_of: str = "") -> str:
     """Fetch the regular files of a directory of the board.
 
     :param tree: relative to the directory of the run there.
     :param directory: receives them; need not exist. Files there are replaced.
+    :param core_of: fetch only core dumps whose memory has this text.
     :returns: why files are missing; empty if none are.
     :raises BoardError: that is impossible.
     """
-    answer, _ = connection.request("list", tree=tree, timeout=_FETCH_TIMEOUT)
+    answer, _ = connection.request("list", tree=tree, core_of=core_of, timeout=_FETCH_TIMEOUT)
     left, omitted = _MAX_FETCHED, 0
     parts: list[tuple[str, int, int]] = []
     for name, size in answer["files"]:

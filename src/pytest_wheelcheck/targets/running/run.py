@@ -380,8 +380,8 @@ class TargetRun:
             self._requests.forget()
         if running is not None:
             running.end()
-            left = running.left_running()
-            if left:
+            self._remains.keep_cores()
+            if left := running.left_running():
                 self.left_running.append(left)
 
     def go_on(self, prepared: Preparation) -> None:
@@ -401,7 +401,7 @@ class TargetRun:
     def close(self) -> None:
         """End the worker and the session, and start no other."""
         self.stop()
-        self._remains.take(self.prepared)
+        self._remains.take(self.prepared, self._starts)
         self._session.end()
 
 

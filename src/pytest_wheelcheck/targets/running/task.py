@@ -43,6 +43,8 @@ def tests_message(
             f"--basetemp={temporary / f'b{start}'}",
             "-o",
             f"cache_dir={temporary / 'cache'}",
+            # The directories that are left at the end are those of tests that failed.
+            *(["-o", "tmp_path_retention_policy=failed"] if settings.artifacts else []),
             *_coverage_args(target, prepared, settings),
         ],
         "occurrences": [{"args": list(args), "from_host": host} for args, host in settings.target_args],

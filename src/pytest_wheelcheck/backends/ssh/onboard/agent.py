@@ -20,7 +20,7 @@ import time
 import zlib
 
 from . import programs, survey
-from .files import RequestError, Store, remove, tree_size
+from .files import RequestError, Store, is_core, remove, tree_size
 from .protocol import HEADER, PACKAGE, PROTOCOL, RUN_MARK, SILENCE
 
 TYPE_CHECKING = False
@@ -193,7 +193,8 @@ class Agent:
         return {}
 
     def op_list(self, header: dict[str, Any]) -> dict[str, Any]:
-        """Return the names and sizes of the regular files of a tree. Links are not followed."""
+        """Return the names and sizes of the regular files of a tree, or of core dumps only. Links are not followed."""
+        mark = header["core_of"].encode("utf-8", "surrogateescape")
         tree = os.path.join(self._run, header["tree"])
         found: list[list[Any]] = []
         for parent, directories, names in os.walk(tree if not os.path.islink(tree) else ""):
@@ -202,7 +203,8 @@ class Agent:
                 path = os.path.join(parent, name)
                 with contextlib.suppress(OSError):
                     status = os.lstat(path)
-                    if stat.S_ISREG(status.st_mode) and len(found) < MAX_LISTED:
+                    wanted = not mark or ("core" in name and is_core(path, mark))
+                    if stat.S_ISREG(status.st_mode) and wanted and len(found) < MAX_LISTED:
                         found.append([os.path.relpath(path, tree), status.st_size])
         return {"files": found}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import mmap
 import os
 import shutil
 import time
@@ -189,3 +190,14 @@ def remove(path: str) -> None:
             function(name)
 
     shutil.rmtree(path, onerror=retry)
+
+
+def is_core(path: str, mark: bytes) -> bool:
+    """Return whether a file is a core dump (elf(5)) whose memory has a text."""
+    with open(path, "rb") as file:
+        header = file.read(18)
+        # The type is a number of 16 bits, in the order of the board.
+        if header[:4] != b"\x7fELF" or 4 not in header[16:18]:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+            return memory.find(mark) >= 0
