@@ -25,8 +25,8 @@ class Combination:
 
     :param task: ``files``; ``sites``, pairs of a directory of installed modules, and the directories of their sources by
         top-level names (a name without one has an empty text); ``installed``, directories that stand for the source of such
-        a name; ``run``, the directory of the run; ``sources``, ``config``, ``append``, ``reports``, ``fail_under``,
-        ``precision``: the options.
+        a name; ``run``, the directory of the run; ``roots``, those of the project; ``sources``, ``config``, ``append``,
+        ``reports``, ``fail_under``, ``precision``: the options.
     """
 
     def __init__(self, coverage: Any, task: dict[str, Any]) -> None:
@@ -58,8 +58,9 @@ class Combination:
                         return self._shown(found)
                 self._without_source.add(relative)
                 return ""
-        if absolute.startswith(self._task["run"] + os.sep) or not os.path.exists(absolute):
-            # Files that tests made.
+        inside = any(absolute.startswith(root + os.sep) for root in self._task["roots"])
+        if not inside or absolute.startswith(self._task["run"] + os.sep) or not os.path.exists(absolute):
+            # Files that tests made; and a target does not decide which of the user's files a report shows.
             return ""
         return self._shown(absolute)
 

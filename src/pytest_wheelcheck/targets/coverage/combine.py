@@ -57,6 +57,9 @@ def combine(
         try:
             python, tools = _interpreter(found, targets, settings, Path(scratch))
             values = {**_places(found, targets, settings), **_options(coverage), "run": str(run), "tools": tools}
+            values["roots"] = list(
+                {str(path) for root in (settings.root, settings.cwd) for path in (root, root.resolve())}
+            )
             task.write_text(json.dumps({**values, "report": report}), encoding="utf-8")
             argv: list[str | Path] = [python, "-I", "-S", "-B", coverage_report.__file__, task, result]
             process.run(argv, cwd=settings.cwd, timeout=_TIMEOUT)
