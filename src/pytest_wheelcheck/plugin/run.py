@@ -16,8 +16,6 @@ import pytest
 
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.plugin import collection, loop, xdist
-from pytest_wheelcheck.plugin.artifacts import ArtifactsDirectory
-from pytest_wheelcheck.plugin.coverage import CoverageReports
 from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNode
 from pytest_wheelcheck.plugin.plan import Plan, make_plan, terminal_line
 from pytest_wheelcheck.plugin.replay import replay_messages
@@ -28,6 +26,8 @@ from pytest_wheelcheck.system import cache, core_dumps, process, progress, signa
 from pytest_wheelcheck.targets.planning.release import shown_path
 
 if TYPE_CHECKING:
+    from pytest_wheelcheck.plugin.artifacts import ArtifactsDirectory
+    from pytest_wheelcheck.plugin.coverage import CoverageReports
     from pytest_wheelcheck.targets.running.item_results import Crash
     from pytest_wheelcheck.targets.running.run import TargetRun
 
@@ -68,17 +68,30 @@ class WheelRun:
         self._restore_sigterm = restore_sigterm
         self._shared = xdist.SharedFiles(plan.directory, enabled=self._is_worker)
         self._targets: tuple[PreparedTarget, ...] = ()
-        self._coverage = None if self._is_worker else CoverageReports(plan)
-        self._artifacts = None if self._is_worker else ArtifactsDirectory(plan)
+        self._coverage: CoverageReports | None = None
+        self._artifacts: ArtifactsDirectory | None = None
         self._summaries: dict[str, str] = {}
         self._leftovers_of_workers: list[str] = []
         self._notes_shown = False
         self._interrupted = False
         self._changes: list[str] = []
         self._snapshot = None if self._is_worker else self._take_snapshot()
-        if plan.settings.artifacts is not None:
-            core_dumps.allow()
+        self._prepare_to_collect()
         process.resume()
+
+    def _prepare_to_collect(self) -> None:
+        """Load what is needed to bring back what targets write, if that was asked for."""
+        settings = self._plan.settings
+        if settings.artifacts is not None:
+            core_dumps.allow()
+        if settings.coverage is not None and not self._is_worker:
+            from pytest_wheelcheck.plugin.coverage import CoverageReports
+
+            self._coverage = CoverageReports(self._plan)
+        if settings.artifacts is not None and not self._is_worker:
+            from pytest_wheelcheck.plugin.artifacts import ArtifactsDirectory
+
+            self._artifacts = ArtifactsDirectory(self._plan)
 
     @classmethod
     def start(cls, config: pytest.Config) -> WheelRun:

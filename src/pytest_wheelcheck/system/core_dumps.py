@@ -26,7 +26,7 @@ def allow() -> None:
 
 
 def directories(cwd: Path) -> list[Path]:
-    """Return the directories in which core dumps of programs with a working directory may be. QEMU uses that itself."""
+    """Return the directories that core dumps of programs with a working directory may be in, also those that emulators write."""
     try:
         pattern = Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8").strip()
     except OSError:
