@@ -383,6 +383,38 @@ def test_modules_that_import_each_other(pytester: pytest.Pytester, run_dist: Run
     assert "wheel_import_ignore = pkg.second" in warned
 
 
+@needs_compiler
+def test_native_code_that_needs_what_its_own_package_loads(pytester: pytest.Pytester, run_dist: RunDist) -> None:
+    """It passes after the module that imports it; if that needs a part of Python that is missing here, both are skipped."""
+
+    def needing(*names: str) -> str:
+        """C of a module that refuses to be imported unless others are there."""
+        return "".join(
+            f'if (!PyDict_GetItemString(PyImport_GetModuleDict(), "{name}"))'
+            f' {{ PyErr_SetString(PyExc_ImportError, "needs {name}"); return -1; }}'
+            for name in names
+        )
+
+    build = pytester.path / "build"
+    files: dict[str, str | bytes] = {
+        "pkg/__init__.py": "",
+        "pkg/loader.py": "import wave\nfrom . import (\n    other)\nfrom . import _late\n",
+        "pkg/other.py": "",
+        "pkg/windows.py": "import winreg\nfrom pkg import _registry\n",
+        f"pkg/_late{SUFFIX}": extension(build, "_late", body=needing("wave")),
+        f"pkg/_registry{SUFFIX}": extension(build, "_registry", body=needing("winreg")),
+        # Nothing imports it.
+        f"pkg/_never{SUFFIX}": extension(build, "_never", body=needing("wave")),
+    }
+    build_wheel(pytester.path / "dist", "pkg", files=files, tags=[LINUX_TAG])
+    ran = run_dist("-rs")
+    assert ran.only("FAILED") == ["import[pkg._never]"], ran.text
+    assert ran.nodes["import[pkg._late]"] == "PASSED"
+    assert "Cause: it needs what pkg.loader loads; after `import pkg.loader` it can be imported" in ran.text
+    assert ran.nodes["import[pkg._registry]"] == "SKIPPED", ran.text
+    assert "winreg" in ran.text
+
+
 def test_names_that_users_import_must_work_first(pytester: pytest.Pytester, run_dist: RunDist) -> None:
     files = {"pkg.py": "import other\nVALUE = 1\n", "other.py": "import pkg\npkg.VALUE\n"}
     build_wheel(pytester.path / "dist", "pkg", files=files)

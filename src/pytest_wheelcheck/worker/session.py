@@ -6,6 +6,9 @@ import os
 import stat
 import time
 
+# Bound here: tests replace the functions of the module.
+from time import monotonic
+
 from .codec import InvalidMessageError
 from .errors import format_exception
 from .messages import KNOWN_FIELDS, REPEATED_FIELDS
@@ -318,7 +321,7 @@ class WorkerSession:
         """Have pytest-cov write its data now and then: a later crash does not lose what was covered until now."""
         plugin = self.config.pluginmanager.getplugin("_cov")
         coverage = getattr(getattr(plugin, "cov_controller", None), "cov", None)
-        start = time.monotonic()
+        start = monotonic()
         if coverage is None or start < self._next_save:
             return
         import contextlib
@@ -328,7 +331,7 @@ class WorkerSession:
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             coverage.save()
-        end = time.monotonic()
+        end = monotonic()
         self._next_save = end + max(1.0, 20 * (end - start))
 
     def show_failure(self, item: Any, error: BaseException) -> str:

@@ -139,6 +139,9 @@ class _ImportCheck:
                 if passed.outcome is Outcome.PASSED:
                     warning = circular_imports.describe(job, other, step.trace[-1])
                     self._found[key(job)] = message, replace(passed, warnings=(*passed.warnings, warning))
+                elif passed.outcome is Outcome.SKIPPED:
+                    # What the other module needs is missing here, which is no fault. That decides.
+                    self._found[key(job)] = {**message, "after": ""}, passed
 
 
 def diagnosed(step: StepResult, output: str, installed: InstalledTarget) -> StepResult:
