@@ -114,7 +114,7 @@ def test_all_executables_are_switched_off(pytester: pytest.Pytester, run_dist: R
     pytester.makeini("[pytest]\nwheel_executables = bad\n")
     wrong = run_dist()
     assert wrong.code == 4
-    assert "wheel_executables: 'bad' is not of the form" in wrong.text
+    assert "wheel_executables in tox.ini: 'bad' is not of the form" in wrong.text
 
 
 @needs_compiler

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from pytest_wheelcheck.declarations import DEFAULT_EXECUTABLES
+
+#: Returns how the user named a value: by an option, whose flag is given, or by a key of the configuration.
+Named = Callable[[str, str], str]
+
+
+def as_option(flag: str, value: str) -> str:  # noqa: ARG001  a :data:`Named`
+    """Return the option: the value is on the command line."""
+    return flag
 
 
 class TargetArgument(NamedTuple):
@@ -116,6 +125,7 @@ class Settings:
     :param junit: a JUnit report is requested.
     :param artifacts: directory for what tests and crashes leave in targets, absolute; ``None`` if it is not collected.
     :param coverage: coverage is measured; ``None`` if it is not.
+    :param places: where the values are written that are in the configuration, by option and value; see :meth:`named`.
     :param pretend_platform: ``sys.platform`` that the workers report, for tests of this plugin; empty otherwise.
     """
 
@@ -172,4 +182,9 @@ class Settings:
     junit: bool = False
     artifacts: Path | None = None
     coverage: Coverage | None = None
+    places: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
     pretend_platform: str = field(default="", repr=False)
+
+    def named(self, flag: str, value: str) -> str:
+        """Return how the user named a value, for errors: its key and file if it is in the configuration, else the option."""
+        return self.places.get((flag, value), flag)

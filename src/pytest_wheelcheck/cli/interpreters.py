@@ -84,8 +84,8 @@ class Sources:
         """
         return cls(
             apt_source=args.apt_source,
-            sysroots=parse_sysroots(args.sysroot),
-            providers=parse_names(args.providers),
+            sysroots=parse_sysroots(args.sysroot, lambda *_: "--sysroot"),
+            providers=parse_names(args.providers, "--providers"),
         )
 
     def catalog(self, *, offline: bool) -> Catalog:

@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 NAMES = ("host", "uv", "debian", "published", "windows")
 
 
-def parse_names(values: Iterable[str]) -> tuple[str, ...]:
+def parse_names(values: Iterable[str], where: str = "--wheel-providers") -> tuple[str, ...]:
     """Read the values of ``--wheel-providers`` or ``wheel_providers``; each may hold several names.
 
+    :param where: the option or key, for messages.
     :returns: the names, in the order of the user; empty for the default.
     :raises UsageError: a name is not one of :data:`NAMES`.
     """
     names = tuple(dict.fromkeys(name for value in values for name in re.split(r"[\s,]+", value) if name))
     for name in names:
         if name not in NAMES:
-            raise UsageError(f"wheel_providers: {name} is not a provider", fix=f"use some of {', '.join(NAMES)}")
+            raise UsageError(f"{where}: {name} is not a provider", fix=f"use some of {', '.join(NAMES)}")
     return names
 
 

@@ -32,7 +32,7 @@ def check_names(settings: Settings) -> None:
     """
     parse_specs(settings.pythons)
     registry.parse_machines(settings.machines)
-    parse_sysroots(settings.sysroots)
+    parse_sysroots(settings.sysroots, settings.named)
 
 
 def choose_targets(

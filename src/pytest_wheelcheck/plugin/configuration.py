@@ -15,6 +15,7 @@ from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters.registry import parse_names
 from pytest_wheelcheck.plugin import coverage_options, options, takeover
 from pytest_wheelcheck.plugin.overrides import parse_overrides
+from pytest_wheelcheck.plugin.places import Values, key_place
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.write import parse_report_path
 from pytest_wheelcheck.settings import Settings, TargetArgument
@@ -29,6 +30,7 @@ def read_settings(config: pytest.Config) -> Settings:
     option, getini = config.option, config.getini
     cwd, root = config.invocation_params.dir, config.rootpath
     command = takeover.command_arguments(config)
+    values = Values(config)
     jobs = option.wheel_jobs if option.wheel_jobs is not None else options.default_jobs()
     if jobs < 1:
         raise UsageError(f"--wheel-jobs {jobs} is less than 1", fix="omit the option, or pass 1 or more")
@@ -44,14 +46,18 @@ def read_settings(config: pytest.Config) -> Settings:
         push=tuple(getini("wheel_push")),
         board_env=tuple(getini("wheel_board_env")),
         apt_source=str(getini("wheel_apt_source")),
-        sysroots=(
-            *(_sysroot(text, root) for text in getini("wheel_sysroots")),
-            *(_sysroot(text, cwd) for text in option.wheel_sysroot),
+        sysroots=values.merged(
+            "--wheel-sysroot",
+            "wheel_sysroots",
+            lambda texts: (_sysroot(text, cwd) for text in texts),
+            lambda texts: (_sysroot(text, root) for text in texts),
         ),
-        providers=parse_names(option.wheel_providers or getini("wheel_providers")),
-        requires=tuple(_requirement(text, cwd) for text in (*getini("wheel_requires"), *option.wheel_requires)),
-        groups=(*getini("wheel_groups"), *option.wheel_group),
-        extras=(*getini("wheel_extras"), *options.split_codes(option.wheel_extra)),
+        providers=_providers(config),
+        requires=values.merged(
+            "--wheel-requires", "wheel_requires", lambda texts: (_requirement(text, cwd) for text in texts)
+        ),
+        groups=values.merged("--wheel-group", "wheel_groups"),
+        extras=values.merged("--wheel-extra", "wheel_extras", options.split_codes),
         offline=option.wheel_offline,
         find_links=tuple(_find_links(text, cwd) for text in option.wheel_find_links),
         index=option.wheel_index,
@@ -60,10 +66,10 @@ def read_settings(config: pytest.Config) -> Settings:
         static=option.wheel_static,
         jobs=jobs,
         parallel_tests=option.wheel_jobs or 1,
-        select=options.split_codes([*getini("wheel_select"), *option.wheel_select]),
-        ignore=options.split_codes([*getini("wheel_ignore"), *option.wheel_ignore]),
+        select=values.merged("--wheel-select", "wheel_select", options.split_codes),
+        ignore=values.merged("--wheel-ignore", "wheel_ignore", options.split_codes),
         max_size=_size(config, "wheel_max_size"),
-        expect=_expected(config),
+        expect=_expected(config, values),
         reports=tuple(parse_report_path(text, cwd) for text in option.wheel_report),
         import_ignore=tuple(getini("wheel_import_ignore")),
         source_ignore=tuple(getini("wheel_source_ignore")),
@@ -88,6 +94,7 @@ def read_settings(config: pytest.Config) -> Settings:
         junit=bool(getattr(option, "xmlpath", None)),
         artifacts=absolute(option.wheel_artifacts, cwd) if option.wheel_artifacts else None,
         coverage=coverage_options.read(config.stash[takeover.COMMAND_LINE].coverage),
+        places=values.places,
         pretend_platform=os.environ.get("WHEELCHECK_PRETEND_PLATFORM", ""),
     )
 
@@ -114,17 +121,26 @@ def _fixed_args(config: pytest.Config) -> tuple[str, ...]:
     )
 
 
-def _expected(config: pytest.Config) -> tuple[str, ...]:
+def _expected(config: pytest.Config, values: Values) -> tuple[str, ...]:
     clauses = tuple(config.option.wheel_expect or config.getini("wheel_expect"))
-    expect.parse(clause for clause in expect.split(clauses) if clause != expect.PREVIOUS)
+    if not config.option.wheel_expect:
+        values.record("--wheel-expect", "wheel_expect", expect.split(clauses))
+    where = "--wheel-expect" if config.option.wheel_expect else key_place(config, "wheel_expect")
+    expect.parse((clause for clause in expect.split(clauses) if clause != expect.PREVIOUS), where)
     return clauses
+
+
+def _providers(config: pytest.Config) -> tuple[str, ...]:
+    if given := config.option.wheel_providers:
+        return parse_names(given)
+    return parse_names(config.getini("wheel_providers"), key_place(config, "wheel_providers"))
 
 
 def _executables(config: pytest.Config) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
     try:
         return options.parse_executables(config.getini("wheel_executables"))
     except ValueError as error:
-        raise UsageError(f"wheel_executables: {error}") from None
+        raise UsageError(f"{key_place(config, 'wheel_executables')}: {error}") from None
 
 
 def _size(config: pytest.Config, name: str) -> int:
@@ -137,8 +153,8 @@ def _size(config: pytest.Config, name: str) -> int:
     try:
         return options.parse_size(text)
     except ValueError:
-        written = _written(config, name)
-        raise UsageError(f"{name} = {written} is not a size", fix="write bytes, 250MB or 100MiB") from None
+        place = key_place(config, name, _written(config, name))
+        raise UsageError(f"{place} is not a size", fix="write bytes, 250MB or 100MiB") from None
 
 
 def _number(config: pytest.Config, name: str) -> float:
@@ -152,7 +168,7 @@ def _number(config: pytest.Config, name: str) -> float:
         except ValueError:
             number = -1.0
     if not 0 <= number < float("inf"):
-        raise UsageError(f"{name} = {_written(config, name)} is not a number of 0 or more")
+        raise UsageError(f"{key_place(config, name, _written(config, name))} is not a number of 0 or more")
     return number
 
 
@@ -167,7 +183,7 @@ def _boolean(config: pytest.Config, name: str) -> bool:
     try:
         return bool(config.getini(name))
     except (ValueError, pytest.UsageError) as error:
-        raise UsageError(f"{name}: {error}", fix="write true or false") from None
+        raise UsageError(f"{key_place(config, name)}: {error}", fix="write true or false") from None
 
 
 def _requirement(text: str, cwd: Path) -> str:

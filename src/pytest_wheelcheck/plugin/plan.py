@@ -59,7 +59,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
         from pytest_wheelcheck.plugin.choosing import check_names
 
         check_names(settings)
-    select_checks(select=settings.select, ignore=settings.ignore)
+    _check_codes(settings)
     if config.option.wheel_sandbox and config.option.wheel_no_sandbox:
         raise UsageError("--wheel-sandbox and --wheel-no-sandbox are both given", fix="omit one of them")
     with progress.log_to(), progress.lines_to(terminal_line(config)):
@@ -94,6 +94,19 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     )
 
 
+def _check_codes(settings: Settings) -> None:
+    """Refuse codes of checks that do not exist, and name where they are written.
+
+    :raises UsageError: a code matches no check.
+    """
+    for flag, codes in (("--wheel-select", settings.select), ("--wheel-ignore", settings.ignore)):
+        for code in codes:
+            try:
+                select_checks(select=[code])
+            except UsageError as error:  # noqa: PERF203
+                raise UsageError(f"{settings.named(flag, code)}: {error.message}", fix=error.fix) from None
+
+
 def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[Settings, StepResult | None]:
     """Replace the clause ``previous`` by what the previous releases on the index have, and compare with those."""
     every = list(expect.split(settings.expect))
@@ -103,7 +116,9 @@ def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[S
     from pytest_wheelcheck.reporting.previous import clauses, previous_result
     from pytest_wheelcheck.targets.planning.previous import find_previous
 
-    found = find_previous(release.wheels, install_settings(settings), store)
+    place = settings.named("--wheel-expect", expect.PREVIOUS)
+    where = f"{place} {expect.PREVIOUS}" if place.startswith("--") else f"{place}: {expect.PREVIOUS}"
+    found = find_previous(release.wheels, install_settings(settings), store, where)
     expected, warnings = clauses(found, release.wheels)
     return replace(settings, expect=(*own, *expected)), previous_result(found, warnings)
 

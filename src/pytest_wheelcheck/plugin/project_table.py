@@ -17,7 +17,10 @@ from _pytest.config.findpaths import ConfigValue
 from pytest_wheelcheck.plugin.options import INI_KEYS
 
 #: The table, for messages.
-TABLE = "[tool.wheelcheck] in pyproject.toml"
+TABLE = "[tool.wheelcheck] of pyproject.toml"
+
+#: The keys that the table sets, with ``wheel_`` in front.
+FROM_TABLE = pytest.StashKey[frozenset[str]]()
 
 _KEYS = {key.name.removeprefix("wheel_"): key for key in INI_KEYS}
 
@@ -42,6 +45,7 @@ def read(config: pytest.Config, data: bytes) -> None:
     :param data: the content of pyproject.toml.
     :raises pytest.UsageError: a key is unknown, has a value of another type, or is set in both places.
     """
+    found = set()
     for name, value in table(data).items():
         key = _KEYS.get(name.replace("-", "_"))
         if key is None:
@@ -60,6 +64,8 @@ def read(config: pytest.Config, data: bytes) -> None:
         checked = _checked(name, key.type if isinstance(key.type, tuple) else (key.type,), value)
         if key.name not in private._inicfg:
             private._inicfg[key.name] = ConfigValue(checked, origin="file", mode="toml")
+            found.add(key.name)
+    config.stash[FROM_TABLE] = frozenset(found)
 
 
 def _lines(name: str, entries: Mapping[str, object]) -> list[str]:

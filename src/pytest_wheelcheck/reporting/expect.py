@@ -108,9 +108,10 @@ def split(lines: Iterable[str]) -> Iterator[str]:
             yield clause
 
 
-def parse(lines: Iterable[str]) -> Expectation:
+def parse(lines: Iterable[str], where: str = "--wheel-expect") -> Expectation:
     """Parse clauses.
 
+    :param where: the option or key, for messages.
     :raises UsageError: a clause has another syntax.
     """
     pairs: dict[Pair, None] = {}
@@ -123,17 +124,19 @@ def parse(lines: Iterable[str]) -> Expectation:
             others = True
             continue
         left, colon, right = clause.partition(":")
-        interpreters = [name for word in re.split(r"[\s,]+", left) if word for name in _interpreters(word, clause)]
+        interpreters = [
+            name for word in re.split(r"[\s,]+", left) if word for name in _interpreters(word, clause, where)
+        ]
         platforms = [word for word in re.split(r"[\s,]+", right) if word]
         if not colon or not interpreters or not platforms:
             raise UsageError(
-                f"--wheel-expect: {clause!r} is not of the form `INTERPRETERS: PLATFORMS`",
+                f"{where}: {clause!r} is not of the form `INTERPRETERS: PLATFORMS`",
                 fix="write for example `cp312-cp314: manylinux_x86_64 macosx_arm64 win_amd64`, or `sdist` alone",
             )
         for platform in platforms:
             if platform != SDIST and not _is_platform(platform):
                 raise UsageError(
-                    f"--wheel-expect: {platform!r} in {clause!r} is not a platform",
+                    f"{where}: {platform!r} in {clause!r} is not a platform",
                     fix="use names such as manylinux_x86_64, manylinux_2_28_aarch64, musllinux_x86_64, macosx_arm64, "
                     "win_amd64, win32, any",
                 )
@@ -148,7 +151,7 @@ def _is_platform(word: str) -> bool:
     return any(pattern.fullmatch(word) for pattern in (_PLATFORM, _OTHER))
 
 
-def _interpreters(word: str, clause: str) -> list[str]:
+def _interpreters(word: str, clause: str, where: str) -> list[str]:
     if _SINGLE.fullmatch(word) or _STABLE.fullmatch(word) or _PURE.fullmatch(word):
         return [word]
     first, dash, last = word.partition("-")
@@ -158,7 +161,7 @@ def _interpreters(word: str, clause: str) -> list[str]:
         if start["free"] == end["free"] and low <= high < low + _MAX_RANGE:
             return [f"{start['kind']}{start['major']}{minor}{start['free']}" for minor in range(low, high + 1)]
     raise UsageError(
-        f"--wheel-expect: {word!r} in {clause!r} is not an interpreter",
+        f"{where}: {word!r} in {clause!r} is not an interpreter",
         fix="use names such as cp312, cp314t, pp311, abi3, cp39-abi3, py3, or a range such as cp312-cp314",
     )
 

@@ -18,6 +18,7 @@ from pytest_wheelcheck.interpreters.base import OLDEST
 from pytest_wheelcheck.interpreters.directory import link_farm
 from pytest_wheelcheck.interpreters.windows import directories
 from pytest_wheelcheck.interpreters.windows.platforms import ARCHITECTURES as WINDOWS_ARCHITECTURES
+from pytest_wheelcheck.settings import Named, as_option
 from pytest_wheelcheck.system import cache
 
 #: Increase when the installations that the provider makes change.
@@ -96,16 +97,17 @@ class SysrootInterpreter:
         return f"runtimes/directory-{name}-{cache.digest(str(_GENERATION), *states)}"
 
 
-def parse_sysroots(texts: Iterable[str]) -> tuple[Sysroot, ...]:
+def parse_sysroots(texts: Iterable[str], named: Named = as_option) -> tuple[Sysroot, ...]:
     """Read the values of ``--wheel-sysroot``: ``ARCHITECTURE=PATH``.
 
+    :param named: see :data:`~pytest_wheelcheck.settings.Named`.
     :raises UsageError: the form is wrong, the path does not exist, or it has no CPython of that architecture.
     """
-    return tuple(map(_parse, texts))
+    return tuple(_parse(text, named("--wheel-sysroot", text)) for text in texts)
 
 
-def _parse(text: str) -> Sysroot:
-    option = f"--wheel-sysroot {text}"
+def _parse(text: str, place: str) -> Sysroot:
+    option = f"{place} {text}" if place.startswith("--") else f"{place}: {text}"
     key, equals, value = (part.strip() for part in text.partition("="))
     name = ALIASES.get(key, key)
     if name in WINDOWS_ARCHITECTURES and value:
@@ -164,7 +166,7 @@ def _interpreters(path: Path, architecture: Architecture, option: str, value: st
         machine, program = next(iter(others.items()))
         raise UsageError(
             f"{option}: {program} is for {machine}, not for {architecture.name}",
-            fix=f"use --wheel-sysroot {machine}={value}"
+            fix=f"write {machine}={value}"
             if machine in ARCHITECTURES
             else f"name a root file system for {architecture.name}",
         )

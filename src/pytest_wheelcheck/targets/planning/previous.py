@@ -33,16 +33,19 @@ class PreviousRelease:
     pairs: tuple[tuple[Wheel, Wheel], ...]
 
 
-def find_previous(wheels: Sequence[Wheel], settings: InstallSettings, store: Path) -> list[PreviousRelease]:
+def find_previous(
+    wheels: Sequence[Wheel], settings: InstallSettings, store: Path, where: str = "--wheel-expect previous"
+) -> list[PreviousRelease]:
     """Find the previous release of each project, and download the wheels that correspond to those of this run.
 
     :param store: directory for copies of wheels.
+    :param where: what asks for it, for messages.
     :raises UsageError: there is none, or the index must not be asked.
     :raises PackageIndexError: the index cannot be asked.
     """
     if settings.offline:
         raise UsageError(
-            "--wheel-expect previous: the package index cannot be asked with --wheel-offline",
+            f"{where}: the package index cannot be asked with --wheel-offline",
             fix="omit --wheel-offline, or write the expected wheels as clauses",
         )
     found = []
@@ -52,7 +55,7 @@ def find_previous(wheels: Sequence[Wheel], settings: InstallSettings, store: Pat
         release = previous_release(list_releases(name, settings), version)
         if release is None:
             raise UsageError(
-                f"--wheel-expect previous: the package index has no wheels of {name} before {version}",
+                f"{where}: the package index has no wheels of {name} before {version}",
                 fix="for a first release, write the expected wheels as clauses: `cp312: manylinux_x86_64 win_amd64`",
             )
         chosen = [(wheel, file) for wheel in own if (file := _corresponding(wheel, release.wheels))]

@@ -13,7 +13,7 @@ from pytest_wheelcheck.backends.base import Environment, Runtime
 from pytest_wheelcheck.errors import InstallError
 from pytest_wheelcheck.interpreters.base import here
 from pytest_wheelcheck.model import Wheel
-from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.settings import Named, Settings, as_option
 from pytest_wheelcheck.system import temporary, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
 
@@ -49,6 +49,7 @@ def install_wheel(
     extras: Sequence[str],
     settings: InstallSettings,
     build: bool = True,
+    named: Named = as_option,
 ) -> InstalledWheel:
     """Install the wheel with its declared dependencies and *extras*.
 
@@ -58,15 +59,17 @@ def install_wheel(
 
     :param extras: names of extras of the wheel.
     :param build: dependencies that have no wheel are built, where that is possible: their code runs on this host.
+    :param named: see :data:`~pytest_wheelcheck.settings.Named`.
     :raises InstallError: it cannot be installed; the installer's output is in ``details``.
     :raises DependencyError: a dependency has no wheel for the interpreter.
     """
-    unknown = {canonicalize_name(extra) for extra in extras} - {canonicalize_name(extra) for extra in wheel.extras}
+    known = set(map(canonicalize_name, wheel.extras))
+    unknown = sorted(extra for extra in extras if canonicalize_name(extra) not in known)
     if unknown:
         raise InstallError(
-            f"{wheel.shown} has no extra {', '.join(sorted(unknown))}",
+            f"{wheel.shown} has no extra {', '.join(unknown)}",
             cause=f"its METADATA provides {', '.join(wheel.extras) or 'none'}",
-            fix="correct --wheel-extra, or the optional dependencies of the project",
+            fix=f"correct {named('--wheel-extra', unknown[0])}, or the optional dependencies of the project",
         )
     requirement = requirement_for(wheel, extras)
     arguments = [*(binary_only(runtime) if build else ["--no-build"]), requirement]

@@ -21,14 +21,16 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.backends.base import Environment, Runtime
-from pytest_wheelcheck.errors import InstallError
 from pytest_wheelcheck.model import Wheel
+from pytest_wheelcheck.settings import Named, as_option
 from pytest_wheelcheck.system import cache, process, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.preparing.bytecode import compile_bytecode
+from pytest_wheelcheck.targets.preparing.dependency_groups import check_groups
 from pytest_wheelcheck.targets.preparing.install import Distribution, InstalledWheel, list_distributions
 from pytest_wheelcheck.targets.preparing.requirements import TOOLS, OwnProject, write_constraints, write_requirements
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS, rewrite_plugins
+from pytest_wheelcheck.targets.preparing.tool_errors import Requested
 
 #: Part of every key: a new number invalidates all cached overlays.
 _GENERATION = 5
@@ -80,6 +82,7 @@ def make_overlay(
     project: Path | None,
     groups: Sequence[str],
     settings: InstallSettings,
+    named: Named = as_option,
 ) -> Overlay:
     """Install pytest, pytest-timeout and the test requirements into a directory for behind *environment*.
 
@@ -91,19 +94,16 @@ def make_overlay(
     :param requirements: requirement strings, local paths, or ``-r FILE`` (relative to the working directory, as in pip).
     :param project: the directory of the ``pyproject.toml`` that has *groups*.
     :param groups: names of dependency groups (PEP 735).
+    :param named: see :data:`~pytest_wheelcheck.settings.Named`.
     :raises InstallError: the tools are not available, or cannot be combined with the wheel.
     """
     start = time.monotonic()
-    if groups and (project is None or not (project / "pyproject.toml").is_file()):
-        raise InstallError(
-            f"the dependency group {groups[0]} was requested, but there is no pyproject.toml",
-            cause=f"pytest's rootdir is {project}" if project else "pytest found no rootdir",
-            fix="run from the project's directory, or correct --wheel-group",
-        )
+    check_groups(groups, project, named)
+    requested = Requested(requirements=requirements, groups=groups, project=project, named=named)
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".requirements-") as scratch:
         own = OwnProject(wheel=wheel, directory=project)
-        listed = write_requirements(Path(scratch), own, installed, requirements)
+        listed = write_requirements(Path(scratch), own, installed, requirements, named)
         arguments: list[str | Path] = []
         for group in groups:
             arguments += ["--group", f"{project}{os.sep}pyproject.toml:{group}"]
@@ -112,7 +112,7 @@ def make_overlay(
             arguments += ["--no-sources-package", installed.wheel[0]]
         present = [name for name, _ in installed.distributions]
         constraints = write_constraints(Path(scratch), installed)
-        pins = _resolve(runtime, [listed, *arguments, "-c", constraints], present, settings)
+        pins = _resolve(runtime, [listed, *arguments, "-c", constraints], present, settings, requested)
         if not isinstance(pins, process.CompletedProcess):
             _fill(directory, runtime, pins, settings)
             _redirect_scripts(directory, environment)
@@ -126,7 +126,7 @@ def make_overlay(
         second = runtime.backend.create_environment(runtime, directory)
         result = runtime.backend.install(runtime, second, ["-r", listed, *arguments], settings)
         if result.completed.returncode != 0:
-            raise uv_errors.install_error(f"the test requirements conflict with {wheel.shown}", result.completed)
+            raise requested.error(f"the test requirements conflict with {wheel.shown}", result.completed)
     distributions = list_distributions(second.site_directories)
     return Overlay(
         environment=second,
@@ -159,7 +159,11 @@ def _moved(before: Iterable[Distribution], after: Iterable[Distribution]) -> tup
 
 
 def _resolve(
-    runtime: Runtime, arguments: Sequence[str | Path], present: Iterable[str], settings: InstallSettings
+    runtime: Runtime,
+    arguments: Sequence[str | Path],
+    present: Iterable[str],
+    settings: InstallSettings,
+    requested: Requested,
 ) -> str | process.CompletedProcess:
     """Resolve to pins with hashes, without the distributions *present*; or return uv's answer if requirements conflict."""
     completed = uv.run(
@@ -174,7 +178,7 @@ def _resolve(
     if uv_errors.is_conflict(completed):
         return completed
     if completed.returncode != 0:
-        raise uv_errors.install_error("pytest and the test requirements cannot be resolved", completed)
+        raise requested.error("pytest and the test requirements cannot be resolved", completed)
     return completed.stdout
 
 

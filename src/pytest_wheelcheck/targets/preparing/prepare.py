@@ -92,6 +92,7 @@ def _prepare(
                 extras=settings.extras,
                 settings=installing,
                 build=not (settings.sandbox and is_published(target.wheel)),
+                named=settings.named,
             )
         refuse_python(target)
     except WheelcheckError as error:
@@ -149,6 +150,7 @@ def _install_tools(
             project=settings.root,
             groups=settings.groups,
             settings=installing,
+            named=settings.named,
         )
         if overlay.path is not None:
             rewrite_tests(target.runtime, overlay.path, settings, directory / RESULTS)

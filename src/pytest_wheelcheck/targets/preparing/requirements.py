@@ -26,6 +26,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pytest_wheelcheck.errors import InstallError
 from pytest_wheelcheck.model import Wheel
+from pytest_wheelcheck.settings import Named, as_option
 from pytest_wheelcheck.targets.preparing.install import InstalledWheel, is_same_name, requirement_for
 
 if sys.version_info >= (3, 11):
@@ -99,13 +100,18 @@ def write_constraints(scratch: Path, installed: InstalledWheel) -> Path:
 
 
 def write_requirements(
-    directory: Path, project: OwnProject, installed: InstalledWheel, requirements: Sequence[str]
+    directory: Path,
+    project: OwnProject,
+    installed: InstalledWheel,
+    requirements: Sequence[str],
+    named: Named = as_option,
 ) -> Path:
     """Write a requirements file with the wheel, the test tools and the test requirements.
 
     :param directory: an existing directory for the file, and for changed copies of the files that it includes.
     :param project: is replaced by the wheel.
     :param requirements: requirements, local paths, ``-r FILE`` or ``-c FILE``, relative to the current directory.
+    :param named: see :data:`~pytest_wheelcheck.settings.Named`.
     :return: the requirements file.
     :raises InstallError: a file in *requirements* does not exist.
     """
@@ -113,10 +119,11 @@ def write_requirements(
     for entry in requirements:
         match = _OPTION.fullmatch(entry.strip())
         if match and "://" not in match[2] and not _path(match[2], here).exists():
+            place = named("--wheel-requires", entry)
             raise InstallError(
                 f"{match[2]} does not exist",
-                cause=f"--wheel-requires names it, and the current directory is {here}",
-                fix="correct --wheel-requires",
+                cause=f"{place} names it, and the current directory is {here}",
+                fix=f"correct {place}",
             )
     lines, _ = _rewrite("\n".join(requirements), here, project, directory, ())
     file = directory / "requirements.in"
