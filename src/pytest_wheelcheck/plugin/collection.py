@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -24,6 +24,7 @@ from pytest_wheelcheck.targets.overrides import matching, unmatched
 from pytest_wheelcheck.targets.planning.left_out import LeftOut
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
 from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
+from pytest_wheelcheck.targets.target import Target
 
 #: Results of the static checks by file.
 Checks = dict[Wheel | BadWheel, StaticResults]
@@ -67,15 +68,19 @@ def _check(plan: Plan, shared: SharedFiles, number: int, file: Wheel | BadWheel)
     return StaticResults.from_json(shared.get(f"checks-{number}", run))
 
 
-def resolve_usage_errors(targets: Sequence[PreparedTarget]) -> tuple[PreparedTarget, ...]:
+def resolve_usage_errors(
+    targets: Sequence[PreparedTarget], explain: Callable[[Target, str], str]
+) -> tuple[PreparedTarget, ...]:
     """Turn usage errors of the targets' pytest into failed collections.
 
+    :param explain: returns the cause and fix of a usage error; empty if they are not known.
     :raises UsageError: every target's pytest reports a usage error.
     """
     usage_errors = [target.collected.usage for target in targets if target.run is not None]
     if usage_errors and all(usage_errors):
         first = next(target for target in targets if target.run is not None)
-        raise UsageError(f"{first.target.node_id}\n{first.collected.usage}")
+        hint = explain(first.target, first.collected.usage)
+        raise UsageError("\n".join(filter(None, [first.target.node_id, first.collected.usage, hint])))
     return tuple(
         replace(
             target,

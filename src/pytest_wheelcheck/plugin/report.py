@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.plugin.hints import PluginHints
 from pytest_wheelcheck.plugin.options import REPEATED
 from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.replay import WheelWarning
@@ -50,6 +51,7 @@ class RunReport:
         self._config = config
         self._plan = plan
         self._outcomes = Outcomes()
+        self._hints = PluginHints(config, plan.settings, plan.targets)
         self._complete = True
         self._started = origin.now()
         self._origin: dict[str, Any] = {}
@@ -98,6 +100,8 @@ class RunReport:
         else:
             text = report.longreprtext if report.outcome in {"failed", "skipped"} else ""
             if report.outcome == "failed":
+                if hint := self._hints.tell(report.nodeid, text):
+                    report.sections.append(("Explanation", hint))
                 text = _with_sections(text, report.sections)
         if report.nodeid.endswith(f"::{THREADS}"):
             for name, value in report.user_properties:
@@ -114,10 +118,12 @@ class RunReport:
     def add_warning(self, recorded: Any, node_id: str) -> None:
         """Add a warning of a static check.
 
-        :param recorded: the :class:`warnings.WarningMessage`; other warnings are ignored.
+        :param recorded: the :class:`warnings.WarningMessage`; of other warnings, only unknown keys and markers matter.
         """
         if isinstance(recorded.message, WheelWarning):
             self._outcomes.add_warning(node_id, str(recorded.message))
+        else:
+            self._hints.tell(node_id, str(recorded.message))
 
     def write(self, session: pytest.Session, exit_status: int) -> None:
         """Write the report files.
@@ -166,6 +172,9 @@ class RunReport:
             reporter.section("differs between machines" if differ else "same on all machines")
             for line, markup in comparison_lines(comparisons):
                 reporter.write_line(line, **markup)
+        if hint := self._hints.summary():
+            reporter.section("missing plugins")
+            reporter.write_line(hint, yellow=True)
         for path in self._written:
             shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
             reporter.write_line(f"report: {shown}")

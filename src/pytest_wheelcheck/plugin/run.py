@@ -16,6 +16,7 @@ import pytest
 
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.plugin import collection, loop, xdist
+from pytest_wheelcheck.plugin.hints import PluginHints
 from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNode
 from pytest_wheelcheck.plugin.plan import Plan, make_plan, terminal_line
 from pytest_wheelcheck.plugin.replay import replay_messages
@@ -66,6 +67,7 @@ class WheelRun:
         self._plan = plan
         self._worker_id = worker_id
         self._restore_sigterm = restore_sigterm
+        self._hints = PluginHints(config, plan.settings, plan.targets)
         self._shared = xdist.SharedFiles(plan.directory, enabled=self._is_worker)
         self._targets: tuple[PreparedTarget, ...] = ()
         self._coverage: CoverageReports | None = None
@@ -166,7 +168,7 @@ class WheelRun:
         with progress.lines_to(terminal_line(self._config)):
             checks, self._targets = collection.collect(self._plan, self._shared, self._worker_id)
         with self._usage_errors():
-            self._targets = collection.resolve_usage_errors(self._targets)
+            self._targets = collection.resolve_usage_errors(self._targets, self._hints.explain)
         return list(collection.nodes(session, self._plan, checks, self._targets))
 
     def select(self, items: list[pytest.Item]) -> None:

@@ -1,0 +1,134 @@
+"""Tells once for each target which dependency group or extra of the project brings a plugin that the target lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from pytest_wheelcheck.plugin.places import addition
+from pytest_wheelcheck.settings import Settings
+from pytest_wheelcheck.targets.target import Target
+
+#: Names that dependency groups and extras for tests usually have, the best first.
+_TEST_NAMES = ("test", "tests", "testing", "dev")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Source:
+    """A dependency group or an extra that is not used.
+
+    :param value: for the option and the key: ``test``, or ``demo[test]`` for an extra.
+    """
+
+    flag: str
+    key: str
+    value: str
+    shown: str
+    distributions: tuple[str, ...]
+
+
+#: What brings missing plugins, each with the reasons, in order.
+_Found = dict[_Source, dict[str, None]]
+
+
+class PluginHints:
+    """The hints of a run."""
+
+    def __init__(self, config: pytest.Config, settings: Settings, targets: Sequence[Target]) -> None:
+        self._config = config
+        self._settings = settings
+        self._targets = {f"{target.node_id}::": target for target in targets}
+        self._told: dict[str, _Found] = {}
+
+    def tell(self, node_id: str, text: str) -> str:
+        """Return the hint for a failure; empty if there is none, or if its target had it already.
+
+        :param node_id: of the failed node, or of the target.
+        :param text: of the failure.
+        """
+        prefix = next((prefix for prefix in self._targets if f"{node_id}::".startswith(prefix)), "")
+        told = self._told.setdefault(prefix, {})
+        found = self._find(self._targets[prefix], text) if prefix else {}
+        new = {source: reasons for source, reasons in found.items() if source not in told}
+        for source, reasons in found.items():
+            told.setdefault(source, {}).update(reasons)
+        return self._describe(new) if new else ""
+
+    def explain(self, target: Target, text: str) -> str:
+        """Return the cause and fix of a usage error; empty if nothing of the project brings what is missing."""
+        found = self._find(target, text)
+        return self._describe(found) if found else ""
+
+    def summary(self) -> str:
+        """Return one hint for all targets that had one; empty if none had."""
+        every: _Found = {}
+        for found in self._told.values():
+            for source, reasons in found.items():
+                every.setdefault(source, {}).update(reasons)
+        return self._describe(every) if every else ""
+
+    def _find(self, target: Target, text: str) -> _Found:
+        """Return what of the project brings the plugins that a text shows as missing, each with the reasons."""
+        from pytest_wheelcheck.targets.running.missing_plugins import lacks
+
+        found: _Found = {}
+        missing = list(lacks(text, own=target.wheel.top_levels))
+        sources = list(self._sources(target)) if missing else []
+        for lack in missing:
+            pairs = ((source, name) for source in sources for name in source.distributions if lack.is_met_by(name))
+            if pair := next(pairs, None):
+                source, name = pair
+                found.setdefault(source, {})[f"{lack.needs(name)}, which is not installed: {source.shown} has it"] = (
+                    None
+                )
+        return found
+
+    def _describe(self, found: _Found) -> str:
+        reasons = dict.fromkeys(reason for reasons in found.values() for reason in reasons)
+        additions = []
+        for key in dict.fromkeys(source.key for source in found):
+            new = [source.value for source in found if source.key == key]
+            additions.append(addition(self._config, key, [*self._config.getini(key), *new]))
+        options = [f"{source.flag} {_quoted(source.value)}" for source in found]
+        return f"Cause: {'; '.join(reasons)}\nFix: set {' and '.join(additions)}, or pass {' '.join(options)}"
+
+    def _sources(self, target: Target) -> Iterator[_Source]:
+        """Yield the groups and extras that bring something, those for tests first."""
+        from pytest_wheelcheck.targets.preparing.declared import extra_requirements
+        from pytest_wheelcheck.targets.preparing.dependency_groups import read_groups
+        from pytest_wheelcheck.targets.preparing.tool_errors import names
+
+        settings = self._settings
+        groups = read_groups(settings.root)
+        requested = set(map(canonicalize_name, settings.groups))
+        installed = set(names(settings.requires))
+        for group, lines in groups.items():
+            installed |= set(names(lines)) if canonicalize_name(group) in requested else set()
+        for group in sorted(groups, key=_order):
+            yield _Source(
+                flag="--wheel-group",
+                key="wheel_groups",
+                value=group,
+                shown=f"the dependency group {group}",
+                distributions=tuple(name for name in names(groups[group]) if name not in installed),
+            )
+        for extra in sorted(target.wheel.extras, key=_order):
+            brought = (canonicalize_name(name) for name, other in extra_requirements(target) if other == extra)
+            yield _Source(
+                flag="--wheel-requires",
+                key="wheel_requires",
+                value=f"{target.wheel.name}[{extra}]",
+                shown=f"the extra {extra}",
+                distributions=tuple(name for name in brought if name not in installed),
+            )
+
+
+def _order(name: str) -> tuple[int, str]:
+    return _TEST_NAMES.index(name) if name in _TEST_NAMES else len(_TEST_NAMES), name
+
+
+def _quoted(value: str) -> str:
+    return f"'{value}'" if "[" in value else value
