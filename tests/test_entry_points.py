@@ -169,3 +169,35 @@ def test_executables_that_do_not_start(pytester: pytest.Pytester, run_dist: RunD
     assert "hang did not end within 2 seconds" in ran.text
     assert "`garbage --version` did not start" in ran.text
     assert "`lost --version` did not start" in ran.text
+
+
+def test_executables_that_lack_a_module(pytester: pytest.Pytester, run_dist: RunDist) -> None:
+    """The missing module is named as what it is, and not the arguments."""
+    programs = {
+        "undeclared": "#!python\nimport absent\n",
+        "extra": "#!python\nimport yaml\n",
+        "own": "#!python\nimport pkg.missing\n",
+        "build": "#!python\nraise ModuleNotFoundError(\"No module named '_tkinter'\")\n",
+        "arguments": "#!python\ntry:\n    import absent\nexcept ImportError:\n    raise SystemExit('bad option')\n",
+    }
+    build_wheel(
+        pytester.path / "dist",
+        "pkg",
+        files={"pkg/__init__.py": "", **{f"pkg-1.0.data/scripts/{name}": text for name, text in programs.items()}},
+        modes={f"pkg-1.0.data/scripts/{name}": 0o100755 for name in programs},
+        requires=["pyyaml; extra == 'config'"],
+        extras=["config"],
+    )
+    ran = run_dist()
+    assert ran.only("FAILED") == ["run[arguments]", "run[extra]", "run[own]", "run[undeclared]"]
+    assert ran.only("SKIPPED") == ["run[build]"]
+    assert "build needs _tkinter, a part of the standard library that this interpreter lacks" in ran.text
+    assert (
+        "Cause: the wheel does not declare a dependency that brings absent (no Requires-Dist in METADATA)" in ran.text
+    )
+    assert "Cause: yaml is declared for the extra 'config' only, but a plain import needs it" in ran.text
+    assert "Cause: the wheel does not contain pkg.missing" in ran.text
+    assert "or if undeclared is not for this target, set wheel_executables = undeclared: off" in ran.text
+    assert "wheel_import_ignore" not in ran.text
+    # Only of the program that ended for another reason.
+    assert ran.text.count("if the program does not know these arguments") == 1

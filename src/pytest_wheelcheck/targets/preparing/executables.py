@@ -14,6 +14,7 @@ from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.model import Outcome, Platform
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.system import process
+from pytest_wheelcheck.targets.preparing.executable_errors import explain_missing_module
 from pytest_wheelcheck.targets.preparing.import_check import diagnosed
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 
@@ -115,6 +116,8 @@ def _run(installed: InstalledTarget, name: str, arguments: Sequence[str], *, nam
         f"such as `{name}: --help`, or `{name}: off`"
     )
     ended = f"`{shown}` ended with {process.describe_status(completed.returncode)}"
+    missing, is_no_fault = explain_missing_module(name, completed.stderr, installed) if failed else ((), False)
+    explained = "\n".join([ended, *(missing or [fix])])
     warnings = []
     if refused:
         warnings.append(f"{ended} and a message about its usage: it starts, and no more is known\n{fix}")
@@ -123,9 +126,9 @@ def _run(installed: InstalledTarget, name: str, arguments: Sequence[str], *, nam
         warnings.append(f"`{shown}` left processes running, which were ended: {left}")
     step = StepResult(
         name=f"run[{name}]",
-        outcome=Outcome.FAILED if failed else Outcome.PASSED,
+        outcome=Outcome.SKIPPED if is_no_fault else Outcome.FAILED if failed else Outcome.PASSED,
         seconds=completed.seconds,
-        text=f"{ended}\n{fix}" if failed else (completed.stdout.strip().splitlines() or [""])[0][:_MAX_SUMMARY],
+        text=explained if failed else (completed.stdout.strip().splitlines() or [""])[0][:_MAX_SUMMARY],
         sections=sections,
         warnings=tuple(warnings),
     )
