@@ -12,7 +12,7 @@ from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.checks.elf_loading import ORIGIN, needs_met_by_loading
 from pytest_wheelcheck.checks.policies import Policy, PolicyAnalysis, libc_and_architecture
 from pytest_wheelcheck.errors import WheelError
-from pytest_wheelcheck.wheels.binary import Binary
+from pytest_wheelcheck.wheels.binary import MAX_VERSION_SYMBOLS, Binary
 
 #: Indexes accept these two bare tags, for Raspberry Pi OS.
 _ACCEPTED_BARE_TAGS = frozenset({"linux_armv6l", "linux_armv7l"})
@@ -84,12 +84,15 @@ def unmet_requirements(
         return ["auditwheel has no policy for this tag"]
     # auditwheel finds needed versions through the section headers, which a file does not have to have. Our reader
     # works like the loader.
-    reasons = [
-        f"{binary.path} needs {version} of {library}"
+    refused = [
+        (binary, library, version)
         for binary in files
         for library, version in binary.versions
         if binary.machine == analysis.architecture and not allows(claimed, platform, version)
     ]
+    # The highest one decides which systems the wheel runs on.
+    refused.sort(key=lambda entry: _version_order(entry[2]), reverse=True)
+    reasons = [_version_reason(*entry) for entry in refused]
     best = analysis.policy(analysis.best)
     if best.priority >= claimed.priority or (analysis.libc == "musl" and best.priority):
         # musl's symbols have no versions: auditwheel can only tell whether a wheel is musllinux at all.
@@ -131,6 +134,18 @@ def glibc_version(platform: str) -> tuple[int, int] | None:
     """Return the glibc version of a PEP 600 tag; ``None`` for any other tag."""
     match = re.match(r"manylinux_(\d+)_(\d+)_", platform)
     return None if match is None else (int(match[1]), int(match[2]))
+
+
+def _version_order(version: str) -> tuple[bool, str, tuple[int, ...]]:
+    """Return the order of a symbol version: glibc's own first, then by number."""
+    prefix, _, number = version.partition("_")
+    return prefix == "GLIBC", prefix, tuple(int(part) for part in number.split(".") if part.isdecimal())
+
+
+def _version_reason(binary: Binary, library: str, version: str) -> str:
+    names = dict(binary.version_symbols).get((library, version), ())
+    shown = ", ".join(names[: MAX_VERSION_SYMBOLS - 1]) + (" and others" if len(names) >= MAX_VERSION_SYMBOLS else "")
+    return f"{binary.path} needs {version} of {library}{f' (for {shown})' if shown else ''}"
 
 
 def allows(policy: Policy, platform: str, version: str) -> bool:

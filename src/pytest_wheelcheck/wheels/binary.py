@@ -12,6 +12,9 @@ from importlib import resources
 
 #: Prefixes of the functions that an import looks up: CPython's (PEP 489, PEP 793), and cffi's for PyPy.
 INIT_PREFIXES = ("PyInit_", "PyInitU_", "PyModExport_", "_cffi_pypyinit_")
+#: Symbols of a needed version that are read from a file: one more than a message shows.
+MAX_VERSION_SYMBOLS = 6
+
 #: Prefixes of the interpreter's own symbols.
 PYTHON_PREFIXES = ("Py", "_Py")
 #: Symbols of the interpreter and of its modules.
@@ -40,6 +43,7 @@ class Binary:
         two others is the working directory (ELF).
     :param inherits: it has no DT_RUNPATH, so the loader also searches the DT_RPATH of the files that need it (ELF).
     :param versions: needed symbol versions, as pairs of library and version: ``("libc.so.6", "GLIBC_2.17")``.
+    :param version_symbols: a few of the symbols that need each of these versions, without weak ones.
     :param exports: it exports functions other than init functions.
     :param init_functions: exported functions that an import of it would look up.
     :param python_symbols: functions and data of the interpreter (``Py…``, ``_Py…``) that it needs, without weak ones.
@@ -65,6 +69,7 @@ class Binary:
     search_paths: tuple[str, ...] = ()
     inherits: bool = False
     versions: tuple[tuple[str, str], ...] = ()
+    version_symbols: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = ()
     exports: bool = False
     init_functions: tuple[str, ...] = ()
     python_symbols: tuple[str, ...] = ()

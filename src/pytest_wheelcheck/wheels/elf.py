@@ -8,14 +8,21 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
-from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_OR_INIT, PYTHON_PREFIXES, Binary, ElfHeader
+from pytest_wheelcheck.wheels.binary import (
+    INIT_PREFIXES,
+    MAX_VERSION_SYMBOLS,
+    PYTHON_OR_INIT,
+    PYTHON_PREFIXES,
+    Binary,
+    ElfHeader,
+)
 
 #: e_machine and class (bits) to the name in platform tags.
 _MACHINES = {
@@ -57,6 +64,7 @@ def read_elf(path: str, data: bytes) -> Binary:
     alignments = [segment["p_align"] for segment in segments if segment["p_type"] == "PT_LOAD"]
     machine = _machine(elf)
     symbols = set(_symbols(elf, tags, data))
+    versions = _needed_versions(elf, tags, data)
     python = sorted((name, defined) for name, defined in symbols if name.startswith(PYTHON_OR_INIT))
     return Binary(
         path=path,
@@ -67,7 +75,8 @@ def read_elf(path: str, data: bytes) -> Binary:
         name=_name(tags),
         search_paths=tuple(_search_paths(tags)),
         inherits=all(tag["d_tag"] != "DT_RUNPATH" for tag in tags),
-        versions=tuple(_needed_versions(elf, tags, data)),
+        versions=tuple(versions),
+        version_symbols=tuple(_version_symbols(elf, tags, data, versions)),
         exports=_exports_functions(elf, tags, data),
         init_functions=tuple(name for name, defined in python if defined and name.startswith(INIT_PREFIXES)),
         python_symbols=tuple(name for name, defined in python if not defined and name.startswith(PYTHON_PREFIXES)),
@@ -167,23 +176,26 @@ def _kind(elf: Any, tags: list[Any], segments: list[Any]) -> str:
     return "executable" if is_pie or (interpreter and not named) else "library"
 
 
-def _needed_versions(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[str, str]]:
-    """Read the needed versions like the loader: from the dynamic section, not from a section header."""
+def _needed_versions(elf: Any, tags: list[Any], data: bytes) -> dict[tuple[str, str], int]:
+    """Read the needed versions like the loader: from the dynamic section, not from a section header.
+
+    :returns: the number of each in the table of the symbols' versions, by library and version.
+    """
     strings, entry = (_file_offset(elf, tags, name) for name in ("DT_STRTAB", "DT_VERNEED"))
     if strings is None or entry is None:
-        return
+        return {}
     order = _byte_order(elf)
     count = _tag_value(tags, "DT_VERNEEDNUM") or 0
     if count > _MAX_TAGS:
         raise ValueError(f"the table of needed versions has {count} entries")
-    versions: dict[tuple[str, str], None] = {}
+    versions: dict[tuple[str, str], int] = {}
     for _ in range(count):
         _, auxiliary_count, file, first, following = struct.unpack_from(f"{order}2H3I", data, entry)
         library = _string(data, strings + file)
         auxiliary = entry + first
         for _ in range(auxiliary_count):
-            _, _, _, name, step = struct.unpack_from(f"{order}I2H2I", data, auxiliary)
-            versions[library, _string(data, strings + name)] = None
+            _, _, number, name, step = struct.unpack_from(f"{order}I2H2I", data, auxiliary)
+            versions[library, _string(data, strings + name)] = number & 0x7FFF
             if len(versions) > _MAX_TAGS:
                 raise ValueError("the table of needed versions does not end")
             auxiliary += step
@@ -192,7 +204,25 @@ def _needed_versions(elf: Any, tags: list[Any], data: bytes) -> Iterator[tuple[s
         entry += following
         if not following:
             break
-    yield from versions
+    return versions
+
+
+def _version_symbols(
+    elf: Any, tags: list[Any], data: bytes, needed: Mapping[tuple[str, str], int]
+) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:
+    """Yield each needed version with the first symbols that need it."""
+    table = _file_offset(elf, tags, "DT_VERSYM")
+    found: dict[int, list[str]] = {number: [] for number in needed.values()}
+    if table is not None and needed:
+        order = _byte_order(elf)
+        for number, (name, info, section) in enumerate(_symbol_entries(elf, tags, data)):
+            if number and not section and info >> 4 != _WEAK:
+                names = found.get(struct.unpack_from(f"{order}H", data, table + 2 * number)[0] & 0x7FFF)
+                if names is not None and len(names) < MAX_VERSION_SYMBOLS:
+                    names.append(_string(data, name))
+    for pair, number in needed.items():
+        if found[number]:
+            yield pair, tuple(found[number])
 
 
 def _file_offset(elf: Any, tags: list[Any], name: str) -> int | None:
