@@ -70,7 +70,7 @@ def test_an_assembled_interpreter_is_labeled(pytester: pytest.Pytester, run_whee
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         [
-            "wheel: dist/some-1.0-py3-none-any.whl (cp314t-linux-* [[]assembled[]])",
+            "wheel: dist/some-1.0-py3-none-any.whl (cp314t-linux-* [[]native, published, assembled[]])",
             "  cp314t-linux-* (assembled from the published wheel freeze-core *)",
         ]
     )

@@ -1,4 +1,4 @@
-"""The expected wheels, the coverage matrix and the reports: pure functions of outcomes."""
+"""The expected wheels, the release matrix and the reports: pure functions of outcomes."""
 
 from __future__ import annotations
 

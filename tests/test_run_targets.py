@@ -47,7 +47,7 @@ def test_a_wheel_that_cannot_run_is_one_node_with_the_reason(
             [
                 f"dist/{mac}",
                 "  not run: needs macOS",
-                "  static checks  1 passed",
+                "  1 static check passed",
                 f"dist/{new}",
                 "  not run: needs CPython*",
             ]

@@ -100,7 +100,7 @@ def test_other_wheels_are_tested(root: Path, run_wheels: Run, verbosity: str) ->
 def test_bugs_at_the_end_fail_the_run(root: Path, run_wheels: Run) -> None:
     actions = {
         "writing the report": ("plugin.report", "write_reports"),
-        "showing the coverage": ("plugin.report", "matrix_lines"),
+        "showing the release matrix": ("plugin.report", "matrix_lines"),
         "showing the summary": ("plugin.run", "summary_lines"),
         "comparing the source tree": ("plugin.run", "source_tree.changes"),
     }

@@ -289,7 +289,7 @@ class Backend(Protocol):
 
     @property
     def category(self) -> str:
-        """Which column of the coverage matrix has its results: ``native``, ``emulated``, or ``board``."""
+        """Which column of the release matrix has its results: ``native``, ``emulated``, or ``board``."""
 
     @property
     def place(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ def declare(commands: Subparsers) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Merge reports, show the coverage matrix, and check the release.
+    """Merge reports, show the release matrix, and check the release.
 
     :returns: 1 if there are failures, or the release does not match the expected wheels.
     """
@@ -48,7 +49,8 @@ def _run(args: argparse.Namespace) -> int:
         for step in release_results(report)
     )
     report = replace(report, release=release)
-    output.write(line for line, _ in matrix_lines(matrix_rows(report, expected_files(report).missing_pairs)))
+    rows = matrix_rows(report, expected_files(report).missing_pairs)
+    output.write(line for line, _ in matrix_lines(rows, shutil.get_terminal_size().columns))
     output.write(line for line, _ in comparison_lines(compare(report)))
     failures = problems(report, strict=args.wheel_strict)
     for result in report.release:

@@ -213,7 +213,7 @@ class ReportHooks:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Show the coverage matrix, and the paths of the report files."""
+        """Show the release matrix, and the paths of the report files."""
         self._report.show(terminalreporter)
 
 

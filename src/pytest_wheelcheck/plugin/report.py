@@ -1,4 +1,4 @@
-"""Gathers the outcomes of a run, shows the coverage matrix, and writes the report files.
+"""Gathers the outcomes of a run, shows the release matrix, and writes the report files.
 
 Every form of the report is computed by :mod:`~pytest_wheelcheck.reporting`.
 """
@@ -150,20 +150,24 @@ class RunReport:
             self._written = paths
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
-        """Show the coverage matrix, the paths of the report files, and annotations for the CI service."""
+        """Show the release matrix, the paths of the report files, and annotations for the CI service."""
         if not self._config.option.collectonly:
-            with self._errors.caught("showing the coverage"):
+            with self._errors.caught("showing the release matrix"):
                 if reporter.verbosity >= 0:
                     self._show(reporter)
+                if reporter.verbosity >= -1 and (hint := self._hints.summary()):
+                    reporter.section("missing plugins")
+                    reporter.write_line(hint, yellow=True)
                 for line in github.commands(self._build, os.environ):
                     reporter.write_line(line)
         self._errors.show(reporter)
 
     def _show(self, reporter: pytest.TerminalReporter) -> None:
         report = self._build()
-        lines = matrix_lines(matrix_rows(report, expected_files(report).missing_pairs))
+        rows = matrix_rows(report, expected_files(report).missing_pairs)
+        lines = matrix_lines(rows, self._plan.settings.width)
         if lines:
-            reporter.section("coverage")
+            reporter.section("release matrix")
             for line, markup in lines:
                 reporter.write_line(line, **markup)
         comparisons = compare(report)
@@ -172,9 +176,6 @@ class RunReport:
             reporter.section("differs between machines" if differ else "same on all machines")
             for line, markup in comparison_lines(comparisons):
                 reporter.write_line(line, **markup)
-        if hint := self._hints.summary():
-            reporter.section("missing plugins")
-            reporter.write_line(hint, yellow=True)
         for path in self._written:
             shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
             reporter.write_line(f"report: {shown}")

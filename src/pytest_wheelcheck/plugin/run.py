@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_wheelcheck.plugin.coverage import CoverageReports
     from pytest_wheelcheck.targets.running.item_results import Crash
     from pytest_wheelcheck.targets.running.run import TargetRun
+    from pytest_wheelcheck.targets.target import Target
 
 #: Changed files that the summary names.
 _MAX_CHANGES = 10
@@ -74,6 +75,7 @@ class WheelRun:
         self._artifacts: ArtifactsDirectory | None = None
         self._summaries: dict[str, str] = {}
         self._leftovers_of_workers: list[str] = []
+        self._pytests: dict[str, str] = {}
         self._notes_shown = False
         self._interrupted = False
         self._changes: list[str] = []
@@ -144,11 +146,7 @@ class WheelRun:
         """Return the lines that name the wheels and their targets."""
         lines = []
         for file in self._plan.release.files:
-            names = [
-                f"{target.name} [assembled]" if target.runtime.installation.assembled else target.name
-                for target in self._plan.targets
-                if target.wheel is file
-            ]
+            names = [f"{target.name} [{_origin(target)}]" for target in self._plan.targets if target.wheel is file]
             lines.append(f"wheel: {file.shown} ({', '.join(names) or 'no target'})")
         machines = {target.machine.name: target.machine.facts for target in self._plan.targets if target.machine.facts}
         for name, facts in machines.items():
@@ -269,6 +267,7 @@ class WheelRun:
         output = getattr(node, "workeroutput", {})
         for name, text in output.get(xdist.SUMMARIES, {}).items():
             self._summaries[f"{name}, {node.gateway.id}"] = text
+        self._pytests.update(output.get(xdist.PYTESTS, {}))
         self._leftovers_of_workers += output.get(xdist.LEFTOVERS, [])
         if self.report is not None:
             self.report.add_spans(timing.Span(*span) for span in output.get(xdist.TIMINGS, []))
@@ -298,6 +297,7 @@ class WheelRun:
             **{
                 xdist.SUMMARIES: self._summaries,
                 xdist.LEFTOVERS: self._leftovers(),
+                xdist.PYTESTS: self._other_pytests(),
                 xdist.UNEXPECTED: self._errors.send(),
                 xdist.TIMINGS: list(map(astuple, timing.recorded())) if self._is_worker else [],
             },
@@ -339,11 +339,19 @@ class WheelRun:
         if self._coverage is not None:
             self._coverage.show(reporter)
         plan = self._plan
+        short = reporter.verbosity < 0
         lines = summary_lines(
-            plan.release.files, plan.targets, plan.not_run, reporter.stats, overrides=plan.settings.overrides
+            plan.release.files,
+            plan.targets,
+            plan.not_run,
+            reporter.stats,
+            self._other_pytests(),
+            overrides=plan.settings.overrides,
+            short=short,
         )
-        if lines and not self._config.option.collectonly and reporter.verbosity >= 0:
-            reporter.section("wheels")
+        if lines and not self._config.option.collectonly and reporter.verbosity >= -1:
+            if not short:
+                reporter.section("wheels")
             for line, markup in lines:
                 reporter.write_line(line, **markup)
         if self._artifacts is not None:
@@ -359,6 +367,12 @@ class WheelRun:
         if retained := self._retained_targets():
             names = ", ".join(f"{number}/ ({node_id})" for number, node_id in retained.items())
             reporter.write_line(f"environments retained in {plan.directory}: {names}")
+
+    def _other_pytests(self) -> dict[str, str]:
+        """Return the versions of the targets' pytest that differ from the host's, by node id."""
+        own = {each.target.node_id: each.collected.pytest for each in self._targets}
+        versions = {**self._pytests, **own}
+        return {node_id: version for node_id, version in versions.items() if version not in {"", pytest.__version__}}
 
     def _has_long_output(self) -> bool:
         directory = self._plan.directory / temporary.LONG_OUTPUT
@@ -396,6 +410,13 @@ class WheelRun:
             self._directory.remove(keep=frozenset(retained), patience=_REMOVE_PATIENCE if self._interrupted else None)
         if self._restore_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _origin(target: Target) -> str:
+    """Return what runs a target's interpreter, and which provider it comes from: ``qemu, debian``."""
+    runtime = target.runtime
+    words = [runtime.backend.name, runtime.installation.provider, "assembled" if runtime.installation.assembled else ""]
+    return ", ".join(filter(None, words))
 
 
 def _interrupt_on_sigterm() -> bool:

@@ -14,7 +14,7 @@ from pytest_wheelcheck.plugin.plan import Plan
 #: Keys of ``workerinput`` and ``workeroutput``, the dictionaries that xdist passes between controller and worker.
 _PLAN = "wheelcheck_plan"
 SUMMARIES, LEFTOVERS, USAGE_ERROR = "wheelcheck_summaries", "wheelcheck_leftovers", "wheelcheck_usage_error"
-UNEXPECTED, TIMINGS = "wheelcheck_unexpected", "wheelcheck_timings"
+UNEXPECTED, TIMINGS, PYTESTS = "wheelcheck_unexpected", "wheelcheck_timings", "wheelcheck_pytests"
 
 
 def received_plan(config: pytest.Config) -> tuple[Plan, str] | None:

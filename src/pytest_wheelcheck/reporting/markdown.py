@@ -1,4 +1,4 @@
-"""The report as Markdown: the coverage matrix, and the failures."""
+"""The report as Markdown: the release matrix, and the failures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pytest_wheelcheck.reporting.compare import Comparison, compare, headline, outcomes
+from pytest_wheelcheck.reporting.counts import count_outcomes
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow, matrix_rows
 from pytest_wheelcheck.reporting.report import BAD, NodeResult, Report, WheelReport
 
@@ -24,7 +25,7 @@ def render(report: Report, missing: Sequence[tuple[str, str]] = ()) -> str:
     lines = [f"# Wheels: {title(report)}", "", verdict(report), ""]
     if about := origin(report):
         lines += [_inline(about), ""]
-    lines += ["## Coverage", ""]
+    lines += ["## Release matrix", ""]
     lines += table(matrix_rows(report, missing))
     if comparisons := compare(report):
         lines += ["", "## Machines", "", *(line for each in comparisons for line in _comparison(each))]
@@ -109,11 +110,8 @@ def _failure(result: NodeResult, indent: str) -> list[str]:
 
 
 def counts(results: Sequence[NodeResult]) -> str:
-    """Count results by outcome."""
-    numbers: dict[str, int] = {}
-    for result in results:
-        numbers[result.outcome] = numbers.get(result.outcome, 0) + 1
-    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(numbers.items())) or "nothing was run"
+    """Count results by outcome, tests apart from checks."""
+    return count_outcomes((result.is_test, result.outcome) for result in results)
 
 
 def _inline(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The coverage matrix: the wheels of a release, and where each was checked and tested; computed from outcomes alone."""
+"""The release matrix: the wheels of a release, and where each was checked and tested; computed from outcomes alone."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def matrix_rows(report: Report, missing: Iterable[expect.Pair] = ()) -> tuple[Ma
         for platform, interpreter in missing
         if (platform, interpreter) not in contents
     ]
-    return tuple(sorted(rows, key=lambda row: (_platform_order(row.platform), _interpreter_order(row.interpreter))))
+    return tuple(sorted(rows, key=lambda row: (_platform_order(row.platform), interpreter_order(row.interpreter))))
 
 
 def target_platforms(wheel: WheelReport, target: TargetReport) -> tuple[str, ...]:
@@ -165,11 +165,14 @@ def _tested(targets: Sequence[TargetReport], interpreter: str) -> Cell:
 
 def target_state(target: TargetReport) -> Cell:
     """Summarize the results on one target."""
-    failed = sum(result.outcome in BAD for result in target.results)
     tests = [result for result in target.results if result.is_test]
+    failed = sum(result.outcome in BAD for result in tests)
+    checks = sum(result.outcome in BAD and not result.is_test for result in target.results)
     passed = sum(result.outcome in {"passed", "xfailed", "xpassed"} for result in tests)
-    if failed:
-        return Cell(state="failed", text=f"{failed} failed, {passed} passed" if passed else f"{failed} failed")
+    if failed or checks:
+        texts = [f"{failed} failed"] * bool(failed) + [f"{passed} passed"] * bool(passed)
+        texts += [f"{_count(checks, 'check')} failed"] * bool(checks)
+        return Cell(state="failed", text=", ".join(texts))
     if passed:
         return Cell(state="passed", text=f"{passed} passed")
     if any(result.outcome == "passed" for result in target.results):
@@ -186,7 +189,8 @@ def _platform_order(platform: str) -> tuple[int, str]:
     return next(order, len(_FAMILIES)), platform
 
 
-def _interpreter_order(name: str) -> tuple[int, int, str]:
+def interpreter_order(name: str) -> tuple[int, int, str]:
+    """Return the place of an interpreter among the rows of a platform."""
     match = _INTERPRETER.fullmatch(name)
     if match is None:
         return len(name), 0, name

@@ -33,6 +33,11 @@ _PTY = re.compile(r"needs (?:a pseudo-terminal|the module '(?:pty|tty|termios|fc
 _STEP = re.compile(r"(?:install|import|compile|tools|threads)$|(?:import|modules|entry|run)\[")
 
 
+def is_test(name: str) -> bool:
+    """Return whether a node is a test of the user's, by the part of its id behind the target."""
+    return _STEP.match(name) is None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeResult:
     """The result of one node.
@@ -53,7 +58,7 @@ class NodeResult:
     @property
     def is_test(self) -> bool:
         """Whether it is a test of the user's, not a step of this plugin."""
-        return _STEP.match(self.name) is None
+        return is_test(self.name)
 
     @property
     def skipped_for_pty(self) -> bool:

@@ -1,12 +1,15 @@
-"""The tables of the terminal summary: wheels and targets, and the coverage matrix."""
+"""The tables of the terminal summary: wheels and targets, and the release matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from pytest_wheelcheck.reporting.compact import MAX_ROWS, compact_lines
 from pytest_wheelcheck.reporting.compare import Comparison, headline, outcomes
+from pytest_wheelcheck.reporting.counts import count_outcomes, counted
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow
+from pytest_wheelcheck.reporting.report import is_test
 from pytest_wheelcheck.results import THREADS
 from pytest_wheelcheck.settings import Override
 from pytest_wheelcheck.targets.overrides import matching
@@ -36,13 +39,17 @@ def summary_lines(
     targets: Sequence[Target],
     not_run: Sequence[NoTarget],
     stats: Mapping[str, Sequence[Any]],
+    versions: Mapping[str, str],
     *,
     overrides: Sequence[Override] = (),
+    short: bool = False,
 ) -> list[tuple[str, dict[str, bool]]]:
     """Return lines that list the targets of each wheel and count their outcomes.
 
     :param stats: reports by category, as in pytest's terminal reporter.
+    :param versions: versions of the targets' pytest that differ from the host's, by the node ids of the targets.
     :param overrides: those of the settings.
+    :param short: one line for each target, and for each wheel without one.
     :returns: lines with their markup.
     """
     reports = [
@@ -54,17 +61,22 @@ def summary_lines(
     lines: list[tuple[str, dict[str, bool]]] = []
     width = max((len(target.name) for target in targets), default=0)
     for file in files:
-        lines.append((file.shown, {"bold": True}))
+        lines += [] if short else [(file.shown, {"bold": True})]
+        start = f"{file.shown}::" if short else "  "
         own = [target for target in targets if target.wheel is file]
         prefixes = [f"{target.node_id}::" for target in own]
         for target, prefix in zip(own, prefixes, strict=True):
-            categories = [category for category, node_id in reports if node_id.startswith(prefix)]
-            lines.append(
-                (
-                    f"  {target.name:{width}}  {_counts(categories)}  ({target.runtime.installation.how})",
-                    _markup(categories),
-                )
-            )
+            found = [
+                (is_test(node_id.removeprefix(prefix)), category)
+                for category, node_id in reports
+                if node_id.startswith(prefix)
+            ]
+            version = f"pytest {versions[target.node_id]}" if target.node_id in versions else ""
+            details = "; ".join(filter(None, ["" if short else target.runtime.installation.how, version]))
+            text = f"{start}{target.name:{0 if short else width}}  {count_outcomes(found)}"
+            lines.append((f"{text}  ({details})" if details else text, _markup([category for _, category in found])))
+            if short:
+                continue
             if applied := matching(target, overrides):
                 lines.append((f"    wheel_overrides: {'; '.join(override.line for override in applied)}", {}))
             if counts := _threads(f"{prefix}{THREADS}", stats):
@@ -76,9 +88,11 @@ def summary_lines(
             for category, node_id in reports
             if node_id.startswith(f"{file.shown}::") and not node_id.startswith(listed)
         ]
-        lines += [(f"  not run: {reason.reason.partition(chr(10))[0]}", {"yellow": True}) for reason in reasons]
-        if static:
-            lines.append((f"  static checks  {_counts(static)}", _markup(static)))
+        for reason in reasons:
+            text = reason.reason.partition("\n")[0]
+            lines.append((f"{f'{start}{reason.name}  ' if short else start}not run: {text}", {"yellow": True}))
+        if static and not (short and (own or reasons)):
+            lines.append((f"{f'{file.shown}  ' if short else start}{counted(static, 'static check')}", _markup(static)))
     return lines
 
 
@@ -88,17 +102,17 @@ def _threads(node_id: str, stats: Mapping[str, Sequence[Any]]) -> str:
     return next((str(dict(report.user_properties).get(THREADS, "")) for report in reports), "")
 
 
-def _counts(categories: Sequence[str]) -> str:
-    counts = [f"{categories.count(name)} {name}" for name, _ in _CATEGORIES if name in categories]
-    return ", ".join(counts) or "nothing was run"
-
-
 def _markup(categories: Sequence[str]) -> dict[str, bool]:
     return next((dict(markup) for name, markup in _CATEGORIES if name in categories), {"yellow": True})
 
 
-def matrix_lines(rows: Sequence[MatrixRow]) -> list[tuple[str, dict[str, bool]]]:
-    """Return the coverage matrix as lines with their markup, without its empty columns."""
+def matrix_lines(rows: Sequence[MatrixRow], width: int = 80) -> list[tuple[str, dict[str, bool]]]:
+    """Return the release matrix as lines with their markup, without its empty columns.
+
+    :param width: of the terminal. The matrix of many rows is compact, and its lines are not longer.
+    """
+    if len(rows) > MAX_ROWS:
+        return compact_lines(rows, width)
     if not rows:
         return []
     used = [index for index in range(len(COLUMNS)) if any(row.cells[index].text for row in rows)]

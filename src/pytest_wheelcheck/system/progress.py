@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -29,11 +29,36 @@ def step(name: str, directory: Path, action: str = "fetching") -> Iterator[None]
     :param directory: where it is made.
     :param action: the verb that the message shows.
     """
+    _announce()
     log.info("%s: %s (once; cached for later runs)", name, action)
     start = time.monotonic()
     yield
     size = directories.size(directory) // 1_000_000
     log.info("%s: ready, %d MB in %.1f s", name, size, time.monotonic() - start)
+
+
+#: What is told before the first file is fetched. Process-wide, because several threads fetch.
+_announced: list[str] = []
+_announce_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def announced(lines: Iterable[str]) -> Iterator[None]:
+    """Log lines before the first file that is fetched in the context; none of them if nothing is fetched."""
+    with _announce_lock:
+        _announced[:] = lines
+    try:
+        yield
+    finally:
+        with _announce_lock:
+            _announced.clear()
+
+
+def _announce() -> None:
+    with _announce_lock:
+        for line in _announced:
+            log.info("%s", line)
+        _announced.clear()
 
 
 #: Bytes above which the sending of files is shown, and seconds between two updates of its line.

@@ -66,7 +66,7 @@ def _page(report: Report, missing: Sequence[tuple[str, str]], limits: Limits) ->
     release = (line for result in report.release for line in node(result, limits))
     machines = (line for each in compare(report) for line in _comparison(each, limits))
     sections = {
-        "Coverage": _table(matrix_rows(report, missing), limits),
+        "Release matrix": _table(matrix_rows(report, missing), limits),
         "Release": _listed(release),
         "Findings": findings(report, limits),
         "Tests": tests_across(report, limits),
@@ -113,7 +113,7 @@ def _table(rows: Sequence[MatrixRow], limits: Limits) -> Iterator[str]:
     used = [index for index, _ in enumerate(COLUMNS) if any(row.cells[index].text for row in rows)]
     names = ("platform", "interpreter", *(COLUMNS[index] for index in used))
     headings = "".join(f"<th>{show(name)}</th>" for name in names)
-    yield '<div class="scroll" tabindex="0" role="region" aria-label="Coverage"><table class="matrix">'
+    yield '<div class="scroll" tabindex="0" role="region" aria-label="Release matrix"><table class="matrix">'
     yield f"<thead><tr>{headings}</tr></thead><tbody>"
     previous = ""
     for row in rows:

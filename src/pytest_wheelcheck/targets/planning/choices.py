@@ -37,6 +37,12 @@ class Choice:
         """What it is."""
         return interpreter_of(self.offers[0])
 
+    @property
+    def described(self) -> str:
+        """What it is, and where it comes from: the first choice, which is taken if it is available."""
+        offer = self.offers[0]
+        return f"{offer.interpreter}-{offer.platform.name}: {offer.how}"
+
 
 def interpreter_of(offer: Offer) -> Interpreter:
     """Return what an offer is, in the terms of tags."""

@@ -15,6 +15,7 @@ from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.base import OLDEST, Kind, Offer, Request, Unavailable, here
 from pytest_wheelcheck.model import Machine, Outcome, Platform, Wheel
+from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.targets.planning import wording
 from pytest_wheelcheck.targets.planning.choices import Choice, Questions, interpreter_of
 from pytest_wheelcheck.targets.planning.specs import Interpreter, Spec, parse_specs
@@ -54,7 +55,9 @@ def plan(
     nothing_to_test = not any(each.chosen or each.problems for each in plans)
     for each in plans:
         each.conclude(Outcome.ERROR if nothing_to_test else Outcome.SKIPPED)
-    runtimes = questions.make(choice for each in plans for choice in each.chosen)
+    chosen = list(dict.fromkeys(choice for each in plans for choice in each.chosen))
+    with progress.announced(choice.described for choice in chosen):
+        runtimes = questions.make(chosen)
     if unresolved is not None:
         for each in plans:
             each.pass_over(unresolved, runtimes)
