@@ -5,21 +5,26 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.cli import output
-from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
+from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES
 from pytest_wheelcheck.interpreters.base import Offer, Request, here
 from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot, parse_sysroots
 from pytest_wheelcheck.interpreters.registry import parse_names
 from pytest_wheelcheck.interpreters.windows.platforms import PLATFORMS
 from pytest_wheelcheck.model import Platform
-from pytest_wheelcheck.system import process, progress
+from pytest_wheelcheck.system import process, progress, temporary, uv_errors
+from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.planning.specs import Interpreter, parse_specs
 
 if TYPE_CHECKING:
@@ -27,6 +32,12 @@ if TYPE_CHECKING:
 
 #: The help of an argument that :func:`parse_platform` reads.
 PLATFORM_HELP = "an architecture such as aarch64, with the prefix musllinux- for musl; or win_amd64, win32"
+
+#: A version in the place of an architecture.
+_VERSION = re.compile(r"(cp|pp|pypy)?\d(\.|\d|$)")
+
+#: The names of the interpreter itself.
+_PYTHON = re.compile(r"python(3(\.\d+t?)?)?")
 
 
 def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
@@ -45,7 +56,17 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
     parser = commands.add_parser(
         "exec", help="run a program in an interpreter's environment: exec aarch64 3.13 -- python"
     )
-    _declare_interpreter(parser)
+    parser.add_argument("architecture", help=f"{PLATFORM_HELP}; without it, this host's")
+    parser.add_argument("version", nargs="?", default="", help="such as 3.13 or 3.14t")
+    declare_sources(parser)
+    parser.add_argument(
+        "--with",
+        action="append",
+        default=[],
+        dest="packages",
+        metavar="REQUIREMENT",
+        help="install this into a temporary environment, and run the program there",
+    )
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="default: python")
     parser.set_defaults(run=_exec)
 
@@ -181,19 +202,68 @@ def _path(args: argparse.Namespace) -> int:
 def _exec(args: argparse.Namespace) -> int:
     """Replace this process by a program, with the interpreter's directory first in ``PATH``.
 
-    :returns: the program's exit status, on Windows.
+    The interpreters have no packages. With packages, and for pip itself, the program runs in a temporary environment.
+
+    :returns: the program's exit status, on Windows or with packages.
     :raises ProcessError: it cannot be started.
+    :raises InstallError: the packages cannot be installed.
     """
-    argv = args.argv[1:] if args.argv[:1] == ["--"] else args.argv
-    platform, version = parse_platform(args.architecture), _parse_version(args.version)
+    words = [args.architecture, *([args.version] if args.version else []), *args.argv]
+    if _VERSION.match(args.architecture):
+        words.insert(0, "host")
+    if len(words) < 2 or not _VERSION.match(words[1]):
+        raise UsageError("the version is missing", fix=f"wheelcheck exec {args.architecture} 3.13 -- python")
+    architecture, wanted, *argv = words
+    argv = argv[1:] if argv[:1] == ["--"] else argv
+    platform, version = parse_platform(architecture), _parse_version(wanted)
     with progress.log_to():
         runtime = _obtain(platform, version, Sources.from_args(args))
     program, *rest = argv or ["python"]
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    env["PATH"] = os.pathsep.join((str(runtime.python.parent), env.get("PATH", os.defpath)))
-    if re.fullmatch(r"python(3(\.\d+t?)?)?", program):
+    packages = [*args.packages, *(["pip"] if _is_pip([program, *rest]) else [])]
+    if packages:
+        return _run_with(runtime, packages, program, rest)
+    env = _environment_of(runtime.python.parent)
+    if _PYTHON.fullmatch(program):
         program = str(runtime.python)
     return process.exec_program([program, *rest], env)
+
+
+def _run_with(runtime: Runtime, packages: Sequence[str], program: str, rest: Sequence[str]) -> int:
+    """Run a program in a temporary environment with some packages.
+
+    :returns: the program's exit status.
+    :raises InstallError: the packages cannot be installed.
+    :raises ProcessError: the program cannot be started.
+    """
+    with temporary.directory() as work:
+        environment = runtime.backend.create_environment(runtime, work / "environment")
+        result = runtime.backend.install(runtime, environment, packages, InstallSettings())
+        if result.completed.returncode != 0:
+            raise uv_errors.install_error(f"{', '.join(packages)} cannot be installed", result.completed)
+        env = _environment_of(environment.scripts)
+        if _PYTHON.fullmatch(program):
+            argv = [str(environment.python), *rest]
+        elif program == "pip":
+            argv = [str(environment.python), "-m", "pip", *rest]
+        else:
+            argv = [shutil.which(program, path=env["PATH"]) or program, *rest]
+        try:
+            status = subprocess.run(argv, env=env, check=False).returncode
+        except OSError as error:
+            raise ProcessError(f"{program} cannot be started: {error.strerror or error}") from None
+    return status if status >= 0 else 128 - status
+
+
+def _is_pip(argv: Sequence[str]) -> bool:
+    """Return whether a program is pip, which the interpreters do not have."""
+    return argv[0] == "pip" or (bool(_PYTHON.fullmatch(argv[0])) and list(argv[1:3]) == ["-m", "pip"])
+
+
+def _environment_of(directory: Path) -> dict[str, str]:
+    """Return the environment variables of a program, with a directory first in ``PATH``."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    env["PATH"] = os.pathsep.join((str(directory), env.get("PATH", os.defpath)))
+    return env
 
 
 def _described(runtime: Runtime) -> dict[str, Any]:

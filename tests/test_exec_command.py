@@ -1,0 +1,62 @@
+"""``wheelcheck exec``: a program in an interpreter's environment, with pip and other packages if it needs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nodes import COMMAND
+
+MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def execute(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, "exec", *arguments], capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize("architecture", [(), ("host",)], ids=["", "host"])
+@pytest.mark.parametrize("separator", [("--",), ()], ids=["--", ""])
+def test_the_host_is_the_platform_without_one(architecture: tuple[str, ...], separator: tuple[str, ...]) -> None:
+    code = "import sys; print(sys.version_info[:2], *sys.argv[1:])"
+    done = execute(*architecture, MINOR, *separator, "python", "-c", code, "--", "-x")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{sys.version_info[:2]} -- -x\n"
+
+
+@pytest.mark.parametrize("arguments", [("aarch64",), ("aarch64", "--", "python"), ("aarch64", "python")])
+def test_a_missing_version_is_named(arguments: tuple[str, ...]) -> None:
+    done = execute(*arguments)
+    assert done.returncode == 4
+    assert done.stderr == "wheelcheck: the version is missing\nFix: wheelcheck exec aarch64 3.13 -- python\n"
+
+
+@pytest.mark.parametrize("program", [("python", "-m", "pip"), ("pip",)], ids=["module", "program"])
+def test_pip_is_there(program: tuple[str, ...]) -> None:
+    done = execute(MINOR, "--", *program, "--version")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("pip ")
+    assert done.stdout.endswith(f"(python {MINOR})\n")
+    # The environment is a temporary one.
+    assert not Path(done.stdout.split()[3]).exists()
+
+
+def test_packages() -> None:
+    done = execute("--with", "six", MINOR, "--", "python", "-c", "import six, sys; sys.exit(len(six.__name__) + 4)")
+    assert done.returncode == 7, done.stderr
+    done = execute("--with", "no-such-project-at-all", MINOR, "--", "python")
+    assert done.returncode == 1
+    assert done.stderr.startswith("wheelcheck: no-such-project-at-all cannot be installed\n")
+    done = execute("--with", "six", MINOR, "--", "no-such-program")
+    assert done.returncode == 1
+    assert "wheelcheck: no-such-program cannot be started" in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.network
+@pytest.mark.skipif(sys.platform != "linux", reason="QEMU's user mode is for Linux")
+def test_pip_of_another_architecture() -> None:
+    done = execute("musllinux-aarch64", "3.12", "--", "python", "-m", "pip", "debug", "--verbose")
+    assert done.returncode == 0, done.stderr
+    assert "cp312-cp312-musllinux_1_2_aarch64" in done.stdout
