@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,23 @@ def test_two_verdicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1 failed" in done.stdout
     if sys.platform == "linux":
         assert "installed and imported" in done.stdout
+        assert "It was checked, installed into an environment of its own, and imported." in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no sandbox at all")
+def test_what_ran_without_a_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bubblewrap that does not work: the sound wheel gets the static checks only."""
+    program = tmp_path / "bin" / "bwrap"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'No permissions to create a new namespace' >&2\nexit 1\n", "ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    done = subprocess.run([COMMAND, "try"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Only its static checks ran, for the reason above: it was not installed or imported." in done.stdout
+    assert "there is none here" in done.stdout
+    assert "environment of its own" not in done.stdout
 
 
 def test_other_verdicts_are_named(tmp_path: Path) -> None:

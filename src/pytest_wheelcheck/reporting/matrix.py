@@ -38,6 +38,9 @@ class Cell:
     text: str
 
 
+#: The text of a cell whose wheel was imported, and has no tests.
+IMPORTED = "installed and imported"
+
 EMPTY = Cell(state="no", text="")
 
 
@@ -176,7 +179,7 @@ def target_state(target: TargetReport) -> Cell:
     if passed:
         return Cell(state="passed", text=f"{passed} passed")
     if any(result.outcome == "passed" for result in target.results):
-        return Cell(state="imported", text="imported, tests skipped" if tests else "installed and imported")
+        return Cell(state="imported", text="imported, tests skipped" if tests else IMPORTED)
     return Cell(state="skipped", text="skipped") if target.results else Cell(state="no", text="nothing was run")
 
 
