@@ -220,6 +220,12 @@ def _exec(args: argparse.Namespace) -> int:
         runtime = _obtain(platform, version, Sources.from_args(args))
     program, *rest = argv or ["python"]
     packages = [*args.packages, *(["pip"] if _is_pip([program, *rest]) else [])]
+    if "pip" in packages and _hides_c_library(runtime):
+        sys.stderr.write(
+            f"wheelcheck: pip finds no {'musllinux' if runtime.platform.libc == 'musl' else 'manylinux'} wheels there, because "
+            "the interpreter is started by a launcher; to install some, use --with REQUIREMENT\n"
+        )
+        sys.stderr.flush()
     if packages:
         return _run_with(runtime, packages, program, rest)
     env = _environment_of(runtime.python.parent)
@@ -257,6 +263,16 @@ def _run_with(runtime: Runtime, packages: Sequence[str], program: str, rest: Seq
 def _is_pip(argv: Sequence[str]) -> bool:
     """Return whether a program is pip, which the interpreters do not have."""
     return argv[0] == "pip" or (bool(_PYTHON.fullmatch(argv[0])) and list(argv[1:3]) == ["-m", "pip"])
+
+
+def _hides_c_library(runtime: Runtime) -> bool:
+    """Return whether pip cannot find out which C library an interpreter has: it reads its executable, which is a launcher.
+
+    Source: ``packaging._musllinux`` and ``packaging._manylinux._have_compatible_abi``.
+    """
+    platform = runtime.platform
+    reads = platform.libc == "musl" or platform.architecture in {"armv7l", "i686"}
+    return reads and runtime.python != runtime.installation.program
 
 
 def _environment_of(directory: Path) -> dict[str, str]:
