@@ -75,12 +75,12 @@ def _page(report: Report, missing: Sequence[tuple[str, str]], limits: Limits) ->
         "Time": waterfall(report, limits),
     }
     filled = {name: content for name, lines in sections.items() if (content := list(lines))}
-    links = " ".join(f'<a href="#{name.lower()}">{name}</a>' for name in filled)
+    links = " ".join(f'<a href="#{_anchor(name)}">{name}</a>' for name in filled)
     yield f'<nav aria-label="Sections">{links}</nav>'
     yield from _filter()
     yield "<main>"
     for name, content in filled.items():
-        yield f'<section id="{name.lower()}"><h2>{name}</h2>'
+        yield f'<section id="{_anchor(name)}"><h2>{name}</h2>'
         yield from content
         yield "</section>"
     yield "</main>"
@@ -146,3 +146,8 @@ def _comparison(comparison: Comparison, limits: Limits) -> Iterator[str]:
         yield from more(len(comparison.differences) - limits.nodes, "node", "li")
         yield "</ul>"
     yield "</li>"
+
+
+def _anchor(name: str) -> str:
+    """Return the id of a section: without a space, which a link cannot have."""
+    return name.lower().replace(" ", "-")
