@@ -184,7 +184,7 @@ def test_a_table_with_another_value(project: pytest.Pytester, run_wheels: Run, v
     (project.path / "pyproject.toml").write_text(f'[tool.wheelcheck.overrides]\n"*" = {value}\n')
     found = run_output(run_wheels("--wheel", "dist", "tests"))
     assert found.code == pytest.ExitCode.USAGE_ERROR
-    assert "[tool.wheelcheck] in pyproject.toml: overrides.'*' is " in found.text
+    assert "[tool.wheelcheck] of pyproject.toml: overrides.'*' is " in found.text
     assert "Fix: write the options in one string, or in a list of strings" in found.text
 
 

@@ -66,7 +66,7 @@ def test_mistakes(project: pytest.Pytester, run_wheels: Run, text: str, expected
     table(project, text)
     found = run_output(run_wheels(*(["--wheel", "dist"] if wheels else []), "test_it.py"))
     assert found.code == pytest.ExitCode.USAGE_ERROR
-    assert f"[tool.wheelcheck] in pyproject.toml: {expected}" in found.text
+    assert f"[tool.wheelcheck] of pyproject.toml: {expected}" in found.text
     assert "Traceback" not in found.text
 
 

@@ -79,8 +79,11 @@ def resolve_usage_errors(
     usage_errors = [target.collected.usage for target in targets if target.run is not None]
     if usage_errors and all(usage_errors):
         first = next(target for target in targets if target.run is not None)
-        hint = explain(first.target, first.collected.usage)
-        raise UsageError("\n".join(filter(None, [first.target.node_id, first.collected.usage, hint])))
+        usage = first.collected.usage
+        if hint := explain(first.target, usage):
+            # It names what the project has, which is better than a general fix.
+            usage = "\n".join([*(line for line in usage.splitlines() if not line.startswith("Fix: ")), hint])
+        raise UsageError(f"{first.target.node_id}\n{usage}")
     return tuple(
         replace(
             target,
