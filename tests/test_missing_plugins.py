@@ -80,6 +80,7 @@ def test_an_option_in_addopts_that_the_target_does_not_know(project: pytest.Pyte
     assert (
         'set groups = ["coverage"] in [tool.wheelcheck] of pyproject.toml, or pass --wheel-group coverage' in found.text
     )
+    assert found.text.count("Fix: ") == 1
 
 
 def test_a_key_that_the_target_does_not_know(project: pytest.Pytester, run_dist: RunDist) -> None:
