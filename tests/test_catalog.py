@@ -15,6 +15,7 @@ from pytest_wheelcheck.backends.registry import backends
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import base
 from pytest_wheelcheck.interpreters.base import Answer, Offer, Request, Starter
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation, Platform
 
 
@@ -46,6 +47,9 @@ class FakeProvider:
     def offers(self, request: Request) -> Answer:
         self.asked.append(request)
         return Answer.of(self.has)
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:  # noqa: ARG002 — part of the protocol
+        return ()
 
     def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002 — part of the protocol
         if self.broken:

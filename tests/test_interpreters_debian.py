@@ -29,6 +29,7 @@ from pytest_wheelcheck.interpreters import roots, tags
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Request, Starter
 from pytest_wheelcheck.interpreters.packages import apt, apt_suites, debian
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation, Outcome, Platform
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.targets.planning.plan import plan
@@ -353,6 +354,9 @@ class OneProvider:
             how=installation.how,
         )
         return Answer.of([offer] if request.platform == installation.platform else ())
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:  # noqa: ARG002 — part of the protocol
+        return ()
 
     def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002 — part of the protocol
         return make_installation()

@@ -16,6 +16,7 @@ from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.interpreters import base, tags
 from pytest_wheelcheck.interpreters.base import Answer, Offer, Provider, Request, Starter
 from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation, Outcome, Platform, Wheel
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.targets.planning import plan
@@ -111,6 +112,9 @@ class Fake:
             offer = self.paths[request.python]
             return Answer.of([offer] if base.fits(offer.platform, request.platform) else [])
         return Answer.of((o for o in self.has if base.fits(o.platform, request.platform)), reason=self.reason)
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:  # noqa: ARG002 — part of the protocol
+        return ()
 
     def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002
         self.made.append(offer)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.process import CompletedProcess
@@ -315,6 +316,14 @@ class Backend(Protocol):
 
     def accepts(self, offer: Offer) -> str | None:
         """Return a suffix for an offer's description, such as ``, under Wine`` or an empty one; ``None`` if it cannot run it."""
+
+    def parts(self, platform: Platform, profile: MachineProfile | None = None) -> tuple[Part, ...] | None:
+        """Return what :meth:`fetch`, or :meth:`on_machine`, fetches, or has fetched before. Fetches nothing.
+
+        :param profile: the machine to pretend to be; ``None`` for none.
+        :returns: ``None`` if the backend does not know such machines.
+        :raises RuntimeUnavailableError: no backend can do that on this host.
+        """
 
     def fetch(self, platform: Platform) -> None:
         """Fetch what it needs to run programs of a platform. Blocks; safe to call from several threads.

@@ -7,7 +7,7 @@ installation is made runnable by the backend of its offer.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from pytest_wheelcheck.errors import RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.interpreters import base
 from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Provider, Request, Unavailable, here
 from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.model import Platform
@@ -98,7 +99,7 @@ class Catalog:
         :raises WheelcheckError: it is not available, although it was offered, or does not run here.
         """
         backend = self.backend(offer)
-        provider = next(provider for provider in self.providers if provider.name == offer.provider)
+        provider = self.provider(offer)
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-fetch") as pool:
             # The emulator and the interpreter are downloaded at the same time.
             fetched = pool.submit(backend.fetch, offer.platform)
@@ -117,15 +118,39 @@ class Catalog:
         """
         if self._native is not None:
             return self._native(version, free_threaded)
+        for offer in self._native_offers(version, free_threaded=free_threaded):
+            with contextlib.suppress(WheelcheckError):
+                return self.get(offer).python
+        return None
+
+    def _native_offers(self, version: tuple[int, int], *, free_threaded: bool) -> Iterator[Offer]:
+        """Yield the interpreters that :meth:`native_python` tries. A provider is asked when the ones before it failed."""
         kind = ("cpython", version, free_threaded)
         request = Request(platform=here(), wanted=frozenset({kind}))
         native = [backend for backend in self._covering(request.platform)[0] if backend.name == NATIVE]
         for provider in self.providers:
             for offer in self._paired(provider.offers(request).offers, native):
                 if offer.kind == kind and offer.rank >= 0 and not offer.prerelease:
-                    with contextlib.suppress(WheelcheckError):
-                        return self.get(offer).python
-        return None
+                    yield offer
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        """Return what :meth:`get` fetches for an offer of :meth:`ask`, or has fetched before. Fetches nothing.
+
+        :raises RuntimeUnavailableError: what would run it is not available.
+        """
+        found = [*self.provider(offer).parts(offer), *(self.backend(offer).parts(offer.platform) or ())]
+        if offer.platform != here():
+            found += self.native_parts(offer)
+        return tuple(dict.fromkeys(found))
+
+    def native_parts(self, offer: Offer) -> tuple[Part, ...]:
+        """Return what is fetched for the native interpreter that installs and compiles for an offer."""
+        native = next(self._native_offers(offer.version[:2], free_threaded=offer.free_threaded), None)
+        return () if native is None else self.provider(native).parts(native)
+
+    def provider(self, offer: Offer) -> Provider:
+        """Return the provider of an offer of :meth:`ask`."""
+        return next(provider for provider in self.providers if provider.name == offer.provider)
 
     def on_machine(self, runtime: Runtime, profile: MachineProfile) -> Runtime:
         """Return the runtime on a machine.

@@ -15,6 +15,7 @@ from typing import Any
 from pytest_wheelcheck.backends import sandbox, windows_deaths
 from pytest_wheelcheck.backends.base import Capabilities, Command, Environment, MachineProfile, PathMapping, Runtime
 from pytest_wheelcheck.interpreters.base import Unavailable
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 from pytest_wheelcheck.model import Machine, Platform
 from pytest_wheelcheck.settings import Settings
@@ -75,6 +76,10 @@ class LocalBackend:
     def machine(self) -> Machine:
         """See :class:`.base.Backend`."""
         return Machine()
+
+    def parts(self, platform: Platform, profile: MachineProfile | None = None) -> tuple[Part, ...] | None:  # noqa: ARG002
+        """See :class:`.base.Backend`: nothing is fetched."""
+        return () if profile is None else None
 
     def unavailable(self, platform: Platform) -> Unavailable | None:  # noqa: ARG002 — part of the protocol
         """See :class:`.base.Backend`."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_wheelcheck.backends import bubblewrap
 from pytest_wheelcheck.backends.catalog import Catalog
-from pytest_wheelcheck.cli import output
+from pytest_wheelcheck.cli import doctor_wheels, output
+from pytest_wheelcheck.cli.fixes import fixes
 from pytest_wheelcheck.cli.interpreters import PLATFORM_HELP, Sources, declare_sources, parse_platform
 from pytest_wheelcheck.errors import WheelcheckError
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES
 from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Request, here
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache, temporary
@@ -25,12 +26,6 @@ from pytest_wheelcheck.targets.preparing.overlay import check_tools
 if TYPE_CHECKING:
     from pytest_wheelcheck.cli.output import Subparsers
 
-_SYSTEMS = {
-    "darwin": "macOS",
-    "linux": "Linux (on Windows also in WSL), which can emulate other architectures",
-    "win32": "Windows",
-}
-
 #: Bytes that an interpreter which is fetched takes on disk, with its packages and the test tools: between 50 and 130 MB.
 _FETCHED_SIZE = 150_000_000
 
@@ -40,22 +35,37 @@ _FREE_THREADED_SINCE = 13
 
 def declare(commands: Subparsers) -> None:
     """Declare the command."""
-    parser = commands.add_parser("doctor", help="show which interpreters this host can run, and how to get the others")
-    parser.add_argument("architecture", nargs="?", help=f"{PLATFORM_HELP}; default: all")
+    parser = commands.add_parser(
+        "doctor",
+        help="show which interpreters this host can run, or where wheels would be tested, and how to get the others",
+        description="Without wheels: show which interpreters this host can run, and how to get the others. Exit status 1 if "
+        "none can be run. With wheels: show where a run would test each of them, what it would fetch for that, and what "
+        "cannot be tested here. Exit status 1 if something cannot. Nothing is downloaded, installed or run.",
+    )
+    parser.add_argument(
+        "what",
+        nargs="*",
+        metavar="ARCHITECTURE|WHEEL",
+        help=f"{PLATFORM_HELP}; default: all. Or wheels: files, directories or quoted patterns",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--offline", action="store_true", help="do not use the network")
+    doctor_wheels.declare_options(parser)
     declare_sources(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Report on every platform, or on one.
+    """Report on every platform, on some of them, or on wheels.
 
-    :returns: 1 if no interpreter can be run.
+    :returns: 1 if no interpreter can be run, or a wheel cannot be tested.
+    :raises UsageError: an argument is wrong.
     """
     sources = Sources.from_args(args)
+    if doctor_wheels.are_wheels(args):
+        return doctor_wheels.run(args, sources, lambda: _find_problem(offline=args.offline))
+    platforms = tuple(map(parse_platform, args.what)) or _platforms()
     catalog, cached = sources.catalog(offline=args.offline), sources.catalog(offline=True)
-    platforms = _platforms() if args.architecture is None else (parse_platform(args.architecture),)
     problem = _find_problem(offline=args.offline)
     if problem is None:
         reports = [_examine(platform, catalog, cached) for platform in platforms]
@@ -72,7 +82,7 @@ def _run(args: argparse.Namespace) -> int:
             output.write(report.lines(exclude=common))
         if common:
             output.write(["reasons that concern several platforms", *(f"  {reason}" for reason in common)])
-        if args.architecture is None:
+        if not args.what:
             output.write(["sandbox (--wheel-sandbox)", f"  {_sandbox_status(offline=args.offline)}"])
     return 0 if any(report.found for report in reports) else 1
 
@@ -213,7 +223,7 @@ def _examine(platform: Platform, catalog: Catalog, cached: Catalog) -> _Platform
         ready=frozenset(_best_offers(cached.answers(Request(platform=platform)))[0]) & frozenset(found),
         missing=missing,
         reasons=reasons,
-        fixes=tuple(_fixes(platform, reasons, any_found=bool(found))) if missing else (),
+        fixes=tuple(fixes(platform, reasons, any_found=bool(found))) if missing else (),
         backend_notes={backend.name: backend.note for backend in catalog.backends},
         emulators=frozenset(backend.name for backend in catalog.backends if backend.emulated),
         room=_free_bytes(),
@@ -272,26 +282,6 @@ def _best_offers(answers: Sequence[tuple[str, Answer]]) -> tuple[dict[Kind, Offe
         elif offer.provider != best[kind].provider:
             others[kind] = tuple(dict.fromkeys((*others[kind], offer.provider)))
     return best, others
-
-
-def _fixes(platform: Platform, reasons: Sequence[str], *, any_found: bool) -> Iterator[str]:
-    """Return how to get the missing interpreters of a platform."""
-    host = here()
-    if platform.system != host.system:
-        if not any_found:
-            yield f"run pytest-wheelcheck on {_SYSTEMS[platform.system]}; on this host, such wheels get static checks only"
-        return
-    searched = "PATH and the directories of pyenv and uv are searched"
-    if platform == host:
-        yield f"install the interpreter; {searched}"
-    elif not platform.is_linux:
-        yield f"install the interpreter, if this machine can run it; {searched}"
-    if not platform.is_linux or host_architecture() is None:
-        return
-    if any(reason.startswith("debian: ") for reason in reasons) and not any_found:
-        yield "set the ini key wheel_apt_source to a package repository that has the architecture"
-    if platform != host:
-        yield f"pass --wheel-sysroot {platform.architecture}=DIR with a root file system, such as an unpacked image"
 
 
 def _sandbox_status(*, offline: bool) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_wheelcheck.interpreters import tags
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation, Platform, interpreter_name
 
 #: The oldest CPython that gets targets: the oldest that pytest 8.4 supports, the last pytest for it.
@@ -334,6 +335,9 @@ class Provider(Protocol):
 
     def offers(self, request: Request) -> Answer:
         """Return what can be given, quickly and without downloading interpreters. Raises nothing on purpose."""
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        """Return what :meth:`get` fetches for an offer of this provider, or has fetched before. Fetches nothing."""
 
     def get(self, offer: Offer, starter: Starter) -> Installation:
         """Return the interpreter of an offer of this provider.

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.base import Answer, Offer, Request, Starter, fits
 from pytest_wheelcheck.interpreters.facts import Facts
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation
 
 #: The name of the provider.
@@ -58,6 +59,10 @@ class BoardProvider:
             key=str(facts.python),
             prerelease=facts.level != "final",
         )
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:  # noqa: ARG002 — part of the protocol
+        """See :class:`pytest_wheelcheck.interpreters.base.Provider`: it is there."""
+        return ()
 
     def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002 — the board has started it
         """See :class:`pytest_wheelcheck.interpreters.base.Provider`."""

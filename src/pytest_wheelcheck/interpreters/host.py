@@ -18,6 +18,7 @@ from pathlib import Path
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, WheelcheckError
 from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Offer, Request, Starter, fits
 from pytest_wheelcheck.interpreters.facts import Facts, identify
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import process
 
@@ -149,6 +150,10 @@ class HostProvider:
             if kind not in best or _release(facts) > _release(best[kind].facts):
                 best[kind] = interpreter
         return Answer.of(self._offer(interpreter) for interpreter in best.values())
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:  # noqa: ARG002 — part of the protocol
+        """See :meth:`.base.Provider.parts`: it is there."""
+        return ()
 
     def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002 — part of the protocol
         """See :meth:`.base.Provider.get`."""

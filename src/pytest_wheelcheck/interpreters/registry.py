@@ -12,6 +12,7 @@ from pytest_wheelcheck.errors import UsageError
 if TYPE_CHECKING:
     from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Provider, Request, Starter
     from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot
+    from pytest_wheelcheck.interpreters.parts import Part
     from pytest_wheelcheck.model import Installation
 
 #: The providers that ``wheel_providers`` may name, in the order of preference: what users have comes first, and what is
@@ -104,6 +105,10 @@ class _Ranked:
     def _ranked(self, offer: Offer) -> Offer:
         # An interpreter that the user named has no substitute.
         return offer if offer.rank < 0 else replace(offer, rank=self.rank)
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        """See :meth:`.base.Provider.parts`."""
+        return self.provider.parts(offer)
 
     def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`.base.Provider.get`."""

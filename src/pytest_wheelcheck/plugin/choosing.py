@@ -17,8 +17,7 @@ from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import progress
-from pytest_wheelcheck.targets.planning.boards import left_to_boards, plan_boards
-from pytest_wheelcheck.targets.planning.isolated import plan_release
+from pytest_wheelcheck.targets.planning.boards import plan_everywhere
 from pytest_wheelcheck.targets.planning.sandboxing import is_published, sandboxed, without_sandbox
 from pytest_wheelcheck.targets.planning.specs import parse_specs
 from pytest_wheelcheck.targets.preparing.install import unresolved
@@ -67,17 +66,10 @@ def choose_targets(
             return unresolved(runtime, wheel, settings)
 
         boards = open_boards(settings.hosts, settings.known_hosts, catalog, settings.board_python)
-        on_boards, not_on_boards = plan_boards(runnable, settings.pythons, boards, unresolved=why_unresolved)
-        here, not_here = plan_release(
-            runnable,
-            settings.pythons,
-            catalog,
-            profiles=profiles,
-            elsewhere=left_to_boards(on_boards, profiles),
-            unresolved=why_unresolved,
+        targets, without = plan_everywhere(
+            runnable, settings.pythons, catalog, boards, profiles, unresolved=why_unresolved
         )
-    targets: Sequence[Target] = (*here, *on_boards)
-    not_run = (*refused, *not_here, *not_on_boards)
+    not_run = (*refused, *without)
     if settings.sandbox and not sandbox:
         targets, left_out = sandboxed(targets)
         not_run = (*not_run, *left_out)

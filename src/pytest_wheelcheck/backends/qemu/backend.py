@@ -7,7 +7,8 @@ their interpreter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,9 +27,10 @@ from pytest_wheelcheck.backends.local import LocalBackend, LocalSession
 from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.backends.qemu.machines import PROFILES, Profile
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
-from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, host_architecture, runs_natively
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import NativePython, Offer, here
 from pytest_wheelcheck.interpreters.packages import apt
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
@@ -104,13 +106,30 @@ class QemuBackend(LocalBackend):
             return f", emulated by QEMU, because its dynamic loader is that of glibc {version}"
         return None
 
+    def parts(self, platform: Platform, profile: MachineProfile | None = None) -> tuple[Part, ...] | None:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        if profile is None:
+            return emulators.parts(
+                ARCHITECTURES[platform.architecture], repository=self._repository(), offline=self.offline
+            )
+        if not isinstance(profile, Profile):
+            return None
+        architecture = _emulated_architecture(platform, profile)
+        with _for_machine(profile):
+            return emulators.parts(
+                architecture, accepts=profile.accepts, requirement=profile.needs, offline=self.offline
+            )
+
     def fetch(self, platform: Platform) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         self._emulator(platform)
 
     def _emulator(self, platform: Platform) -> Path:
-        repository = apt.parse_source(self.apt_source) if self.apt_source else None
-        return emulators.find(ARCHITECTURES[platform.architecture], repository=repository, offline=self.offline).path
+        architecture = ARCHITECTURES[platform.architecture]
+        return emulators.find(architecture, repository=self._repository(), offline=self.offline).path
+
+    def _repository(self) -> apt.Repository | None:
+        return apt.parse_source(self.apt_source) if self.apt_source else None
 
     def trial_argv(self, *, platform: Platform, root: Path | None, name: Path, program: Path) -> list[str | Path]:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
@@ -133,26 +152,11 @@ class QemuBackend(LocalBackend):
         """See :class:`pytest_wheelcheck.backends.base.Backend`: another launcher of the same interpreter."""
         if not isinstance(profile, Profile):
             return None
-        if profile.impossible:
-            raise RuntimeUnavailableError(
-                f"could not be checked: {profile.name} is not available: {profile.impossible}"
-            )
-        architecture = ARCHITECTURES.get(runtime.platform.architecture)
-        if architecture is None or not runtime.platform.is_linux:
-            raise RuntimeUnavailableError(
-                f"could not be checked: {profile.name} is not available for {runtime.platform.name}"
-            )
-        try:
+        architecture = _emulated_architecture(runtime.platform, profile)
+        with _for_machine(profile):
             found = emulators.find(
                 architecture, accepts=profile.accepts, requirement=profile.needs, offline=self.offline
             )
-        except RuntimeUnavailableError as error:
-            raise RuntimeUnavailableError(
-                f"could not be checked: {profile.name} is not available: {error.message}",
-                cause=error.cause,
-                fix=error.fix,
-                details=error.details,
-            ) from error
         # The program of a host's interpreter may be a link, and QEMU loads the file itself.
         installation = runtime.installation if runtime.installation.root else _resolved(runtime.installation)
         installation = replace(installation, how=f"{installation.how}, as {profile.name}")
@@ -225,6 +229,33 @@ class QemuBackend(LocalBackend):
     def open_session(self, runtime: Runtime, machine: Machine, settings: Settings, directory: Path) -> Session:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         return EmulatedSession(runtime, machine, settings, directory, launch_paths=_emulation_of(runtime).launch.paths)
+
+
+def _emulated_architecture(platform: Platform, profile: Profile) -> Architecture:
+    """Return the architecture of a platform whose programs can be emulated on a machine.
+
+    :raises RuntimeUnavailableError: they cannot.
+    """
+    if profile.impossible:
+        raise RuntimeUnavailableError(f"could not be checked: {profile.name} is not available: {profile.impossible}")
+    architecture = ARCHITECTURES.get(platform.architecture)
+    if architecture is None or not platform.is_linux:
+        raise RuntimeUnavailableError(f"could not be checked: {profile.name} is not available for {platform.name}")
+    return architecture
+
+
+@contextlib.contextmanager
+def _for_machine(profile: Profile) -> Iterator[None]:
+    """Say in an error about the emulator which machine is not available."""
+    try:
+        yield
+    except RuntimeUnavailableError as error:
+        raise RuntimeUnavailableError(
+            f"could not be checked: {profile.name} is not available: {error.message}",
+            cause=error.cause,
+            fix=error.fix,
+            details=error.details,
+        ) from error
 
 
 def _emulation_of(runtime: Runtime) -> Emulation:

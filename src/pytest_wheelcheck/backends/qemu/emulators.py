@@ -16,6 +16,7 @@ from pathlib import Path
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture
 from pytest_wheelcheck.interpreters.packages import apt, apt_suites
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 
@@ -45,6 +46,40 @@ _GENERATION = 1
 
 #: Decides whether a version of QEMU, (major, minor), is suitable.
 Accepts = Callable[[tuple[int, int]], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Package:
+    """A package with emulators.
+
+    :param name: of the package.
+    :param version: of the package (``deb-version(7)``).
+    :param host: the architecture that the emulators run on.
+    """
+
+    repository: apt.Repository
+    suite: str
+    name: str
+    version: str
+    host: Architecture
+
+    @property
+    def qemu(self) -> tuple[int, int]:
+        """The version of QEMU: major, minor."""
+        version = parse_version(self.version)
+        assert version is not None  # noqa: S101  see _suitable_packages()
+        return version
+
+    @property
+    def description(self) -> str:
+        """``QEMU 7.2 of bookworm``."""
+        return f"QEMU {'.'.join(map(str, self.qemu))} of {self.suite}"
+
+    @property
+    def key(self) -> str:
+        """Its name in the cache."""
+        digest = cache.digest(str(_GENERATION), self.suite, self.name, self.version)
+        return f"qemu/{'.'.join(map(str, self.qemu))}-{self.host.name}-{digest}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +115,42 @@ def find(
     :param offline: download nothing.
     :raises RuntimeUnavailableError: there is no suitable emulator.
     """
+    found = _locate(architecture, accepts, requirement, repository, offline=offline)
+    return found if isinstance(found, Emulator) else _provision(found, architecture)
+
+
+def parts(
+    architecture: Architecture,
+    *,
+    accepts: Accepts = lambda version: version >= _OLDEST,
+    requirement: str = "",
+    repository: apt.Repository | None = None,
+    offline: bool = False,
+) -> tuple[Part, ...]:
+    """Return what :func:`find` downloads, or has downloaded before. Downloads nothing.
+
+    :raises RuntimeUnavailableError: there is no suitable emulator.
+    """
+    found = _locate(architecture, accepts, requirement, repository, offline=offline)
+    if isinstance(found, _Package):
+        return (Part.of(found.key, found.description),)
+    if not found.path.is_relative_to(cache.root()):
+        return ()
+    return (Part.of(f"qemu/{found.path.parent.name}", f"QEMU {'.'.join(map(str, found.version))}"),)
+
+
+def _locate(
+    architecture: Architecture,
+    accepts: Accepts,
+    requirement: str,
+    repository: apt.Repository | None,
+    *,
+    offline: bool,
+) -> Emulator | _Package:
+    """Find an emulator on the host or in the cache, else a package to download.
+
+    :raises RuntimeUnavailableError: there is none.
+    """
     emulator = _installed(architecture, accepts) or _cached(architecture, accepts)
     if emulator is not None:
         return emulator
@@ -105,7 +176,9 @@ def find(
                 if suite.problem:
                     problems[suite.problem] = None
                 for package, full_version in _suitable_packages(suite, accepts):
-                    return _provision(source, suite.codename, package, full_version, host, architecture)
+                    return _Package(
+                        repository=source, suite=suite.codename, name=package, version=full_version, host=host
+                    )
     raise RuntimeUnavailableError(
         f"no package repository has a {wanted}",
         cause="; ".join(problems),
@@ -171,27 +244,22 @@ def _suitable_packages(suite: apt_suites.Suite, accepts: Accepts) -> Iterator[tu
         yield "qemu-user" if version >= _STATIC_SINCE and "qemu-user" in suite.packages else package, full_version
 
 
-def _provision(
-    repository: apt.Repository,
-    suite: str,
-    package: str,
-    full_version: str,
-    host: Architecture,
-    architecture: Architecture,
-) -> Emulator:
+def _provision(package: _Package, architecture: Architecture) -> Emulator:
     """Download a package, and return its emulator for *architecture*.
 
-    :param full_version: of the package (``deb-version(7)``).
     :raises RuntimeUnavailableError: the package cannot be downloaded, or lacks the emulator.
     """
-    version = parse_version(full_version)
-    assert version is not None  # noqa: S101  see _suitable_packages()
-    upstream = ".".join(map(str, version))
-    key = f"qemu/{upstream}-{host.name}-{cache.digest(str(_GENERATION), suite, package, full_version)}"
 
     def make(side: Path) -> None:
-        with step(f"QEMU {upstream} of {suite}", side):
-            apt.fetch(repository, suite, [package], side / "root", architecture=host.debian, dependencies=False)
+        with step(package.description, side):
+            apt.fetch(
+                package.repository,
+                package.suite,
+                [package.name],
+                side / "root",
+                architecture=package.host.debian,
+                dependencies=False,
+            )
             for name in map(program_name, ARCHITECTURES.values()):
                 for program in (side / "root/usr/bin").glob(f"{name}*"):
                     if program.name in {name, f"{name}-static"} and not program.is_symlink():
@@ -200,12 +268,15 @@ def _provision(
             shutil.rmtree(side / "root")
 
     try:
-        directory = cache.provision(key, make)
+        directory = cache.provision(package.key, make)
     except ProcessError as error:
+        upstream = ".".join(map(str, package.qemu))
         raise RuntimeUnavailableError(
-            f"QEMU {upstream} could not be downloaded from {suite}", cause=error.message, details=error.details
+            f"QEMU {upstream} could not be downloaded from {package.suite}",
+            cause=error.message,
+            details=error.details,
         ) from error
     path = directory / program_name(architecture)
     if not path.is_file():
-        raise RuntimeUnavailableError(f"QEMU {upstream} of {suite} has no emulator for {architecture.name}")
-    return Emulator(path=path, version=version)
+        raise RuntimeUnavailableError(f"{package.description} has no emulator for {architecture.name}")
+    return Emulator(path=path, version=package.qemu)

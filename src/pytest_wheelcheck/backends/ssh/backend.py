@@ -14,6 +14,7 @@ from pytest_wheelcheck.backends.ssh.session import BoardSession
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable
 from pytest_wheelcheck.interpreters.board import BOARD
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
@@ -77,6 +78,10 @@ class BoardBackend:
     def accepts(self, offer: Offer) -> str | None:  # noqa: ARG002 — part of the protocol
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         return f", on {self.destination.name}"
+
+    def parts(self, platform: Platform, profile: MachineProfile | None = None) -> tuple[Part, ...] | None:  # noqa: ARG002
+        """See :class:`pytest_wheelcheck.backends.base.Backend`: a board runs its own programs, on its own hardware."""
+        return () if profile is None else None
 
     def fetch(self, platform: Platform) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""

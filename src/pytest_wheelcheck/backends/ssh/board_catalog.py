@@ -13,6 +13,7 @@ from pytest_wheelcheck.backends.ssh.backend import BoardBackend
 from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.base import Answer, Offer, Request, Starter
 from pytest_wheelcheck.interpreters.board import BoardProvider
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation
 
 
@@ -31,10 +32,13 @@ class BoardCatalog(Catalog):
         self._main = main
         self._backend = backend
 
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        """See :meth:`.Catalog.parts`."""
+        return tuple(dict.fromkeys((*self.provider(offer).parts(offer), *self._main.native_parts(offer))))
+
     def get(self, offer: Offer) -> Runtime:
         """See :meth:`.Catalog.get`."""
-        provider = next(provider for provider in self.providers if provider.name == offer.provider)
-        installation = provider.get(offer, self._backend)
+        installation = self.provider(offer).get(offer, self._backend)
         python = self.native_python(installation.version[:2], installation.free_threaded)
         if python is not None and environments.uv_platform(installation) is not None:
             return self._backend.ready(installation, python)
@@ -91,8 +95,13 @@ class _Brought:
             reason="" if chosen or not reasons else "; ".join(map(str, reasons)),
         )
 
-    def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002 — this host starts it
+    def _original(self, offer: Offer) -> Offer:
         found, _ = self._main.ask(Request(platform=offer.platform, wanted=frozenset({offer.kind})))
-        original = next(each for each in found if each.provider == self.name and each.key == offer.key)
-        installation = self._main.get(original).installation
+        return next(each for each in found if each.provider == self.name and each.key == offer.key)
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        return self._main.parts(self._original(offer))
+
+    def get(self, offer: Offer, starter: Starter) -> Installation:  # noqa: ARG002 — this host starts it
+        installation = self._main.get(self._original(offer)).installation
         return replace(installation, root=None, tags=offer.tags, libc_version=offer.libc_version, how=offer.how)

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.backends import environments, launcher
-from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, Runtime, Session
+from pytest_wheelcheck.backends.base import Capabilities, Environment, InstallResult, MachineProfile, Runtime, Session
 from pytest_wheelcheck.backends.local import LocalBackend
 from pytest_wheelcheck.backends.wine import launch as wine_launch
 from pytest_wheelcheck.backends.wine import paths, provide, venv
 from pytest_wheelcheck.backends.wine.launch import WineLaunch
-from pytest_wheelcheck.backends.wine.redistributables import C_LIBRARY, CPP_RUNTIME
+from pytest_wheelcheck.backends.wine.redistributables import C_LIBRARY, CPP_RUNTIME, Redistributable
 from pytest_wheelcheck.backends.wine.session import WineSession
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.architectures import runs_natively
 from pytest_wheelcheck.interpreters.base import NativePython, Offer, Unavailable, here
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.windows.platforms import BITS, cache_name
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
@@ -49,6 +50,10 @@ class WineBackend(LocalBackend):
         return _CPP_RUNTIME_CHECK in self.ignored
 
     @property
+    def _libraries(self) -> tuple[Redistributable, ...]:
+        return (C_LIBRARY, CPP_RUNTIME) if self._cpp_runtime else (C_LIBRARY,)
+
+    @property
     def machine(self) -> Machine:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         return Machine(name="wine")
@@ -69,7 +74,7 @@ class WineBackend(LocalBackend):
         if not runs_natively("x86_64"):
             return Unavailable(reason="Wine is supported on x86-64 hosts only")
         bits = BITS[platform.architecture]
-        libraries = (C_LIBRARY, CPP_RUNTIME) if self._cpp_runtime else (C_LIBRARY,)
+        libraries = self._libraries
         reasons = [provide.unavailable_reason(offline=self.offline, bits=bits)]
         reasons += [library.unavailable_reason(offline=self.offline, bits=bits) for library in libraries]
         reason = next(filter(None, reasons), "")
@@ -83,6 +88,13 @@ class WineBackend(LocalBackend):
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""
         runtime = f" and, because {_CPP_RUNTIME_CHECK} is ignored, its runtime of Visual C++"
         return f", under Wine with Microsoft's C library{runtime if self._cpp_runtime else ''}"
+
+    def parts(self, platform: Platform, profile: MachineProfile | None = None) -> tuple[Part, ...] | None:
+        """See :class:`pytest_wheelcheck.backends.base.Backend`."""
+        if profile is not None:
+            return None
+        bits = BITS[platform.architecture]
+        return (*provide.parts(bits=bits), *(part for library in self._libraries for part in library.parts(bits=bits)))
 
     def fetch(self, platform: Platform) -> None:
         """See :class:`pytest_wheelcheck.backends.base.Backend`."""

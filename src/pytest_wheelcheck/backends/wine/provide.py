@@ -9,6 +9,7 @@ from pathlib import Path
 from pytest_wheelcheck.backends.wine import packages, wow64
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.packages import apt
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.system import cache, process
 
 #: Names under which Wine may be installed.
@@ -93,6 +94,22 @@ def unavailable_reason(*, offline: bool, bits: int = 64) -> str:
     if bits == 32 and cache.find(wow64.key(repository, packages.version_of(directory))) is None:
         return "the part of Wine for 32-bit programs is not in the cache, and this run is offline"
     return ""
+
+
+def parts(*, bits: int) -> tuple[Part, ...]:
+    """Return what :func:`get` fetches; nothing if Wine is installed. Fetches nothing.
+
+    :param bits: number of bits of the programs that it must run.
+    """
+    repository = apt.host_repository()
+    if repository is None or any(shutil.which(name) for name in _PROGRAMS):
+        return ()
+    wine = Part.of(packages.key(repository), f"Wine of {repository.distribution}")
+    if bits == 64:
+        return (wine,)
+    # Its key depends on the version of the other part.
+    key = wow64.key(repository, packages.version_of(cache.path(wine.key)) if wine.ready else "")
+    return wine, Part.of(key, f"the 32-bit part of Wine of {repository.distribution}")
 
 
 def get(*, offline: bool, bits: int = 64) -> Wine:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import RuntimeUnavailableError
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.system import cache, temporary
 from pytest_wheelcheck.system.progress import step
@@ -73,6 +74,13 @@ class Redistributable:
         if reason := self.unavailable_reason(offline=offline, bits=bits):
             raise RuntimeUnavailableError(reason, fix="run once without --wheel-offline")
         return {number: self._provision(number, index) for number in _numbers(bits)}
+
+    def parts(self, *, bits: int) -> tuple[Part, ...]:
+        """Return what :meth:`get` fetches. Fetches nothing."""
+        return tuple(
+            Part.of(self._cache_key(number), f"{self.name} ({number} bits)", self.sources[number].wheel.size)
+            for number in _numbers(bits)
+        )
 
     def _cache_key(self, bits: int) -> str:
         source = self.sources[bits]

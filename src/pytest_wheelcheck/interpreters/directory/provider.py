@@ -17,6 +17,7 @@ from pytest_wheelcheck.interpreters.base import Answer, NativePython, Offer, Req
 from pytest_wheelcheck.interpreters.directory import link_farm
 from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot, SysrootInterpreter
 from pytest_wheelcheck.interpreters.packages import c_library
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published import standard_library
 from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache
@@ -80,14 +81,23 @@ class DirectoryProvider:
                 offers.append(self._offer(sysroot, interpreter, libc_version))
         return Answer.of(offers, reason="; ".join(reasons))
 
-    def get(self, offer: Offer, starter: Starter) -> Installation:
-        """See :meth:`.base.Provider.get`."""
-        sysroot, interpreter = next(
+    def _interpreter(self, offer: Offer) -> tuple[Sysroot, SysrootInterpreter]:
+        return next(
             (sysroot, interpreter)
             for sysroot in self._sysroots
             for interpreter in sysroot.interpreters
             if str(interpreter.program) == offer.key and sysroot.architecture == offer.platform.architecture
         )
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        """See :meth:`.base.Provider.parts`: it is there, but an installation of uv or pyenv has no C library."""
+        sysroot, interpreter = self._interpreter(offer)
+        package = None if interpreter.root else self._c_library(sysroot, interpreter, offer.libc_version)
+        return () if package is None else (c_library.part(package),)
+
+    def get(self, offer: Offer, starter: Starter) -> Installation:
+        """See :meth:`.base.Provider.get`."""
+        sysroot, interpreter = self._interpreter(offer)
         root: Path | None = None
         if interpreter.root is None:
             package = self._c_library(sysroot, interpreter, offer.libc_version)

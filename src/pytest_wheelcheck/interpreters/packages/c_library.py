@@ -20,6 +20,7 @@ from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture
 from pytest_wheelcheck.interpreters.packages import apt, apt_suites
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.system import cache, temporary
 from pytest_wheelcheck.system.progress import step
 
@@ -124,6 +125,12 @@ def _find(
                 repository=repository,
             )
     return None
+
+
+def part(package: LibcPackage) -> Part:
+    """Return a C library as a part of targets."""
+    version = ".".join(map(str, package.version))
+    return Part.of(package.key, f"{package.libc} {version} for {package.architecture} of {package.suite}")
 
 
 def provide(package: LibcPackage) -> Path:

@@ -28,6 +28,7 @@ from pytest_wheelcheck.interpreters.base import (
     install_command,
 )
 from pytest_wheelcheck.interpreters.packages import apt, apt_suites
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.roots import LIBRARIES, upstream_version
 from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache, process
@@ -64,6 +65,11 @@ class _PackagedInterpreter:
     def is_pypy(self) -> bool:
         """Whether it is PyPy."""
         return self.implementation == "pypy"
+
+    @property
+    def description(self) -> str:
+        """``CPython 3.13 for aarch64 from trixie``."""
+        return f"{'PyPy' if self.is_pypy else 'CPython'} 3.{self.minor} for {self.architecture} from {self.suite}"
 
     @property
     def program(self) -> str:
@@ -172,6 +178,11 @@ class DebianProvider:
         unchecked = empty and not all(problem.startswith(apt_suites.NO_ARCHITECTURE) for problem in problems)
         return offers, "; ".join(problems), unchecked
 
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        """See :meth:`.base.Provider.parts`. Only apt knows which packages it would download."""
+        interpreter = _PackagedInterpreter(**json.loads(offer.key))
+        return (Part.of(interpreter.cache_key, interpreter.description),)
+
     def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`.base.Provider.get`."""
         interpreter = _PackagedInterpreter(**json.loads(offer.key))
@@ -182,8 +193,7 @@ class DebianProvider:
         """Make the installation of an interpreter in the directory *side*."""
         architecture = ARCHITECTURES[interpreter.architecture]
         repository = self._repository()
-        name = "PyPy" if interpreter.is_pypy else "CPython"
-        description = f"{name} 3.{interpreter.minor} for {architecture.name} from {interpreter.suite}"
+        description = interpreter.description
         if repository is None or self._offline:
             raise RuntimeUnavailableError(
                 f"{description} is not in the cache",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
+from pytest_wheelcheck.interpreters.published.sizes import SIZES
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.system.pip import pip_command
 
@@ -39,6 +40,11 @@ class PinnedWheel:
     abi: str
     platform: str
     sha256: str
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return SIZES[self.sha256[:16]]
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} ({self.abi}-{self.platform})"

@@ -30,6 +30,7 @@ from pytest_wheelcheck.interpreters.base import (
 from pytest_wheelcheck.interpreters.facts import installation_of
 from pytest_wheelcheck.interpreters.host import HostProvider
 from pytest_wheelcheck.interpreters.packages import c_library
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.interpreters.published.standard_library import SMOKE_TEST, StandardLibraries, repositories
 from pytest_wheelcheck.interpreters.published.table import DISTRIBUTION, PUBLISHED, VERSION, PublishedInterpreter
@@ -99,6 +100,17 @@ class PublishedProvider:
         # The reasons are reported even if there are offers: a wheel may need one of the others.
         unchecked = self._offline and bool(reasons) and not request.is_met(found)
         return Answer.of(found, reason="; ".join(reasons), unchecked=unchecked)
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        """See :meth:`.base.Provider.parts`."""
+        published = next(published for published in PUBLISHED if published.sha256 == offer.key)
+        size = published.wheel.size + self._libraries(published).download_size(published.version[:2])
+        found = [Part.of(_key(published), str(published.wheel), size)]
+        if (_foreign(published) or published.libc == "musl") and (
+            package := self._c_library(published, offer.libc_version if _foreign(published) else (0, 0))
+        ):
+            found.append(c_library.part(package))
+        return tuple(found)
 
     def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`.base.Provider.get`."""

@@ -17,12 +17,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pytest_wheelcheck.errors import InstallError, ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.base import OLDEST, Kind
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache, process, uv
 
@@ -174,6 +175,26 @@ def cached_downloads() -> tuple[Download, ...]:
             if cache.is_complete(download.cache_key) and cache.path(download.cache_key) == file.parent:
                 downloads.append(download)
     return tuple(sorted(downloads, key=lambda download: download.version))
+
+
+def part(download: Download) -> Part:
+    """Return a download as a part of targets. uv's catalog has no sizes: the server of the downloads is asked."""
+    found = Part.of(download.cache_key, f"{download.key} from uv")
+    return found if found.ready else replace(found, size=_size(download.url))
+
+
+def _size(url: str) -> int | None:
+    """Return the size of a file in bytes; ``None`` if its server does not say."""
+    if mirror := os.environ.get("UV_PYTHON_INSTALL_MIRROR", ""):
+        url = mirror.rstrip("/") + url.partition("/releases/download")[2]
+    try:
+        if url.startswith("file:"):
+            return Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path)).stat().st_size
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310  the scheme is uv's
+        with urllib.request.urlopen(request, timeout=_ANSWER_TIMEOUT) as answer:  # noqa: S310
+            return int(answer.headers.get("Content-Length", ""))
+    except (OSError, ValueError):
+        return None
 
 
 def unreachable_reason(url: str) -> str:

@@ -26,10 +26,12 @@ from pytest_wheelcheck.interpreters.base import (
 )
 from pytest_wheelcheck.interpreters.facts import installation_of
 from pytest_wheelcheck.interpreters.packages import c_library
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published import standard_library
 from pytest_wheelcheck.interpreters.uv_builds.catalog import (
     Download,
     cached_downloads,
+    part,
     read_catalog,
     unreachable_reason,
 )
@@ -76,6 +78,14 @@ class UvProvider:
                     continue
             offers.append(self._offer(download, package))
         return Answer.of(offers, reason="; ".join(reasons), unchecked=unchecked)
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        """See :meth:`.base.Provider.parts`."""
+        download = Download.from_json(offer.key)
+        found = [part(download)]
+        if _needs_root(download) and (package := self._c_library(download, offer.libc_version)):
+            found.append(c_library.part(package))
+        return tuple(found)
 
     def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`.base.Provider.get`."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.errors import RuntimeUnavailableError, UsageError
 from pytest_wheelcheck.interpreters.base import OLDEST
+from pytest_wheelcheck.interpreters.uv_builds.catalog import Download
 from pytest_wheelcheck.interpreters.uv_builds.installation import provide_windows, windows_downloads
 from pytest_wheelcheck.interpreters.windows.pe_writer import MACHINES
 from pytest_wheelcheck.interpreters.windows.platforms import BITS, DESCRIPTIONS, cache_name
@@ -39,6 +40,7 @@ class WindowsDirectory:
     :param how: where it comes from, in one line for the user.
     :param architecture: ``amd64`` or ``x86``.
     :param locate: returns the directory with ``python.exe``, ``DLLs`` and ``Lib``; downloads it first if necessary.
+    :param download: what *locate* downloads; ``None`` for a directory that the user named.
     """
 
     version: tuple[int, int, int]
@@ -46,6 +48,7 @@ class WindowsDirectory:
     how: str
     architecture: str
     locate: Callable[[], Path]
+    download: Download | None = None
 
     @property
     def key(self) -> str:
@@ -129,6 +132,7 @@ def list_of_uv(architecture: str, *, offline: bool) -> list[WindowsDirectory]:
             how=f"{download.key} from uv",
             architecture=architecture,
             locate=partial(locate, download.version[:2]),
+            download=download,
         )
         for download in windows_downloads(architecture, offline=offline)
     ]

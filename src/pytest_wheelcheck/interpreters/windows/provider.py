@@ -11,8 +11,10 @@ from pathlib import Path
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.base import Answer, Offer, Request, Starter, fits, here
 from pytest_wheelcheck.interpreters.host import HostProvider
+from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.interpreters.published.standard_library import SMOKE_TEST, StandardLibraries, repositories
+from pytest_wheelcheck.interpreters.uv_builds.catalog import part as uv_part
 from pytest_wheelcheck.interpreters.windows import directories, published
 from pytest_wheelcheck.interpreters.windows.directories import WindowsDirectory
 from pytest_wheelcheck.interpreters.windows.platforms import PLATFORM_OF, PLATFORMS
@@ -91,6 +93,20 @@ class WindowsProvider:
             for directory in directories.list_of_uv(architecture, offline=self._offline)
             if cache.find(directory.key) or directory.version[:2] not in cached
         ]
+
+    def parts(self, offer: Offer) -> tuple[Part, ...]:
+        """See :meth:`pytest_wheelcheck.interpreters.base.Provider.parts`."""
+        python = next((python for python in published.PUBLISHED if python.sha256 == offer.key), None)
+        if python is not None:
+            size = python.wheel.size + self._libraries().download_size(python.version[:2])
+            return (Part.of(python.key, str(python.wheel), size),)
+        found = self._directories(offer.platform.architecture)
+        directory = next((directory for directory in found if directory.key == offer.key), None)
+        if directory is None or directory.download is None:
+            return ()
+        # The copy of a download that was removed since then is enough.
+        copy = Part.of(directory.key, directory.how)
+        return (copy if copy.ready else uv_part(directory.download),)
 
     def get(self, offer: Offer, starter: Starter) -> Installation:
         """See :meth:`pytest_wheelcheck.interpreters.base.Provider.get`."""

@@ -7,12 +7,38 @@ from dataclasses import replace
 
 from pytest_wheelcheck.backends.base import MachineProfile, Runtime
 from pytest_wheelcheck.backends.boards import Board
+from pytest_wheelcheck.backends.catalog import Catalog
+from pytest_wheelcheck.interpreters import base
 from pytest_wheelcheck.interpreters.architectures import runs_natively
-from pytest_wheelcheck.interpreters.base import here
 from pytest_wheelcheck.model import Outcome, Platform, Wheel
 from pytest_wheelcheck.targets.planning.isolated import plan_release
 from pytest_wheelcheck.targets.planning.specs import parse_specs
 from pytest_wheelcheck.targets.target import NoTarget, Target
+
+
+def plan_everywhere(
+    wheels: Sequence[Wheel],
+    specs: Sequence[str],
+    catalog: Catalog,
+    boards: Sequence[Board],
+    profiles: Sequence[MachineProfile] = (),
+    *,
+    unresolved: Callable[[Wheel, Runtime], str] | None = None,
+) -> tuple[list[Target], list[NoTarget]]:
+    """Decide the targets of all wheels, on this host and on boards. See :func:`pytest_wheelcheck.targets.planning.plan.plan`.
+
+    :raises UsageError: a spec cannot be read.
+    """
+    on_boards, not_on_boards = plan_boards(wheels, specs, boards, unresolved=unresolved)
+    here, not_here = plan_release(
+        wheels,
+        specs,
+        catalog,
+        profiles=profiles,
+        elsewhere=left_to_boards(on_boards, profiles),
+        unresolved=unresolved,
+    )
+    return [*here, *on_boards], [*not_here, *not_on_boards]
 
 
 def plan_boards(
@@ -83,7 +109,7 @@ def left_to_boards(
     left: dict[Wheel, set[Platform]] = {}
     for target in targets:
         platform = target.runtime.platform
-        native = platform.system == here().system and runs_natively(platform.architecture)
+        native = platform.system == base.here().system and runs_natively(platform.architecture)
         if not native and not any(profile.fits(platform) for profile in profiles):
             left.setdefault(target.wheel, set()).add(platform)
     return {wheel: frozenset(platforms) for wheel, platforms in left.items()}
