@@ -87,6 +87,7 @@ class Settings:
     :param requires: test requirements: requirement strings, and ``-r FILE``.
     :param groups: PEP 735 dependency groups of the project that the tests need.
     :param extras: extras to install the wheels with.
+    :param resolution: how the versions of the wheels' dependencies are chosen; empty for uv's own setting.
     :param offline: do not use the network.
     :param find_links: directories or pages with distributions.
     :param index: the package index to use instead of the configured one; ``None`` for the configured one.
@@ -145,6 +146,7 @@ class Settings:
     requires: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    resolution: str = ""
     offline: bool = False
     find_links: tuple[str, ...] = ()
     index: str | None = None

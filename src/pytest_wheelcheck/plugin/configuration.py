@@ -20,6 +20,7 @@ from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.write import parse_report_path
 from pytest_wheelcheck.settings import Settings, TargetArgument
 from pytest_wheelcheck.targets.planning.release import absolute
+from pytest_wheelcheck.targets.preparing.resolution import parse_resolution
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -58,6 +59,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ),
         groups=values.merged("--wheel-group", "wheel_groups"),
         extras=values.merged("--wheel-extra", "wheel_extras", options.split_codes),
+        resolution=parse_resolution(option.wheel_resolution or str(getini("wheel_resolution"))),
         offline=option.wheel_offline,
         find_links=tuple(_find_links(text, cwd) for text in option.wheel_find_links),
         index=option.wheel_index,

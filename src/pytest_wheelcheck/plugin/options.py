@@ -64,6 +64,12 @@ OPTIONS = (
         "NAME",
         repeat=True,
     ),
+    Option(
+        "--wheel-resolution",
+        "Versions of the wheels' dependencies: highest, lowest-direct (the oldest that the wheel declares, of its own "
+        "dependencies), or lowest (also of theirs). Test requirements stay at the newest. Overrides the ini key.",
+        "NAME",
+    ),
     Option("--wheel-extra", "Install the wheels with this extra.", "NAME", repeat=True),
     Option(
         "--wheel-find-links",
@@ -151,6 +157,7 @@ INI_KEYS = (
     IniKey("wheel_requires", "Requirements of the tests, one per line.", "linelist", []),
     IniKey("wheel_groups", "Dependency groups that the tests need.", "args", []),
     IniKey("wheel_extras", "Extras to install the wheels with.", "args", []),
+    IniKey("wheel_resolution", "Versions of the wheels' dependencies, as in --wheel-resolution."),
     IniKey(
         "wheel_import_ignore",
         "Patterns of dotted module names that the import check skips, one per line.",

@@ -82,7 +82,7 @@ class RunReport:
                 "commit": origin.commit(self._plan.settings.root),
                 "options": origin.options(self._config.invocation_params.args, REPEATED),
             }
-        return replace(self._build(host=host), **self._origin)
+        return replace(self._build(host=host), **self._origin, resolution=self._plan.settings.resolution)
 
     def add_spans(self, spans: Iterable[Span]) -> None:
         """Add the times of the steps of a worker of xdist."""

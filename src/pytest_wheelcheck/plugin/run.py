@@ -151,6 +151,8 @@ class WheelRun:
         machines = {target.machine.name: target.machine.facts for target in self._plan.targets if target.machine.facts}
         for name, facts in machines.items():
             lines.append(f"board: {name} ({', '.join(f'{key} {value}' for key, value in facts)})")
+        if resolution := self._plan.settings.resolution:
+            lines.append(f"dependencies of the wheels: {resolution} versions (--wheel-resolution)")
         if self._plan.settings.sandbox:
             lines.append("sandbox: no network; home, source tree and cache are read-only; private /tmp")
         if self._plan.release.others:

@@ -57,7 +57,9 @@ def verdict(report: Report) -> str:
 
 def origin(report: Report) -> str:
     """Return in one line where a report comes from."""
-    parts = [report.program, report.started, f"commit {report.commit}" if report.commit else "", report.command]
+    dependencies = f"dependencies: {report.resolution}" if report.resolution else ""
+    commit = f"commit {report.commit}" if report.commit else ""
+    parts = [report.program, report.started, commit, dependencies, report.command]
     return "; ".join(filter(None, parts)) if report.started else ""
 
 

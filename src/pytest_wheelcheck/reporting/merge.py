@@ -30,6 +30,7 @@ def merge(reports: Sequence[Report]) -> Report:
         timings=reports[0].timings if len(reports) == 1 else (),
         options=reports[0].options if len({report.options for report in reports}) == 1 else (),
         commit=", ".join(dict.fromkeys(report.commit for report in reports if report.commit)),
+        resolution=", ".join(dict.fromkeys(report.resolution for report in reports if report.resolution)),
     )
 
 

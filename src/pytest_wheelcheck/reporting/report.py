@@ -201,6 +201,7 @@ class Report:
     :param options: of the command line, those that a repetition of a node needs.
     :param commit: the project's commit, with ``+`` behind it if files differ from it; empty without git.
     :param timings: of the steps of the whole run; empty if several reports were merged.
+    :param resolution: how the versions of the wheels' dependencies were chosen; empty for uv's own setting.
     """
 
     wheels: tuple[WheelReport, ...] = ()
@@ -214,6 +215,7 @@ class Report:
     options: tuple[str, ...] = field(default=(), compare=False)
     commit: str = field(default="", compare=False)
     timings: tuple[Timing, ...] = field(default=(), compare=False)
+    resolution: str = field(default="", compare=False)
 
     @property
     def failures(self) -> int:

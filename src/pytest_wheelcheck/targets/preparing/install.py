@@ -16,6 +16,7 @@ from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.settings import Named, Settings, as_option
 from pytest_wheelcheck.system import temporary, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
+from pytest_wheelcheck.targets.preparing.resolution import is_lowest, options, write_direct
 
 #: Name and version of a distribution, as its METADATA has them.
 Distribution = tuple[str, str]
@@ -50,6 +51,7 @@ def install_wheel(
     settings: InstallSettings,
     build: bool = True,
     named: Named = as_option,
+    resolution: str = "",
 ) -> InstalledWheel:
     """Install the wheel with its declared dependencies and *extras*.
 
@@ -58,6 +60,8 @@ def install_wheel(
     part of what the larger dependencies contain.
 
     :param extras: names of extras of the wheel.
+    :param resolution: see :mod:`.resolution`. Old versions that have a wheel are preferred to still older ones that must be
+        built, because these were made for other interpreters.
     :param build: dependencies that have no wheel are built, where that is possible: their code runs on this host.
     :param named: see :data:`~pytest_wheelcheck.settings.Named`.
     :raises InstallError: it cannot be installed; the installer's output is in ``details``.
@@ -72,11 +76,20 @@ def install_wheel(
             fix=f"correct {named('--wheel-extra', unknown[0])}, or the optional dependencies of the project",
         )
     requirement = requirement_for(wheel, extras)
-    arguments = [*(binary_only(runtime) if build else ["--no-build"]), requirement]
-    result = runtime.backend.install(runtime, environment, arguments, settings, project=environment.root)
+    with temporary.directory() as work:
+        direct, *chosen = write_direct(wheel, extras, resolution, work) or [""]
+        arguments = [*options(resolution), *(["-r", direct, *chosen] if direct else []), requirement]
+        wheels_only = binary_only(runtime) if build else ["--no-build"]
+        first = ["--no-build"] if is_lowest(resolution) else wheels_only
+        result = runtime.backend.install(runtime, environment, [*first, *arguments], settings, project=environment.root)
+        if first != wheels_only and result.completed.returncode != 0:
+            result = runtime.backend.install(runtime, environment, arguments, settings, project=environment.root)
     completed = result.completed
     if completed.returncode != 0:
-        raise uv_errors.install_error(f"{wheel.shown} cannot be installed", completed, own=wheel.name)
+        what = f"{wheel.shown} cannot be installed"
+        if resolution:
+            what += f" with --wheel-resolution {resolution}"
+        raise uv_errors.install_error(what, completed, own=wheel.name)
     distributions = list_distributions(environment.site_directories)
     own = [each for each in distributions if is_same_name(each[0], wheel.name)]
     if not own:
@@ -118,10 +131,13 @@ def unresolved(runtime: Runtime, wheel: Wheel, settings: Settings) -> str:
     with temporary.directory() as work:
         listed = work / "requirements.txt"
         listed.write_text(requirement_for(wheel, settings.extras) + "\n", encoding="utf-8")
-        arguments = ["compile", "--quiet", "--no-header", "--only-binary", ":all:"]
+        direct = work / "direct"
+        direct.mkdir()
+        arguments = ["compile", "--quiet", "--no-header", "--only-binary", ":all:", *options(settings.resolution)]
+        sources = [listed, *write_direct(wheel, settings.extras, settings.resolution, direct)]
         try:
             completed = uv.run(
-                [*arguments, *runtime.backend.uv_arguments(runtime), listed], install_settings(settings), project=work
+                [*arguments, *runtime.backend.uv_arguments(runtime), *sources], install_settings(settings), project=work
             )
         except InstallError:
             # The installation reports it.

@@ -29,6 +29,7 @@ from pytest_wheelcheck.targets.preparing.bytecode import compile_bytecode
 from pytest_wheelcheck.targets.preparing.dependency_groups import check_groups
 from pytest_wheelcheck.targets.preparing.install import Distribution, InstalledWheel, list_distributions
 from pytest_wheelcheck.targets.preparing.requirements import TOOLS, OwnProject, write_constraints, write_requirements
+from pytest_wheelcheck.targets.preparing.resolution import options
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS, rewrite_plugins
 from pytest_wheelcheck.targets.preparing.tool_errors import Requested
 
@@ -83,6 +84,7 @@ def make_overlay(
     groups: Sequence[str],
     settings: InstallSettings,
     named: Named = as_option,
+    newest: bool = False,
 ) -> Overlay:
     """Install pytest, pytest-timeout and the test requirements into a directory for behind *environment*.
 
@@ -95,6 +97,7 @@ def make_overlay(
     :param project: the directory of the ``pyproject.toml`` that has *groups*.
     :param groups: names of dependency groups (PEP 735).
     :param named: see :data:`~pytest_wheelcheck.settings.Named`.
+    :param newest: resolve to the newest versions, whatever uv's own configuration says.
     :raises InstallError: the tools are not available, or cannot be combined with the wheel.
     """
     start = time.monotonic()
@@ -104,7 +107,7 @@ def make_overlay(
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".requirements-") as scratch:
         own = OwnProject(wheel=wheel, directory=project)
         listed = write_requirements(Path(scratch), own, installed, requirements, named)
-        arguments: list[str | Path] = []
+        arguments: list[str | Path] = [*options("highest" if newest else "")]
         for group in groups:
             arguments += ["--group", f"{project}{os.sep}pyproject.toml:{group}"]
         if groups:

@@ -93,6 +93,7 @@ def _prepare(
                 settings=installing,
                 build=not (settings.sandbox and is_published(target.wheel)),
                 named=settings.named,
+                resolution=settings.resolution,
             )
         refuse_python(target)
     except WheelcheckError as error:
@@ -100,7 +101,7 @@ def _prepare(
         outcome = Outcome.FAILED if is_own else Outcome.ERROR
         step = StepResult(name="install", outcome=outcome, seconds=time.monotonic() - start, text=str(error))
         return Preparation(steps=(step,))
-    steps.append(_install_step(target, installed, time.monotonic() - start))
+    steps.append(_install_step(target, installed, time.monotonic() - start, settings.resolution))
     notes: list[str] = []
     payload.write_worker(directory, runtime)
     # The test tools are installed while the target imports: it cannot import them until a worker gets their path.
@@ -151,6 +152,7 @@ def _install_tools(
             groups=settings.groups,
             settings=installing,
             named=settings.named,
+            newest=bool(settings.resolution),
         )
         if overlay.path is not None:
             rewrite_tests(target.runtime, overlay.path, settings, directory / RESULTS)
@@ -178,14 +180,14 @@ def _write_guard_settings(
     )
 
 
-def _install_step(target: Target, installed: InstalledWheel, seconds: float) -> StepResult:
+def _install_step(target: Target, installed: InstalledWheel, seconds: float, resolution: str) -> StepResult:
     installation = target.runtime.installation
     distributions = ", ".join(f"{name} {version}" for name, version in installed.distributions)
     return StepResult(
         name="install",
         outcome=Outcome.PASSED,
         seconds=seconds,
-        text=f"installed {distributions}",
+        text=f"installed {distributions}{f' (--wheel-resolution {resolution})' if resolution else ''}",
         properties=(("interpreter", f"{installation.implementation} {installation.version_text}"),),
     )
 
