@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.plugin.options import parse_size
 from pytest_wheelcheck.reporting import html, markdown, matrix, terminal
 from pytest_wheelcheck.reporting.compare import Comparison, Difference, headline, outcomes
 from pytest_wheelcheck.reporting.compare import compare as compare_machines
@@ -33,6 +32,7 @@ from pytest_wheelcheck.reporting.report import (
     from_json,
     to_json,
 )
+from pytest_wheelcheck.system.sizes import parse_size
 
 
 def release_file(*tags: str, project: str = "pkg") -> ReleaseFile:

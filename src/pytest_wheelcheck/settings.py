@@ -100,6 +100,7 @@ class Settings:
     :param select: codes or prefixes of the checks to run; empty for all.
     :param ignore: codes or prefixes of the checks to skip.
     :param max_size: size of a wheel in bytes above which a check warns.
+    :param cache_size: bytes of the cache above which the run suggests to prune it; 0 for never.
     :param expect: clauses that list the expected wheels of the release.
     :param reports: files to write reports to.
     :param import_ignore: patterns of modules that the import check skips.
@@ -158,6 +159,7 @@ class Settings:
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     max_size: int = 100 << 20
+    cache_size: int = 0
     expect: tuple[str, ...] = ()
     reports: tuple[Path, ...] = ()
     import_ignore: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ from pytest_wheelcheck.backends.registry import EMULATOR, EMULATOR_KIND, emulato
 from pytest_wheelcheck.cli import output
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, runs_natively
-from pytest_wheelcheck.system import cache, directories
+from pytest_wheelcheck.system import cache, directories, temporary
+from pytest_wheelcheck.system.sizes import parse_size
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.cli.output import Subparsers
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _RUNTIME_KINDS = ("runtimes", "roots", EMULATOR_KIND)
 
 _INCOMPLETE = "incomplete"
+
+#: Seconds in which a run that cannot be noticed, such as one in a container, may have used an entry.
+_IN_USE = 2 * 3600.0
 
 
 def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
@@ -43,6 +47,12 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
     )
     pruning.add_argument(
         "--days", type=float, default=30.0, help="remove entries unused for this many days; 0 for all; default 30"
+    )
+    pruning.add_argument(
+        "--max-size",
+        metavar="SIZE",
+        help="then remove what was unused for the longest time, until the cache has at most this size, such as 5GB; what was "
+        "used in the last 2 hours, or since a run that is in progress began, is kept",
     )
     pruning.set_defaults(run=_prune)
 
@@ -170,11 +180,16 @@ def _show(args: argparse.Namespace) -> int:  # noqa: ARG001
 def _prune(args: argparse.Namespace) -> int:
     """Remove unused and incomplete entries of the cache.
 
-    :raises UsageError: the number of days is negative.
+    :raises UsageError: the number of days is negative, or the size is none.
     """
     if not 0 <= args.days < float("inf"):
         raise UsageError(f"--days {args.days:g} is not a number of 0 or more")
-    removed = cache.prune(args.days * 86400)
+    try:
+        max_size = parse_size(args.max_size) if args.max_size is not None else float("inf")
+    except ValueError:
+        raise UsageError(f"--max-size {args.max_size} is not a size", fix="write bytes, 5GB or 500MiB") from None
+    in_use = max(_IN_USE, temporary.seconds_in_use() + cache.MARK_INTERVAL)
+    removed = cache.prune(args.days * 86400, max_size, in_use=in_use)
     output.write(
         f"{_megabytes(entry.size)}  {entry.key}{'' if entry.complete else f' ({_INCOMPLETE})'}" for entry in removed
     )

@@ -19,6 +19,8 @@ from pytest_wheelcheck.plugin.places import Values, key_place
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.write import parse_report_path
 from pytest_wheelcheck.settings import Settings, TargetArgument
+from pytest_wheelcheck.system import cache_size
+from pytest_wheelcheck.system.sizes import parse_size
 from pytest_wheelcheck.targets.planning.release import absolute
 from pytest_wheelcheck.targets.preparing.resolution import parse_resolution
 
@@ -71,6 +73,7 @@ def read_settings(config: pytest.Config) -> Settings:
         select=values.merged("--wheel-select", "wheel_select", options.split_codes),
         ignore=values.merged("--wheel-ignore", "wheel_ignore", options.split_codes),
         max_size=_size(config, "wheel_max_size"),
+        cache_size=_cache_size(config),
         expect=_expected(config, values),
         reports=tuple(parse_report_path(text, cwd) for text in option.wheel_report),
         import_ignore=tuple(getini("wheel_import_ignore")),
@@ -153,10 +156,19 @@ def _size(config: pytest.Config, name: str) -> int:
         value = _written(config, name)
         text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
     try:
-        return options.parse_size(text)
+        return parse_size(text)
     except ValueError:
         place = key_place(config, name, _written(config, name))
         raise UsageError(f"{place} is not a size", fix="write bytes, 250MB or 100MiB") from None
+
+
+def _cache_size(config: pytest.Config) -> int:
+    text = str(config.getini("wheel_cache_size"))
+    try:
+        return cache_size.limit(text)
+    except ValueError:
+        written = os.environ.get(cache_size.VARIABLE) or text
+        raise UsageError(f"{written} is not a size of the cache", fix="write 5GB, 500MiB, or 0 for no limit") from None
 
 
 def _number(config: pytest.Config, name: str) -> float:

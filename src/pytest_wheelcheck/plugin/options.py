@@ -231,6 +231,13 @@ INI_KEYS = (
         [],
     ),
     IniKey(
+        "wheel_cache_size",
+        "Size of the cache above which the end of a run suggests `wheelcheck cache prune`, as in wheel_max_size; 0 for never. "
+        "It is looked at once a day. The environment variable WHEELCHECK_CACHE_SIZE overrides it.",
+        "string",
+        "5GB",
+    ),
+    IniKey(
         "wheel_apt_source",
         "The package repository to fetch interpreters of other architectures from, instead of the host's, as a line of "
         "sources.list: deb [signed-by=FILE] URI SUITE main.",
@@ -341,23 +348,6 @@ def parse_executables(lines: Sequence[str]) -> tuple[tuple[str, tuple[str, ...] 
         except ValueError as error:
             raise ValueError(f"{line!r}: {str(error).lower()}") from None
     return (*executables, DEFAULT_EXECUTABLES)
-
-
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-
-
-def parse_size(text: str) -> int:
-    """Parse a size such as ``250MiB``.
-
-    :returns: bytes.
-    :raises ValueError: the text is not a size.
-    """
-    number = text.strip().rstrip("bBkKmMgGiI ")
-    unit = text.strip()[len(number) :].strip().lower()
-    size = float(number)
-    if unit not in _UNITS or not 0 < size < float("inf"):
-        raise ValueError(text)
-    return int(size * _UNITS[unit])
 
 
 def default_jobs() -> int:

@@ -24,6 +24,7 @@ from pytest_wheelcheck.plugin.report import RunReport
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
 from pytest_wheelcheck.system import cache, core_dumps, process, progress, signals, source_tree, temporary, timing
+from pytest_wheelcheck.system.cache_size import suggestion
 from pytest_wheelcheck.targets.planning.release import shown_path
 
 if TYPE_CHECKING:
@@ -366,6 +367,8 @@ class WheelRun:
             reporter.write_line(f"tests modified the source tree: {names}{more}", yellow=True)
         if self._has_long_output():
             reporter.write_line(f"the complete output of failed tests is in {plan.directory / temporary.LONG_OUTPUT}")
+        if line := suggestion(plan.settings.cache_size):
+            reporter.write_line(line, yellow=True)
         if retained := self._retained_targets():
             names = ", ".join(f"{number}/ ({node_id})" for number, node_id in retained.items())
             reporter.write_line(f"environments retained in {plan.directory}: {names}")

@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_wheelcheck.errors import WheelcheckError
@@ -25,12 +25,13 @@ VARIABLE = "WHEELCHECK_CACHE"
 #: Seconds to wait for another run that makes the same entry.
 LOCK_TIMEOUT = 1200.0
 
-#: The file that marks an entry as complete. Its modification time is the time of the last use: the access time
-#: changes without a use, for example by a backup. The directory's own modification time is the time when it was made.
+#: The file that marks an entry as complete. It contains the entry's size in bytes. Its modification time is the time of the
+#: last use: the access time changes without a use, for example by a backup. The directory's own modification time is the time
+#: when it was made.
 _MARK = ".complete"
 
 #: Seconds for which another use does not update the mark.
-_MARK_INTERVAL = 3600.0
+MARK_INTERVAL = 3600.0
 
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
 
@@ -80,7 +81,7 @@ def find(key: str) -> Path | None:
         status = mark.stat()
     except OSError:
         return None
-    if time.time() - status.st_mtime > _MARK_INTERVAL:
+    if time.time() - status.st_mtime > MARK_INTERVAL:
         with contextlib.suppress(OSError):
             os.utime(mark)
     return directory
@@ -152,7 +153,7 @@ def provision(key: str, make: Callable[[Path], None]) -> Path:
                 directories.remove(side)
             raise
         with _explained():
-            (side / _MARK).write_text("", encoding="utf-8")
+            (side / _MARK).write_text(str(directories.size(side)), encoding="ascii")
             # A directory without the mark was emptied by a program that removes old files.
             directories.remove(final)
             _rename(side, final)
@@ -191,7 +192,30 @@ class Entry:
 
 def entries() -> list[Entry]:
     """List the entries of the cache by name."""
-    found = []
+    return [entry for entry, _ in _entries(measure=True)]
+
+
+def quick_size(seconds: float) -> int:
+    """Return the size of the complete entries in bytes, from their marks.
+
+    Marks of earlier versions have no size. Such entries are measured, as long as there is time, and then have one.
+
+    :param seconds: time for that.
+    """
+    end = time.monotonic() + seconds
+    total = 0
+    for entry, is_known in _entries(measure=False):
+        if not is_known and entry.complete and time.monotonic() < end:
+            entry = _measured(entry)  # noqa: PLW2901
+        total += entry.size
+    return total
+
+
+def _entries(*, measure: bool) -> Iterator[tuple[Entry, bool]]:
+    """Yield the entries by name, and whether their size is known.
+
+    :param measure: measure those whose size is not in their marks. Otherwise they have the size 0.
+    """
     for directory in sorted(root().glob("*/*")):
         kind, name = directory.parent.name, directory.name
         final_name = name.removeprefix(_MAKING).removeprefix(_GONE)
@@ -202,31 +226,51 @@ def entries() -> list[Entry]:
         if not complete and final_name == name:
             continue  # a library's own files: virtualenv's facts about interpreters, downloads
         with contextlib.suppress(OSError):
+            text = mark.read_text(encoding="ascii", errors="replace") if complete else ""
             idle = time.time() - (mark if complete else directory).stat().st_mtime
-            found.append(
-                Entry(
-                    key=f"{kind}/{final_name}",
-                    directory=directory,
-                    size=directories.size(directory),
-                    idle=idle,
-                    complete=complete,
-                )
+            entry = Entry(
+                key=f"{kind}/{final_name}",
+                directory=directory,
+                size=int(text) if text.isdecimal() else 0,
+                idle=idle,
+                complete=complete,
             )
+            known = text.isdecimal()
+            yield (_measured(entry), True) if measure and not known else (entry, known)
+
+
+def _measured(entry: Entry) -> Entry:
+    """Measure an entry, and record its size in its mark, without a use."""
+    found = replace(entry, size=directories.size(entry.directory))
+    mark = entry.directory / _MARK
+    with contextlib.suppress(OSError):
+        if entry.complete:
+            status = mark.stat()
+            # Not created: another process may be removing the entry.
+            with mark.open("r+", encoding="ascii") as stream:
+                stream.write(str(found.size))
+            os.utime(mark, ns=(status.st_atime_ns, status.st_mtime_ns))
     return found
 
 
-def prune(seconds: float) -> list[Entry]:
+def prune(seconds: float, max_size: float = float("inf"), *, in_use: float = 0.0) -> list[Entry]:
     """Remove entries that were not used for some time, and the remains of killed runs.
 
+    :param max_size: bytes that the other entries may have. If they have more, those that were not used for the longest time are
+        removed, too.
+    :param in_use: entries that were used in these last seconds are not removed for their size: a run may be using them.
     :returns: the removed entries. An entry that another run is making is not removed.
     """
     removed = []
-    for entry in entries():
-        if entry.complete and entry.idle < seconds:
+    found = sorted(entries(), key=lambda entry: (entry.complete, -entry.idle))
+    total = sum(entry.size for entry in found)
+    for entry in found:
+        if entry.complete and entry.idle < seconds and (total <= max_size or entry.idle < in_use):
             continue
         with contextlib.suppress(WheelcheckError), locked(entry.key, timeout=0.0), _explained():
             _remove_entry(entry.directory)
             removed.append(entry)
+            total -= entry.size
     return removed
 
 

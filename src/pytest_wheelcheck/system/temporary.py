@@ -127,6 +127,25 @@ def directory() -> Iterator[Path]:
         made.remove()
 
 
+def seconds_in_use() -> float:
+    """Return for how long another run of this user has had a directory; 0 if there is none, or if that is not known."""
+    if sys.platform == "win32":
+        return 0.0
+    import fcntl
+
+    begun = []
+    for path in _executable_parent().glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError):
+            lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                begun.append(path.lstat().st_mtime)
+            finally:
+                os.close(lock)
+    return max(0.0, time.time() - min(begun)) if begun else 0.0
+
+
 def _remove_abandoned(parent: Path) -> None:
     if sys.platform == "win32":
         return
