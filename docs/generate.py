@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_api
 
 from pytest_wheelcheck.backends.qemu.machines import PROFILES, Profile
@@ -140,6 +141,17 @@ def fixtures() -> Iterator[tuple[str, str, str]]:
             yield name, marker.scope, (inspect.getdoc(value) or "").partition("\n\n")[0].replace("\n", " ")
 
 
+#: What the exit statuses of pytest mean for a run with wheels.
+STATUSES = {
+    pytest.ExitCode.OK: "no node failed; skipped ones count as passed, unless `--wheel-strict` is given",
+    pytest.ExitCode.TESTS_FAILED: "a node failed, or is an error: a check, an installation, an import, a test, a missing wheel",
+    pytest.ExitCode.INTERRUPTED: "the run was interrupted",
+    pytest.ExitCode.INTERNAL_ERROR: "an error of pytest or of a plugin ended the run",
+    pytest.ExitCode.USAGE_ERROR: "an option, a key or a path is wrong, or there is no wheel",
+    pytest.ExitCode.NO_TESTS_COLLECTED: "no node was selected, for example by `-k`",
+}
+
+
 def commands() -> Iterator[str]:
     """Yield the page of the command line."""
     yield "# The command wheelcheck"
@@ -147,8 +159,17 @@ def commands() -> Iterator[str]:
     yield _GENERATED
     yield "`wheelcheck COMMAND --help` prints the same."
     yield ""
-    yield "The exit status is 0, or 1 if what was asked for is missing or has a fault, or 4 for a usage error; of `test`, it is"
-    yield "pytest's, and of `exec`, that of the program."
+    yield "## Exit statuses"
+    yield ""
+    yield "`pytest --wheel`, and `wheelcheck test`, end with the exit status of pytest:"
+    yield ""
+    yield "| status | meaning |"
+    yield "| --- | --- |"
+    for status, meaning in STATUSES.items():
+        yield f"| {status.value} | {meaning} |"
+    yield ""
+    yield "The other commands end with 0; with 4 if an argument is wrong; with 1 if something that they need is missing, as the"
+    yield "message says, or if the reader of their output ends early (`| head`); and as they say below."
     yield from parsers(make_parser(), "")
 
 
@@ -158,11 +179,11 @@ def parsers(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
     :param text: what the parser above says about it.
     """
     groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
-    if not groups:
+    if not any(group.required for group in groups):
         yield ""
         yield f"## {parser.prog}"
         yield ""
-        yield sentence(parser.description or text)
+        yield " ".join([sentence(parser.description or text), *([parser.epilog] if parser.epilog else [])])
         rows = [row for action in parser._actions if (row := argument(action))]  # noqa: SLF001
         if rows:
             yield ""
@@ -176,8 +197,8 @@ def parsers(parser: argparse.ArgumentParser, text: str) -> Iterator[str]:
 
 
 def argument(action: argparse.Action) -> str:
-    """Return the row of an argument; nothing for ``--help``."""
-    if action.dest == "help":
+    """Return the row of an argument; nothing for ``--help``, and for a subcommand, which has a section."""
+    if action.dest == "help" or isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
         return ""
     value = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
     values = value if isinstance(value, str) else " ".join(value)

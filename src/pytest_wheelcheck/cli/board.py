@@ -24,7 +24,8 @@ def declare(commands: Subparsers) -> None:
         "board",
         help="show what a board is, what would run there, and the files of earlier runs",
         description="Show the hardware, system, interpreters and accepted platform tags of a board, and the size of the files of "
-        "earlier runs. Exit status 1 if no interpreter is usable.",
+        "earlier runs.",
+        epilog="Exit status 1 if no interpreter is usable.",
     )
     parser.add_argument(
         "board",

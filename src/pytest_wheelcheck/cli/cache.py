@@ -36,7 +36,11 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
     parser = runtime_actions.add_parser("list", help=f"list the cached interpreters: size, age, last use, {EMULATOR}")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_list)
-    parser = runtime_actions.add_parser("remove", help="remove interpreters from the cache")
+    parser = runtime_actions.add_parser(
+        "remove",
+        help="remove interpreters from the cache",
+        epilog="Exit status 1 if one of the names is not in the cache.",
+    )
     parser.add_argument("name", nargs="+", help="as shown by `runtime list`; `all` for everything")
     parser.add_argument("--json", action="store_true", help="print the removed names as JSON")
     parser.set_defaults(run=_remove)
@@ -52,7 +56,7 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
         "--max-size",
         metavar="SIZE",
         help="then remove what was unused for the longest time, until the cache has at most this size, such as 5GB; what was "
-        "used in the last 2 hours, or since a run that is in progress began, is kept",
+        "used in the last 2 hours, or since a run that is in progress began, stays",
     )
     pruning.set_defaults(run=_prune)
 

@@ -38,9 +38,10 @@ def declare(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "doctor",
         help="show which interpreters this host can run, or where wheels would be tested, and how to get the others",
-        description="Without wheels: show which interpreters this host can run, and how to get the others. Exit status 1 if "
-        "none can be run. With wheels: show where a run would test each of them, what it would fetch for that, and what "
-        "cannot be tested here. Exit status 1 if something cannot. Nothing is downloaded, installed or run.",
+        description="Without wheels: show which interpreters this host can run, and how to get the others. With wheels: show "
+        "where a run would test each of them, what it would fetch for that, and what cannot be tested here. Nothing is "
+        "downloaded, installed or run.",
+        epilog="Exit status 1 if no interpreter can be run; with wheels, if something cannot be tested here.",
     )
     parser.add_argument(
         "what",

@@ -45,16 +45,26 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
 
     :param runtime_actions: the actions of ``wheelcheck runtime``.
     """
-    parser = runtime_actions.add_parser("install", help="fetch an interpreter for later runs without network")
+    parser = runtime_actions.add_parser(
+        "install",
+        help="fetch an interpreter for later runs without network",
+        epilog="Exit status 1 if one of the interpreters is not available.",
+    )
     _declare_interpreter(parser, nargs="*")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_install)
-    parser = runtime_actions.add_parser("path", help="print the path of an installed interpreter, for tox, uv, make")
+    parser = runtime_actions.add_parser(
+        "path",
+        help="print the path of an installed interpreter, for tox, uv, make",
+        epilog="Exit status 1 if it is not installed.",
+    )
     _declare_interpreter(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_path)
     parser = commands.add_parser(
-        "exec", help="run a program in an interpreter's environment: exec aarch64 3.13 -- python"
+        "exec",
+        help="run a program in an interpreter's environment: exec aarch64 3.13 -- python",
+        epilog="The exit status is that of the program; 1 if the interpreter is not available, or the program does not start.",
     )
     parser.add_argument("architecture", help=f"{PLATFORM_HELP}; without it, this host's")
     parser.add_argument("version", nargs="?", default="", help="such as 3.13 or 3.14t")

@@ -55,7 +55,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pytest-wheelcheck {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Not reached: main() runs it, because its arguments are pytest's. Declared for the help.
-    commands.add_parser("test", help="run `pytest --wheel`; takes all of pytest's arguments", add_help=False)
+    commands.add_parser(
+        "test",
+        help="run `pytest --wheel`; takes all of pytest's arguments",
+        epilog="The exit status is pytest's.",
+        add_help=False,
+    )
     try_it.declare(commands)
     init.declare(commands)
     checks.declare(commands)

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 def declare(commands: Subparsers) -> None:
     """Declare the command."""
-    parser = commands.add_parser("merge", help="merge the reports of several hosts by the digests of the wheels")
+    parser = commands.add_parser(
+        "merge",
+        help="merge the reports of several hosts by the digests of the wheels",
+        epilog="Exit status 1 if something failed on one of the hosts, or the release does not match the expected wheels.",
+    )
     parser.add_argument("report", nargs="+", help="files that --wheel-report NAME.json wrote")
     parser.add_argument(
         "--wheel-report", action="append", default=[], metavar="FILE", help="write the merged report to this file"

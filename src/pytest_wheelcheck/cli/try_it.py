@@ -32,7 +32,11 @@ _ONLY_CHECKED = "Only its static checks ran, for the reason above: it was not in
 
 def declare(commands: Subparsers) -> None:
     """Declare the command."""
-    parser = commands.add_parser("try", help="test two published wheels, a broken one and a sound one: a first look")
+    parser = commands.add_parser(
+        "try",
+        help="test two published wheels, a broken one and a sound one: a first look",
+        epilog="Exit status 1 if the verdicts are not the expected ones.",
+    )
     parser.add_argument("--wheel-index", metavar="URL", help="the package index (default: that of pip or uv)")
     parser.set_defaults(run=_run)
 

@@ -233,7 +233,7 @@ INI_KEYS = (
     IniKey(
         "wheel_cache_size",
         "Size of the cache above which the end of a run suggests `wheelcheck cache prune`, as in wheel_max_size; 0 for never. "
-        "It is looked at once a day. The environment variable WHEELCHECK_CACHE_SIZE overrides it.",
+        "It is measured once a day. The environment variable WHEELCHECK_CACHE_SIZE overrides it.",
         "string",
         "5GB",
     ),
