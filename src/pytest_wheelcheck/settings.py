@@ -66,6 +66,16 @@ class Coverage:
     not_on_failure: bool = False
 
 
+class Shard(NamedTuple):
+    """A part of a run: its number, from 1, and the number of all parts."""
+
+    number: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """The settings of one run.
@@ -94,6 +104,7 @@ class Settings:
     :param without_backends: names of the backends that are switched off.
     :param strict: a wheel that could not be run anywhere fails.
     :param static: run only the static checks.
+    :param shard: the part of the targets to test; ``None`` for all.
     :param jobs: number of targets to prepare in parallel.
     :param parallel_tests: number of targets whose tests run in parallel. 1 by default: tests of one project may share
         files of the source tree, a port or a fixed temporary file, and would fail for reasons that are not the wheel's.
@@ -154,6 +165,7 @@ class Settings:
     without_backends: tuple[str, ...] = ()
     strict: bool = False
     static: bool = False
+    shard: Shard | None = None
     jobs: int = 1
     parallel_tests: int = 1
     select: tuple[str, ...] = ()

@@ -23,11 +23,21 @@ from pytest_wheelcheck.system import process, timing
 from pytest_wheelcheck.targets.overrides import matching, unmatched
 from pytest_wheelcheck.targets.planning.left_out import LeftOut
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
+from pytest_wheelcheck.targets.planning.shards import Share
 from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
 from pytest_wheelcheck.targets.target import Target
 
 #: Results of the static checks by file.
 Checks = dict[Wheel | BadWheel, StaticResults]
+
+
+def files(plan: Plan) -> list[Wheel | BadWheel]:
+    """Return the files that have nodes in this run: all, except with ``--wheel-shard``."""
+    share = plan.share
+    if share is None:
+        return list(plan.release.files)
+    used = [target.wheel for target in plan.targets] + [reason.wheel for reason in plan.not_run]
+    return [file for file in plan.release.files if share.checks(file) or any(wheel is file for wheel in used)]
 
 
 def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tuple[PreparedTarget, ...]]:
@@ -36,12 +46,12 @@ def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tu
     :param worker_id: keeps the files of xdist's workers in one directory apart.
     :returns: the results of the checks, and the targets in the order of the plan.
     """
-    files = plan.release.files
+    given = files(plan)
     with ThreadPoolExecutor(max_workers=plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
         try:
             check = partial(_check, plan, shared)
-            results = process.map_concurrently(pool, check, range(len(files)), files)
-            checks = dict(zip(files, results, strict=True))
+            results = process.map_concurrently(pool, check, range(len(given)), given)
+            checks = dict(zip(given, results, strict=True))
             failures = [checks[target.wheel].stopped_by for target in plan.targets]
             targets: Sequence[PreparedTarget] = ()
             if plan.targets:
@@ -101,15 +111,16 @@ def nodes(
     session: pytest.Session, plan: Plan, checks: Checks, targets: Sequence[PreparedTarget]
 ) -> Iterator[WheelNode]:
     """Make a node for each wheel, and one for the release."""
-    for file in plan.release.files:
-        steps = checks[file].steps
+    share = plan.share
+    for file in checks:
+        steps = checks[file].steps if share is None or share.checks(file) else ()
         if isinstance(file, BadWheel):
             children: Sequence[Child] = steps
             path = file.path
             left_out = LeftOut(files={})
         else:
             left_out = plan.left_out[file]
-            step = left_out.step()
+            step = left_out.step() if share is None or share.checks(file) else None
             children = [
                 *steps,
                 *((step,) if step else ()),
@@ -118,6 +129,8 @@ def nodes(
             ]
             path = file.source
         yield WheelNode.from_parent(session, path=path, shown=file.shown, children=children, left_out=left_out)
+    if share is not None and not share.has_release:
+        return
     try:
         results = release_results(describe_release(plan.release, expected=plan.settings.expect))
         results += [plan.previous] if plan.previous is not None else []
@@ -139,11 +152,13 @@ def notes(plan: Plan, targets: Sequence[PreparedTarget], *, verbose: bool) -> li
                 f"{target.target.node_id}: {count} of {count + len(target.collected.items)} tests deselected there"
             )
     if verbose:
-        names = ", ".join(dict.fromkeys(target.name for target in plan.targets)) or "there are none"
-        for override in unmatched(plan.targets, plan.settings.overrides):
+        every = (*plan.targets, *(plan.share.targets_elsewhere if plan.share is not None else ()))
+        names = ", ".join(dict.fromkeys(target.name for target in every)) or "there are none"
+        for override in unmatched(every, plan.settings.overrides):
             lines.append(f"wheel_overrides: {override.line}: matches no target of this run ({names})")
     unknown = [" ".join(argument.argv) for argument in plan.settings.target_args if not argument.known_to_host]
-    if unknown and not any(target.run is not None for target in targets):
+    is_empty = plan.share is not None and not targets
+    if unknown and not is_empty and not any(target.run is not None for target in targets):
         lines.append(f"not checked: {', '.join(unknown)}: no target can run this wheel")
     return lines
 
@@ -184,11 +199,12 @@ class _Prefixes:
         return position > 0 and text.startswith(self._sorted[position - 1])
 
 
-def select(config: pytest.Config, items: list[pytest.Item], selections: Sequence[str]) -> None:
+def select(config: pytest.Config, items: list[pytest.Item], plan: Plan) -> None:
     """Keep the items that the node ids of the command line select.
 
-    :raises UsageError: a node id selects nothing.
+    :raises UsageError: a node id selects nothing, here or in another shard.
     """
+    selections = plan.selections
     if not selections:
         return
     wanted = set(selections)
@@ -201,9 +217,24 @@ def select(config: pytest.Config, items: list[pytest.Item], selections: Sequence
             unused.pop(node_id, None)
         (selected if chosen else deselected).append(item)
     for node_id in unused:
+        if plan.share is not None and _is_elsewhere(plan, plan.share, node_id):
+            continue
         raise UsageError(f"no such node: {node_id}", fix="use --collect-only to list the nodes")
     config.hook.pytest_deselected(items=deselected)
     items[:] = selected
+
+
+def accept_empty_share(session: pytest.Session, plan: Plan) -> None:
+    """End with success if this shard has nothing to test, which is no mistake of the user's."""
+    nothing = session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
+    if nothing and plan.share is not None and not files(plan):
+        session.exitstatus = pytest.ExitCode.OK
+
+
+def _is_elsewhere(plan: Plan, share: Share, node_id: str) -> bool:
+    if node_id.partition("::")[0] == RELEASE:
+        return not share.has_release
+    return share.is_elsewhere(node_id, plan.targets)
 
 
 def _selecting(node_id: str) -> Iterator[str]:

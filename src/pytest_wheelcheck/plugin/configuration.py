@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from pytest_wheelcheck.plugin.overrides import parse_overrides
 from pytest_wheelcheck.plugin.places import Values, key_place
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.write import parse_report_path
-from pytest_wheelcheck.settings import Settings, TargetArgument
+from pytest_wheelcheck.settings import Settings, Shard, TargetArgument
 from pytest_wheelcheck.system import cache_size
 from pytest_wheelcheck.system.sizes import parse_size
 from pytest_wheelcheck.targets.planning.release import absolute
@@ -68,6 +69,7 @@ def read_settings(config: pytest.Config) -> Settings:
         without_backends=switched_off(lambda name: _boolean(config, name), config.getoption),
         strict=option.wheel_strict,
         static=option.wheel_static,
+        shard=_shard(option.wheel_shard),
         jobs=jobs,
         parallel_tests=option.wheel_jobs or 1,
         select=values.merged("--wheel-select", "wheel_select", options.split_codes),
@@ -139,6 +141,24 @@ def _providers(config: pytest.Config) -> tuple[str, ...]:
     if given := config.option.wheel_providers:
         return parse_names(given)
     return parse_names(config.getini("wheel_providers"), key_place(config, "wheel_providers"))
+
+
+def _shard(text: str | None) -> Shard | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    shard = Shard(int(match[1]), int(match[2])) if match is not None else None
+    if shard is None or shard.total == 0:
+        raise UsageError(
+            f"--wheel-shard {text}: not of the form NUMBER/COUNT",
+            fix="pass for example 1/2 in one run, and 2/2 in another one",
+        )
+    if not 1 <= shard.number <= shard.total:
+        raise UsageError(
+            f"--wheel-shard {text}: there is no shard {shard.number} of {shard.total}",
+            fix=f"pass a number from 1 to {shard.total}, a different one in each run",
+        )
+    return shard
 
 
 def _executables(config: pytest.Config) -> tuple[tuple[str, tuple[str, ...] | None], ...]:

@@ -108,6 +108,12 @@ OPTIONS = (
         "instead of skipping it.",
     ),
     Option(
+        "--wheel-shard",
+        "Test only a part of the targets: 2/5 is the second of five parts. Each part is a run of its own, such as a job of a CI "
+        "service, and `wheelcheck merge` joins their JSON reports.",
+        "NUMBER/COUNT",
+    ),
+    Option(
         "--wheel-jobs",
         "Number of targets to prepare and test in parallel. Default: as many as there are CPUs are prepared in parallel, "
         "but their tests run one target after the other, because tests of one project may share files or ports.",
@@ -146,6 +152,7 @@ _NOT_REPEATED = {
     "--wheel-report",
     "--wheel-static",
     "--wheel-strict",
+    "--wheel-shard",
     "--wheel-jobs",
     "--wheel-keep",
     "--wheel-keep-failed",

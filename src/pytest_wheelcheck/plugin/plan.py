@@ -22,6 +22,7 @@ from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.targets.planning.index_names import is_spec
 from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
 from pytest_wheelcheck.targets.planning.release import Release, locate, open_release, shown_path
+from pytest_wheelcheck.targets.planning.shards import Share, divide
 from pytest_wheelcheck.targets.preparing.install import install_settings
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
@@ -36,6 +37,7 @@ class Plan:
     :param previous: the result of the comparison with previous releases; ``None`` if that was not requested.
     :param selections: node ids of the command line; only these nodes run. Empty for all.
     :param directory: the temporary directory of the run.
+    :param share: what the shard tests; ``None`` if this is the whole run. *targets* and *not_run* are those of the shard.
     """
 
     settings: Settings
@@ -46,6 +48,7 @@ class Plan:
     previous: StepResult | None
     selections: tuple[str, ...]
     directory: Path
+    share: Share | None = None
 
 
 def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
@@ -81,6 +84,10 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
         )
     if settings.strict:
         not_run = [_strict(reason, targets) for reason in not_run]
+    share = None
+    if settings.shard is not None:
+        # Only now: whether a wheel runs anywhere is a question about all shards.
+        share, targets, not_run = divide(settings.shard, release, targets, not_run)
     selections = config.stash[takeover.COMMAND_LINE].selections
     return Plan(
         settings=settings,
@@ -91,6 +98,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
         previous=previous,
         selections=tuple(_normalized(node_id, settings) for node_id in selections),
         directory=run_directory,
+        share=share,
     )
 
 

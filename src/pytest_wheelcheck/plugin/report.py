@@ -69,6 +69,7 @@ class RunReport:
             expected=self._plan.settings.expect,
             complete=self._complete,
             host=host,
+            share=self._plan.share,
             timings=Timings(self._began, [*recorded(), *self._spans]),
         )
         return with_artifacts(report, self.artifacts) if self.artifacts else report

@@ -26,6 +26,7 @@ from pytest_wheelcheck.reporting.terminal import summary_lines
 from pytest_wheelcheck.system import cache, core_dumps, process, progress, signals, source_tree, temporary, timing
 from pytest_wheelcheck.system.cache_size import suggestion
 from pytest_wheelcheck.targets.planning.release import shown_path
+from pytest_wheelcheck.targets.planning.shards import describe_share
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.plugin.artifacts import ArtifactsDirectory
@@ -145,10 +146,12 @@ class WheelRun:
 
     def header(self) -> list[str]:
         """Return the lines that name the wheels and their targets."""
-        lines = []
-        for file in self._plan.release.files:
-            names = [f"{target.name} [{_origin(target)}]" for target in self._plan.targets if target.wheel is file]
-            lines.append(f"wheel: {file.shown} ({', '.join(names) or 'no target'})")
+        share, targets = self._plan.share, self._plan.targets
+        lines = [describe_share(share, self._plan.release, len(targets))] if share is not None else []
+        for file in collection.files(self._plan):
+            names = [f"{target.name} [{_origin(target)}]" for target in targets if target.wheel is file]
+            without = "no target" if share is None else "no target in this shard"
+            lines.append(f"wheel: {file.shown} ({', '.join(names) or without})")
         machines = {target.machine.name: target.machine.facts for target in self._plan.targets if target.machine.facts}
         for name, facts in machines.items():
             lines.append(f"board: {name} ({', '.join(f'{key} {value}' for key, value in facts)})")
@@ -179,7 +182,7 @@ class WheelRun:
         """
         collection.deselect(self._config, items)
         with self._usage_errors():
-            collection.select(self._config, items, self._plan.selections)
+            collection.select(self._config, items, self._plan)
 
     @contextlib.contextmanager
     def _usage_errors(self) -> Iterator[None]:
@@ -283,6 +286,7 @@ class WheelRun:
     def finish(self, session: pytest.Session) -> None:
         """End the workers in the targets, and compare the source tree with its state before the run."""
         self._interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+        collection.accept_empty_share(session, self._plan)
         for run in self._target_runs():
             with self._errors.caught(f"ending {run.target.node_id}"):
                 run.close()
@@ -344,7 +348,7 @@ class WheelRun:
         plan = self._plan
         short = reporter.verbosity < 0
         lines = summary_lines(
-            plan.release.files,
+            collection.files(plan),
             plan.targets,
             plan.not_run,
             reporter.stats,

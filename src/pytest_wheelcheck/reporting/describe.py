@@ -11,12 +11,13 @@ from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import RELEASE
-from pytest_wheelcheck.reporting.report import NotRun, Report, TargetReport, Timing, WheelReport
+from pytest_wheelcheck.reporting.report import NotRun, Report, ShardReport, TargetReport, Timing, WheelReport
 from pytest_wheelcheck.results import THREADS
 from pytest_wheelcheck.settings import Override
 from pytest_wheelcheck.system.timing import Span
 from pytest_wheelcheck.targets.overrides import matching
 from pytest_wheelcheck.targets.planning.release import BadWheel, Release
+from pytest_wheelcheck.targets.planning.shards import Share
 from pytest_wheelcheck.targets.target import NoTarget, Target
 from pytest_wheelcheck.wheels.reader import parse_name
 
@@ -53,6 +54,7 @@ def describe_release(
     complete: bool = True,
     host: str = "",
     timings: Timings | None = None,
+    share: Share | None = None,
 ) -> Report:
     """Build the report of a run.
 
@@ -62,6 +64,7 @@ def describe_release(
     :param complete: whether the run ended normally.
     :param host: the name of this host.
     :param timings: what was recorded; nothing if omitted.
+    :param share: what the shard tests; ``None`` for a whole run.
     """
     outcomes = outcomes or Outcomes()
     timings = timings or Timings(0.0, ())
@@ -79,6 +82,16 @@ def describe_release(
         complete=complete,
         program=f"pytest-wheelcheck {__version__}",
         timings=timings.of(""),
+        shards=() if share is None else (_describe_share(share, wheels, host),),
+    )
+
+
+def _describe_share(share: Share, wheels: Sequence[WheelReport], host: str) -> ShardReport:
+    return ShardReport(
+        shard=str(share.shard),
+        host=host,
+        files=tuple(f"{wheel.filename} {wheel.sha256}".strip() for wheel in wheels),
+        elsewhere=tuple(f"{target.wheel.path.name}::{target.name}" for target in share.targets_elsewhere),
     )
 
 

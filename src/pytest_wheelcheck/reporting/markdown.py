@@ -58,8 +58,9 @@ def verdict(report: Report) -> str:
 def origin(report: Report) -> str:
     """Return in one line where a report comes from."""
     dependencies = f"dependencies: {report.resolution}" if report.resolution else ""
+    shards = ", ".join(f"shard {shard.shard}" for shard in report.shards)
     commit = f"commit {report.commit}" if report.commit else ""
-    parts = [report.program, report.started, commit, dependencies, report.command]
+    parts = [report.program, report.started, commit, shards, dependencies, report.command]
     return "; ".join(filter(None, parts)) if report.started else ""
 
 

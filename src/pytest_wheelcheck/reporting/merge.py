@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.reporting.report import BAD, OUTCOMES, NodeResult, Report, TargetReport, WheelReport
+from pytest_wheelcheck.reporting.shards import shard_problems
 
 
 def merge(reports: Sequence[Report]) -> Report:
@@ -29,6 +30,7 @@ def merge(reports: Sequence[Report]) -> Report:
         command="; ".join(dict.fromkeys(report.command for report in reports if report.command)),
         timings=reports[0].timings if len(reports) == 1 else (),
         options=reports[0].options if len({report.options for report in reports}) == 1 else (),
+        shards=tuple(shard for report in reports for shard in report.shards),
         commit=", ".join(dict.fromkeys(report.commit for report in reports if report.commit)),
         resolution=", ".join(dict.fromkeys(report.resolution for report in reports if report.resolution)),
     )
@@ -80,6 +82,7 @@ def problems(report: Report, *, strict: bool = False) -> list[str]:
     digests: dict[str, set[str]] = {}
     if not report.complete:
         lines.append("a run was interrupted")
+    lines += shard_problems(report)
     for wheel in report.wheels:
         digests.setdefault(wheel.filename, set()).add(wheel.sha256)
         lines += _problems_of(wheel, strict=strict)

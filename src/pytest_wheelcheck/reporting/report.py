@@ -187,6 +187,23 @@ class WheelReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ShardReport:
+    """A run that tested only a part of the targets (``--wheel-shard``).
+
+    :param shard: the part, such as ``2/5``.
+    :param host: the host of the run, where reports of several hosts are merged.
+    :param files: all wheels of the run, also those that other shards test: the name, and the digest if it could be read.
+    :param elsewhere: the targets that other shards test, as this host planned them: the name of the wheel, ``::``, and the name
+        of the target.
+    """
+
+    shard: str
+    host: str = ""
+    files: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """The report of one run, or of several runs that were merged.
 
@@ -202,6 +219,7 @@ class Report:
     :param commit: the project's commit, with ``+`` behind it if files differ from it; empty without git.
     :param timings: of the steps of the whole run; empty if several reports were merged.
     :param resolution: how the versions of the wheels' dependencies were chosen; empty for uv's own setting.
+    :param shards: the shards of a run that are in the report; empty for a run that was not divided.
     """
 
     wheels: tuple[WheelReport, ...] = ()
@@ -216,6 +234,7 @@ class Report:
     commit: str = field(default="", compare=False)
     timings: tuple[Timing, ...] = field(default=(), compare=False)
     resolution: str = field(default="", compare=False)
+    shards: tuple[ShardReport, ...] = ()
 
     @property
     def failures(self) -> int:
