@@ -52,6 +52,13 @@ def gitlab_job() -> dict[str, Any]:
     return data["test-wheels"]  # type: ignore[no-any-return]
 
 
+def shard_jobs() -> dict[str, Any]:
+    """Return the jobs for GitHub that divide a release."""
+    (block,) = blocks("Shards", "yaml")
+    data: Any = yaml.safe_load(block)
+    return data  # type: ignore[no-any-return]
+
+
 def main() -> None:
     """Check the recipes."""
     directory = Path(sys.argv[1])
@@ -61,6 +68,12 @@ def main() -> None:
         path = directory / f"{schema}.yml"
         path.write_text(block, encoding="utf-8")
         subprocess.run(["check-jsonschema", "--builtin-schema", schema, path], check=True)
+    (block,) = blocks("GitHub Actions", "yaml")
+    path = directory / "shards.yml"
+    # The key `on` is a boolean for YAML 1.1: the text of the workflow is kept, up to the jobs that are replaced.
+    before, after = block.partition("\n  test:\n")[0], block.partition("\n  publish:\n")[2]
+    path.write_text(f"{before}\n{blocks('Shards', 'yaml')[0]}  publish:\n{after}", encoding="utf-8")
+    subprocess.run(["check-jsonschema", "--builtin-schema", "vendor.github-workflows", path], check=True)
     for number, requires in enumerate(("maturin", "setuptools-rust", "setuptools")):
         path = directory / f"init-{number}.yml"
         data = {"build-system": {"requires": [requires], "build-backend": requires}}

@@ -14,7 +14,7 @@ import pytest
 import tomllib
 from builders import build_wheel
 from checks.objects import make_macho
-from recipes import ROOT, action_steps, blocks, gitlab_job
+from recipes import ROOT, action_steps, blocks, gitlab_job, shard_jobs
 
 pytestmark = [
     pytest.mark.long,
@@ -131,6 +131,31 @@ def test_several_hosts(shell: Shell, project: Path) -> None:
     done = shell(commands)
     assert done.returncode == 1
     assert "macosx_11_0_arm64" in done.stdout + done.stderr
+
+
+def test_shards(shell: Shell, project: Path, python: str) -> None:
+    """The jobs divide two wheels, and the last one joins their reports; it fails if one of them is missing."""
+    tag = f"cp3{sys.version_info[1]}-none-any"
+    build_wheel(project / "dist", "demo", files={"demo.py": ""}, tags=[tag])
+    jobs = shard_jobs()
+    action = jobs["test"]["steps"][-1]["with"]
+    for index, shard in enumerate(jobs["test"]["strategy"]["matrix"]["shard"]):
+        options = action["options"].replace("${{ matrix.shard }}", shard)
+        name = action["report"].replace("${{ strategy.job-index }}", str(index))
+        inputs = {"tests": action["tests"], "options": options, "temp": str(project.parent / "temp"), "python": python}
+        install, test = action_steps(inputs)
+        if not index:
+            assert shell(install[0], GITHUB_ACTION_PATH=str(ROOT), **install[1]).returncode == 0
+        assert shell(test[0], **test[1]).returncode == 0
+        # As the artifact of the job.
+        shutil.copytree(project / "wheelcheck-report", project / "reports" / name)
+    commands = "\n".join(step["run"] for step in jobs["merge"]["steps"] if "run" in step)
+    assert shell(commands).returncode == 0
+    assert (project / "wheels.html").is_file()
+    shutil.rmtree(project / "reports" / "wheelcheck-1")
+    done = shell(commands)
+    assert done.returncode == 1
+    assert "shard 2 of 5 is missing: pass its report" in done.stdout
 
 
 def test_cibuildwheel(shell: Shell, project: Path) -> None:
