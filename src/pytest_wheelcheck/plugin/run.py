@@ -5,12 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import astuple
-from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,11 +18,11 @@ from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNo
 from pytest_wheelcheck.plugin.plan import Plan, make_plan, terminal_line
 from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
+from pytest_wheelcheck.plugin.source_changes import SourceChanges
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
-from pytest_wheelcheck.system import cache, core_dumps, process, progress, signals, source_tree, temporary, timing
+from pytest_wheelcheck.system import core_dumps, process, progress, signals, temporary, timing
 from pytest_wheelcheck.system.cache_size import suggestion
-from pytest_wheelcheck.targets.planning.release import shown_path
 from pytest_wheelcheck.targets.planning.shards import describe_share
 
 if TYPE_CHECKING:
@@ -34,9 +31,6 @@ if TYPE_CHECKING:
     from pytest_wheelcheck.targets.running.item_results import Crash
     from pytest_wheelcheck.targets.running.run import TargetRun
     from pytest_wheelcheck.targets.target import Target
-
-#: Changed files that the summary names.
-_MAX_CHANGES = 10
 
 #: Seconds that an interrupted run waits until its files are removed.
 _REMOVE_PATIENCE = 3.0
@@ -80,8 +74,7 @@ class WheelRun:
         self._pytests: dict[str, str] = {}
         self._notes_shown = False
         self._interrupted = False
-        self._changes: list[str] = []
-        self._snapshot = None if self._is_worker else self._take_snapshot()
+        self._changes = None if self._is_worker else SourceChanges(config, plan)
         self._prepare_to_collect()
         process.resume()
 
@@ -106,7 +99,7 @@ class WheelRun:
         :raises pytest.UsageError: an option, an ini value or a path is wrong.
         """
         began = timing.begin()
-        restore_sigterm = _interrupt_on_sigterm()
+        restore_sigterm = signals.interrupt_on_sigterm()
         received = xdist.received_plan(config)
         if received is not None:
             plan, worker_id = received
@@ -294,7 +287,8 @@ class WheelRun:
             with self._errors.caught("collecting the artifacts"):
                 self.report.artifacts = self._artifacts.collect()
         with self._errors.caught("comparing the source tree"):
-            self._compare_source_tree()
+            if self._changes is not None:
+                self._changes.compare()
         if self._coverage is not None:
             with self._errors.caught("combining the coverage data"):
                 self._coverage.make(session)
@@ -309,20 +303,6 @@ class WheelRun:
                 xdist.TIMINGS: list(map(astuple, timing.recorded())) if self._is_worker else [],
             },
         )
-
-    def _compare_source_tree(self) -> None:
-        after = None if self._snapshot is None else self._take_snapshot()
-        if self._snapshot is not None and after is not None:
-            outputs = [getattr(self._config.option, name, None) for name in ("log_file", "xmlpath")]
-            exclude = [shown_path(Path(path), self._config.rootpath) for path in outputs if path]
-            changed = [name for name in {*self._snapshot, *after} if self._snapshot.get(name) != after.get(name)]
-            outputs_of_shell = source_tree.output_files(self._config.rootpath, changed) if changed else ()
-            self._changes = source_tree.changes(self._snapshot, after, exclude={*exclude, *outputs_of_shell})
-
-    def _take_snapshot(self) -> source_tree.Snapshot | None:
-        artifacts = self._plan.settings.artifacts
-        excluded = (self._plan.directory, cache.root(), *([artifacts] if artifacts else []))
-        return source_tree.snapshot(self._config.rootpath, exclude=excluded)
 
     def _leftovers(self) -> list[str]:
         """Return a line for each worker whose tests left processes running."""
@@ -365,10 +345,8 @@ class WheelRun:
             self._artifacts.show(reporter)
         for line in self._leftovers():
             reporter.write_line(line, yellow=True)
-        if self._changes:
-            more = f" and {len(self._changes) - _MAX_CHANGES} more" if len(self._changes) > _MAX_CHANGES else ""
-            names = ", ".join(self._changes[:_MAX_CHANGES])
-            reporter.write_line(f"tests modified the source tree: {names}{more}", yellow=True)
+        if self._changes is not None:
+            self._changes.show(reporter)
         if self._has_long_output():
             reporter.write_line(f"the complete output of failed tests is in {plan.directory / temporary.LONG_OUTPUT}")
         if line := suggestion(plan.settings.cache_size):
@@ -426,19 +404,3 @@ def _origin(target: Target) -> str:
     runtime = target.runtime
     words = [runtime.backend.name, runtime.installation.provider, "assembled" if runtime.installation.assembled else ""]
     return ", ".join(filter(None, words))
-
-
-def _interrupt_on_sigterm() -> bool:
-    """Make SIGTERM end the run as Ctrl-C does: with a summary of the known outcomes, and without leftovers.
-
-    :returns: whether the handler was set; not if the program that runs pytest has one of its own.
-    """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return False
-    signal.signal(signal.SIGTERM, _interrupt)
-    return True
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    raise KeyboardInterrupt(signal.Signals(number).name)

@@ -10,6 +10,8 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
 
 _INTERRUPTING = (signal.SIGINT, signal.SIGTERM)
 
@@ -51,3 +53,19 @@ def deferred() -> Iterator[None]:
             signal.signal(number, handler)
         for received_number in received:
             signal.raise_signal(received_number)
+
+
+def interrupt_on_sigterm() -> bool:
+    """Make SIGTERM end the run as Ctrl-C does: with a summary of the known outcomes, and without leftovers.
+
+    :returns: whether the handler was set; not if the program that runs pytest has one of its own.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return False
+    signal.signal(signal.SIGTERM, _interrupt)
+    return True
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise KeyboardInterrupt(signal.Signals(number).name)
