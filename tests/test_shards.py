@@ -154,16 +154,18 @@ def test_a_wheel_that_runs_in_another_shard_satisfies_strict(
     """One that runs in no shard fails in one of them, and in the merged report."""
     dist = pytester.path / "dist"
     build_wheel(dist, "one", files={"one.py": ""})
+    # The interpreter that it is not for is reported in another shard than its target.
+    build_wheel(dist, "own", files={"own.py": ""}, tags=(f"cp3{MINOR}-none-any",))
     mac = build_wheel(dist, "mac", files={"mac.py": ""}, tags=("cp311-cp311-macosx_11_0_arm64",))
 
     def run() -> list[int]:
-        args = ("--wheel=dist", "--wheel-select=WHL101", "--wheel-strict")
+        args = ("--wheel=dist", PYTHONS, "--wheel-select=WHL101", "--wheel-strict")
         return [
             int(run_wheels(*args, f"--wheel-shard={number}/2", f"--wheel-report={number}.json").ret)
             for number in (1, 2)
         ]
 
-    assert sorted(run()) == [0, 1]
+    assert 1 in run()
     code, out = merge("1.json", "2.json", "--wheel-strict")
     assert code == 1
     assert "mac-1.0-cp311-cp311-macosx_11_0_arm64.whl: not run anywhere" in out
