@@ -102,7 +102,7 @@ def test_bugs_at_the_end_fail_the_run(root: Path, run_wheels: Run) -> None:
         "writing the report": ("plugin.report", "write_reports"),
         "showing the release matrix": ("plugin.report", "matrix_lines"),
         "showing the summary": ("plugin.run", "summary_lines"),
-        "comparing the source tree": ("plugin.run", "source_tree.changes"),
+        "comparing the source tree": ("plugin.source_changes", "source_tree.changes"),
     }
     put_bugs(root, *((module, function, "True") for module, function in actions.values()))
     result = run_wheels(*ARGUMENTS)
