@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,10 +22,6 @@ def make_archive(folder: Path, *, suite: str = "suite", index: str = "", debs: I
     :param index: paragraphs of its index, of packages that are not there.
     :param debs: packages that are there.
     """
-    gpg = ["gpg", "--homedir", str(folder / "gpg"), "--batch", "--quiet", "--passphrase", ""]
-    (folder / "gpg").mkdir(mode=0o700, parents=True)
-    subprocess.run([*gpg, "--quick-generate-key", "test", "rsa2048", "sign", "never"], check=True, capture_output=True)
-    (folder / "key.gpg").write_bytes(subprocess.run([*gpg, "--export"], check=True, capture_output=True).stdout)
     pool = folder / "archive" / "pool"
     pool.mkdir(parents=True)
     for deb in debs:
@@ -44,7 +41,14 @@ def make_archive(folder: Path, *, suite: str = "suite", index: str = "", debs: I
         f"SHA256:\n {digest} {file.stat().st_size} main/binary-amd64/Packages\n",
         encoding="utf-8",
     )
-    subprocess.run([*gpg, "--clearsign", "-o", top / "InRelease", top / "Release"], check=True)
+    # The path of the agent's socket is in there, and must be short (unix(7)).
+    with tempfile.TemporaryDirectory(prefix="gpg-") as home:
+        gpg = ["gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", ""]
+        quick = [*gpg, "--quick-generate-key", "test", "rsa2048", "sign", "never"]
+        subprocess.run(quick, check=True, capture_output=True)
+        (folder / "key.gpg").write_bytes(subprocess.run([*gpg, "--export"], check=True, capture_output=True).stdout)
+        subprocess.run([*gpg, "--clearsign", "-o", top / "InRelease", top / "Release"], check=True)
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False, capture_output=True)
     return f"deb [signed-by={folder / 'key.gpg'}] file:{folder / 'archive'} {suite} main"
 
 

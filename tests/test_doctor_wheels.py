@@ -65,7 +65,8 @@ def test_its_targets_are_those_of_a_run(pytester: pytest.Pytester, run_wheels: R
     shown = doctor("dist", "--providers=host")
     assert (shown.returncode, shown.stderr) == (0, "")
     names = re.findall(r"^  (cp\S+) +host: .* \(ready\)$", shown.stdout, re.MULTILINE)
-    assert header == f"wheel: dist/pkg-1.0-py3-none-any.whl ({', '.join(names)})"
+    shown_names = ", ".join(f"{name} [native, host]" for name in names)
+    assert header == f"wheel: dist/pkg-1.0-py3-none-any.whl ({shown_names})"
     assert shown.stdout.splitlines()[-1].startswith("to be fetched: nothing, ")
 
 

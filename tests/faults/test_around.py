@@ -41,6 +41,8 @@ def test_interrupted(ground: Ground, signals: list[signal.Signals]) -> None:
     ground.write(test_busy=BUSY)
     with ground.started() as process:
         wait_for((ground.path / "pid").exists)
+        # The result before this test was sent; a busy host needs time to show it.
+        time.sleep(1.0)
         start = time.monotonic()
         for number in signals:
             process.send_signal(number)

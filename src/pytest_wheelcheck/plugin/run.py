@@ -400,7 +400,7 @@ class WheelRun:
 
 
 def _origin(target: Target) -> str:
-    """Return what runs a target's interpreter, and which provider it comes from: ``qemu, debian``."""
+    """Return what runs a target's interpreter, and which provider it comes from: ``native, host``."""
     runtime = target.runtime
     words = [runtime.backend.name, runtime.installation.provider, "assembled" if runtime.installation.assembled else ""]
     return ", ".join(filter(None, words))
