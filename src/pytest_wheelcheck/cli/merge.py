@@ -26,7 +26,7 @@ def declare(commands: Subparsers) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "merge",
-        help="merge the reports of several hosts by the digests of the wheels",
+        help="merge the reports of several hosts or shards by the digests of the wheels",
         epilog="Exit status 1 if something failed on one of the hosts, or the release does not match the expected wheels.",
     )
     parser.add_argument("report", nargs="+", help="files that --wheel-report NAME.json wrote")
