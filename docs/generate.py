@@ -143,7 +143,7 @@ def fixtures() -> Iterator[tuple[str, str, str]]:
 
 #: What the exit statuses of pytest mean for a run with wheels.
 STATUSES = {
-    pytest.ExitCode.OK: "no node failed; skipped ones count as passed, unless `--wheel-strict` is given",
+    pytest.ExitCode.OK: "no node failed; with `--wheel-strict`, also: every wheel and every requested interpreter was run",
     pytest.ExitCode.TESTS_FAILED: "a node failed, or is an error: a check, an installation, an import, a test, a missing wheel",
     pytest.ExitCode.INTERRUPTED: "the run was interrupted",
     pytest.ExitCode.INTERNAL_ERROR: "an error of pytest or of a plugin ended the run",

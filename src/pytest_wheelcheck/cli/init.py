@@ -117,6 +117,7 @@ _TEST = """\
           path: wheels.*
   merge:
     needs: [test-wheels]
+    if: ${{ !cancelled() }}
     runs-on: ubuntu-24.04
     steps:
       - uses: actions/setup-python@v6

@@ -66,7 +66,7 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
         help="run a program in an interpreter's environment: exec aarch64 3.13 -- python",
         epilog="The exit status is that of the program; 1 if the interpreter is not available, or the program does not start.",
     )
-    parser.add_argument("architecture", help=f"{PLATFORM_HELP}; without it, this host's")
+    parser.add_argument("architecture", metavar="[architecture]", help=f"{PLATFORM_HELP}; without it, this host's")
     parser.add_argument("version", nargs="?", default="", help="such as 3.13 or 3.14t")
     declare_sources(parser)
     parser.add_argument(

@@ -27,7 +27,8 @@ def declare(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "merge",
         help="merge the reports of several hosts or shards by the digests of the wheels",
-        epilog="Exit status 1 if something failed on one of the hosts, or the release does not match the expected wheels.",
+        epilog="Exit status 1 if a node failed on a host, a run was interrupted, a shard is missing, files of one name differ, "
+        "or the release does not match the expected wheels.",
     )
     parser.add_argument("report", nargs="+", help="files that --wheel-report NAME.json wrote")
     parser.add_argument(

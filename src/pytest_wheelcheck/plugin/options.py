@@ -44,7 +44,7 @@ OPTIONS = (
     Option(
         "--wheel-providers",
         "Where interpreters may come from, the preferred one first: some of host, uv, debian, published, windows. Default: "
-        "all, in this order. Overrides the ini key.",
+        "all, in this order, but for another architecture debian comes before uv. Overrides the ini key.",
         "NAMES",
         repeat=True,
     ),
@@ -180,7 +180,7 @@ INI_KEYS = (
     ),
     IniKey(
         "wheel_import_strict",
-        "Fail if a module that no package of the wheel imports itself raises an exception when it is imported, instead of "
+        "If importing a module raises an exception, and no package of the wheel imports that module, fail instead of "
         "warning.",
         "bool",
         default=False,
