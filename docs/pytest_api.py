@@ -57,6 +57,12 @@ USES = (
         _NO_START,
     ),
     Use(
+        "plugin/places.py",
+        ("_inicfg",),
+        "says in which file a key of the configuration is written",
+        _NO_START,
+    ),
+    Use(
         "plugin/project_table.py",
         ("_pytest.config.findpaths.ConfigValue", "_inicfg"),
         "gives pytest the keys of `[tool.wheelcheck]`",
@@ -86,6 +92,7 @@ USES = (
             "_inidict",
             "_inipath",
             "_option_string_actions",
+            "_parser",
         ),
         "divides command line and configuration between the host's pytest and the target's",
         "an exception, when a run with wheels begins; without `_call_history`, early warnings are not shown again",

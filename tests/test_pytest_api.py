@@ -73,5 +73,5 @@ def test_the_list_is_complete() -> None:
 
 
 def test_the_oldest_version_that_was_tested_is_the_supported_one() -> None:
-    text = (SOURCE.parent.parent / "pyproject.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     assert f'"pytest>={pytest_api.TESTED_VERSIONS[0]}"' in text

@@ -110,7 +110,7 @@ def test_the_options_that_the_page_names_exist() -> None:
     assert len(commands) > 5
     for command in commands:
         words = shlex.split(command, comments=True)
-        heads = words[: 2 if words[0] == "runtime" else 1]
+        heads = words[: 2 if words[0] == "runtime" or words[:2] == ["cache", "prune"] else 1]
         done = wheelcheck(*heads, "--help")
         assert done.returncode == 0, command
         for word in words[: words.index("--") if "--" in words else None]:

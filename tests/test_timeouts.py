@@ -302,4 +302,4 @@ def test_invalid_numbers(pytester: pytest.Pytester, run_wheels: Run, wheel: Path
     assert result.ret == 4
     key, _, value = text.partition("\n")[2].strip().replace('"', "").partition(" = ")
     what = "a size" if key == "wheel_max_size" else "a number of 0 or more"
-    assert f"ERROR: {key} = {value} is not {what}" in result.stderr.str()
+    assert f"ERROR: {key} = {value} in {name} is not {what}" in result.stderr.str()

@@ -123,7 +123,7 @@ def test_one_cause_is_one_failure(pytester: pytest.Pytester, run_dist: RunDist) 
     assert sorted(result.name for result in results if result.outcome in BAD) == ran.only("FAILED")
     assert report.failures == len(ran.only("FAILED"))
     page = (pytester.path / "report.html").read_text("utf-8")
-    listed = re.findall(r'<li><span class="mark failed">[^<]*</span> <code>([^<]*)</code>', page)
+    listed = re.findall(r'<li data-o="failed"[^>]*>.*?<code[^>]*>([^<]*)</code>', page)
     assert sorted(map(unescape, listed)) == ran.only("FAILED")
 
 

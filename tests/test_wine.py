@@ -254,7 +254,7 @@ def test_32_bits(ground: Ground, catalog_32: Catalog, pytester: pytest.Pytester)
     for text in (
         "access violation",
         "__fastfail",
-        "did not end within 5 s",
+        "did not end within 10 s",
         "does not implement ntdll.dll.CsrAllocateMessagePointer",
     ):
         assert text in found.text

@@ -66,7 +66,10 @@ def own_wheel(directory: Path) -> Path:
     }
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     about = project["project"]
-    tests = [f"{requirement} ; extra == 'test'" for requirement in project["dependency-groups"]["test"]]
+    tests = []
+    for text in project["dependency-groups"]["test"]:
+        requirement, _, marker = text.partition(";")
+        tests.append(f"{requirement} ; {f'({marker.strip()}) and ' if marker else ''}extra == 'test'")
     return build_wheel(
         directory,
         about["name"],
