@@ -22,23 +22,23 @@ _DEADLINE = 600.0
 Errors = list[messages.SyntaxProblem] | None
 
 
-def begin(pool: ThreadPoolExecutor, installed: InstalledTarget, sources: Sequence[str]) -> Future[Errors]:
+def begin(pool: ThreadPoolExecutor, installed: InstalledTarget, sources: Sequence[str]) -> Future[Errors] | None:
     """Begin to compile files with the target's version of Python, at the speed of the host.
 
-    The files are not the host's to judge where code of others must stay in the sandbox: a file may be made to crash the
-    compiler.
+    The host does not compile where code of others must stay in the sandbox: a file may be made to crash the compiler.
 
     :param sources: relative to the site-packages directories.
+    :returns: the result to come; ``None`` if the target has to compile the files itself.
     """
-    return pool.submit(_compile, installed, sources)
-
-
-def _compile(installed: InstalledTarget, sources: Sequence[str]) -> Errors:
     runtime = installed.target.runtime
-    compiler = runtime.backend.bytecode_compiler(runtime)
-    if compiler is None or installed.settings.sandbox or sys.platform == "win32":
-        # On Windows, a process costs more than it saves here.
+    # On Windows, a process costs more than it saves here.
+    if not sources or installed.settings.sandbox or sys.platform == "win32":
         return None
+    compiler = runtime.backend.bytecode_compiler(runtime)
+    return None if compiler is None else pool.submit(_compile, compiler, installed, sources)
+
+
+def _compile(compiler: Path, installed: InstalledTarget, sources: Sequence[str]) -> Errors:
     listed = installed.directory / "sources"
     try:
         with listed.open("wb") as file:

@@ -119,7 +119,7 @@ def disallowed_libraries(
         # The modules of the wheel are read at once, although each is mapped by its own import.
         paths = (os.path.join(site, name) for site in context.sites for name in target.wheel.files if _is_library(name))  # noqa: PTH118
         _read_files((*mapped, *before, *filter(os.path.isfile, paths)))
-    inside = [path for path in mapped if is_inside(path, (context.environment,))]
+    inside = {path: None for path in mapped if is_inside(path, (context.environment,))}
     outside = [path for path in mapped if path not in inside]
     by_name = {_soname(path): path for path in (*before, *mapped)}
     # What the interpreter's own modules pull in is theirs, and so is what an allowed library needs.

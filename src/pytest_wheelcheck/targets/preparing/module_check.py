@@ -60,12 +60,12 @@ class _Results:
 
 
 def check_modules(
-    installed: InstalledTarget, plan: ImportPlan, steps: Sequence[StepResult], compiled: Future[Errors]
+    installed: InstalledTarget, plan: ImportPlan, steps: Sequence[StepResult], compiled: Future[Errors] | None
 ) -> Iterator[StepResult]:
     """Import the modules without a node of their own, and compile the files that no import compiled.
 
     :param steps: of the imports that have one.
-    :param compiled: the errors of all files, if the host has compiled them.
+    :param compiled: the errors of all files, if the host compiles them.
     """
     failed = {step.name for step in steps if step.outcome is not Outcome.PASSED}
     groups = [group for group in plan.groups if f"import[{group.root}]" not in failed]
@@ -87,11 +87,14 @@ def check_modules(
 
 
 def _run(
-    installed: InstalledTarget, groups: Sequence[Group], sources: Sequence[str], compiled: Future[Errors]
+    installed: InstalledTarget, groups: Sequence[Group], sources: Sequence[str], compiled: Future[Errors] | None
 ) -> _Results:
-    """Import all modules, and compile all files where the host has not done it."""
+    """Import all modules, and compile all files that no import has compiled, where the host does not do it."""
     results = _Results()
     names = [name for group in groups for name in (group.root, *group.modules)]
+    if compiled is None:
+        _work(installed, results, names, sources)
+        return results
     if names:
         _work(installed, results, names, ())
     results.errors = compiled.result()

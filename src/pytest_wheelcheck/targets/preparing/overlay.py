@@ -194,7 +194,7 @@ def _fill(directory: Path, runtime: Runtime, pins: str, settings: InstallSetting
         return
     compiler = runtime.backend.bytecode_compiler(runtime)
     name = f"{runtime.interpreter}-{runtime.platform.name}"
-    bytecode = "plain" if compiler is None else "compiled" if compiler == runtime.python else "unchecked"
+    bytecode = "plain" if compiler is None else "unchecked"
     digest = cache.digest(str(_GENERATION), pins, name, runtime.installation.version_text, uv.version(), bytecode)
 
     def make(side: Path) -> None:
@@ -209,7 +209,6 @@ def _fill(directory: Path, runtime: Runtime, pins: str, settings: InstallSetting
         # A cleaner of old files, a full disk or a test changed it.
         cache.remove(key)
         made = cache.provision(key, make)
-    # copytree keeps the times, by which the interpreter knows that bytecode is fresh.
     shutil.copytree(made / "site", directory, symlinks=True, dirs_exist_ok=True)
     shutil.copytree(made / RESULTS, directory.with_name(RESULTS), dirs_exist_ok=True)
 
