@@ -1,7 +1,7 @@
 """The program that asks the package index. It runs in pip, which knows indexes, proxies, certificates and passwords.
 
-``client.py PIP REQUEST`` prints one JSON object. PIP is a wheel of pip, or empty for the installed one. REQUEST is a file of
-JSON:
+``client.py PIP REQUEST`` prints one JSON object. PIP is a wheel of pip, which is used if none is installed; it may be empty.
+REQUEST is a file of JSON:
 
 - ``{"list": NAME, "arguments": [...]}``: the files of a project. The answer has ``files``, objects with ``name``, ``url``,
   ``sha256`` (empty if the index has none), ``size`` (0 if unknown) and ``yanked``.
@@ -147,7 +147,8 @@ def _without_password(text: str) -> str:
 def main() -> None:
     """Answer one request."""
     if sys.argv[1]:
-        sys.path.insert(0, sys.argv[1])
+        # An installed pip comes first. It starts four times as fast: a wheel has no bytecode.
+        sys.path.append(sys.argv[1])
     request = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     try:
         from pip._internal.commands import create_command

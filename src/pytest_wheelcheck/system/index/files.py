@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
 import itertools
 import json
 import os
@@ -135,13 +134,17 @@ def _keep(file: IndexFile, path: Path) -> None:
 
 
 def _ask(request: dict[str, Any], settings: InstallSettings, deadline: float) -> dict[str, Any]:
-    # The installed one starts four times as fast: a wheel has no bytecode.
-    pip = None if importlib.util.find_spec("pip") else embedded_pip()
     request["arguments"] = _pip_arguments(settings)
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as scratch:
         file = Path(scratch, "request")
         file.write_text(json.dumps(request), encoding="utf-8")
-        argv: list[str | Path] = [sys.executable, "-I", Path(__file__).with_name("client.py"), str(pip or ""), file]
+        argv: list[str | Path] = [
+            sys.executable,
+            "-I",
+            Path(__file__).with_name("client.py"),
+            str(embedded_pip() or ""),
+            file,
+        ]
         try:
             completed = process.run(argv, timeout=deadline, end_with_parent=True, max_output=256 << 20)
             answer: dict[str, Any] = json.loads(completed.stdout.rstrip().rpartition("\n")[2])
