@@ -120,6 +120,9 @@ def test_files_tmp_paths_cores_and_the_log(run: Callable[..., RunOutput], pytest
     [wheel] = json.loads(Path("report.json").read_text())["wheels"]
     assert set(wheel["targets"][0]["artifacts"]) == {f"{target}/{name}" for name in names}
 
+    # A repetition of a node would remove them.
+    assert json.loads(Path("report.json").read_text())["options"] == ["--wheel-select=WHL101"]
+
     # A second run replaces the files of the first one.
     Path("tests/test_demo.py").write_text("def test_passes(tmp_path): (tmp_path / 'x').touch()\n")
     assert run("--wheel-artifacts=left").code == 0
@@ -139,6 +142,9 @@ def test_without_the_option_nothing_is_named(run: Callable[..., RunOutput], pyte
 def test_a_board(board_run: BoardRun, board: Board) -> None:
     board_run.use(board)
     make_project(board_run.path)
+    tests = board_run.path / "tests" / "test_demo.py"
+    # Where core dumps are searched; who opens it waits for ever.
+    tests.write_text(f"{TESTS}\ndef test_pipe():\n    os.mkfifo('core.pipe')\n")
     found = board_run.go("--wheel-artifacts=left", "tests")
     assert found.on()["tests/test_demo.py::test_crashes"] == "FAILED"
     [target] = (board_run.path / "left/demo-1.0-py3-none-any").glob("*+pi")

@@ -142,7 +142,7 @@ OPTIONS = (
     Option("--wheel-keep-failed", "Keep the environments of targets with failures, and print their paths."),
 )
 
-#: Options that say which nodes run, or what is done with the results. Who repeats a node has others.
+#: Options that say which nodes run, or what is done with the results. A repetition of a node does not take them over.
 _NOT_REPEATED = {
     "--wheel",
     "--wheel-python",
@@ -154,6 +154,7 @@ _NOT_REPEATED = {
     "--wheel-strict",
     "--wheel-shard",
     "--wheel-jobs",
+    "--wheel-artifacts",
     "--wheel-keep",
     "--wheel-keep-failed",
 }

@@ -203,8 +203,9 @@ class Agent:
                 path = os.path.join(parent, name)
                 with contextlib.suppress(OSError):
                     status = os.lstat(path)
-                    wanted = not mark or ("core" in name and is_core(path, mark))
-                    if stat.S_ISREG(status.st_mode) and wanted and len(found) < MAX_LISTED:
+                    # Only a regular file is opened: a FIFO would not return.
+                    listed = stat.S_ISREG(status.st_mode) and len(found) < MAX_LISTED
+                    if listed and (not mark or ("core" in name and is_core(path, mark))):
                         found.append([os.path.relpath(path, tree), status.st_size])
         return {"files": found}
 
