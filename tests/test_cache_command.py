@@ -128,3 +128,13 @@ def test_the_end_of_a_run_suggests_it(
     assert "cache prune" not in run_wheels("--wheel=dist", "--wheel-static").stdout.str()
     monkeypatch.setenv(cache_size.VARIABLE, "much")
     assert "much is not a size" in run_wheels("--wheel=dist", "--wheel-static").stderr.str()
+
+
+@pytest.mark.parametrize(("value", "status"), [("0", 0), ("1000", 0), ('"2 MB"', 0), ("true", 4), ("-1", 4)])
+def test_the_key_in_native_toml(pytester: pytest.Pytester, run_wheels: Run, value: str, status: int) -> None:
+    """pytest takes a string there, and a number is a size, too."""
+    build_wheel(pytester.path / "dist", "pkg")
+    (pytester.path / "pytest.toml").write_text(f"[pytest]\nwheel_cache_size = {value}\n", encoding="utf-8")
+    found = run_wheels("--wheel=dist", "--wheel-static")
+    assert found.ret == status
+    assert ("wheel_cache_size = " in found.stderr.str()) is (status == 4)

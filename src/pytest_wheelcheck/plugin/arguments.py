@@ -150,7 +150,7 @@ class CommandLine:
     :param selections: node ids of a run with wheels among the arguments; only these nodes run.
     :param paths: test paths, without the part behind ``::``.
     :param refused: options that are not supported with wheels.
-    :param coverage: the options of pytest-cov, which nobody gets as they are.
+    :param coverage: the options of pytest-cov, which neither the host nor the targets get unchanged.
     """
 
     host: tuple[str, ...]

@@ -168,27 +168,32 @@ def _executables(config: pytest.Config) -> tuple[tuple[str, tuple[str, ...] | No
         raise UsageError(f"{key_place(config, 'wheel_executables')}: {error}") from None
 
 
-def _size(config: pytest.Config, name: str) -> int:
+def _size_text(config: pytest.Config, name: str) -> str:
+    """Return a size as it is written; empty if it is written as something else."""
     try:
-        text = str(config.getini(name))
+        return str(config.getini(name))
     except (TypeError, ValueError, pytest.UsageError):
         # In [tool.pytest], pytest refuses a number: the key is a string, because it may have a unit.
         value = _written(config, name)
-        text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+        return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+
+
+def _size(config: pytest.Config, name: str) -> int:
     try:
-        return parse_size(text)
+        return parse_size(_size_text(config, name))
     except ValueError:
         place = key_place(config, name, _written(config, name))
         raise UsageError(f"{place} is not a size", fix="write bytes, 250MB or 100MiB") from None
 
 
 def _cache_size(config: pytest.Config) -> int:
-    text = str(config.getini("wheel_cache_size"))
+    name = "wheel_cache_size"
     try:
-        return cache_size.limit(text)
+        return cache_size.limit(_size_text(config, name))
     except ValueError:
-        written = os.environ.get(cache_size.VARIABLE) or text
-        raise UsageError(f"{written} is not a size of the cache", fix="write 5GB, 500MiB, or 0 for no limit") from None
+        variable = os.environ.get(cache_size.VARIABLE)
+        place = f"{cache_size.VARIABLE}={variable}" if variable else key_place(config, name, _written(config, name))
+        raise UsageError(f"{place} is not a size of the cache", fix="write 5GB, 500MiB, or 0 for no limit") from None
 
 
 def _number(config: pytest.Config, name: str) -> float:

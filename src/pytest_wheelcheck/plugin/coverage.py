@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pytest_wheelcheck.plugin.plan import Plan
@@ -35,9 +37,7 @@ class CoverageReports:
             result = Result(error="no target has left data")
         else:
             result = Result(notes=("no target ran tests, so there is nothing to report",))
-        self._result = Result(
-            text=result.text, notes=(*problems, *result.notes), failure=result.failure, error=result.error
-        )
+        self._result = replace(result, notes=(*problems, *result.notes))
         if (result.error or result.failure) and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -75,7 +75,7 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
         # A worker of xdist: the controller has divided the command line already.
         args[:] = []
         return
-    command_line = divide(args, parser.optparser._option_string_actions)
+    command_line = divide(args, known_options(config))
     if command_line.refused:
         raise pytest.UsageError(
             f"{', '.join(command_line.refused)} cannot be used with --wheel\n"
