@@ -570,6 +570,16 @@ def test_shards_of_one_target_are_one_target() -> None:
     assert len(merge([first, other]).wheels[0].targets) == 2
 
 
+def test_the_collected_files_of_both_shards_are_named() -> None:
+    here = target("cp313", "win_amd64", *GOOD)
+    shards = [
+        on("h", ONE, targets=(replace(here, artifacts=artifacts),))
+        for artifacts in (("both", "first"), ("both", "second"))
+    ]
+    (found,) = merge(shards).wheels[0].targets
+    assert found.artifacts == ("both", "first", "second")
+
+
 def test_the_same_name_with_another_content_is_a_problem() -> None:
     found = merge([on("a", ONE, *GOOD[:1]), on("b", replace(ONE, sha256="b"), *GOOD[:1])])
     assert len(found.wheels) == 2

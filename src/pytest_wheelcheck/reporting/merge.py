@@ -51,11 +51,17 @@ def _merge_targets(targets: Iterable[TargetReport]) -> tuple[TargetReport, ...]:
     for target in targets:
         key = (target.name, target.execution, target.machine, target.host)
         before = merged.get(key)
-        results = target.results if before is None else _merge_results((*before.results, *target.results))
-        timings = target.timings if before is None else (*before.timings, *target.timings)
-        overrides = tuple(dict.fromkeys((*(before.overrides if before else ()), *target.overrides)))
-        threads = "; ".join(dict.fromkeys(filter(None, (before.threads if before else "", target.threads))))
-        merged[key] = replace(before or target, results=results, overrides=overrides, threads=threads, timings=timings)
+        if before is None:
+            merged[key] = target
+            continue
+        merged[key] = replace(
+            before,
+            overrides=tuple(dict.fromkeys((*before.overrides, *target.overrides))),
+            threads="; ".join(dict.fromkeys(filter(None, (before.threads, target.threads)))),
+            artifacts=tuple(dict.fromkeys((*before.artifacts, *target.artifacts))),
+            results=_merge_results((*before.results, *target.results)),
+            timings=(*before.timings, *target.timings),
+        )
     return tuple(merged.values())
 
 
