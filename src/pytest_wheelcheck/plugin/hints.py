@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ class PluginHints:
         self._settings = settings
         self._targets = {f"{target.node_id}::": target for target in targets}
         self._told: dict[str, _Found] = {}
+        #: By the node ids of targets: to find them, files are read and markers are evaluated.
+        self._sources: dict[str, list[_Source]] = {}
 
     def tell(self, node_id: str, text: str) -> str:
         """Return the hint for a failure; empty if there is none, or if its target had it already.
@@ -75,9 +78,10 @@ class PluginHints:
         from pytest_wheelcheck.targets.running.missing_plugins import lacks
 
         found: _Found = {}
-        missing = list(lacks(text, own=target.wheel.top_levels))
-        sources = list(self._sources(target)) if missing else []
-        for lack in missing:
+        for lack in lacks(text, own=target.wheel.top_levels):
+            if target.node_id not in self._sources:
+                self._sources[target.node_id] = list(self._find_sources(target))
+            sources = self._sources[target.node_id]
             pairs = ((source, name) for source in sources for name in source.distributions if lack.is_met_by(name))
             if pair := next(pairs, None):
                 source, name = pair
@@ -92,10 +96,10 @@ class PluginHints:
         for key in dict.fromkeys(source.key for source in found):
             new = [source.value for source in found if source.key == key]
             additions.append(addition(self._config, key, [*self._config.getini(key), *new]))
-        options = [f"{source.flag} {_quoted(source.value)}" for source in found]
+        options = [f"{source.flag} {shlex.quote(source.value)}" for source in found]
         return f"Cause: {'; '.join(reasons)}\nFix: set {' and '.join(additions)}, or pass {' '.join(options)}"
 
-    def _sources(self, target: Target) -> Iterator[_Source]:
+    def _find_sources(self, target: Target) -> Iterator[_Source]:
         """Yield the groups and extras that bring something, those for tests first."""
         from pytest_wheelcheck.targets.preparing.declared import extra_requirements
         from pytest_wheelcheck.targets.preparing.dependency_groups import read_groups
@@ -115,8 +119,9 @@ class PluginHints:
                 shown=f"the dependency group {group}",
                 distributions=tuple(name for name in names(groups[group]) if name not in installed),
             )
+        required = list(extra_requirements(target))
         for extra in sorted(target.wheel.extras, key=_order):
-            brought = (canonicalize_name(name) for name, other in extra_requirements(target) if other == extra)
+            brought = (canonicalize_name(name) for name, other in required if other == extra)
             yield _Source(
                 flag="--wheel-requires",
                 key="wheel_requires",
@@ -128,7 +133,3 @@ class PluginHints:
 
 def _order(name: str) -> tuple[int, str]:
     return _TEST_NAMES.index(name) if name in _TEST_NAMES else len(_TEST_NAMES), name
-
-
-def _quoted(value: str) -> str:
-    return f"'{value}'" if "[" in value else value

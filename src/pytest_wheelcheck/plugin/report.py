@@ -51,7 +51,7 @@ class RunReport:
         self._config = config
         self._plan = plan
         self._outcomes = Outcomes()
-        self._hints = PluginHints(config, plan.settings, plan.targets)
+        self.hints = PluginHints(config, plan.settings, plan.targets)
         self._complete = True
         self._started = origin.now()
         self._origin: dict[str, Any] = {}
@@ -101,7 +101,7 @@ class RunReport:
         else:
             text = report.longreprtext if report.outcome in {"failed", "skipped"} else ""
             if report.outcome == "failed":
-                if hint := self._hints.tell(report.nodeid, text):
+                if hint := self.hints.tell(report.nodeid, text):
                     report.sections.append(("Explanation", hint))
                 text = _with_sections(text, report.sections)
         if report.nodeid.endswith(f"::{THREADS}"):
@@ -124,7 +124,7 @@ class RunReport:
         if isinstance(recorded.message, WheelWarning):
             self._outcomes.add_warning(node_id, str(recorded.message))
         else:
-            self._hints.tell(node_id, str(recorded.message))
+            self.hints.tell(node_id, str(recorded.message))
 
     def write(self, session: pytest.Session, exit_status: int) -> None:
         """Write the report files.
@@ -156,7 +156,7 @@ class RunReport:
             with self._errors.caught("showing the release matrix"):
                 if reporter.verbosity >= 0:
                     self._show(reporter)
-                if reporter.verbosity >= -1 and (hint := self._hints.summary()):
+                if reporter.verbosity >= -1 and (hint := self.hints.summary()):
                     reporter.section("missing plugins")
                     reporter.write_line(hint, yellow=True)
                 for line in github.commands(self._build, os.environ):

@@ -64,7 +64,7 @@ class WheelRun:
         self._plan = plan
         self._worker_id = worker_id
         self._restore_sigterm = restore_sigterm
-        self._hints = PluginHints(config, plan.settings, plan.targets)
+        self._hints = report.hints if report is not None else PluginHints(config, plan.settings, plan.targets)
         self._shared = xdist.SharedFiles(plan.directory, enabled=self._is_worker)
         self._targets: tuple[PreparedTarget, ...] = ()
         self._coverage: CoverageReports | None = None

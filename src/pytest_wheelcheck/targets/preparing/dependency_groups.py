@@ -28,7 +28,8 @@ def read_groups(project: Path) -> dict[str, tuple[str, ...]]:
     groups = _table(project).get("dependency-groups")
     if not isinstance(groups, dict):
         return {}
-    return {name: tuple(_requirements(canonicalize_name(name), _by_name(groups), ())) for name in groups}
+    entries: dict[str, Any] = {canonicalize_name(name): value for name, value in groups.items()}
+    return {name: tuple(_requirements(canonicalize_name(name), entries, ())) for name in groups}
 
 
 def check_groups(groups: Sequence[str], project: Path | None, named: Named) -> None:
@@ -77,10 +78,6 @@ def _table(project: Path) -> dict[str, Any]:
         return tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-
-
-def _by_name(groups: Mapping[str, Any]) -> dict[str, Any]:
-    return {canonicalize_name(name): entries for name, entries in groups.items()}
 
 
 def _requirements(name: str, groups: Mapping[str, Any], parents: tuple[str, ...]) -> Iterator[str]:
