@@ -21,7 +21,7 @@ from pytest_wheelcheck.errors import InstallError, RuntimeUnavailableError
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.preparing.install import install_wheel, list_distributions
-from pytest_wheelcheck.targets.preparing.overlay import Overlay, make_overlay
+from pytest_wheelcheck.targets.preparing.overlay import Overlay, Tools, make_overlay
 
 
 def _interpreters() -> list[Path]:
@@ -136,17 +136,8 @@ class Prepared:
         project: Path | None = None,
         name: str = "overlay",
     ) -> Overlay:
-        return make_overlay(
-            self.runtime,
-            self.environment,
-            self.wheel,
-            self.installed,
-            self.folder / name,
-            requirements=requirements,
-            project=project,
-            groups=groups,
-            settings=self.settings,
-        )
+        tools = Tools(requirements=requirements, project=project, groups=groups, settings=self.settings)
+        return make_overlay(tools, self.runtime, self.environment, self.wheel, self.installed, self.folder / name)
 
 
 @pytest.fixture
@@ -459,17 +450,7 @@ def test_real_pytest_runs_from_the_overlay(
     settings = InstallSettings(find_links=(str(dependency),))
     environment = create(runtime, tmp_path / "environment")
     installed = install_wheel(runtime, environment, wheel, extras=(), settings=settings)
-    overlay = make_overlay(
-        runtime,
-        environment,
-        wheel,
-        installed,
-        tmp_path / "overlay",
-        requirements=(),
-        project=None,
-        groups=(),
-        settings=settings,
-    )
+    overlay = make_overlay(Tools(settings=settings), runtime, environment, wheel, installed, tmp_path / "overlay")
     test = tmp_path / "test_it.py"
     test.write_text("import pkg\ndef test_it(request): assert request.config.pluginmanager.hasplugin('timeout')\n")
     code = f"import sys; sys.path.append({str(overlay.path)!r}); import pytest; sys.exit(pytest.main([{str(test)!r}]))"

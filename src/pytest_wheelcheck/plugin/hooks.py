@@ -74,8 +74,10 @@ def pytest_configure(config: pytest.Config) -> None:
     options.declare_markers(config)
     if config.option.wheel:
         from pytest_wheelcheck.plugin.run import WheelRun
+        from pytest_wheelcheck.plugin.takeover import spare_garbage_collector
 
         run = WheelRun.start(config)
+        spare_garbage_collector()
         if run.report is not None:
             config.pluginmanager.register(ReportHooks(run.report), "wheelcheck-report")
         config.pluginmanager.register(RunHooks(run), "wheelcheck-run")
@@ -135,6 +137,9 @@ class RunHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self) -> None:
         """Record the warnings of the targets' collection."""
+        from pytest_wheelcheck.plugin.takeover import spare_garbage_collector
+
+        spare_garbage_collector()
         self._run.replay_collection()
 
     @pytest.hookimpl(tryfirst=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.targets.preparing import known_modules
+from pytest_wheelcheck.targets.preparing.install import InstalledWheel, requirement_for
 from pytest_wheelcheck.targets.preparing.markers import marker_environment
 from pytest_wheelcheck.targets.target import Target
 
@@ -25,6 +26,22 @@ def _requirements(wheel: Wheel) -> Iterator[Requirement]:
     for text in wheel.requires:
         with contextlib.suppress(InvalidRequirement):  # a check reports it
             yield Requirement(text)
+
+
+def installed_alone(target: Target, extras: Sequence[str]) -> InstalledWheel | None:
+    """Return what the environment of a wheel will have in it if it declares no dependency there; ``None`` if it declares one.
+
+    :param extras: those that are installed with it.
+    """
+    environment, wheel = marker_environment(target), target.wheel
+    for requirement in _requirements(wheel):
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({**environment, "extra": extra}) for extra in ("", *extras)):
+            return None
+    own = (wheel.name, wheel.version)
+    return InstalledWheel(
+        requirement=requirement_for(wheel, extras), wheel=own, distributions=(own,), output="", seconds=0.0
+    )
 
 
 def extra_requirements(target: Target) -> Iterator[tuple[str, str]]:

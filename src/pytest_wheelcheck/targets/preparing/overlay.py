@@ -7,6 +7,7 @@ they cannot, the tools go into a second environment, and the run says so.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -23,7 +24,7 @@ from packaging.utils import canonicalize_name
 from pytest_wheelcheck.backends.base import Environment, Runtime
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.settings import Named, as_option
-from pytest_wheelcheck.system import cache, process, uv, uv_errors
+from pytest_wheelcheck.system import cache, process, temporary, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.preparing.bytecode import compile_bytecode
 from pytest_wheelcheck.targets.preparing.dependency_groups import check_groups
@@ -72,70 +73,141 @@ class Overlay:
         return any(".so" in name or name.endswith((".pyd", ".dll", ".dylib")) for name in found)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tools:
+    """pytest, pytest-timeout and the test requirements, as a run asks for them.
+
+    :param requirements: requirement strings, local paths, or ``-r FILE`` (relative to the working directory, as in pip).
+    :param project: the directory of the ``pyproject.toml`` that has *groups*.
+    :param groups: names of dependency groups (PEP 735).
+    :param settings: where packages come from.
+    :param named: see :data:`~pytest_wheelcheck.settings.Named`.
+    :param newest: resolve to the newest versions, whatever uv's own configuration says.
+    :param linked: the files in the environment may be hard links to those of the cache: code under test can write to both
+        anyway.
+    """
+
+    requirements: Sequence[str] = ()
+    project: Path | None = None
+    groups: Sequence[str] = ()
+    settings: InstallSettings
+    named: Named = as_option
+    newest: bool = False
+    linked: bool = False
+
+    @property
+    def requested(self) -> Requested:
+        """What the errors of the installer are explained by."""
+        return Requested(requirements=self.requirements, groups=self.groups, project=self.project, named=self.named)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolved:
+    """The result of :func:`resolve_tools`.
+
+    :param basis: what it depends on, of the environment; see :func:`_basis`.
+    :param pins: lines with versions and hashes, without what the environment has; empty after a conflict.
+    :param conflict: the installer's answer if the tools conflict with the wheel's environment.
+    """
+
+    basis: object
+    pins: str = ""
+    conflict: process.CompletedProcess | None = None
+
+
+def _basis(installed: InstalledWheel) -> object:
+    present = sorted((canonicalize_name(name), version) for name, version in installed.distributions)
+    return installed.requirement, canonicalize_name(installed.wheel[0]), present
+
+
+def _arguments(tools: Tools, wheel: Wheel, installed: InstalledWheel, scratch: Path) -> list[str | Path]:
+    """Return the installer's arguments for the tools next to the wheel.
+
+    :param scratch: a directory for the files that they name.
+    """
+    own = OwnProject(wheel=wheel, directory=tools.project)
+    listed = write_requirements(scratch, own, installed, tools.requirements, tools.named)
+    arguments: list[str | Path] = ["-r", listed, *options("highest" if tools.newest else "")]
+    for group in tools.groups:
+        arguments += ["--group", f"{tools.project}{os.sep}pyproject.toml:{group}"]
+    if tools.groups:
+        # The project's sources may say that its own name is its own directory.
+        arguments += ["--no-sources-package", installed.wheel[0]]
+    return arguments
+
+
+def resolve_tools(tools: Tools, runtime: Runtime, wheel: Wheel, installed: InstalledWheel) -> Resolved:
+    """Resolve the tools to pins that agree with an environment.
+
+    :param installed: the content of the environment. It need not exist yet.
+    :raises InstallError: the tools are not available.
+    """
+    check_groups(tools.groups, tools.project, tools.named)
+    with temporary.directory() as scratch:
+        _, listed, *arguments = _arguments(tools, wheel, installed, scratch)
+        present = [name for name, _ in installed.distributions]
+        constraints = write_constraints(scratch, installed)
+        completed = uv.run(
+            [
+                *("compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
+                *runtime.backend.uv_arguments(runtime),
+                *(listed, *arguments, "-c", constraints),
+                *(argument for name in present for argument in ("--no-emit-package", name)),
+            ],
+            tools.settings,
+        )
+    if uv_errors.is_conflict(completed):
+        return Resolved(basis=_basis(installed), conflict=completed)
+    if completed.returncode != 0:
+        raise tools.requested.error("pytest and the test requirements cannot be resolved", completed)
+    return Resolved(basis=_basis(installed), pins=completed.stdout)
+
+
 def make_overlay(
+    tools: Tools,
     runtime: Runtime,
     environment: Environment,
     wheel: Wheel,
     installed: InstalledWheel,
     directory: Path,
     *,
-    requirements: Sequence[str],
-    project: Path | None,
-    groups: Sequence[str],
-    settings: InstallSettings,
-    named: Named = as_option,
-    newest: bool = False,
+    resolved: Resolved | None = None,
 ) -> Overlay:
-    """Install pytest, pytest-timeout and the test requirements into a directory for behind *environment*.
+    """Install the test tools into a directory for behind *environment*.
 
     The environment stays as it is: only what it lacks goes into the directory. Requirements that name the
-    wheel's project are met by the wheel. Resolved tools are cached with bytecode; each call gets a copy.
+    wheel's project are met by the wheel. Resolved tools are cached with bytecode.
 
     :param installed: the content of *environment*.
     :param directory: is filled; need not exist.
-    :param requirements: requirement strings, local paths, or ``-r FILE`` (relative to the working directory, as in pip).
-    :param project: the directory of the ``pyproject.toml`` that has *groups*.
-    :param groups: names of dependency groups (PEP 735).
-    :param named: see :data:`~pytest_wheelcheck.settings.Named`.
-    :param newest: resolve to the newest versions, whatever uv's own configuration says.
+    :param resolved: of an earlier :func:`resolve_tools`; is used if the environment has the content that was assumed.
     :raises InstallError: the tools are not available, or cannot be combined with the wheel.
     """
     start = time.monotonic()
-    check_groups(groups, project, named)
-    requested = Requested(requirements=requirements, groups=groups, project=project, named=named)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".requirements-") as scratch:
-        own = OwnProject(wheel=wheel, directory=project)
-        listed = write_requirements(Path(scratch), own, installed, requirements, named)
-        arguments: list[str | Path] = [*options("highest" if newest else "")]
-        for group in groups:
-            arguments += ["--group", f"{project}{os.sep}pyproject.toml:{group}"]
-        if groups:
-            # The project's sources may say that its own name is its own directory.
-            arguments += ["--no-sources-package", installed.wheel[0]]
-        present = [name for name, _ in installed.distributions]
-        constraints = write_constraints(Path(scratch), installed)
-        pins = _resolve(runtime, [listed, *arguments, "-c", constraints], present, settings, requested)
-        if not isinstance(pins, process.CompletedProcess):
-            _fill(directory, runtime, pins, settings)
-            _redirect_scripts(directory, environment)
-            return Overlay(
-                environment=environment,
-                path=directory,
-                distributions=list_distributions([directory]),
-                seconds=time.monotonic() - start,
-            )
-        conflict = uv_errors.output(pins)
-        second = runtime.backend.create_environment(runtime, directory)
-        result = runtime.backend.install(runtime, second, ["-r", listed, *arguments], settings)
-        if result.completed.returncode != 0:
-            raise requested.error(f"the test requirements conflict with {wheel.shown}", result.completed)
+    if resolved is None or resolved.basis != _basis(installed):
+        resolved = resolve_tools(tools, runtime, wheel, installed)
+    if resolved.conflict is None:
+        _fill(directory, runtime, resolved.pins, tools)
+        _redirect_scripts(directory, environment)
+        return Overlay(
+            environment=environment,
+            path=directory,
+            distributions=list_distributions([directory]),
+            seconds=time.monotonic() - start,
+        )
+    second = runtime.backend.create_environment(runtime, directory)
+    with temporary.directory() as scratch:
+        arguments = _arguments(tools, wheel, installed, scratch)
+        result = runtime.backend.install(runtime, second, arguments, tools.settings)
+    if result.completed.returncode != 0:
+        raise tools.requested.error(f"the test requirements conflict with {wheel.shown}", result.completed)
     distributions = list_distributions(second.site_directories)
     return Overlay(
         environment=second,
         path=None,
         distributions=distributions,
-        conflict=conflict,
+        conflict=uv_errors.output(resolved.conflict),
         moved=_moved(installed.distributions, distributions),
         seconds=time.monotonic() - start,
         missing=result.missing,
@@ -161,32 +233,9 @@ def _moved(before: Iterable[Distribution], after: Iterable[Distribution]) -> tup
     return tuple(pair for pair in pairs if pair[1] != pair[2])
 
 
-def _resolve(
-    runtime: Runtime,
-    arguments: Sequence[str | Path],
-    present: Iterable[str],
-    settings: InstallSettings,
-    requested: Requested,
-) -> str | process.CompletedProcess:
-    """Resolve to pins with hashes, without the distributions *present*; or return uv's answer if requirements conflict."""
-    completed = uv.run(
-        [
-            *("compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
-            *runtime.backend.uv_arguments(runtime),
-            *arguments,
-            *(argument for name in present for argument in ("--no-emit-package", name)),
-        ],
-        settings,
-    )
-    if uv_errors.is_conflict(completed):
-        return completed
-    if completed.returncode != 0:
-        raise requested.error("pytest and the test requirements cannot be resolved", completed)
-    return completed.stdout
-
-
-def _fill(directory: Path, runtime: Runtime, pins: str, settings: InstallSettings) -> None:
+def _fill(directory: Path, runtime: Runtime, pins: str, tools: Tools) -> None:
     """Install *pins* into *directory*: from the cache if they identify their content, else directly."""
+    settings = tools.settings
     # An editable project would be reached through a .pth file, which is only obeyed in site-packages.
     pins = re.sub(r"^-e ", "", pins, flags=re.MULTILINE)
     if not _identify_content(pins):
@@ -209,8 +258,21 @@ def _fill(directory: Path, runtime: Runtime, pins: str, settings: InstallSetting
         # A cleaner of old files, a full disk or a test changed it.
         cache.remove(key)
         made = cache.provision(key, make)
-    shutil.copytree(made / "site", directory, symlinks=True, dirs_exist_ok=True)
+    copy = _link_or_copy if tools.linked else shutil.copy2
+    shutil.copytree(made / "site", directory, symlinks=True, dirs_exist_ok=True, copy_function=copy)
     shutil.copytree(made / RESULTS, directory.with_name(RESULTS), dirs_exist_ok=True)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Make a hard link, or a copy where there can be none: on another file system, or beside too many others.
+
+    A link is made in a tenth of the time. A test that writes to a file of the tools changes the cache as well; the next run
+    notices it (:func:`_is_whole`).
+    """
+    with contextlib.suppress(OSError):
+        os.link(source, target)
+        return
+    shutil.copy2(source, target)
 
 
 def _redirect_scripts(directory: Path, environment: Environment) -> None:
@@ -226,7 +288,11 @@ def _redirect_scripts(directory: Path, environment: Environment) -> None:
             rest = b"".join(rest.splitlines(keepends=True)[2:])
         elif not (first.startswith(b"#!") and b"python" in first):
             continue
+        mode = path.stat().st_mode
+        # Not in place: it may be a link to the file in the cache.
+        path.unlink()
         path.write_bytes(start.encode("utf-8", "surrogateescape") + rest)
+        path.chmod(mode)
 
 
 def _is_whole(made: Path) -> bool:

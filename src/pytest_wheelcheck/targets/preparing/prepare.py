@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -20,11 +20,12 @@ from pytest_wheelcheck.system import timing
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.planning.sandboxing import is_published
 from pytest_wheelcheck.targets.preparing import payload
+from pytest_wheelcheck.targets.preparing.declared import installed_alone
 from pytest_wheelcheck.targets.preparing.executables import run_executables
 from pytest_wheelcheck.targets.preparing.import_check import check_imports
 from pytest_wheelcheck.targets.preparing.install import InstalledWheel, install_settings, install_wheel
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
-from pytest_wheelcheck.targets.preparing.overlay import Overlay, make_overlay
+from pytest_wheelcheck.targets.preparing.overlay import Overlay, Resolved, Tools, make_overlay, resolve_tools
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS, rewrite_tests
 from pytest_wheelcheck.targets.running.ahead import CollectionAhead
@@ -77,9 +78,36 @@ def _prepare(
     steps: list[StepResult],
     ahead: CollectionAhead | None,
 ) -> Preparation:
-    installing = install_settings(settings)
+    # Everything about the test tools runs beside: they cannot be imported until a worker gets their path.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-tools") as pool:
+        return _prepare_beside(target, settings, directory, session, steps, ahead, pool)
+
+
+def _prepare_beside(
+    target: Target,
+    settings: Settings,
+    directory: Path,
+    session: Session,
+    steps: list[StepResult],
+    ahead: CollectionAhead | None,
+    pool: ThreadPoolExecutor,
+) -> Preparation:
     runtime = target.runtime
+    installing = install_settings(settings)
+    tools = Tools(
+        requirements=(*settings.requires, *(["pytest-cov"] if settings.coverage else [])),
+        project=settings.root,
+        groups=settings.groups,
+        settings=installing,
+        named=settings.named,
+        newest=bool(settings.resolution),
+        # In a sandbox, code under test cannot write to the cache.
+        linked=not settings.sandbox,
+    )
     start = time.monotonic()
+    # Without dependencies it is known what will be installed, and the tools are resolved meanwhile.
+    alone = installed_alone(target, settings.extras)
+    resolving = None if alone is None else pool.submit(resolve_tools, tools, runtime, target.wheel, alone)
     try:
         with timing.step(target.node_id, "environment"):
             environment = runtime.backend.create_environment(runtime, directory / "env")
@@ -104,21 +132,19 @@ def _prepare(
     steps.append(_install_step(target, installed, time.monotonic() - start, settings.resolution))
     notes: list[str] = []
     payload.write_worker(directory, runtime)
-    # The test tools are installed while the target imports: it cannot import them until a worker gets their path.
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-tools") as pool:
-        ready = InstalledTarget(
-            target=target,
-            environment=environment,
-            settings=settings,
-            directory=directory,
-            session=session,
-            notes=notes,
-        )
-        installing_tools = pool.submit(_install_tools, ready, installed, installing, ahead)
-        with timing.step(target.node_id, "imports"):
-            steps.extend(check_imports(ready))
-        with timing.step(target.node_id, "executables"):
-            steps.extend(run_executables(ready))
+    ready = InstalledTarget(
+        target=target,
+        environment=environment,
+        settings=settings,
+        directory=directory,
+        session=session,
+        notes=notes,
+    )
+    installing_tools = pool.submit(_install_tools, ready, installed, tools, resolving, ahead)
+    with timing.step(target.node_id, "imports"):
+        steps.extend(check_imports(ready))
+    with timing.step(target.node_id, "executables"):
+        steps.extend(run_executables(ready))
     try:
         overlay = installing_tools.result()
     except WheelcheckError as error:
@@ -132,30 +158,25 @@ def _prepare(
 
 
 def _install_tools(
-    ready: InstalledTarget, installed: InstalledWheel, installing: InstallSettings, ahead: CollectionAhead | None
+    ready: InstalledTarget,
+    installed: InstalledWheel,
+    tools: Tools,
+    resolving: Future[Resolved] | None,
+    ahead: CollectionAhead | None,
 ) -> Overlay:
     """Install the test tools; then begin to collect, if nothing of that can change what the import check finds."""
-    target, settings, directory = ready.target, ready.settings, ready.directory
-    tools = directory / "tools"
+    target, directory = ready.target, ready.directory
+    path = directory / "tools"
     if ahead is not None and ready.session.capabilities.side_by_side and not _runs_code(ready.environment):
-        _write_guard_settings(ready, ready.environment, (tools,), ())
-        ahead.boot(Preparation(steps=(), environment=ready.environment, overlays=(tools,)))
+        _write_guard_settings(ready, ready.environment, (path,), ())
+        ahead.boot(Preparation(steps=(), environment=ready.environment, overlays=(path,)))
     with timing.step(target.node_id, "tools"):
+        resolved = None if resolving is None else resolving.result()
         overlay = make_overlay(
-            target.runtime,
-            ready.environment,
-            target.wheel,
-            installed,
-            tools,
-            requirements=(*settings.requires, *(["pytest-cov"] if settings.coverage else [])),
-            project=settings.root,
-            groups=settings.groups,
-            settings=installing,
-            named=settings.named,
-            newest=bool(settings.resolution),
+            tools, target.runtime, ready.environment, target.wheel, installed, path, resolved=resolved
         )
         if overlay.path is not None:
-            rewrite_tests(target.runtime, overlay.path, settings, directory / RESULTS)
+            rewrite_tests(target.runtime, overlay.path, ready.settings, directory / RESULTS)
     if ahead is not None:
         # An emulated environment may get further system libraries after the import check.
         if overlay.path is None or (target.runtime.backend.emulated and overlay.has_native_modules):
