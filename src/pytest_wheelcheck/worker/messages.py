@@ -18,13 +18,16 @@ else:
     TypedDict = dict
 
 #: Version of the messages below. Both sides refuse another one.
-PROTOCOL = 8
+PROTOCOL = 9
 
 #: Fields of a report that the controller sets. They are not sent.
 KNOWN_FIELDS = ("nodeid", "location")
 
 #: Fields of a report that are sent only if they differ from those of the test's report before.
 REPEATED_FIELDS = ("keywords", "user_properties")
+
+#: Fields of a report that are sent only if they have another value: most reports are of phases that passed without output.
+USUAL_FIELDS: dict[str, Any] = {"$report_type": "TestReport", "outcome": "passed", "longrepr": None, "sections": []}
 
 # --- from the controller ---------------------------------------------------------------------------------------------
 
@@ -327,7 +330,8 @@ class Phase(TypedDict):
 class Report(TypedDict):
     """A test report, as pytest's own ``pytest_report_to_serializable`` makes it.
 
-    Without :data:`KNOWN_FIELDS`, and without those of :data:`REPEATED_FIELDS` that have not changed.
+    Without :data:`KNOWN_FIELDS`, without those of :data:`REPEATED_FIELDS` that have not changed, and without
+    :data:`USUAL_FIELDS` with these values.
     """
 
     type: Literal["report"]

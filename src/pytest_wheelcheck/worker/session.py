@@ -11,7 +11,7 @@ from time import monotonic
 
 from .codec import InvalidMessageError
 from .errors import format_exception
-from .messages import KNOWN_FIELDS, REPEATED_FIELDS
+from .messages import KNOWN_FIELDS, REPEATED_FIELDS, USUAL_FIELDS
 from .parallel_threads import ParallelThreads
 from .provenance import Provenance
 from .rules import TargetRules, is_directory
@@ -367,6 +367,9 @@ class WorkerSession:
             if value is not None and self._sent.get(name) == value:
                 del data[name]
             self._sent[name] = value
+        for name, value in USUAL_FIELDS.items():
+            if name in data and data[name] == value:
+                del data[name]
         self.channel.send({"type": "report", "data": data})
 
     def shorten(self, content: str, failed: bool, nodeid: str) -> str:

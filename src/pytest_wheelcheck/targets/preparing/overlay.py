@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 from pytest_wheelcheck.backends.base import Environment, Runtime
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.settings import Named, as_option
-from pytest_wheelcheck.system import cache, process, temporary, uv, uv_errors
+from pytest_wheelcheck.system import cache, directories, process, temporary, uv, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.preparing.bytecode import compile_bytecode
 from pytest_wheelcheck.targets.preparing.dependency_groups import check_groups
@@ -102,16 +102,14 @@ class Tools:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Resolved:
-    """The result of :func:`resolve_tools`.
+class ToolFiles:
+    """The result of :func:`provide_tools`.
 
     :param basis: what it depends on, of the environment; see :func:`_basis`.
-    :param pins: lines with versions and hashes, without what the environment has; empty after a conflict.
-    :param conflict: the installer's answer if the tools conflict with the wheel's environment.
+    :param conflict: the installer's answer if the tools conflict with the wheel's environment. Then there are no files.
     """
 
     basis: object
-    pins: str = ""
     conflict: process.CompletedProcess | None = None
 
 
@@ -136,10 +134,15 @@ def _arguments(tools: Tools, wheel: Wheel, installed: InstalledWheel, scratch: P
     return arguments
 
 
-def resolve_tools(tools: Tools, runtime: Runtime, wheel: Wheel, installed: InstalledWheel) -> Resolved:
-    """Resolve the tools to pins that agree with an environment.
+def provide_tools(
+    tools: Tools, runtime: Runtime, wheel: Wheel, installed: InstalledWheel, directory: Path
+) -> ToolFiles:
+    """Resolve the tools to pins that agree with an environment, and install them into a directory.
+
+    Resolved tools are cached with bytecode.
 
     :param installed: the content of the environment. It need not exist yet.
+    :param directory: is filled, unless there is a conflict; need not exist.
     :raises InstallError: the tools are not available.
     """
     check_groups(tools.groups, tools.project, tools.named)
@@ -147,6 +150,7 @@ def resolve_tools(tools: Tools, runtime: Runtime, wheel: Wheel, installed: Insta
         _, listed, *arguments = _arguments(tools, wheel, installed, scratch)
         present = [name for name, _ in installed.distributions]
         constraints = write_constraints(scratch, installed)
+        # Without the distributions that the environment has.
         completed = uv.run(
             [
                 *("compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
@@ -157,10 +161,12 @@ def resolve_tools(tools: Tools, runtime: Runtime, wheel: Wheel, installed: Insta
             tools.settings,
         )
     if uv_errors.is_conflict(completed):
-        return Resolved(basis=_basis(installed), conflict=completed)
+        return ToolFiles(basis=_basis(installed), conflict=completed)
     if completed.returncode != 0:
         raise tools.requested.error("pytest and the test requirements cannot be resolved", completed)
-    return Resolved(basis=_basis(installed), pins=completed.stdout)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    _fill(directory, runtime, completed.stdout, tools)
+    return ToolFiles(basis=_basis(installed))
 
 
 def make_overlay(
@@ -171,24 +177,25 @@ def make_overlay(
     installed: InstalledWheel,
     directory: Path,
     *,
-    resolved: Resolved | None = None,
+    provided: ToolFiles | None = None,
 ) -> Overlay:
-    """Install the test tools into a directory for behind *environment*.
+    """Make the overlay of an environment, from the test tools.
 
     The environment stays as it is: only what it lacks goes into the directory. Requirements that name the
-    wheel's project are met by the wheel. Resolved tools are cached with bytecode.
+    wheel's project are met by the wheel.
 
     :param installed: the content of *environment*.
-    :param directory: is filled; need not exist.
-    :param resolved: of an earlier :func:`resolve_tools`; is used if the environment has the content that was assumed.
+    :param directory: has the tools, or gets them.
+    :param provided: of an earlier :func:`provide_tools`; is used if the environment has the content that was assumed.
     :raises InstallError: the tools are not available, or cannot be combined with the wheel.
     """
     start = time.monotonic()
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    if resolved is None or resolved.basis != _basis(installed):
-        resolved = resolve_tools(tools, runtime, wheel, installed)
-    if resolved.conflict is None:
-        _fill(directory, runtime, resolved.pins, tools)
+    if provided is None or provided.basis != _basis(installed):
+        if provided is not None:
+            for path in (directory, directory.with_name(RESULTS)):
+                directories.remove(path)
+        provided = provide_tools(tools, runtime, wheel, installed, directory)
+    if provided.conflict is None:
         _redirect_scripts(directory, environment)
         return Overlay(
             environment=environment,
@@ -207,7 +214,7 @@ def make_overlay(
         environment=second,
         path=None,
         distributions=distributions,
-        conflict=uv_errors.output(resolved.conflict),
+        conflict=uv_errors.output(provided.conflict),
         moved=_moved(installed.distributions, distributions),
         seconds=time.monotonic() - start,
         missing=result.missing,

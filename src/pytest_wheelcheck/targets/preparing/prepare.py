@@ -25,11 +25,14 @@ from pytest_wheelcheck.targets.preparing.executables import run_executables
 from pytest_wheelcheck.targets.preparing.import_check import check_imports
 from pytest_wheelcheck.targets.preparing.install import InstalledWheel, install_settings, install_wheel
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
-from pytest_wheelcheck.targets.preparing.overlay import Overlay, Resolved, Tools, make_overlay, resolve_tools
+from pytest_wheelcheck.targets.preparing.overlay import Overlay, ToolFiles, Tools, make_overlay, provide_tools
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS, rewrite_tests
 from pytest_wheelcheck.targets.running.ahead import CollectionAhead
 from pytest_wheelcheck.targets.target import Target
+
+#: The overlay, in the directory of a target.
+_TOOLS = "tools"
 
 
 def prepare(
@@ -105,9 +108,9 @@ def _prepare_beside(
         linked=not settings.sandbox,
     )
     start = time.monotonic()
-    # Without dependencies it is known what will be installed, and the tools are resolved meanwhile.
+    # Without dependencies it is known what will be installed, and the tools are provided meanwhile.
     alone = installed_alone(target, settings.extras)
-    resolving = None if alone is None else pool.submit(resolve_tools, tools, runtime, target.wheel, alone)
+    providing = None if alone is None else pool.submit(_provide_tools, tools, target, alone, directory)
     try:
         with timing.step(target.node_id, "environment"):
             environment = runtime.backend.create_environment(runtime, directory / "env")
@@ -140,7 +143,7 @@ def _prepare_beside(
         session=session,
         notes=notes,
     )
-    installing_tools = pool.submit(_install_tools, ready, installed, tools, resolving, ahead)
+    installing_tools = pool.submit(_install_tools, ready, installed, tools, providing, ahead)
     with timing.step(target.node_id, "imports"):
         steps.extend(check_imports(ready))
     with timing.step(target.node_id, "executables"):
@@ -157,23 +160,28 @@ def _prepare_beside(
     return Preparation(steps=tuple(steps), environment=overlay.environment, overlays=overlay.paths, notes=tuple(notes))
 
 
+def _provide_tools(tools: Tools, target: Target, installed: InstalledWheel, directory: Path) -> ToolFiles:
+    with timing.step(target.node_id, "tools", joined=True):
+        return provide_tools(tools, target.runtime, target.wheel, installed, directory / _TOOLS)
+
+
 def _install_tools(
     ready: InstalledTarget,
     installed: InstalledWheel,
     tools: Tools,
-    resolving: Future[Resolved] | None,
+    providing: Future[ToolFiles] | None,
     ahead: CollectionAhead | None,
 ) -> Overlay:
     """Install the test tools; then begin to collect, if nothing of that can change what the import check finds."""
     target, directory = ready.target, ready.directory
-    path = directory / "tools"
+    path = directory / _TOOLS
     if ahead is not None and ready.session.capabilities.side_by_side and not _runs_code(ready.environment):
         _write_guard_settings(ready, ready.environment, (path,), ())
         ahead.boot(Preparation(steps=(), environment=ready.environment, overlays=(path,)))
-    with timing.step(target.node_id, "tools"):
-        resolved = None if resolving is None else resolving.result()
+    with timing.step(target.node_id, "tools", joined=True):
+        provided = None if providing is None else providing.result()
         overlay = make_overlay(
-            tools, target.runtime, ready.environment, target.wheel, installed, path, resolved=resolved
+            tools, target.runtime, ready.environment, target.wheel, installed, path, provided=provided
         )
         if overlay.path is not None:
             rewrite_tests(target.runtime, overlay.path, ready.settings, directory / RESULTS)

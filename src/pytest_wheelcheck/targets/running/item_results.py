@@ -91,7 +91,7 @@ def unexpected_crash(error: BaseException, *, when: str = "setup") -> Crash:
 
 
 def complete_reports(messages: list[FromWorker]) -> None:
-    """Give the reports of one test, in place, the fields that a worker sends only once."""
+    """Give the reports of one test, in place, the fields that a worker does not send each time."""
     repeated: dict[str, Any] = {}
     for message in messages:
         if message["type"] == "report":
@@ -101,6 +101,7 @@ def complete_reports(messages: list[FromWorker]) -> None:
                     repeated[name] = data[name]
                 elif name in repeated:
                     data[name] = repeated[name]
+            message["data"] = {**protocol.USUAL_FIELDS, **data}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
