@@ -20,15 +20,6 @@ else:
 #: Version of the messages below. Both sides refuse another one.
 PROTOCOL = 9
 
-#: Fields of a report that the controller sets. They are not sent.
-KNOWN_FIELDS = ("nodeid", "location")
-
-#: Fields of a report that are sent only if they differ from those of the test's report before.
-REPEATED_FIELDS = ("keywords", "user_properties")
-
-#: Fields of a report that are sent only if they have another value: most reports are of phases that passed without output.
-USUAL_FIELDS: dict[str, Any] = {"$report_type": "TestReport", "outcome": "passed", "longrepr": None, "sections": []}
-
 # --- from the controller ---------------------------------------------------------------------------------------------
 
 
@@ -330,8 +321,7 @@ class Phase(TypedDict):
 class Report(TypedDict):
     """A test report, as pytest's own ``pytest_report_to_serializable`` makes it.
 
-    Without :data:`KNOWN_FIELDS`, without those of :data:`REPEATED_FIELDS` that have not changed, and without
-    :data:`USUAL_FIELDS` with these values.
+    Without the fields that :func:`.report_fields.omit` removes.
     """
 
     type: Literal["report"]

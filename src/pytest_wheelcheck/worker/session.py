@@ -9,9 +9,9 @@ import time
 # Bound here: tests replace the functions of the module.
 from time import monotonic
 
+from . import report_fields
 from .codec import InvalidMessageError
 from .errors import format_exception
-from .messages import KNOWN_FIELDS, REPEATED_FIELDS, USUAL_FIELDS
 from .parallel_threads import ParallelThreads
 from .provenance import Provenance
 from .rules import TargetRules, is_directory
@@ -360,16 +360,7 @@ class WorkerSession:
             data["sections"] = [
                 (name, self.shorten(content, report.failed, report.nodeid)) for name, content in data["sections"]
             ]
-        for name in KNOWN_FIELDS:
-            data.pop(name, None)
-        for name in REPEATED_FIELDS:
-            value = data.get(name)
-            if value is not None and self._sent.get(name) == value:
-                del data[name]
-            self._sent[name] = value
-        for name, value in USUAL_FIELDS.items():
-            if name in data and data[name] == value:
-                del data[name]
+        report_fields.omit(data, self._sent)
         self.channel.send({"type": "report", "data": data})
 
     def shorten(self, content: str, failed: bool, nodeid: str) -> str:

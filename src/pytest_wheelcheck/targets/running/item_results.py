@@ -8,6 +8,7 @@ from typing import Any
 
 from pytest_wheelcheck.results import describe_unexpected, format_traceback
 from pytest_wheelcheck.worker import messages as protocol
+from pytest_wheelcheck.worker import report_fields
 from pytest_wheelcheck.worker.messages import FromWorker
 
 
@@ -92,16 +93,10 @@ def unexpected_crash(error: BaseException, *, when: str = "setup") -> Crash:
 
 def complete_reports(messages: list[FromWorker]) -> None:
     """Give the reports of one test, in place, the fields that a worker does not send each time."""
-    repeated: dict[str, Any] = {}
+    before: dict[str, Any] = {}
     for message in messages:
         if message["type"] == "report":
-            data = message["data"]
-            for name in protocol.REPEATED_FIELDS:
-                if name in data:
-                    repeated[name] = data[name]
-                elif name in repeated:
-                    data[name] = repeated[name]
-            message["data"] = {**protocol.USUAL_FIELDS, **data}
+            message["data"] = report_fields.restore(message["data"], before)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
