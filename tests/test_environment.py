@@ -20,8 +20,10 @@ from pytest_wheelcheck.backends.qemu.backend import QemuBackend
 from pytest_wheelcheck.errors import InstallError, RuntimeUnavailableError
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.system.uv_config import InstallSettings
-from pytest_wheelcheck.targets.preparing.install import install_wheel, list_distributions
-from pytest_wheelcheck.targets.preparing.overlay import Overlay, Tools, make_overlay
+from pytest_wheelcheck.targets.preparing.declared import installed_alone
+from pytest_wheelcheck.targets.preparing.install import InstalledWheel, install_wheel, list_distributions
+from pytest_wheelcheck.targets.preparing.overlay import Overlay, Tools, make_overlay, provide_tools
+from pytest_wheelcheck.targets.target import Target
 
 
 def _interpreters() -> list[Path]:
@@ -39,7 +41,7 @@ def _interpreters() -> list[Path]:
 INTERPRETERS = _interpreters()
 
 
-def make_wheel(path: Path, *, extras: Sequence[str] = ()) -> Wheel:
+def make_wheel(path: Path, *, extras: Sequence[str] = (), requires: Sequence[str] = ()) -> Wheel:
     name, version = path.name.split("-")[:2]
     return Wheel(
         path=path,
@@ -53,7 +55,7 @@ def make_wheel(path: Path, *, extras: Sequence[str] = ()) -> Wheel:
         tags=(),
         dist_info=f"{name}-{version}.dist-info",
         requires_python=None,
-        requires=(),
+        requires=tuple(requires),
         extras=tuple(extras),
         console_scripts=(),
         files=(),
@@ -404,6 +406,68 @@ def test_overlay_is_cached_compiled_and_copied(prepared: Prepared, links: Path) 
     build_wheel(links, "extradep", "1.0", {"extradep/__init__.py": "new = 1"})
     third = prepared.overlay("extradep", name="third")
     assert behind(third, "import extradep; print(extradep.new)") == "1"
+
+
+def provided_early(prepared: Prepared, assumed: InstalledWheel) -> Overlay:
+    """Make an overlay from tools that were provided for an assumed content of the environment."""
+    tools, path = Tools(settings=prepared.settings, requirements=["extradep"]), prepared.folder / "overlay"
+    provided = provide_tools(tools, prepared.runtime, prepared.wheel, assumed, path)
+    for file in path.glob("*.dist-info"):
+        (file / "early").touch()
+    return make_overlay(
+        tools, prepared.runtime, prepared.environment, prepared.wheel, prepared.installed, path, provided=provided
+    )
+
+
+@pytest.mark.parametrize(
+    ("requires", "extras", "is_known"),
+    [
+        ([], (), True),
+        (["dep; sys_platform == 'amiga'", "extradep; extra == 'more'"], (), True),
+        (["dep"], (), False),
+        (["extradep; extra == 'more'"], ("more",), False),
+    ],
+)
+def test_what_is_installed_is_known_for_wheels_without_dependencies(
+    tmp_path: Path, settings: InstallSettings, requires: list[str], extras: tuple[str, ...], is_known: bool
+) -> None:
+    # The name of METADATA, which the installed distribution has, differs from that of the file.
+    path = build_wheel(tmp_path / "dist", "Plain.pkg", "1.0", {"plain.py": ""}, requires=requires, extras=["more"])
+    target = Prepared(tmp_path, settings, make_wheel(path, requires=requires, extras=["more"]), extras)
+    assumed = installed_alone(Target(wheel=target.wheel, runtime=target.runtime), extras)
+    assert (assumed is not None) == is_known
+    if assumed is not None:
+        overlay = provided_early(target, assumed)
+        assert overlay.path is not None
+        assert list(overlay.path.glob("*.dist-info/early")), "they are used"
+        names = [name for name, _ in overlay.distributions]
+        assert names == ["extradep", "pluggy", "pytest", "pytest_timeout"]
+
+
+def test_tools_for_another_content_of_the_environment_are_replaced(prepared: Prepared) -> None:
+    assumed = replace(prepared.installed, distributions=(prepared.installed.wheel, ("extradep", "1.0")))
+    overlay = provided_early(prepared, assumed)
+    assert overlay.path is not None
+    assert not list(overlay.path.glob("*.dist-info/early"))
+    assert [name for name, _ in overlay.distributions] == ["extradep", "pluggy", "pytest", "pytest_timeout"]
+    assert behind(overlay, "import extradep; print(extradep.__name__)") == "extradep"
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_changed_file_of_the_tools_is_not_used_again(prepared: Prepared, linked: bool) -> None:
+    tools = Tools(settings=prepared.settings, linked=linked)
+
+    def make(name: str) -> Path:
+        path = make_overlay(
+            tools, prepared.runtime, prepared.environment, prepared.wheel, prepared.installed, prepared.folder / name
+        ).path
+        assert path is not None
+        return path / "pytest.py"
+
+    first = make("first")
+    assert (first.stat().st_nlink > 1) == linked
+    first.write_text("version = 'changed by a test'")
+    assert make("second").read_text() == "version = 8"
 
 
 def test_bytecode_for_an_emulated_runtime_is_made_natively(prepared: Prepared) -> None:

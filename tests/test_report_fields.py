@@ -8,7 +8,7 @@ import pytest
 
 from pytest_wheelcheck.worker import report_fields
 
-SETUP = {
+SETUP: dict[str, Any] = {
     "$report_type": "TestReport",
     "keywords": {"test_it": 1},
     "user_properties": [],

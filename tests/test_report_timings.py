@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,12 +44,28 @@ def test_every_step_has_a_start_and_an_end(pytester: pytest.Pytester, run_wheels
     for steps in found:
         assert sorted(steps) == sorted(set(timing.STEPS) - {"plan", "checks"})
         assert all(len(each) == 1 for each in steps.values())
-        order = ["environment", "install", "tools", "boot", "collection", "tests", "end"]
+        order = ["environment", "install", "boot", "collection", "tests", "end"]
         starts = [steps[name][0]["start"] for name in order]
         assert starts == sorted(starts)
         assert steps["interpreter"][0]["end"] <= plan["end"]
         # All tests of a target are one step.
         assert steps["tests"][0]["end"] - steps["tests"][0]["start"] >= 0.4
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheel is for x86-64 Linux")
+def test_what_forbids_no_installation_is_checked_while_the_wheel_is_installed(
+    pytester: pytest.Pytester, run_wheels: Run
+) -> None:
+    library = (Path(__file__).parent / "checks" / "data" / "elf-x86_64.so").read_bytes()
+    tag = f"cp3{sys.version_info.minor}-cp3{sys.version_info.minor}-manylinux_2_17_x86_64"
+    libraries: dict[str, bytes | str] = {f"demo/libs/lib{number}.so.1": library for number in range(150)}
+    build_wheel(pytester.path / "dist", "demo", files={"demo.py": "", **libraries}, tags=[tag])
+    run_wheels("--wheel=dist", "--wheel-report=r.json", "--wheel-select=WHL1,WHL301")
+    (wheel,) = json.loads((pytester.path / "r.json").read_text())["wheels"]
+    (checks,) = wheel["timings"]
+    (target,) = wheel["targets"]
+    starts = {step["name"]: step["start"] for step in target["timings"]}
+    assert checks["start"] < starts["environment"] < starts["install"] < checks["end"], (starts, checks)
 
 
 def test_steps_in_processes_of_xdist_are_recorded(pytester: pytest.Pytester, run_wheels: Run) -> None:

@@ -14,6 +14,9 @@ from pytest_wheelcheck.model import Outcome
 #: The node about the threads of pytest-run-parallel, and its property that reports show.
 THREADS = "threads"
 
+#: How the text of an error begins whose cause is not the wheel.
+UNCHECKED = "could not be checked: "
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Frame:

@@ -49,7 +49,9 @@ def test_a_defect_causes_its_code_and_no_other(tmp_path: Path, code: str) -> Non
     if sample.opens:
         wheel = opened(path, tmp_path)
         release = [wheel, *(opened(other, tmp_path) for other in others)]
-        results = run_checks(wheel, release=release, max_size=sample.max_size)
+        stopping: list[tuple[str, ...]] = []
+        results = run_checks(wheel, release=release, max_size=sample.max_size, on_stopping=stopping.append)
+        assert stopping == [tuple(found.check.name for found in results if found.stops_install)]
     else:
         with pytest.raises(WheelError):
             opened(path, tmp_path)

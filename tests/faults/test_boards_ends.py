@@ -140,7 +140,7 @@ def test_a_board_that_is_gone_in_preparation(waiting: BoardRun, boards: Boards, 
     assert found.code == pytest.ExitCode.TESTS_FAILED
     assert found.on() == {"install": "PASSED", "import[demo]": "PASSED", "tools": "ERROR"}
     report = found.report("+pi::tools")
-    assert "the target cannot be prepared: the connection to pi was lost" in report
+    assert report.count("the connection to pi was lost") == 1
     assert "Cause: the network failed, the board was switched off or restarted" in report
     assert "wait=SECONDS in wheel_hosts" in report
 

@@ -7,7 +7,7 @@ anything from the wheel.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pytest_wheelcheck.checks.check import Check, CheckResult, order_by_cause
@@ -55,6 +55,7 @@ def run_checks(
     release: Sequence[Wheel] = (),
     max_size: int = MAX_SIZE,
     for_install: bool = False,
+    on_stopping: Callable[[tuple[str, ...]], None] = lambda _: None,
 ) -> list[CheckResult]:
     """Run the checks that apply to a wheel, in the order of the table. What explains others comes before them.
 
@@ -66,6 +67,8 @@ def run_checks(
     :param max_size: maximum size of the file in bytes, above which a check warns.
     :param for_install: add what forbids an installation because of the container, also if it is not selected. Only *ignore*
         leaves it out: who selects other checks does not ask to install an archive that readers understand differently.
+    :param on_stopping: is called with the names of the checks that forbid an installation, as soon as all that can forbid it
+        have run. The others take most of the time.
     :raises UsageError: as :func:`select_checks`.
     """
     checks = select_checks(select=select, ignore=ignore)
@@ -73,11 +76,16 @@ def run_checks(
     # The families from WHL3 on read native files.
     if wheel.platforms != ("any",) and any(check.code >= "WHL3" for check in checks):
         contents.start_parsers()
-    results = [check.run(contents) for check in checks if check.applies(wheel)]
+    applying = [check for check in checks if check.applies(wheel)]
+    results = {check: check.run(contents) for check in applying if check.stops_install}
     if for_install:
         further = (check for check in select_checks(ignore=ignore) if check.container and check not in checks)
-        results += [result for check in further if (result := check.run(contents)).stops_install]
-    return order_by_cause(results)
+        stopping = {check: result for check in further if (result := check.run(contents)).stops_install}
+        applying += stopping
+        results |= stopping
+    on_stopping(tuple(check.name for check, result in results.items() if result.stops_install))
+    results |= {check: check.run(contents) for check in applying if check not in results}
+    return order_by_cause([results[check] for check in applying])
 
 
 def run_container_checks(path: Path, *, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> list[CheckResult]:

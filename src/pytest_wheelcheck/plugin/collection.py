@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -47,35 +47,60 @@ def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tu
     :returns: the results of the checks, and the targets in the order of the plan.
     """
     given = files(plan)
+    stopping: dict[Wheel | BadWheel, Future[tuple[str, ...]]] = {file: Future() for file in given}
     with ThreadPoolExecutor(max_workers=plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
         try:
             check = partial(_check, plan, shared)
-            results = process.map_concurrently(pool, check, range(len(given)), given)
-            checks = dict(zip(given, results, strict=True))
-            failures = [checks[target.wheel].stopped_by for target in plan.targets]
-            targets: Sequence[PreparedTarget] = ()
+            checking = [pool.submit(check, number, file, stopping[file]) for number, file in enumerate(given)]
+            preparing: Sequence[Future[PreparedTarget]] = ()
             if plan.targets:
                 from pytest_wheelcheck.plugin.preparing import prepare_target
 
-                prepare = partial(prepare_target, plan, shared, worker_id)
-                targets = process.map_concurrently(pool, prepare, range(len(plan.targets)), plan.targets, failures)
+                # Those checks begin first that a preparation waits for, so one of them always goes on.
+                preparing = [
+                    pool.submit(prepare_target, plan, shared, worker_id, number, target, stopping[target.wheel])
+                    for number, target in enumerate(plan.targets)
+                ]
+            process.wait_for([*checking, *preparing])
         except BaseException:
             # Ctrl-C: the pool waits for its threads, and these wait for installers and workers.
             process.stop_all()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return checks, tuple(targets)
+    checks = {file: future.result() for file, future in zip(given, checking, strict=True)}
+    return checks, tuple(future.result() for future in preparing)
 
 
-def _check(plan: Plan, shared: SharedFiles, number: int, file: Wheel | BadWheel) -> StaticResults:
+def _check(
+    plan: Plan, shared: SharedFiles, number: int, file: Wheel | BadWheel, stopping: Future[tuple[str, ...]]
+) -> StaticResults:
+    """Check one file.
+
+    :param stopping: gets the names of the checks that forbid an installation, as soon as they are known.
+    """
+
     def run() -> str:
         settings = plan.settings
         with timing.step(file.shown, "checks"):
             return check_file(
-                file, plan.release, select=settings.select, ignore=settings.ignore, max_size=settings.max_size
+                file,
+                plan.release,
+                select=settings.select,
+                ignore=settings.ignore,
+                max_size=settings.max_size,
+                on_stopping=stopping.set_result,
             ).to_json()
 
-    return StaticResults.from_json(shared.get(f"checks-{number}", run))
+    try:
+        results = StaticResults.from_json(shared.get(f"checks-{number}", run))
+    except BaseException as error:
+        if not stopping.done():
+            stopping.set_exception(error)
+        raise
+    if not stopping.done():
+        # Another worker of xdist checked the file, or it met an unexpected exception.
+        stopping.set_result(results.stopped_by)
+    return results
 
 
 def resolve_usage_errors(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 
 from pytest_wheelcheck.model import Outcome
@@ -25,12 +26,13 @@ from pytest_wheelcheck.targets.target import Target
 
 
 def prepare_target(
-    plan: Plan, shared: SharedFiles, worker_id: str, number: int, target: Target, failed_checks: Sequence[str]
+    plan: Plan, shared: SharedFiles, worker_id: str, number: int, target: Target, stopping: Future[tuple[str, ...]]
 ) -> PreparedTarget:
     """Prepare one target and collect its tests. An unexpected exception becomes an error of this target.
 
-    :param failed_checks: failed checks that forbid an installation.
+    :param stopping: the checks that forbid an installation, of which this waits for the result.
     """
+    failed_checks = stopping.result()
     try:
         return _prepare_and_collect(plan, shared, worker_id, number, target, failed_checks)
     except Exception as error:  # noqa: BLE001  a bug that one target meets; the others are tested

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.system import signals
@@ -219,18 +219,23 @@ def is_stopping() -> bool:
 
 
 def map_concurrently(pool: Executor, function: Callable[..., Result], *iterables: Iterable[object]) -> list[Result]:
-    """Call *function* in *pool* as :meth:`concurrent.futures.Executor.map` does, and stay able to handle Ctrl-C.
+    """Call *function* in *pool* as :meth:`concurrent.futures.Executor.map` does; see :func:`wait_for`."""
+    futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=True)]
+    wait_for(futures)
+    return [future.result() for future in futures]
+
+
+def wait_for(futures: Collection[Future[Any]]) -> None:
+    """Wait until all are done or one has raised an exception, which is raised, and stay able to handle Ctrl-C.
 
     A thread that waits without a timeout is not able to: the signal may arrive just before it waits, or in another
     thread, and nothing wakes it afterwards.
     """
-    futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=True)]
-    pending: Collection[Future[Result]] = futures
+    pending = futures
     while pending:
         done, pending = wait(pending, timeout=HEARTBEAT, return_when=FIRST_EXCEPTION)
         for future in done:
             future.result()
-    return [future.result() for future in futures]
 
 
 def kill_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:

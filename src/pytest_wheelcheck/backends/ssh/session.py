@@ -76,7 +76,8 @@ class BoardSession:
         self._roots = _project_roots(settings)
         if interpreter is not None:
             self._roots[f"python-{runtime.interpreter}"] = interpreter
-        self._was_lost = False
+        # Several programs run at the same time, and each thread asks about its own.
+        self._lost = threading.local()
         self._paths: Prefixes | None = None
         self._ended = False
 
@@ -247,7 +248,7 @@ class BoardSession:
         if (found := _EXIT.search(output)) is not None:
             return f"killed by {self._destination.name}, which ran out of memory" if found[3] == "oom" else ""
         # The agent reports the end of every program. So it did not end: its connection did.
-        self._was_lost = True
+        self._lost.noticed = True
         if self._shared is not None:
             self._shared.connection.is_lost(ask=True)
         return f"the connection to {self._destination.name} was lost"
@@ -264,7 +265,8 @@ class BoardSession:
                 f"could not be checked: {self._destination.name} ran out of memory, and its kernel killed the program\n"
                 "Fix: end other programs there, add swap, or run fewer tests at the same time"
             )
-        lost, self._was_lost = self._was_lost and found is None, False
+        lost = getattr(self._lost, "noticed", False) and found is None
+        self._lost.noticed = False
         if lost or (self._shared is not None and self._shared.connection.is_lost()):
             return (
                 f"could not be checked: the connection to {self._destination.name} was lost\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -234,17 +235,20 @@ def check_file(
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     max_size: int = MAX_SIZE,
+    on_stopping: Callable[[tuple[str, ...]], None] = lambda _: None,
 ) -> StaticResults:
     """Run the static checks on one file.
 
     :param select: codes or prefixes of codes; empty for all.
     :param ignore: codes or prefixes to leave out.
     :param max_size: maximum size of a wheel in bytes, above which a check warns.
+    :param on_stopping: as for :func:`~pytest_wheelcheck.checks.run_checks`. It is not called for a file that is no wheel, and if
+        the checks met an unexpected exception before.
     :returns: the results. An unexpected exception becomes an error, which forbids an installation.
     :raises UsageError: a code or prefix matches no check.
     """
     try:
-        return _check_file(file, release, select, ignore, max_size)
+        return _check_file(file, release, select, ignore, max_size, on_stopping)
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - a bug that one wheel meets; the others are checked
@@ -253,7 +257,12 @@ def check_file(
 
 
 def _check_file(
-    file: Wheel | BadWheel, release: Release, select: tuple[str, ...], ignore: tuple[str, ...], max_size: int
+    file: Wheel | BadWheel,
+    release: Release,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    max_size: int,
+    on_stopping: Callable[[tuple[str, ...]], None],
 ) -> StaticResults:
     if isinstance(file, BadWheel):
         try:
@@ -262,7 +271,13 @@ def _check_file(
             results = []  # the step has the reason
         return StaticResults(steps=(file.step, *map(_step_result, results)))
     results = run_checks(
-        file, select=select, ignore=ignore, release=release.wheels, max_size=max_size, for_install=True
+        file,
+        select=select,
+        ignore=ignore,
+        release=release.wheels,
+        max_size=max_size,
+        for_install=True,
+        on_stopping=on_stopping,
     )
     return StaticResults(
         steps=tuple(map(_step_result, results)),

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from pytest_wheelcheck.checks import select_checks
 from pytest_wheelcheck.errors import WorkerError
 from pytest_wheelcheck.model import Outcome
-from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.results import UNCHECKED, StepResult
 from pytest_wheelcheck.targets.preparing import circular_imports, compile_check, imports
 from pytest_wheelcheck.targets.preparing.import_outcomes import Outcomes
 from pytest_wheelcheck.targets.preparing.import_runs import ImportRuns, Key, Results, key
@@ -77,8 +77,10 @@ class _ImportCheck:
         try:
             self._import_all()
         except WorkerError as error:
-            problem = self._installed.session.program_output(str(error))
-            yield StepResult(name="import", outcome=Outcome.ERROR, text=problem)
+            session = self._installed.session
+            explanation = session.explain_failure(str(error))
+            problem = explanation.removeprefix(UNCHECKED) or session.program_output(str(error))
+            yield StepResult(name="import", outcome=Outcome.ERROR, text=explanation or problem)
         finally:
             self._runs.end()
         outcomes = Outcomes(self._plan, self._installed.environment.site_directories)
@@ -87,7 +89,7 @@ class _ImportCheck:
                 yield from outcomes.add(job, *self._found[key(job)])
             else:
                 name = f"{job['kind']}[{job['name']}]"
-                lost = StepResult(name=name, outcome=Outcome.ERROR, text=f"could not be checked: {problem}")
+                lost = StepResult(name=name, outcome=Outcome.ERROR, text=f"{UNCHECKED}{problem}")
                 yield outcomes.unreached(job) or lost
 
     def _import_all(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.model import Outcome
-from pytest_wheelcheck.results import RemoteError, StepResult
+from pytest_wheelcheck.results import UNCHECKED, RemoteError, StepResult
 from pytest_wheelcheck.targets.preparing import known_modules, missing_modules
 from pytest_wheelcheck.targets.preparing.compile_check import Errors
 from pytest_wheelcheck.targets.preparing.import_workers import ImportWorkers
@@ -27,9 +27,6 @@ _EXPIRED = "Timeout ("
 
 #: Modules that may end the process before no other is imported.
 _MAX_DEATHS = 10
-
-#: Before the reason of an error.
-_UNCHECKED = "could not be checked: "
 
 #: Packages of modules that each need something else, which the user of one of them has.
 _INTEGRATIONS = frozenset({"backends", "contrib", "dialects", "drivers", "ext", "integrations", "plugins"})
@@ -192,7 +189,7 @@ class _Report:
         # The import of the root has passed in a process of its own.
         ended = self._results.ended | self._results.excused
         if stopped := self._results.stopped or ended.get(self._group.root) or "\n".join(excused):
-            text = "\n".join([f"{_UNCHECKED}{stopped.removeprefix(_UNCHECKED)}", *skips])
+            text = "\n".join([f"{UNCHECKED}{stopped.removeprefix(UNCHECKED)}", *skips])
             return StepResult(name=name, outcome=Outcome.ERROR, text=text, warnings=warnings)
         if self._failures:
             problems = [_problem(modules, text) for text, modules in self._failures.items()]
