@@ -115,7 +115,13 @@ def test_the_same_results(pytester: pytest.Pytester, run_dist: RunDist) -> None:
 
 @needs_compiler
 @pytest.mark.parametrize(
-    "without", [(), ("pkg.exits", "pkg.leaves", "pkg.ends_badly", "pkg.stays", "pkg.closes")], ids=["many", "few"]
+    "without",
+    [
+        pytest.param((), id="many"),
+        pytest.param(
+            ("pkg.exits", "pkg.leaves", "pkg.ends_badly", "pkg.stays", "pkg.closes"), id="few", marks=pytest.mark.long
+        ),
+    ],
 )
 def test_without_fork(
     pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: tuple[str, ...]

@@ -79,6 +79,7 @@ def test_by_name():
 
 
 @emulates
+@pytest.mark.long
 @pytest.mark.network
 def test_a_wheel_that_needs_libx11(
     arm: Runtime,

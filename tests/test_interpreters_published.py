@@ -151,10 +151,10 @@ if __name__ == "__main__":
 
 WHICH = [
     (GLIBC, "3.12"),
-    (GLIBC, "3.14"),
-    (GLIBC, "3.14t"),
+    pytest.param(GLIBC, "3.14", marks=pytest.mark.long),
+    pytest.param(GLIBC, "3.14t", marks=pytest.mark.long),
     (GLIBC, "3.15t"),
-    (MUSL, "3.12"),
+    pytest.param(MUSL, "3.12", marks=pytest.mark.long),
     (MUSL, "3.14t"),
 ]
 

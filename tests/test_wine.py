@@ -761,6 +761,7 @@ def test_a_32_bit_installation_of_the_user(
         parse_sysroots([f"win_amd64={installation}"])
 
 
+@pytest.mark.long
 def test_wine_of_the_host(catalog_32: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if provide.find_installed():
         pytest.skip("all other tests use it")

@@ -484,7 +484,7 @@ time_t time(time_t *found) {
 
 
 @needs_compiler
-@pytest.mark.parametrize("days", [-400, 400])
+@pytest.mark.parametrize("days", [pytest.param(-400, marks=pytest.mark.long), 400])
 def test_clock_that_jumps(demo: Ground, days: int) -> None:
     """The clock of run, installer and tests goes wrong by a year while a test runs: time-outs count on another."""
     source, library, clock = (demo.path / name for name in ("clock.c", "clock.so", "clock"))
