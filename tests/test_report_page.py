@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from nodes import Run, run_output
 from test_reporting import GOOD, full_report, result, target, wheel
 
-from pytest_wheelcheck.model import ContentsEntry
+from pytest_wheelcheck.model import ContentsEntry, Section
 from pytest_wheelcheck.reporting import html
 from pytest_wheelcheck.reporting.across import columns, rows
 from pytest_wheelcheck.reporting.html.treemap import squares
@@ -82,7 +82,8 @@ def hostile_report() -> Report:
         path=f"dist/{HOSTILE}.whl", filename=f"{HOSTILE}.whl", sha256="00", project=HOSTILE, version=HOSTILE,
         tags=(f"cp312-cp312-{HOSTILE}",), checks=(*bad, result("WHL203-wheel-file", "failed", HOSTILE)), targets=targets,
         not_run=(NotRun(name=HOSTILE, outcome="error", reason=HOSTILE),), timings=(Timing(name="checks", start=0, end=1),),
-        contents=(ContentsEntry(path=HOSTILE, kind="data", size=9, compressed_size=9, files=1),),
+        contents=(ContentsEntry(path=HOSTILE, kind="native", size=9, compressed_size=9, files=1,
+                                sections=(Section(name=HOSTILE, size=9),)),),
     )  # fmt: skip
     return Report(
         wheels=(first,),

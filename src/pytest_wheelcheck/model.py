@@ -49,6 +49,19 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A section of a native file.
+
+    :param name: as in the file, such as ``.text``, or ``__TEXT,__text`` of Mach-O files; ``other`` for the rest of the file:
+        smaller sections, headers, padding. Sections of the same name, also in several slices, are joined.
+    :param size: in the file, in bytes.
+    """
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ContentsEntry:
     """A file in a wheel, or the smaller files of one kind.
 
@@ -58,6 +71,11 @@ class ContentsEntry:
     :param size: unpacked, in bytes.
     :param compressed_size: in the archive, in bytes.
     :param files: number of files.
+    :param sections: the largest sections of a native file, and the rest of it; empty for several files, and if the static checks
+        read no native files.
+    :param debug_size: bytes of debug information, which ``strip`` removes.
+    :param symbols_size: bytes of the symbols that nothing needs to load it, which ``strip`` removes as well; for Mach-O an
+        estimate.
     """
 
     path: str
@@ -65,6 +83,9 @@ class ContentsEntry:
     size: int
     compressed_size: int
     files: int
+    sections: tuple[Section, ...] = ()
+    debug_size: int = 0
+    symbols_size: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_wheelcheck.checks.check import Check, CheckResult, order_by_cause
 from pytest_wheelcheck.checks.contents import MAX_SIZE, Contents
 from pytest_wheelcheck.checks.table import CHECKS
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.model import Wheel
+
+if TYPE_CHECKING:
+    from pytest_wheelcheck.wheels.binary import Binary
 
 __all__ = ["CHECKS", "MAX_SIZE", "Check", "CheckResult", "run_checks", "run_container_checks", "select_checks"]
 
@@ -56,6 +60,7 @@ def run_checks(
     max_size: int = MAX_SIZE,
     for_install: bool = False,
     on_stopping: Callable[[tuple[str, ...]], None] = lambda _: None,
+    native: list[Binary] | None = None,
 ) -> list[CheckResult]:
     """Run the checks that apply to a wheel, in the order of the table. What explains others comes before them.
 
@@ -69,6 +74,7 @@ def run_checks(
         leaves it out: who selects other checks does not ask to install an archive that readers understand differently.
     :param on_stopping: is called with the names of the checks that forbid an installation, as soon as all that can forbid it
         have run. The others take most of the time.
+    :param native: gets the native files, if the checks read them.
     :raises UsageError: as :func:`select_checks`.
     """
     checks = select_checks(select=select, ignore=ignore)
@@ -85,6 +91,8 @@ def run_checks(
         results |= stopping
     on_stopping(tuple(check.name for check, result in results.items() if result.stops_install))
     results |= {check: check.run(contents) for check in applying if check not in results}
+    if native is not None:
+        native += contents.binaries_so_far()
     return order_by_cause([results[check] for check in applying])
 
 

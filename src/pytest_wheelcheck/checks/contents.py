@@ -249,6 +249,13 @@ class Contents:
         """
         return self._binaries.result()[0]
 
+    def binaries_so_far(self) -> tuple[Binary, ...]:
+        """All native files, if a reader was started and could read them; no reader is started for this."""
+        if "_binaries" in self.__dict__:
+            with contextlib.suppress(WheelcheckError):  # the checks that need the binaries report it
+                return self.binaries
+        return ()
+
     @functools.cached_property
     def _binaries(self) -> Future[tuple[tuple[Binary, ...], dict[str, bytes]]]:
         return _start_thread(read_binaries, self.path)

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from pytest_wheelcheck.errors import UsageError
-from pytest_wheelcheck.model import Wheel
+from pytest_wheelcheck.model import ContentsEntry, Wheel
 from pytest_wheelcheck.plugin.nodes import Child, PreparedTarget, RemoteItem, WheelNode
 from pytest_wheelcheck.plugin.plan import Plan
 from pytest_wheelcheck.plugin.xdist import SharedFiles
@@ -26,6 +26,9 @@ from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, 
 from pytest_wheelcheck.targets.planning.shards import Share
 from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
 from pytest_wheelcheck.targets.target import Target
+
+#: The name of the text with the results of one file, for the workers of xdist.
+_CHECKS = "checks-{}"
 
 #: Results of the static checks by file.
 Checks = dict[Wheel | BadWheel, StaticResults]
@@ -92,7 +95,7 @@ def _check(
             ).to_json()
 
     try:
-        results = StaticResults.from_json(shared.get(f"checks-{number}", run))
+        results = StaticResults.from_json(shared.get(_CHECKS.format(number), run))
     except BaseException as error:
         if not stopping.done():
             stopping.set_exception(error)
@@ -101,6 +104,21 @@ def _check(
         # Another worker of xdist checked the file, or it met an unexpected exception.
         stopping.set_result(results.stopped_by)
     return results
+
+
+def contents_of(checks: Checks) -> dict[str, tuple[ContentsEntry, ...]]:
+    """Return the contents of the wheels whose native files the checks have read, by their paths in node ids."""
+    return {file.shown: results.contents for file, results in checks.items() if results.contents}
+
+
+def shared_checks(plan: Plan, shared: SharedFiles) -> Checks:
+    """Return the results that the workers of xdist have left for each other."""
+    found: Checks = {}
+    for number, file in enumerate(files(plan)):
+        path = shared.path(_CHECKS.format(number))
+        if path.exists():
+            found[file] = StaticResults.from_json(path.read_text(encoding="utf-8"))
+    return found
 
 
 def resolve_usage_errors(

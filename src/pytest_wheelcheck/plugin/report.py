@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.model import ContentsEntry
 from pytest_wheelcheck.plugin.hints import PluginHints
 from pytest_wheelcheck.plugin.options import REPEATED
 from pytest_wheelcheck.plugin.plan import Plan
@@ -23,7 +24,7 @@ from pytest_wheelcheck.plugin.replay import WheelWarning
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting import github, origin
 from pytest_wheelcheck.reporting.compare import compare
-from pytest_wheelcheck.reporting.describe import Timings, describe_release, with_artifacts
+from pytest_wheelcheck.reporting.describe import Timings, describe_release, with_artifacts, with_contents
 from pytest_wheelcheck.reporting.matrix import matrix_rows
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import expected_files
@@ -56,6 +57,8 @@ class RunReport:
         self._started = origin.now()
         self._origin: dict[str, Any] = {}
         self._written: tuple[Path, ...] = ()
+        #: Contents of wheels with the sections of their native files, by their paths in node ids.
+        self.contents: dict[str, tuple[ContentsEntry, ...]] = {}
         #: Paths of collected files, by node ids of targets.
         self.artifacts: dict[str, tuple[str, ...]] = {}
 
@@ -72,6 +75,7 @@ class RunReport:
             share=self._plan.share,
             timings=Timings(self._began, [*recorded(), *self._spans]),
         )
+        report = with_contents(report, self.contents)
         return with_artifacts(report, self.artifacts) if self.artifacts else report
 
     def _build_with_origin(self, *, host: str = "") -> Report:

@@ -164,6 +164,8 @@ class WheelRun:
         """
         with progress.lines_to(terminal_line(self._config)):
             checks, self._targets = collection.collect(self._plan, self._shared, self._worker_id)
+        if self.report is not None:
+            self.report.contents = collection.contents_of(checks)
         with self._usage_errors():
             self._targets = collection.resolve_usage_errors(self._targets, self._hints.explain)
         return list(collection.nodes(session, self._plan, checks, self._targets))
@@ -270,6 +272,7 @@ class WheelRun:
         self._leftovers_of_workers += output.get(xdist.LEFTOVERS, [])
         if self.report is not None:
             self.report.add_spans(timing.Span(*span) for span in output.get(xdist.TIMINGS, []))
+            self.report.contents = collection.contents_of(collection.shared_checks(self._plan, self._shared))
         self._errors.receive(output.get(xdist.UNEXPECTED, []))
         if xdist.USAGE_ERROR in output:
             raise pytest.UsageError(output[xdist.USAGE_ERROR])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pytest_wheelcheck import __version__
 from pytest_wheelcheck.backends.base import HOST_MACHINE
 from pytest_wheelcheck.errors import WheelError
-from pytest_wheelcheck.model import Wheel
+from pytest_wheelcheck.model import ContentsEntry, Wheel
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import RELEASE
 from pytest_wheelcheck.reporting.report import NotRun, Report, ShardReport, TargetReport, Timing, WheelReport
@@ -109,6 +109,15 @@ def with_artifacts(report: Report, artifacts: Mapping[str, tuple[str, ...]]) -> 
         )
         for wheel in report.wheels
     ]
+    return replace(report, wheels=tuple(wheels))
+
+
+def with_contents(report: Report, contents: Mapping[str, tuple[ContentsEntry, ...]]) -> Report:
+    """Return a report that says what native files consist of.
+
+    :param contents: those of wheels whose native files were read, by their paths in node ids.
+    """
+    wheels = (replace(wheel, contents=contents.get(wheel.path, wheel.contents)) for wheel in report.wheels)
     return replace(report, wheels=tuple(wheels))
 
 

@@ -42,6 +42,8 @@ def _merge_wheels(first: WheelReport, second: WheelReport) -> WheelReport:
         checks=_merge_results((*first.checks, *second.checks)),
         targets=_merge_targets((*first.targets, *second.targets)),
         not_run=tuple(dict.fromkeys((*first.not_run, *second.not_run))),
+        # One run may have read the native files, and the other not.
+        contents=max(first.contents, second.contents, key=lambda found: sum(len(entry.sections) for entry in found)),
     )
 
 

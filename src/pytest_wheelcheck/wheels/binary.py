@@ -54,6 +54,9 @@ class Binary:
     :param text_relocations: the loader must write into its code.
     :param static_tls: it needs space in the static TLS block (DF_STATIC_TLS).
     :param debug: it contains debug information.
+    :param sections: names and sizes of its largest sections, and of the rest of it; empty if they contradict the file.
+    :param debug_size: bytes of debug information.
+    :param symbols_size: bytes of the symbols that nothing needs to load it; for Mach-O an estimate.
     :param minimum_os: minimum macOS version, such as ``11.0``; empty if it has none.
     :param signed: it has a code signature (Mach-O).
     """
@@ -79,6 +82,9 @@ class Binary:
     text_relocations: bool = False
     static_tls: bool = False
     debug: bool = False
+    sections: tuple[tuple[str, int], ...] = ()
+    debug_size: int = 0
+    symbols_size: int = 0
     minimum_os: str = ""
     signed: bool = False
 

@@ -23,6 +23,7 @@ from pytest_wheelcheck.wheels.binary import (
     Binary,
     ElfHeader,
 )
+from pytest_wheelcheck.wheels.sections import largest
 
 #: e_machine and class (bits) to the name in platform tags.
 _MACHINES = {
@@ -48,6 +49,11 @@ _WEAK = 2
 _FUNCTIONS = frozenset({2, 10})
 #: The version number of a symbol without a version (VER_NDX_GLOBAL).
 _GLOBAL = 1
+#: Sections that strip removes: debug information, and the symbols that the dynamic loader does not read.
+_DEBUG_SECTIONS = (".debug_", ".zdebug_", ".gdb_index", ".stab")
+_SYMBOL_SECTIONS = frozenset({".symtab", ".strtab", ".symtab_shndx"})
+#: Debug information that is loaded, so strip leaves it.
+_LOADED = ".debug_gdb_scripts"
 _DF_TEXTREL, _DF_STATIC_TLS, _DF_1_PIE = 0x4, 0x10, 0x08000000
 
 
@@ -66,11 +72,13 @@ def read_elf(path: str, data: bytes) -> Binary:
     symbols = set(_symbols(elf, tags, data))
     versions = _needed_versions(elf, tags, data)
     python = sorted((name, defined) for name, defined in symbols if name.startswith(PYTHON_OR_INIT))
+    sections = list(_sections(elf))
+    kind = _kind(elf, tags, segments)
     return Binary(
         path=path,
         format="ELF",
         machine=machine,
-        kind=_kind(elf, tags, segments),
+        kind=kind,
         needed=_needed(tags),
         name=_name(tags),
         search_paths=tuple(_search_paths(tags)),
@@ -85,8 +93,22 @@ def read_elf(path: str, data: bytes) -> Binary:
         executable_stack=bool(stacks[0]["p_flags"] & 1 if stacks else machine in _EXECUTABLE_STACK_BY_DEFAULT),
         text_relocations=any(tag["d_tag"] == "DT_TEXTREL" for tag in tags) or bool(flags & _DF_TEXTREL),
         static_tls=bool(flags & _DF_STATIC_TLS),
-        debug=elf.get_section_by_name(".debug_info") is not None,
+        debug=any(name == ".debug_info" for name, _ in sections),
+        sections=(parts := largest(sections, len(data))),
+        debug_size=sum(size for name, size in sections if parts and _is_debug(name)),
+        # Relocations of an object file need its symbols.
+        symbols_size=sum(size for name, size in sections if parts and name in _SYMBOL_SECTIONS and kind != "other"),
     )
+
+
+def _sections(elf: Any) -> Iterator[tuple[str, int]]:
+    """Yield name of each section, and the bytes that it takes up in the file."""
+    for section in elf.iter_sections():
+        yield section.name, 0 if section["sh_type"] in {"SHT_NULL", "SHT_NOBITS"} else int(section["sh_size"])
+
+
+def _is_debug(name: str) -> bool:
+    return name.startswith(_DEBUG_SECTIONS) and name != _LOADED
 
 
 def needed(path: Path) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from macholib import mach_o
 from macholib.MachO import MachO
 
 from pytest_wheelcheck.wheels.binary import INIT_PREFIXES, PYTHON_OR_INIT, PYTHON_PREFIXES, Binary
+from pytest_wheelcheck.wheels.sections import SYMBOLS, largest
 
 _MACHINES = {7: "i386", 7 | 0x01000000: "x86_64", 12 | 0x01000000: "arm64", 18: "ppc", 18 | 0x01000000: "ppc64"}
 _LIBRARIES = frozenset({mach_o.MH_DYLIB, mach_o.MH_BUNDLE})
@@ -33,6 +34,10 @@ _MAX_NAME = 4096
 _LC_BUILD_VERSION = 0x32
 _LC_DYLD_EXPORTS_TRIE = 0x80000033
 _PLATFORM_MACOS = 1
+#: Types of sections that take up no space in the file: S_ZEROFILL, S_GB_ZEROFILL, S_THREAD_LOCAL_ZEROFILL.
+_ZERO_FILLED = frozenset({0x1, 0xC, 0x12})
+#: The segment with debug information.
+_DEBUG = "__DWARF"
 
 
 def read_macho(path: str, data: bytes) -> tuple[Binary, ...]:
@@ -86,7 +91,10 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
             python = [symbol for symbol in symbols if symbol.startswith(PYTHON_PREFIXES)]
             undefined = [symbol for symbol in symbols if not symbol.startswith(PYTHON_OR_INIT)]
         elif kind in {mach_o.LC_SEGMENT, mach_o.LC_SEGMENT_64}:
-            debug = debug or bytes(command.segname).rstrip(b"\0") == b"__DWARF"
+            debug = debug or bytes(command.segname).rstrip(b"\0") == _DEBUG.encode()
+    sections = list(_sections(header))
+    table, local = _symbol_sizes(header)
+    parts = largest([*sections, (SYMBOLS, table)], int(header.size))
     file_type = int(header.header.filetype)
     return Binary(
         path=path,
@@ -104,7 +112,32 @@ def _slice(path: str, header: Any, data: bytes) -> Binary:
         minimum_os=minimum,
         signed=signed,
         debug=debug,
+        sections=parts,
+        debug_size=sum(size for name, size in sections if parts and name.startswith(f"{_DEBUG},")),
+        symbols_size=local if parts else 0,
     )
+
+
+def _sections(header: Any) -> Iterator[tuple[str, int]]:
+    """Yield the segment and name of each section, and the bytes that it takes up in the file."""
+    for load, _, rest in header.commands:
+        for section in rest if load.cmd in {mach_o.LC_SEGMENT, mach_o.LC_SEGMENT_64} else ():
+            segment, name = (
+                bytes(part).rstrip(b"\0").decode("utf-8", "replace") for part in (section.segname, section.sectname)
+            )
+            yield f"{segment},{name}", 0 if int(section.flags) & 0xFF in _ZERO_FILLED else int(section.size)
+
+
+def _symbol_sizes(header: Any) -> tuple[int, int]:
+    """Return the bytes of the symbol table with its strings, and about how many of them local symbols take up."""
+    commands = {int(load.cmd): command for load, command, _ in header.commands}
+    symbols, dynamic = commands.get(mach_o.LC_SYMTAB), commands.get(mach_o.LC_DYSYMTAB)
+    if symbols is None:
+        return 0, 0
+    count = int(symbols.nsyms)
+    size = count * (16 if _is_wide(header) else 12) + int(symbols.strsize)
+    # The names of the local symbols are not read; they are as long as those of the others on average, or longer.
+    return size, size * min(int(dynamic.nlocalsym), count) // count if count and dynamic is not None else 0
 
 
 def _text(rest: bytes, offset: int, load: Any, command: Any) -> str:
@@ -216,12 +249,15 @@ def _uleb128(data: bytes, position: int) -> tuple[int, int]:
     raise ValueError("the trie of exports has a number without an end")
 
 
+def _is_wide(header: Any) -> bool:
+    return header.MH_MAGIC in {mach_o.MH_MAGIC_64, mach_o.MH_CIGAM_64}
+
+
 def _symbol_entries(command: Any, header: Any, data: bytes) -> Iterator[tuple[str, int, int]]:
     """Yield name (without its underscore), type and flags of the external symbols."""
     start = header.offset + int(command.stroff)
     strings = data[start : start + int(command.strsize)]
-    wide = header.MH_MAGIC in {mach_o.MH_MAGIC_64, mach_o.MH_CIGAM_64}
-    form = struct.Struct(f"{header.endian}I2BH{'Q' if wide else 'I'}")
+    form = struct.Struct(f"{header.endian}I2BH{'Q' if _is_wide(header) else 'I'}")
     offset = header.offset + int(command.symoff)
     table = data[offset : offset + int(command.nsyms) * form.size]
     for name, kind, _, flags, _ in form.iter_unpack(table[: len(table) - len(table) % form.size]):

@@ -27,7 +27,7 @@ def find_sizes(members: Sequence[Member], dist_info: str) -> tuple[ContentsEntry
     entries = [
         ContentsEntry(
             path=member.name,
-            kind=_kind(member.name, dist_info),
+            kind=kind_of(member.name, dist_info),
             size=member.size,
             compressed_size=member.compressed_size,
             files=1,
@@ -50,7 +50,8 @@ def find_sizes(members: Sequence[Member], dist_info: str) -> tuple[ContentsEntry
     return (*entries[:MAX_FILES], *groups)
 
 
-def _kind(name: str, dist_info: str) -> str:
+def kind_of(name: str, dist_info: str) -> str:
+    """Return the kind of a file in a wheel, as reports name it."""
     if name.startswith(f"{dist_info}/"):
         return "metadata"
     if _LIBRARY.search(name):

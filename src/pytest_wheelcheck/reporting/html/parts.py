@@ -16,6 +16,9 @@ _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: Characters that are invisible, change the direction of text, or cannot be written in UTF-8.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
+#: A space at which no line ends.
+NEXT: Final = "\u00a0"
+
 #: What the filter of the page distinguishes.
 FAILED, WARNING, SKIPPED, PASSED = STATES = ("failed", "warning", "skipped", "passed")
 
@@ -30,6 +33,7 @@ class Limits:
     :param tests: rows of the table of tests.
     :param steps: rows of the waterfall.
     :param files: files of a wheel that are drawn.
+    :param sections: sections of native files that are drawn, in all wheels together.
     """
 
     text: int = 4000
@@ -38,14 +42,15 @@ class Limits:
     tests: int = 1000
     steps: int = 300
     files: int = 60
+    sections: int = 1500
 
 
 #: What is on the page, and on the page of a report that would be too large otherwise.
 LIMITS: Final = (
     Limits(),
-    Limits(text=1500, nodes=30, tests=400, files=30),
-    Limits(text=500, nodes=12, tests=200, steps=150, files=12),
-    Limits(text=200, name=150, nodes=4, tests=100, steps=60, files=6),
+    Limits(text=1500, nodes=30, tests=400, files=30, sections=800),
+    Limits(text=500, nodes=12, tests=200, steps=150, files=12, sections=400),
+    Limits(text=200, name=150, nodes=4, tests=100, steps=60, files=6, sections=0),
 )
 
 
@@ -131,5 +136,5 @@ def size(number: int) -> str:
     """Return a number of bytes in the unit that fits."""
     for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
         if number >= factor:
-            return f"{number / factor:.{1 if number >= 10 * factor else 2}f} {unit}"
-    return count(number, "byte")
+            return f"{number / factor:.{1 if number >= 10 * factor else 2}f}{NEXT}{unit}"
+    return count(number, "byte").replace(" ", NEXT)

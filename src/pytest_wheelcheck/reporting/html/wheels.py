@@ -45,7 +45,7 @@ def wheels(report: Report, limits: Limits) -> Iterator[str]:
         yield f"<details{opened}><summary>{code(wheel.filename, limits)} {''.join(_marks(wheel))}</summary><div>"
         if wheel.sha256:
             yield f'<p class="soft">sha256 <code>{show(wheel.sha256)}</code>, {size(wheel.size)}</p>'
-        yield from treemap(wheel, limits)
+        yield from treemap(wheel, limits, sections=limits.sections // len(report.wheels))
         yield "<ul>"
         yield from _nodes(report, wheel, None, wheel.checks, limits)
         for entry in wheel.not_run:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_wheelcheck.checks import MAX_SIZE, CheckResult, run_checks, run_container_checks
 from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.errors import UsageError, WheelError
-from pytest_wheelcheck.model import Outcome, Severity, Wheel
+from pytest_wheelcheck.model import ContentsEntry, Outcome, Section, Severity, Wheel
 from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.planning.index_names import is_spec
 from pytest_wheelcheck.wheels.reader import open_wheel
+from pytest_wheelcheck.wheels.sections import with_sections
+
+if TYPE_CHECKING:
+    from pytest_wheelcheck.wheels.binary import Binary
 
 #: The name of the node for static checks that could not be run.
 _CHECKS = "checks"
@@ -211,21 +217,31 @@ class StaticResults:
 
     :param steps: one for each check.
     :param stopped_by: names of failed checks that forbid installing it.
+    :param contents: those of the wheel, with the sections of its native files; empty if no check reads native files.
     """
 
     steps: tuple[StepResult, ...]
     stopped_by: tuple[str, ...] = ()
+    contents: tuple[ContentsEntry, ...] = ()
 
     def to_json(self) -> str:
         """Return the results as JSON text."""
         steps = [step.to_json() for step in self.steps]
-        return json.dumps({"steps": steps, "stopped_by": self.stopped_by})
+        contents = list(map(dataclasses.asdict, self.contents))
+        return json.dumps({"steps": steps, "stopped_by": self.stopped_by, "contents": contents})
 
     @classmethod
     def from_json(cls, text: str) -> StaticResults:
         """Parse the text of :meth:`to_json`."""
         data = json.loads(text)
-        return cls(steps=tuple(map(StepResult.from_json, data["steps"])), stopped_by=tuple(data["stopped_by"]))
+        return cls(
+            steps=tuple(map(StepResult.from_json, data["steps"])),
+            stopped_by=tuple(data["stopped_by"]),
+            contents=tuple(
+                ContentsEntry(**{**entry, "sections": tuple(Section(**each) for each in entry["sections"])})
+                for entry in data["contents"]
+            ),
+        )
 
 
 def check_file(
@@ -270,6 +286,7 @@ def _check_file(
         except OSError:
             results = []  # the step has the reason
         return StaticResults(steps=(file.step, *map(_step_result, results)))
+    native: list[Binary] = []
     results = run_checks(
         file,
         select=select,
@@ -278,10 +295,12 @@ def _check_file(
         max_size=max_size,
         for_install=True,
         on_stopping=on_stopping,
+        native=native,
     )
     return StaticResults(
         steps=tuple(map(_step_result, results)),
         stopped_by=tuple(result.check.name for result in results if result.stops_install),
+        contents=with_sections(file.contents, native, file.dist_info) if native else (),
     )
 
 
