@@ -10,6 +10,7 @@ import pytest
 from builders import build_wheel
 from index_server import Index, serve
 from nodes import Run, RunOutput, run_output
+from test_report_schema import validate
 
 NAME = "wheelcheck-no-such-project"
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "win_amd64")
@@ -119,7 +120,7 @@ def test_contents_that_changed(go: Go, pytester: pytest.Pytester) -> None:
                 entry_points=None,
                 requires=["rich; extra == 'color'"],
             )
-    found = go("--wheel-report=r.json")
+    found = go("--wheel-report=r.json", "--wheel-report=r.html")
     assert found.code == 0, found.text
     for line in (
         "times as large: every wheel",
@@ -129,7 +130,28 @@ def test_contents_that_changed(go: Go, pytester: pytest.Pytester) -> None:
         "the tag for x86_64 was raised from manylinux_2_17 to manylinux_2_28, so older systems cannot install it: ",
     ):
         assert line in found.text, line
-    assert "previous" in (pytester.path / "r.json").read_text()
+    data = validate((pytester.path / "r.json").read_text())
+    (previous,) = data["previous"]
+    assert (previous["release"], previous["project"]) == (f"pypi:{NAME}==1.0", NAME)
+    assert len(previous["wheels"]) == 6
+    for wheel in data["wheels"]:
+        changes = wheel["changes"]
+        assert changes["filename"] in previous["wheels"]
+        assert {"pkg/old", "gone"} <= {name["name"] for name in changes["names"] if name["kind"] == "module"}
+        assert changes["files"][0]["path"] == "pkg/data.bin"
+        assert changes["files"][0]["size"] == 20_000
+    page = (pytester.path / "r.html").read_text()
+    assert "In all 6 wheels with a counterpart:" in page
+    assert "entry point gone: pkg-tool" in page
+
+
+def test_another_run_asks_no_index_for_a_report(go: Go, pytester: pytest.Pytester, index: Index) -> None:
+    add(pytester.path / "dist", "2.0", "cp312-cp312-win_amd64")
+    assert go("--wheel-expect=others", "--wheel-report=r.json", "--wheel-report=r.html").code == 0
+    assert index.requests == []
+    data = validate((pytester.path / "r.json").read_text())
+    assert data["previous"] == []
+    assert data["wheels"][0]["changes"] is None
 
 
 def test_no_previous_release(go: Go, pytester: pytest.Pytester, index: Index) -> None:

@@ -18,13 +18,23 @@ from builders import build_wheel
 from hypothesis import given
 from hypothesis import strategies as st
 from nodes import Run, run_output
+from packaging.utils import canonicalize_name
 from test_reporting import GOOD, full_report, result, target, wheel
 
 from pytest_wheelcheck.model import ContentsEntry, Section
 from pytest_wheelcheck.reporting import html
 from pytest_wheelcheck.reporting.across import columns, rows
+from pytest_wheelcheck.reporting.changes import FileChange, NameChange, WheelChanges
 from pytest_wheelcheck.reporting.html.treemap import squares
-from pytest_wheelcheck.reporting.report import NodeResult, NotRun, Report, TargetReport, Timing, WheelReport
+from pytest_wheelcheck.reporting.report import (
+    NodeResult,
+    NotRun,
+    PreviousReport,
+    Report,
+    TargetReport,
+    Timing,
+    WheelReport,
+)
 from pytest_wheelcheck.reporting.reproduce import command
 from pytest_wheelcheck.reporting.write import write_reports
 from pytest_wheelcheck.system.timing import STEPS
@@ -84,6 +94,13 @@ def hostile_report() -> Report:
         not_run=(NotRun(name=HOSTILE, outcome="error", reason=HOSTILE),), timings=(Timing(name="checks", start=0, end=1),),
         contents=(ContentsEntry(path=HOSTILE, kind="native", size=9, compressed_size=9, files=1,
                                 sections=(Section(name=HOSTILE, size=9),)),),
+        changes=WheelChanges(
+            release=HOSTILE, filename=HOSTILE, previous_size=1, previous_unpacked_size=1, unpacked_size=2, new=1,
+            files=(FileChange(path=HOSTILE, change="new", size=1, compressed_size=1, previous_size=0,
+                              previous_compressed_size=0),),
+            names=(NameChange(kind="module", change="gone", name=HOSTILE),
+                   NameChange(kind="dependency", change="changed", name=HOSTILE, before=HOSTILE, after=HOSTILE)),
+        ),
     )  # fmt: skip
     return Report(
         wheels=(first,),
@@ -93,6 +110,7 @@ def hostile_report() -> Report:
         commit=HOSTILE,
         program=HOSTILE,
         options=(HOSTILE,),
+        previous=(PreviousReport(release=HOSTILE, project=canonicalize_name(HOSTILE), wheels=(HOSTILE,)),),
     )
 
 
@@ -109,6 +127,7 @@ def test_hostile_texts_stay_texts() -> None:
         ]
         assert (attributes.get("href") or "#").startswith("#")
     assert page.text.count("<img src=x onerror=alert(1)>") > 20
+    assert f"module gone: {HOSTILE[:40]}" in page.text
     assert not re.search("[\x00\x1b\u202e]", text)
     assert "\\u202e" in page.text
 

@@ -176,7 +176,7 @@ def nodes(
         return
     try:
         results = release_results(describe_release(plan.release, expected=plan.settings.expect))
-        results += [plan.previous] if plan.previous is not None else []
+        results += [plan.previous.step] if plan.previous is not None else []
     except Exception as error:  # noqa: BLE001  a bug that the release meets; the wheels are tested
         results = [unexpected("release", error)]
     if results:

@@ -15,7 +15,9 @@ from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import takeover
 from pytest_wheelcheck.plugin.configuration import read_settings
 from pytest_wheelcheck.reporting import expect
+from pytest_wheelcheck.reporting.changes import WheelChanges
 from pytest_wheelcheck.reporting.release import RELEASE
+from pytest_wheelcheck.reporting.report import PreviousReport
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import progress
@@ -28,13 +30,27 @@ from pytest_wheelcheck.targets.target import NoTarget, Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Previous:
+    """The comparison of the wheels with the previous releases on the index.
+
+    :param step: its result, for the node.
+    :param releases: for the report.
+    :param changes: of each wheel that has a counterpart, by its path in node ids.
+    """
+
+    step: StepResult
+    releases: tuple[PreviousReport, ...]
+    changes: Mapping[str, WheelChanges]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """What every process of a run needs to know. Workers of xdist read it from a file.
 
     :param targets: where the wheels are tested, in the order of the nodes.
     :param not_run: wheels and interpreters without a target, with the reason.
     :param left_out: the files of the source tree that each wheel lacks.
-    :param previous: the result of the comparison with previous releases; ``None`` if that was not requested.
+    :param previous: the comparison with the previous releases; ``None`` if that was not requested.
     :param selections: node ids of the command line; only these nodes run. Empty for all.
     :param directory: the temporary directory of the run.
     :param share: what the shard tests; ``None`` if this is the whole run. *targets* and *not_run* are those of the shard.
@@ -45,7 +61,7 @@ class Plan:
     targets: tuple[Target, ...]
     not_run: tuple[NoTarget, ...]
     left_out: Mapping[Wheel, LeftOut]
-    previous: StepResult | None
+    previous: Previous | None
     selections: tuple[str, ...]
     directory: Path
     share: Share | None = None
@@ -115,20 +131,23 @@ def _check_codes(settings: Settings) -> None:
                 raise UsageError(f"{settings.named(flag, code)}: {error.message}", fix=error.fix) from None
 
 
-def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[Settings, StepResult | None]:
+def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[Settings, Previous | None]:
     """Replace the clause ``previous`` by what the previous releases on the index have, and compare with those."""
     every = list(expect.split(settings.expect))
     if expect.PREVIOUS not in every:
         return settings, None
     own = [clause for clause in every if clause != expect.PREVIOUS]
-    from pytest_wheelcheck.reporting.previous import clauses, previous_result
+    from pytest_wheelcheck.reporting.previous import changes_of, clauses, previous_reports, previous_result
     from pytest_wheelcheck.targets.planning.previous import find_previous
 
     place = settings.named("--wheel-expect", expect.PREVIOUS)
     where = f"{place} {expect.PREVIOUS}" if place.startswith("--") else f"{place}: {expect.PREVIOUS}"
     found = find_previous(release.wheels, install_settings(settings), store, where)
     expected, warnings = clauses(found, release.wheels)
-    return replace(settings, expect=(*own, *expected)), previous_result(found, warnings)
+    compared = Previous(
+        step=previous_result(found, warnings), releases=previous_reports(found), changes=changes_of(found)
+    )
+    return replace(settings, expect=(*own, *expected)), compared
 
 
 def terminal_line(config: pytest.Config) -> Callable[[str], None] | None:

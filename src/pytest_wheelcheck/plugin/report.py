@@ -24,7 +24,7 @@ from pytest_wheelcheck.plugin.replay import WheelWarning
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting import github, origin
 from pytest_wheelcheck.reporting.compare import compare
-from pytest_wheelcheck.reporting.describe import Timings, describe_release, with_artifacts, with_contents
+from pytest_wheelcheck.reporting.describe import Timings, describe_release, with_artifacts, with_changes, with_contents
 from pytest_wheelcheck.reporting.matrix import matrix_rows
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import expected_files
@@ -76,6 +76,8 @@ class RunReport:
             timings=Timings(self._began, [*recorded(), *self._spans]),
         )
         report = with_contents(report, self.contents)
+        if (previous := self._plan.previous) is not None:
+            report = with_changes(report, previous.releases, previous.changes)
         return with_artifacts(report, self.artifacts) if self.artifacts else report
 
     def _build_with_origin(self, *, host: str = "") -> Report:

@@ -1,4 +1,4 @@
-"""Counts of outcomes in words: the project's tests apart from the checks of this package."""
+"""Counts in words: outcomes, the project's tests apart from the checks of this package; and sizes."""
 
 from __future__ import annotations
 
@@ -31,3 +31,11 @@ def counted(outcomes: Sequence[str], noun: str) -> str:
         word = {"error": "with an error" if number == 1 else "with errors"}.get(outcome, outcome)
         parts.append(f"{number}{what} {word}")
     return ", ".join(parts)
+
+
+def size(number: int) -> str:
+    """Return a number of bytes in the unit that fits."""
+    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
+        if number >= factor:
+            return f"{number / factor:.{1 if number >= 10 * factor else 2}f} {unit}"
+    return f"{number} byte{'' if number == 1 else 's'}"

@@ -9,9 +9,18 @@ from pytest_wheelcheck import __version__
 from pytest_wheelcheck.backends.base import HOST_MACHINE
 from pytest_wheelcheck.errors import WheelError
 from pytest_wheelcheck.model import ContentsEntry, Wheel
+from pytest_wheelcheck.reporting.changes import WheelChanges
 from pytest_wheelcheck.reporting.outcomes import Outcomes
 from pytest_wheelcheck.reporting.release import RELEASE
-from pytest_wheelcheck.reporting.report import NotRun, Report, ShardReport, TargetReport, Timing, WheelReport
+from pytest_wheelcheck.reporting.report import (
+    NotRun,
+    PreviousReport,
+    Report,
+    ShardReport,
+    TargetReport,
+    Timing,
+    WheelReport,
+)
 from pytest_wheelcheck.results import THREADS
 from pytest_wheelcheck.settings import Override
 from pytest_wheelcheck.system.timing import Span
@@ -119,6 +128,15 @@ def with_contents(report: Report, contents: Mapping[str, tuple[ContentsEntry, ..
     """
     wheels = (replace(wheel, contents=contents.get(wheel.path, wheel.contents)) for wheel in report.wheels)
     return replace(report, wheels=tuple(wheels))
+
+
+def with_changes(report: Report, previous: tuple[PreviousReport, ...], changes: Mapping[str, WheelChanges]) -> Report:
+    """Return a report that says what changed since the previous release.
+
+    :param changes: those of wheels that have a counterpart there, by their paths in node ids.
+    """
+    wheels = (replace(wheel, changes=changes.get(wheel.path)) for wheel in report.wheels)
+    return replace(report, wheels=tuple(wheels), previous=previous)
 
 
 def _describe_wheel(

@@ -60,6 +60,11 @@ def _value(annotation: Any, data: Any, name: str) -> Any:
         return tuple(_value(parts[0], each, name) for each in data)
     if origin is Mapping and isinstance(data, Mapping):
         return {_value(parts[0], key, name): _value(parts[1], each, name) for key, each in data.items()}
+    values = (
+        [part for part in parts if isinstance(part, type) and is_dataclass(part)] if origin is types.UnionType else []
+    )
+    if values:
+        return None if data is None else read(values[0], data)
     plain = parts if origin is types.UnionType else (base,)
     if type(data) is int and float in plain:
         return float(data)
@@ -98,6 +103,8 @@ def _schema(annotation: Any) -> dict[str, Any]:
     if origin is Mapping:
         return {"type": "object", "additionalProperties": _schema(parts[1])}
     if origin is types.UnionType:
+        if any(map(is_dataclass, parts)):
+            return {"anyOf": list(map(_schema, parts))}
         return {"type": [_NAMES[part] for part in parts]}
     found: dict[str, Any] = {"type": _NAMES[base]}
     for limit in further:
@@ -136,7 +143,7 @@ def type_name(annotation: Any) -> str:
     if origin is Mapping:
         return f"object of {type_name(parts[1])}"
     if origin is types.UnionType:
-        return " or ".join(_NAMES[part] for part in parts)
+        return " or ".join(map(type_name, parts))
     return _NAMES[base]
 
 

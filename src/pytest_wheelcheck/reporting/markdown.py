@@ -9,6 +9,7 @@ from pytest_wheelcheck.reporting.compare import Comparison, compare, headline, o
 from pytest_wheelcheck.reporting.counts import count_outcomes
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow, matrix_rows
 from pytest_wheelcheck.reporting.report import BAD, NodeResult, Report, WheelReport
+from pytest_wheelcheck.reporting.since import Line, Since, since
 
 #: Prefixes of the texts of cells, by state.
 SIGNS = {"passed": "✓ ", "failed": "✗ ", "missing": "✗ ", "imported": "○ ", "skipped": "○ ", "yes": "", "no": ""}
@@ -34,6 +35,8 @@ def render(report: Report, missing: Sequence[tuple[str, str]] = ()) -> str:
         for result in report.release:
             lines.append(f"- `{result.name}`: {result.outcome}")
             lines += [f"  - {_inline(text)}" for text in (*result.text.splitlines(), *result.warnings) if text]
+    for found in since(report):
+        lines += ["", f"## Changes since {_inline(found.release)}", "", *_since(found)]
     lines += ["", "## Wheels", ""]
     for wheel in report.wheels:
         lines += [f"### {wheel.filename}", "", *_wheel(wheel), ""]
@@ -79,6 +82,20 @@ def table(rows: Sequence[MatrixRow]) -> list[str]:
 def _comparison(comparison: Comparison) -> list[str]:
     lines = [f"- {_inline(comparison.wheel)}, {comparison.interpreter}: {_inline(headline(comparison))}"]
     return lines + [f"  - `{each.name}`: {_inline(outcomes(comparison, each))}" for each in comparison.differences]
+
+
+def _since(found: Since) -> list[str]:
+    """Return the changes: those of the release, and of each wheel what users may miss. The JSON report has all of them."""
+    lines = [f"- {_marked(line)}" for line in found.lines]
+    lines += [f"- in every wheel: {_marked(line)}" for line in found.common]
+    for wheel in found.wheels:
+        lines.append(f"- {_inline(wheel.filename)}: {_inline(wheel.text)}")
+        lines += [f"  - {_marked(line)}" for line in wheel.lines if line.bad]
+    return lines
+
+
+def _marked(line: Line) -> str:
+    return f"**{_inline(line.text)}**" if line.bad else _inline(line.text)
 
 
 def _wheel(wheel: WheelReport) -> list[str]:

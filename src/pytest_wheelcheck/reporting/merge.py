@@ -30,6 +30,7 @@ def merge(reports: Sequence[Report]) -> Report:
         command="; ".join(dict.fromkeys(report.command for report in reports if report.command)),
         timings=reports[0].timings if len(reports) == 1 else (),
         options=reports[0].options if len({report.options for report in reports}) == 1 else (),
+        previous=tuple(dict.fromkeys(release for report in reports for release in report.previous)),
         shards=tuple(shard for report in reports for shard in report.shards),
         commit=", ".join(dict.fromkeys(report.commit for report in reports if report.commit)),
         resolution=", ".join(dict.fromkeys(report.resolution for report in reports if report.resolution)),
@@ -42,6 +43,7 @@ def _merge_wheels(first: WheelReport, second: WheelReport) -> WheelReport:
         checks=_merge_results((*first.checks, *second.checks)),
         targets=_merge_targets((*first.targets, *second.targets)),
         not_run=tuple(dict.fromkeys((*first.not_run, *second.not_run))),
+        changes=first.changes or second.changes,
         # One run may have read the native files, and the other not.
         contents=max(first.contents, second.contents, key=lambda found: sum(len(entry.sections) for entry in found)),
     )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
-from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.reporting import expect
+from pytest_wheelcheck.reporting.changes import WheelChanges, find_changes, modules, platform_versions, requirements
+from pytest_wheelcheck.reporting.report import PreviousReport
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.targets.planning.previous import PreviousRelease
 
@@ -97,58 +96,37 @@ def previous_result(previous: Sequence[PreviousRelease], warnings: Sequence[str]
     )
 
 
+def previous_reports(previous: Sequence[PreviousRelease]) -> tuple[PreviousReport, ...]:
+    """Return what a report says about the previous releases."""
+    return tuple(
+        PreviousReport(release=release.shown, project=release.project, wheels=release.names) for release in previous
+    )
+
+
+def changes_of(previous: Sequence[PreviousRelease]) -> dict[str, WheelChanges]:
+    """Compare wheels with those of the previous releases, by their paths in node ids."""
+    return {
+        now.shown: find_changes(release.shown, now, before, release.sizes[now.path], release.sizes[before.path])
+        for release in previous
+        for now, before in release.pairs
+    }
+
+
 def _changes(now: Wheel, before: Wheel) -> Iterator[str]:
     """Yield what a user of the previous wheel may miss."""
     if now.size > before.size * _GROWTH:
         yield f"a wheel is {now.size / before.size:.0f} times as large"
-    gone = [name for name in _modules(before) if name not in set(_modules(now))]
+    present = set(modules(now))
+    gone = [name for name in modules(before) if name not in present]
     if gone:
         yield f"{first_names(gone, _SHOWN)} is gone"
     if scripts := sorted({name for name, _ in before.console_scripts} - {name for name, _ in now.console_scripts}):
         yield f"the entry point {first_names(scripts, _SHOWN)} is gone"
     if programs := sorted({*before.scripts} - {*now.scripts}):
         yield f"the program {first_names(programs, _SHOWN)} is gone"
-    if requirements := sorted(_requirements(before) - _requirements(now)):
-        yield f"{first_names(requirements, _SHOWN)} is not required any more"
-    if raised := _raised(now, before):
-        yield raised
-
-
-def _modules(wheel: Wheel) -> list[str]:
-    """Return the modules and packages of a wheel by their paths, without the suffix of the interpreter."""
-    found = []
-    for path in wheel.files:
-        if path.endswith((".py", ".so", ".pyd")) and not re.search(r"(?:^|/)(?:tests?|.*\.libs|.*\.data)/", path):
-            parent, slash, name = path.rpartition("/")
-            found.append(f"{parent}{slash}{name.partition('.')[0]}")
-    return found
-
-
-def _requirements(wheel: Wheel) -> set[str]:
-    """Return the names that a plain installation requires."""
-    found = set()
-    for line in wheel.requires:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue  # a check reports it
-        if "extra" not in str(requirement.marker or ""):
-            found.add(str(canonicalize_name(requirement.name)))
-    return found
-
-
-def _raised(now: Wheel, before: Wheel) -> str:
-    """Return a line about a platform tag that admits fewer systems; empty if it admits as many."""
-    versions: list[dict[tuple[str, str], tuple[int, int]]] = [{}, {}]
-    for found, wheel in zip(versions, (now, before), strict=True):
-        for platform in wheel.platforms:
-            if parsed := expect.parse_platform(platform):
-                family, version, architecture = parsed
-                found[family, architecture] = min(version, found.get((family, architecture), version))
-    for key, version in versions[0].items():
-        older = versions[1].get(key)
-        if older is not None and older < version:
-            family, architecture = key
-            numbers = [f"{family}_{major}_{minor}" for major, minor in (older, version)]
-            return f"the tag for {architecture} was raised from {numbers[0]} to {numbers[1]}, so older systems cannot install it"
-    return ""
+    if dependencies := sorted(requirements(before).keys() - requirements(now).keys()):
+        yield f"{first_names(dependencies, _SHOWN)} is not required any more"
+    for (family, architecture), (old, new) in platform_versions(now, before).items():
+        if old < new:
+            tags = [f"{family}_{major}_{minor}" for major, minor in (old, new)]
+            yield f"the tag for {architecture} was raised from {tags[0]} to {tags[1]}, so older systems cannot install it"

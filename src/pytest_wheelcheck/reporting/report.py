@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.model import ContentsEntry
+from pytest_wheelcheck.reporting.changes import WheelChanges
 from pytest_wheelcheck.reporting.fields import OneOf, read
 from pytest_wheelcheck.system.timing import STEPS
 
@@ -160,6 +161,7 @@ class WheelReport:
     :param not_run: where it was not.
     :param timings: of the static checks.
     :param contents: the largest files, then the others of each kind; empty if the file could not be read.
+    :param changes: since the previous release; null if the wheel was not compared, or has no counterpart there.
     """
 
     path: str
@@ -176,6 +178,7 @@ class WheelReport:
     not_run: tuple[NotRun, ...] = ()
     timings: tuple[Timing, ...] = field(default=(), compare=False)
     contents: tuple[ContentsEntry, ...] = ()
+    changes: WheelChanges | None = None
 
     @property
     def failures(self) -> int:
@@ -204,6 +207,20 @@ class ShardReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PreviousReport:
+    """The previous release of a project on the package index (``--wheel-expect previous``).
+
+    :param release: as ``--wheel`` names it.
+    :param project: normalized name of the project.
+    :param wheels: the file names of its wheels.
+    """
+
+    release: str
+    project: str
+    wheels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """The report of one run, or of several runs that were merged.
 
@@ -220,6 +237,7 @@ class Report:
     :param timings: of the steps of the whole run; empty if several reports were merged.
     :param resolution: how the versions of the wheels' dependencies were chosen; empty for uv's own setting.
     :param shards: the shards of a run that are in the report; empty for a run that was not divided.
+    :param previous: the releases that the wheels were compared with.
     """
 
     wheels: tuple[WheelReport, ...] = ()
@@ -235,6 +253,7 @@ class Report:
     timings: tuple[Timing, ...] = field(default=(), compare=False)
     resolution: str = field(default="", compare=False)
     shards: tuple[ShardReport, ...] = ()
+    previous: tuple[PreviousReport, ...] = ()
 
     @property
     def failures(self) -> int:

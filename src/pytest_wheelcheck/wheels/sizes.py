@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pytest_wheelcheck.model import ContentsEntry
 from pytest_wheelcheck.wheels.container import Member
+from pytest_wheelcheck.wheels.inspection import inspect
+
+#: Unpacked and compressed size of each file of a wheel, by its name in the archive.
+FileSizes = Mapping[str, tuple[int, int]]
 
 #: Files that have an entry of their own.
 MAX_FILES = 40
@@ -59,3 +64,11 @@ def kind_of(name: str, dist_info: str) -> str:
     if _NATIVE.search(name):
         return "native"
     return "python" if _PYTHON.search(name) else "data"
+
+
+def read_sizes(wheel: Path) -> FileSizes:
+    """Read the sizes of all files of a wheel from its directory.
+
+    :raises OSError: the file cannot be read.
+    """
+    return {member.name: (member.size, member.compressed_size) for member in inspect(wheel).files}

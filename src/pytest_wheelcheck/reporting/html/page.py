@@ -27,6 +27,7 @@ from pytest_wheelcheck.reporting.html.parts import (
     show,
     show_name,
 )
+from pytest_wheelcheck.reporting.html.since import changes
 from pytest_wheelcheck.reporting.html.waterfall import waterfall
 from pytest_wheelcheck.reporting.html.wheels import wheels
 from pytest_wheelcheck.reporting.markdown import origin, title, verdict
@@ -68,6 +69,7 @@ def _page(report: Report, missing: Sequence[tuple[str, str]], limits: Limits) ->
     sections = {
         "Release matrix": _table(matrix_rows(report, missing), limits),
         "Release": _listed(release),
+        "Changes": changes(report, limits),
         "Findings": findings(report, limits),
         "Tests": tests_across(report, limits),
         "Machines": _listed(machines),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+from pytest_wheelcheck.reporting import counts
 from pytest_wheelcheck.reporting.markdown import SIGNS
 from pytest_wheelcheck.reporting.report import BAD, NodeResult
 
@@ -33,6 +34,7 @@ class Limits:
     :param tests: rows of the table of tests.
     :param steps: rows of the waterfall.
     :param files: files of a wheel that are drawn.
+    :param changes: lines about the changes in a wheel.
     :param sections: sections of native files that are drawn, in all wheels together.
     """
 
@@ -42,15 +44,18 @@ class Limits:
     tests: int = 1000
     steps: int = 300
     files: int = 60
+    changes: int = 20
     sections: int = 1500
 
 
 #: What is on the page, and on the page of a report that would be too large otherwise.
 LIMITS: Final = (
     Limits(),
-    Limits(text=1500, nodes=30, tests=400, files=30, sections=800),
-    Limits(text=500, nodes=12, tests=200, steps=150, files=12, sections=400),
-    Limits(text=200, name=150, nodes=4, tests=100, steps=60, files=6, sections=0),
+    # Of drawings, less is lost than of texts.
+    Limits(files=16, sections=600),
+    Limits(text=1500, nodes=30, tests=400, files=16, changes=12, sections=600),
+    Limits(text=500, nodes=12, tests=200, steps=150, files=12, changes=8, sections=240),
+    Limits(text=200, name=150, nodes=4, tests=100, steps=60, files=6, changes=4, sections=0),
 )
 
 
@@ -133,8 +138,5 @@ def count(number: int, noun: str) -> str:
 
 
 def size(number: int) -> str:
-    """Return a number of bytes in the unit that fits."""
-    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
-        if number >= factor:
-            return f"{number / factor:.{1 if number >= 10 * factor else 2}f}{NEXT}{unit}"
-    return count(number, "byte").replace(" ", NEXT)
+    """Return a number of bytes in the unit that fits, on one line."""
+    return counts.size(number).replace(" ", NEXT)

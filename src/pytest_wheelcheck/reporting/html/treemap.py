@@ -70,7 +70,7 @@ def treemap(wheel: WheelReport, limits: Limits, *, sections: int = 0) -> Iterato
     yield from rectangles
     yield "</svg>"
     yield from _stripping(wheel.contents)
-    yield from _table(drawn[:_LISTED], limits)
+    yield from _table(drawn[: min(_LISTED, limits.files // 4)], limits)
     yield "</div></details>"
 
 

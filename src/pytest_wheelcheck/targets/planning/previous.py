@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.tags import Tag
@@ -17,6 +17,7 @@ from pytest_wheelcheck.system.index.files import IndexFile
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.planning.published import list_releases, previous_release
 from pytest_wheelcheck.wheels.reader import open_wheel
+from pytest_wheelcheck.wheels.sizes import FileSizes, read_sizes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,11 +27,17 @@ class PreviousRelease:
     :param shown: how ``--wheel`` names it.
     :param wheels: the tags of each of its wheels.
     :param pairs: wheels of this run, each with the wheel of that release that an installer would have taken instead.
+    :param project: normalized name of the project.
+    :param names: the file names of its wheels.
+    :param sizes: the files of the wheels in *pairs*, by their paths.
     """
 
     shown: str
     wheels: tuple[tuple[Tag, ...], ...]
     pairs: tuple[tuple[Wheel, Wheel], ...]
+    project: str = ""
+    names: tuple[str, ...] = ()
+    sizes: Mapping[Path, FileSizes] = field(default_factory=dict)
 
 
 def find_previous(
@@ -69,7 +76,10 @@ def find_previous(
             PreviousRelease(
                 shown=release.shown,
                 wheels=tuple(tuple(parse_wheel_filename(file.name)[3]) for file in release.wheels),
-                pairs=tuple((wheel, opened[file]) for wheel, file in chosen),
+                pairs=(pairs := tuple((wheel, opened[file]) for wheel, file in chosen)),
+                project=name,
+                names=tuple(file.name for file in release.wheels),
+                sizes={path: read_sizes(path) for path in {wheel.path for pair in pairs for wheel in pair}},
             )
         )
     return found
