@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -248,7 +249,8 @@ def test_elf_of_every_machine(machine: str) -> None:
         runpath="$ORIGIN:/opt",
     )
     (found,) = read_binary("x.so", data)
-    assert found == Binary(
+    assert sum(size for _, size in found.sections) == len(data)
+    assert replace(found, sections=()) == Binary(
         path="x.so",
         format="ELF",
         machine=machine,
