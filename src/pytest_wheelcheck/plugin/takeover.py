@@ -93,7 +93,7 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
 def spare_garbage_collector() -> None:
     """Exclude the objects that exist now from garbage collection, until the end of the run.
 
-    Modules, and one item for each test, live as long. With 20,000 tests, looking at them again and again takes a tenth of the
+    Modules, and one item for each test, live as long. With 20,000 tests, reading them again and again takes a tenth of the
     controller's time. pytest collects garbage ten times at the end, which takes as long as a static check of a small wheel.
     """
     gc.freeze()
