@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from pytest_wheelcheck.cli import init
+from pytest_wheelcheck.cli import cibuildwheel, init
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "ci.md"
@@ -76,8 +76,12 @@ def main() -> None:
     subprocess.run(["check-jsonschema", "--builtin-schema", "vendor.github-workflows", path], check=True)
     for number, requires in enumerate(("maturin", "setuptools-rust", "setuptools")):
         path = directory / f"init-{number}.yml"
-        data = {"build-system": {"requires": [requires], "build-backend": requires}}
-        path.write_text(init.workflow(data), encoding="utf-8")
+        data: dict[str, Any] = {"build-system": {"requires": [requires], "build-backend": requires}}
+        if requires == "setuptools-rust":
+            # Has every part of the job that may be left out.
+            own = {"test-command": "pytest -k 'a: #b'", "linux": {"archs": "x86_64 aarch64 s390x"}}
+            data["tool"] = {"cibuildwheel": own}
+        path.write_text(init.workflow(data, cibuildwheel.take(data)), encoding="utf-8")
         subprocess.run(["check-jsonschema", "--builtin-schema", "vendor.github-workflows", path], check=True)
 
 

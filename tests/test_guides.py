@@ -116,7 +116,11 @@ def test_the_tutorial(tmp_path: Path) -> None:
 
 def test_cibuildwheel(project: Path) -> None:
     page = "howto/cibuildwheel.md"
-    run_page(page, project, options=THIS)
+    own = 'test-groups = ["test"]\ntest-command = "pytest {project}/tests -x"\n'
+    (project / "pyproject.toml").write_text(f"[dependency-groups]\ntest = []\n[tool.cibuildwheel]\n{own}")
+    found = run_page(page, project, options=THIS)
+    assert "the workflow runs wheelcheck test tests -x" in found["wheelcheck init"]
+    assert '[tool.wheelcheck]\ngroups = ["test"]' in (project / "pyproject.toml").read_text()
     assert (project / "wheels.html").is_file()
     # Its table has what the recipe has, whose command is run.
     (line,) = re.findall("^audit-command = .*$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)

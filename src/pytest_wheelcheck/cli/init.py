@@ -7,13 +7,14 @@ import difflib
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from pytest_wheelcheck.cli import output
+from pytest_wheelcheck.cli import cibuildwheel, output
+from pytest_wheelcheck.cli.cibuildwheel import Taken
 from pytest_wheelcheck.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -28,9 +29,6 @@ WORKFLOW = Path(".github", "workflows", "test-wheels.yml")
 
 #: Names that dependency groups and extras for tests usually have, the best first.
 _TEST_NAMES = ("test", "tests", "testing", "dev")
-
-#: Directories that usually have tests.
-_TEST_DIRECTORIES = ("tests", "test")
 
 _MATURIN = """\
   build:
@@ -65,17 +63,29 @@ _CIBUILDWHEEL = """\
   build:
     strategy:
       matrix:
-        os: [ubuntu-24.04, ubuntu-24.04-arm, macos-15, windows-2025]
+        os: {runners}
     runs-on: ${{ matrix.os }}
     steps:
       - uses: actions/checkout@v5
-      - uses: pypa/cibuildwheel@v4
+{qemu}      - uses: pypa/cibuildwheel@v4
         with:
           output-dir: dist
-      - uses: actions/upload-artifact@v5
+{environment}      - uses: actions/upload-artifact@v5
         with:
           name: wheels-${{ matrix.os }}
           path: dist
+"""
+
+#: Before cibuildwheel, if it builds for architectures that no runner has.
+_QEMU = """\
+      - if: matrix.os == 'ubuntu-24.04'
+        uses: docker/setup-qemu-action@v3
+"""
+
+#: The architectures that each of the Linux runners builds for, if it has not only its own.
+_ARCHITECTURES = """\
+        env:
+          CIBW_ARCHS_LINUX: ${{ matrix.os == 'ubuntu-24.04-arm' && '{arm}' || '{others}' }}
 """
 
 _PURE = """\
@@ -109,7 +119,8 @@ _TEST = """\
           pattern: wheels-*
           merge-multiple: true
       - run: python -m pip install pytest-wheelcheck
-      - run: wheelcheck test --wheel=dist --wheel-report=wheels.json --wheel-report=wheels.html{tests}
+      - run: >-
+          wheelcheck test --wheel=dist --wheel-report=wheels.json --wheel-report=wheels.html{tests}
       - uses: actions/upload-artifact@v5
         if: ${{ !cancelled() }}
         with:
@@ -135,7 +146,9 @@ _TEST = """\
 def declare(commands: Subparsers) -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "init", help="write a configuration and a CI workflow for the project in this directory"
+        "init",
+        help="write a configuration and a CI workflow for the project in this directory; what [tool.cibuildwheel] says about "
+        "tests and wheels is taken from there",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be written, and write nothing")
     parser.set_defaults(run=_run)
@@ -157,7 +170,8 @@ def _run(args: argparse.Namespace) -> int:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"pyproject.toml cannot be read: {error}", fix="correct the file") from None
-    changes = list(_changes(data, text))
+    taken = cibuildwheel.take(data)
+    changes = list(_changes(data, text, taken))
     for file, before, after in changes:
         name = file.as_posix()
         output.write(
@@ -175,67 +189,129 @@ def _run(args: argparse.Namespace) -> int:
         for file in (path, WORKFLOW)
         if file not in changed
     )
+    output.write(_notes(taken, changed))
     if args.dry_run:
         output.write(["nothing was written: --dry-run"])
     elif changes:
-        output.write(["Next: build wheels into dist/, then run `wheelcheck test --wheel=dist`"])
+        command = f"wheelcheck test --wheel=dist {taken.arguments}".strip()
+        output.write([f"Next: build wheels into dist/, then run `{command}`"])
     else:
         output.write(["nothing was written"])
     return 0
 
 
-def _changes(data: Mapping[str, Any], text: str) -> Iterator[tuple[Path, str, str]]:
+def _notes(taken: Taken, changed: Collection[Path]) -> Iterator[str]:
+    """Yield what became of the keys of cibuildwheel, as far as something was written."""
+    in_table = Path("pyproject.toml") in changed
+    notes = [
+        *(taken.in_table if in_table else ()),
+        *([taken.of_expect] if in_table and taken.of_expect and WORKFLOW in changed else ()),
+        *(taken.in_workflow if WORKFLOW in changed else ()),
+        *(taken.not_taken if changed else ()),
+    ]
+    if notes:
+        yield "Of [tool.cibuildwheel]:"
+        yield from (f"  {note}" for note in notes)
+    if WORKFLOW in changed and taken.arguments:
+        yield "  Remove test-command, or the tests run on each builder, too"
+
+
+def _changes(data: Mapping[str, Any], text: str, taken: Taken) -> Iterator[tuple[Path, str, str]]:
     """Yield file, content before and content afterwards."""
     if "wheelcheck" not in data.get("tool", {}):
         separator = "" if text.endswith("\n\n") else "\n" if text.endswith("\n") else "\n\n"
-        yield Path("pyproject.toml"), text, f"{text}{separator}{table(data)}"
+        # With a workflow of the project's own, the runners are not known, and so are not the wheels.
+        expect = () if WORKFLOW.exists() else taken.expect
+        yield Path("pyproject.toml"), text, f"{text}{separator}{table(data, taken, expect)}"
     if not WORKFLOW.exists():
-        yield WORKFLOW, "", workflow(data)
+        yield WORKFLOW, "", workflow(data, taken)
 
 
-def table(data: Mapping[str, Any]) -> str:
+def table(data: Mapping[str, Any], taken: Taken, expect: Sequence[str]) -> str:
     """Return the table for a project.
 
     :param data: its pyproject.toml.
+    :param taken: what its configuration of cibuildwheel has.
+    :param expect: clauses for the wheels of a release.
     """
     lines = ["[tool.wheelcheck]"]
     groups, extras = data.get("dependency-groups", {}), data.get("project", {}).get("optional-dependencies", {})
     group = next((name for name in _TEST_NAMES if name in groups), "")
     extra = next((name for name in _TEST_NAMES if name in extras), "")
-    if group:
-        lines.append(f'groups = ["{group}"]  # what the tests need in addition to the wheel')
+    comment = "  # what the tests need in addition to the wheel"
+    if taken.groups or taken.requires or taken.extras:
+        lines += [
+            f"{key} = {_toml(values)}{note}"
+            for key, values, note in (
+                ("groups", taken.groups, comment),
+                ("requires", taken.requires, comment),
+                ("extras", taken.extras, "  # the wheels are installed with them"),
+            )
+            if values
+        ]
+    elif group:
+        lines.append(f'groups = ["{group}"]{comment}')
     elif extra:
-        lines.append(
-            f'requires = {_toml(list(map(str, extras[extra])))}  # what the tests need: those of the extra "{extra}"'
-        )
+        lines.append(f'requires = {_toml(list(map(str, extras[extra])))}{comment}: those of the extra "{extra}"')
     else:
-        lines.append("requires = []  # what the tests need in addition to the wheel, such as hypothesis")
+        lines.append(f"requires = []{comment}, such as hypothesis")
     if any(name in data.get("project", {}) for name in ("scripts", "gui-scripts")):
         names = [*data["project"].get("scripts", {}), *data["project"].get("gui-scripts", {})]
         lines.append(f"# executables = {_toml([f'{names[0]}: --help'])}  # start this console script, too")
-    lines.append('# expect = ["previous"]  # compare with the previous release on the package index')
+    if expect:
+        lines += ["expect = [  # the wheels of a release", *(f"  {_toml(clause)}," for clause in expect), "]"]
+    else:
+        lines.append('# expect = ["previous"]  # compare with the previous release on the package index')
     return "\n".join(lines) + "\n"
 
 
-def _toml(texts: list[str]) -> str:
+def _toml(value: str | Sequence[str]) -> str:
     # A JSON string is a TOML string.
-    return json.dumps(texts, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)
 
 
-def workflow(data: Mapping[str, Any]) -> str:
+def workflow(data: Mapping[str, Any], taken: Taken) -> str:
     """Return the workflow for a project.
 
     :param data: its pyproject.toml.
+    :param taken: what its configuration of cibuildwheel has.
     """
-    tests = next((f" {name}" for name in _TEST_DIRECTORIES if Path(name).is_dir()), "")
+    tests = f" {taken.arguments or cibuildwheel.tests_directory()}".rstrip()
     head = "name: wheels\non:\n  push:\n    branches: [main]\n  pull_request:\npermissions:\n  contents: read\njobs:\n"
     build = _build_job(data)
     # Wheels for macOS run there only. Those for Linux and Windows run on Linux.
-    systems = "[ubuntu-24.04]" if build is _PURE else "[ubuntu-24.04, macos-15]"
-    return f"{head}{build}{_TEST.replace('{tests}', tests).replace('{systems}', systems)}"
+    systems = ["ubuntu-24.04", *(["macos-15"] if build is not _PURE and "macos" in taken.systems else [])]
+    if build is _CIBUILDWHEEL:
+        build = _fill(taken)
+    return f"{head}{build}{_TEST.replace('{tests}', tests).replace('{systems}', _list(systems))}"
+
+
+def _list(texts: Sequence[str]) -> str:
+    return f"[{', '.join(texts)}]"
+
+
+def _fill(taken: Taken) -> str:
+    """Return the job that builds wheels with cibuildwheel, with the runners that have something to build."""
+    linux = taken.linux_architectures
+    arm = [name for name in linux if name in ("aarch64", "armv7l")]
+    others = [name for name in linux if name not in arm]
+    own = ["ubuntu-24.04"] * (not linux or bool(others)) + ["ubuntu-24.04-arm"] * (not linux or bool(arm))
+    runners = {"linux": own, "macos": ["macos-15"], "windows": ["windows-2025"]}
+    environment = _ARCHITECTURES.replace("{arm}", " ".join(arm)).replace("{others}", " ".join(others))
+    values = {
+        "runners": _list([name for system in taken.systems for name in runners[system]]),
+        "qemu": _QEMU if set(others) - {"x86_64", "i686"} else "",
+        "environment": environment if arm and others else "",
+    }
+    text = _CIBUILDWHEEL
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def _build_job(data: Mapping[str, Any]) -> str:
+    if cibuildwheel.table(data):
+        return _CIBUILDWHEEL
     system = data.get("build-system", {})
     required = {canonicalize_name(re.split(r"[^\w.-]", str(line).strip())[0]) for line in system.get("requires", [])}
     if system.get("build-backend") == "maturin":
@@ -251,10 +327,15 @@ def _build_job(data: Mapping[str, Any]) -> str:
         "cffi",
     }
     modules = data.get("tool", {}).get("setuptools", {}).get("ext-modules")
-    if (
-        required & native
-        or modules
-        or any(Path(name).is_file() for name in ("setup.py", "CMakeLists.txt", "meson.build"))
-    ):
+    if required & native or modules or any(Path(name).is_file() for name in ("CMakeLists.txt", "meson.build")):
         return _CIBUILDWHEEL
-    return _PURE
+    return _CIBUILDWHEEL if _setup_builds_modules() else _PURE
+
+
+def _setup_builds_modules() -> bool:
+    """Whether there is a setup.py that has extension modules."""
+    try:
+        text = Path("setup.py").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return re.search(r"ext_modules|Extension\(|cffi_modules|rust_extensions|has_ext_modules", text) is not None
