@@ -23,7 +23,8 @@ from pytest_wheelcheck.cli.main import make_parser
 from pytest_wheelcheck.plugin import hooks
 from pytest_wheelcheck.plugin.options import INI_KEYS, MARKERS, OPTIONS
 from pytest_wheelcheck.reporting.fields import field_rows, summary
-from pytest_wheelcheck.reporting.schema import CLASSES, report_schema
+from pytest_wheelcheck.reporting.report import Report
+from pytest_wheelcheck.reporting.schema import CLASSES, HEAD, TAIL, report_schema
 
 DIRECTORY = Path(__file__).parent
 
@@ -111,7 +112,13 @@ def field_lines() -> Iterator[str]:
         yield ""
         yield "| field | type | meaning |"
         yield "| --- | --- | --- |"
-        for name, type_, meaning in field_rows(kind):
+        head = [(name, f"`{value}`", meaning) for name, (value, meaning) in HEAD.items()] if kind is Report else []
+        tail = (
+            [(name, f"list of {of.__name__}", meaning) for name, (of, meaning) in TAIL.items()]
+            if kind is Report
+            else []
+        )
+        for name, type_, meaning in (*head, *field_rows(kind), *tail):
             yield f"| `{name}` | {type_} | {cell(meaning)} |"
 
 

@@ -41,6 +41,22 @@ def test_the_published_schema_and_the_page_are_what_the_code_declares() -> None:
         assert (DOCS / name).read_text(encoding="utf-8") == text, "run: python docs/generate.py"
 
 
+def test_the_page_has_a_row_for_every_field_of_a_file() -> None:
+    """Also for those of the file itself, which no class of values has: a file is compared with the page, not a class."""
+    page = (DOCS / "report.md").read_text(encoding="utf-8").partition("\n## Fields\n")[2]
+    rows = {
+        section.partition("\n")[0]: re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+        for section in page.split("\n### ")[1:]
+    }
+    schema = json.loads((DOCS / "report.schema.json").read_text(encoding="utf-8"))
+    assert rows == {
+        "Report": list(schema["properties"]),
+        **{name: list(each["properties"]) for name, each in schema["$defs"].items()},
+    }
+    report = full_report()
+    assert rows["Report"] == list(json.loads(to_json(report, comparisons=compare(report))))
+
+
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_every_field_of_a_report_is_explained(kind: type) -> None:
     assert list(descriptions(kind)) == [field.name for field in fields(kind)]

@@ -11,21 +11,26 @@ from pytest_wheelcheck.reporting.report import FORMAT, FORMAT_VERSION, Report
 #: The values of a report, the outermost first.
 CLASSES = (*classes(Report), *classes(Comparison))
 
+#: Fields of a file that no class has, before those of the class: the value, and the meaning.
+HEAD = {"format": (FORMAT, "the name of the file format"), "format_version": (FORMAT_VERSION, "its version")}
+
+#: The same behind them: the class of the entries, and the meaning.
+TAIL = {
+    "comparisons": (
+        Comparison,
+        "where one wheel and interpreter were tested on several machines: computed from the rest",
+    )
+}
+
 
 def report_schema() -> dict[str, Any]:
     """Return the JSON Schema of the reports that this version writes."""
     _, *others = CLASSES
     report = object_schema(Report)
-    head = {
-        "format": {"const": FORMAT, "description": "the name of the file format"},
-        "format_version": {"const": FORMAT_VERSION, "description": "its version"},
-    }
+    head = {name: {"const": value, "description": meaning} for name, (value, meaning) in HEAD.items()}
     tail = {
-        "comparisons": {
-            "description": "where one wheel and interpreter were tested on several machines: computed from the rest",
-            "type": "array",
-            "items": {"$ref": f"#/$defs/{Comparison.__name__}"},
-        }
+        name: {"description": meaning, "type": "array", "items": {"$ref": f"#/$defs/{kind.__name__}"}}
+        for name, (kind, meaning) in TAIL.items()
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
