@@ -130,3 +130,16 @@ def test_a_file_that_only_record_has_is_one_fault(tmp_path: Path) -> None:
     found = failed(path, tmp_path)
     assert {code for code, _ in found} == {"WHL124", "WHL301"}
     assert any("needs libnowhere.so.1, which is neither allowed nor bundled" in message for _, message in found)
+
+
+@needs_auditwheel
+def test_a_native_file_that_record_lacks_is_checked_by_the_policy(tmp_path: Path) -> None:
+    """It is installed, and auditwheel does not read it: a wrong tag was a pass."""
+    path = native(tmp_path / "dist", make_elf(exports=INIT), LINUX_SUFFIX, LINUX)
+    with ZipFile(path, "a") as target:
+        target.writestr("pkg/added", make_elf(needed=("libnowhere.so.1",)))
+    found = failed(path, tmp_path)
+    assert {code for code, _ in found} == {"WHL123", "WHL301"}
+    assert any(
+        "pkg/added needs libnowhere.so.1, which is neither allowed nor bundled" in message for _, message in found
+    )

@@ -166,6 +166,9 @@ def _analyze_policies(wheel: Path, libc: str, architecture: str) -> dict[str, An
         return {**answer, "unavailable": f"auditwheel does not support {architecture}"}
     # maturin links musllinux wheels against libc.so, the name in musl's own linker script.
     exclude = frozenset({"libc.so"} if libc == "musl" else ())
+    if not _record_is_complete(wheel) and (copy := _copy_for_auditwheel(wheel)) is not None:
+        # auditwheel reads the files that RECORD lists, and no others; but all of them are installed.
+        return _analyze_policies(copy, libc, architecture)
     try:
         analysis = analyze_wheel_abi(
             Libc.MUSL if libc == "musl" else Libc.GLIBC,
@@ -190,6 +193,17 @@ def _analyze_policies(wheel: Path, libc: str, architecture: str) -> dict[str, An
         "best_for_instructions": analysis.machine_policy.name,
         "policies": [_policy(analysis, policy) for policy in analysis.policies],
     }
+
+
+def _record_is_complete(wheel: Path) -> bool:
+    """Whether RECORD lists every file of the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {member.filename for member in archive.infolist() if not member.is_dir()}
+        record = next((name for name in names if name.endswith(".dist-info/RECORD")), None)
+        if record is None:
+            return False
+        text = archive.read(record).decode("utf-8", "replace")
+    return names <= {row[0] for row in csv.reader(io.StringIO(text)) if row}
 
 
 def _copy_for_auditwheel(wheel: Path) -> Path | None:
