@@ -20,9 +20,9 @@ PAGE = ROOT / "docs" / "ci.md"
 ACTION = ROOT / "action.yml"
 
 
-def blocks(title: str, language: str) -> list[str]:
-    """Return the code blocks of a section of the page."""
-    section = PAGE.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def blocks(title: str, language: str, page: Path = PAGE) -> list[str]:
+    """Return the code blocks of a section of a page."""
+    section = page.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     found = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     assert found, title
     return [str(block) for block in found]

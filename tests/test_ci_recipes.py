@@ -1,4 +1,4 @@
-"""The commands of the action and of ``docs/ci.md`` are run exactly as they are written, in a project with wheels."""
+"""The commands of the action, of ``docs/ci.md`` and for cibuildwheel are run exactly as they are written, in a project."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_shards(shell: Shell, project: Path, python: str) -> None:
 
 
 def test_cibuildwheel(shell: Shell, project: Path) -> None:
-    (block,) = blocks("cibuildwheel", "toml")
+    (block,) = blocks("Move the configuration", "toml", ROOT / "docs" / "howto" / "cibuildwheel.md")
     table: Any = tomllib.loads(block)["tool"]["cibuildwheel"]
     assert shell(f"python3 -m pip install {' '.join(table['audit-requires'])}").returncode == 0
     (wheel,) = (project / "dist").iterdir()
