@@ -115,7 +115,7 @@ def build(architecture: str, out: Path, work: Path) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("board", help="ssh://USER@HOST[:PORT]")
+    parser.add_argument("board", help="ssh://USER@ADDRESS[:PORT]")
     parser.add_argument("--wheel", type=Path, help="test this wheel instead of building one")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="build the wheel into this directory")
     parser.add_argument("arguments", nargs="*", help="arguments for pytest, after --")

@@ -34,7 +34,7 @@ def unreachable(run: BoardRun, *words: str, name: str = "pi") -> str:
 
 def test_a_host_that_does_not_exist(board_run: BoardRun) -> None:
     report = unreachable(board_run, "--wheel-host=ssh://pi@board.invalid", name="pi@board.invalid")
-    assert "there is no host named board.invalid" in report
+    assert "ssh finds no board named board.invalid" in report
     assert "the name is misspelled" in report
     assert "ssh pi@board.invalid" in report
 

@@ -17,7 +17,7 @@ MACHINE = Option(
 
 HOST = Option(
     "--wheel-host",
-    "Test the wheels on this board (another computer) over ssh: [ssh://][USER@]HOST[:PORT], where HOST may be a name of "
+    "Test the wheels on this board (a machine reached by ssh): [ssh://][USER@]ADDRESS[:PORT], where ADDRESS may be a name of "
     "ssh's configuration, or a name of the ini key wheel_hosts; several are separated by commas. The board needs sshd, a "
     "POSIX shell and Python 3.9 or newer. It replaces the emulation of its platform, unless --wheel-machine is given.",
     "BOARD",
@@ -32,7 +32,7 @@ BOARD_PYTHON = Option(
 
 BOARDS = IniKey(
     "wheel_hosts",
-    "Boards for --wheel-host, one `NAME = ssh://USER@HOST[:PORT] [OPTION=VALUE ...]` per line. Options: directory=PATH "
+    "Boards for --wheel-host, one `NAME = ssh://USER@ADDRESS[:PORT] [OPTION=VALUE ...]` per line. Options: directory=PATH "
     "(where the board keeps files), wait=SECONDS (how long to wait for it after the connection was lost; default 60), jobs=N "
     "(targets whose tests run there at the same time; default 1).",
     "linelist",
@@ -51,7 +51,7 @@ BOARD_ENV = IniKey("wheel_board_env", "Environment variables that are passed on 
 
 SYSROOT = Option(
     "--wheel-sysroot",
-    "Run wheels of this architecture with the interpreters in a root file system (an unpacked disk image of a board, "
+    "Run wheels of this architecture with the interpreters in a root file system (an unpacked disk image of a Raspberry Pi, "
     "an exported container), or with one interpreter or installation in it: aarch64=DIR. win_amd64=DIR and win32=DIR "
     "name a CPython for Windows, which runs under Wine.",
     "ARCH=PATH",

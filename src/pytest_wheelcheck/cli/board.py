@@ -29,8 +29,8 @@ def declare(commands: Subparsers) -> None:
     )
     parser.add_argument(
         "board",
-        help="[ssh://][USER@]HOST[:PORT], where HOST may be a name of ssh's configuration, or a name of the ini key wheel_hosts "
-        "of the project in the working directory",
+        help="[ssh://][USER@]ADDRESS[:PORT], where ADDRESS may be a name of ssh's configuration, or a name of the ini key "
+        "wheel_hosts of the project in the working directory",
     )
     parser.add_argument("--clean", action="store_true", help="remove the files that runs have cached there")
     parser.add_argument("--json", action="store_true", help="print JSON")

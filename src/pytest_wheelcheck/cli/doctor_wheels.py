@@ -38,7 +38,7 @@ _ON_BOARD = "on "
 
 def declare_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options that are for wheels only."""
-    for name, metavar in (("python", "SPEC"), ("machine", "NAME"), ("host", "ADDRESS")):
+    for name, metavar in (("python", "SPEC"), ("machine", "NAME"), ("host", "BOARD")):
         parser.add_argument(
             f"--{name}", action="append", default=[], metavar=metavar, help=f"for wheels: see --wheel-{name}"
         )

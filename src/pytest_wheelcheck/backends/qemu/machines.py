@@ -91,7 +91,7 @@ PROFILES = {
             architecture="aarch64",
             cpu="cortex-a53",
             hardware="Raspberry Pi 3 and Zero 2 W: Cortex-A53, Armv8.0, no LSE atomics, 4 KiB pages",
-            uncovered="the model has the cryptography extension, which the board lacks",
+            uncovered="the model has the cryptography extension, which the hardware lacks",
             source=f"{_RASPBERRY}: BCM2837, RP3A0",
         ),
         Profile(
@@ -99,7 +99,7 @@ PROFILES = {
             architecture="aarch64",
             cpu="cortex-a72",
             hardware="Raspberry Pi 4 and 400: Cortex-A72, Armv8.0, no LSE atomics, 4 KiB pages",
-            uncovered="the model has the cryptography extension, which the board lacks",
+            uncovered="the model has the cryptography extension, which the hardware lacks",
             source=f"{_RASPBERRY}: BCM2711",
         ),
         Profile(

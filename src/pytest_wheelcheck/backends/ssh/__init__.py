@@ -1,1 +1,1 @@
-"""The ssh backend: runs targets on another computer (a board), which needs only sshd, a POSIX shell and Python."""
+"""The ssh backend: runs targets on a board (a machine reached by ssh), which needs only sshd, a POSIX shell and Python."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pytest_wheelcheck.errors import UsageError
 
-#: ``[ssh://][USER@]HOST[:PORT]``; HOST may be an IPv6 address in brackets, or a name of ssh's configuration.
+#: ``[ssh://][USER@]ADDRESS[:PORT]``; ADDRESS may be an IPv6 address in brackets, or a name of ssh's configuration.
 _URL = re.compile(
     r"(?P<scheme>ssh://)?(?:(?P<user>[^\s@:/\[\]]+)@)?(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\s@:/\[\]]+)(?::(?P<port>\d{1,5}))?/?"
 )
@@ -68,7 +68,7 @@ def _configured(line: str) -> tuple[str, Destination]:
     if not equals or not address or not re.fullmatch(r"[\w@][\w@.-]*", name):
         raise UsageError(
             f"wheel_hosts: {line!r} is not a board",
-            fix="write one `NAME = ssh://USER@HOST[:PORT] [OPTION=VALUE ...]` per line",
+            fix="write one `NAME = ssh://USER@ADDRESS[:PORT] [OPTION=VALUE ...]` per line",
         )
     options = {key: value for key, mark, value in (word.partition("=") for word in words) if mark}
     if len(options) != len(words) or not options.keys() <= {"directory", "wait", "jobs"}:
@@ -84,7 +84,8 @@ def _address(text: str, *, name: str, options: Mapping[str, str], where: str) ->
     # A name with a dash in front would be an option of ssh.
     if match is None or port > 65535 or match["host"].startswith("-") or (match["user"] or "").startswith("-"):
         raise UsageError(
-            f"{where} {text}: not the address of a board", fix="write ssh://USER@HOST[:PORT], or a name that ssh knows"
+            f"{where} {text}: not the address of a board",
+            fix="write ssh://USER@ADDRESS[:PORT], or a name that ssh knows",
         )
     try:
         wait, jobs = float(options.get("wait", 60)), int(options.get("jobs", 1))

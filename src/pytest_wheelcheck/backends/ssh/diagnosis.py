@@ -51,7 +51,7 @@ _MESSAGES = (
     ),
     (
         r"Could not resolve hostname|Name or service not known|nodename nor servname",
-        "there is no host named {host}",
+        "ssh finds no board named {host}",
         "the name is misspelled, or the board is not in this network",
         "check the name: {ssh}",
     ),
