@@ -51,6 +51,13 @@ def test_every_ini_key_in_a_guide_exists(pytestconfig: pytest.Config, page: Path
         pytestconfig.getini(name)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_the_configuration_are_in_the_table_of_the_project(page: Path) -> None:
+    """A key in the pytest configuration needs this plugin for every run of pytest."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert [block for block in blocks if re.search(r"^wheel_\w+ *=", block, re.MULTILINE)] == []
+
+
 @pytest.mark.parametrize("title", ["From a new Raspberry Pi OS to the first run", "A Graviton instance in CI"])
 def test_the_first_run_on_a_board_takes_ten_lines(title: str) -> None:
     text = (ROOT / "docs" / "boards.md").read_text(encoding="utf-8")
