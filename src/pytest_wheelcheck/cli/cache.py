@@ -150,7 +150,7 @@ def _remove(args: argparse.Namespace) -> int:
     status = 0
     for name in args.name:
         chosen = [runtime for runtime in found if name in {"all", runtime.name, runtime.key}]
-        if not chosen:
+        if not chosen and name != "all":
             sys.stderr.write(
                 f"wheelcheck: {name} is not in the cache\nFix: run `wheelcheck runtime list` to see the names\n"
             )
