@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 from builders import build_wheel
+from hypothesis import given
+from hypothesis import strategies as st
 from nodes import Run, run_output
 from runtimes import host_session, this_environment
 
@@ -311,6 +313,20 @@ def test_frames_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "FRAME_LIMIT", 100)
     with pytest.raises(InvalidMessageError, match="text has 128 bytes"):
         codec.encode({"type": "text", "text": "x" * 100}, FROM_WORKER)
+
+
+@given(st.lists(st.text(max_size=40), max_size=6), st.lists(st.integers(1, 300), min_size=1, max_size=30))
+def test_frames_in_any_pieces_are_the_same_messages(texts: list[str], pieces: list[int]) -> None:
+    sent = [{"type": "text", "text": text} for text in texts]
+    left = b"".join(codec.encode(message, FROM_WORKER) for message in sent)
+    data = bytearray()
+    received: list[Any] = []
+    for size in [*pieces, len(left)]:
+        data += left[:size]
+        left = left[size:]
+        received += codec.take_messages(data)
+    assert received == sent
+    assert not data
 
 
 def test_values_without_json_are_described() -> None:

@@ -14,7 +14,7 @@ from . import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Checker = Callable[[Any], str]
@@ -242,3 +242,19 @@ def decode(body: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise InvalidMessageError("no JSON object: %.100r" % (message,))
     return message
+
+
+def take_messages(data: bytearray) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of all complete frames at the beginning of what was received, and remove these.
+
+    :raises InvalidMessageError: see :func:`decode` and :func:`body_length`.
+    """
+    start = 0
+    while len(data) >= start + HEADER:
+        begin = start + HEADER
+        end = begin + body_length(bytes(data[start:begin]))
+        if len(data) < end:
+            break
+        yield decode(bytes(data[begin:end]))
+        start = end
+    del data[:start]

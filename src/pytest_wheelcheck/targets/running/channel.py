@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import Any, cast
 
 from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError, WorkerReportsLostError
@@ -42,6 +42,12 @@ _OWN_FRAMES = re.compile(
     r'^  File "(?:[^"\n]*(?:[/\\](?:_pytest|pluggy)[/\\][^"\n]*|_wheelcheck_worker[/\\][^"\n]*)|<frozen runpy>)", line .*\n',
     re.MULTILINE,
 )
+
+#: Seconds between the ends of two tests that are quick.
+QUICK = 0.008
+
+#: Tests that keep a worker busy while results of quick ones are collected.
+ENOUGH = 8
 
 #: Follows the last frame to a worker.
 _CLOSE = b""
@@ -84,6 +90,9 @@ class WorkerProcess:
         self._left_running: list[str] = []
         self._checked_size = -1
         self._test = 0
+        #: Tests: one thread counts the requests, and another one the results.
+        self._requested = 0
+        self._completed = 0
         command = session.command(
             argv,
             environment=environment,
@@ -109,6 +118,7 @@ class WorkerProcess:
         """
         codec.check(message, codec.FROM_CONTROLLER)
         if message["type"] == "run":
+            self._requested += 1
             paths, following = self._session.paths, message["next"]
             message = {
                 **message,
@@ -358,24 +368,20 @@ class WorkerProcess:
     def _read(self) -> None:
         stream = self._process.stdout
         assert stream is not None  # noqa: S101  spawn() made the pipe
+        data = bytearray()
+        before = 0.0
         try:
-            while True:
-                header = _exactly(stream, codec.HEADER)
-                if header is None:
-                    break
-                body = _exactly(stream, codec.body_length(header))
-                if body is None:
-                    break
-                message = codec.decode(body)
-                # A forked child of a test, or a forgery: not the worker that was asked.
-                if message.pop("nonce", None) != self._nonce or not self._is_worker(message.pop("pid", None)):
-                    continue
-                codec.check(message, codec.FROM_WORKER)
-                message = self._session.paths.message_from_target(message)
-                self._received.append(cast("messages.FromWorker", message))
-                # Nobody waits for the parts of a test's result: waking the receiver for each of them takes longer than they do.
-                if message["type"] not in HELD:
-                    self._complete.put(None)
+            while part := os.read(stream.fileno(), 1 << 16):
+                data += part
+                completed = self._completed
+                for message in codec.take_messages(data):
+                    self._take(message)
+                ended = self._completed > completed
+                now = time.monotonic()
+                if ended and now - before < QUICK and self._requested - self._completed > ENOUGH:
+                    # Three threads hand over each result, which takes longer than a trivial test. So wait for more of them.
+                    time.sleep(QUICK)
+                before = now if ended else before
         except codec.InvalidMessageError as error:
             self._invalid = str(error)
         except (ValueError, OSError):
@@ -386,13 +392,24 @@ class WorkerProcess:
             with contextlib.suppress(OSError):
                 stream.close()
 
+    def _take(self, message: dict[str, Any]) -> None:
+        """Take a message from the channel.
+
+        :raises InvalidMessageError: it does not follow the protocol.
+        """
+        # A forked child of a test, or a forgery: not the worker that was asked.
+        if message.pop("nonce", None) != self._nonce or not self._is_worker(message.pop("pid", None)):
+            return
+        codec.check(message, codec.FROM_WORKER)
+        message = self._session.paths.message_from_target(message)
+        self._received.append(cast("messages.FromWorker", message))
+        # Nobody waits for the parts of a test's result: waking the receiver for each of them takes longer than they do.
+        if message["type"] not in HELD:
+            self._complete.put(None)
+        self._completed += message["type"] == "done"
+
     def _is_worker(self, pid: object) -> bool:
         # Behind a launcher or ssh the worker's process id is not that of the started process: its first message has it.
         if self._pid is None and isinstance(pid, int):
             self._pid = pid
         return pid is not None and pid == self._pid
-
-
-def _exactly(stream: IO[bytes], count: int) -> bytes | None:
-    data = stream.read(count)
-    return data if len(data) == count else None

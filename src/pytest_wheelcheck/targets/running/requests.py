@@ -9,7 +9,7 @@ from pytest_wheelcheck.targets.running.channel import WorkerProcess
 from pytest_wheelcheck.targets.running.task import dump_time
 
 #: Tests that a worker is asked for ahead of their turn. It drops them when the session ends before.
-AHEAD = 8
+AHEAD = 64
 
 
 class Requests:
