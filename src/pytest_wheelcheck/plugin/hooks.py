@@ -74,10 +74,8 @@ def pytest_configure(config: pytest.Config) -> None:
     options.declare_markers(config)
     if config.option.wheel:
         from pytest_wheelcheck.plugin.run import WheelRun
-        from pytest_wheelcheck.plugin.takeover import spare_garbage_collector
 
         run = WheelRun.start(config)
-        spare_garbage_collector()
         if run.report is not None:
             config.pluginmanager.register(ReportHooks(run.report), "wheelcheck-report")
         config.pluginmanager.register(RunHooks(run), "wheelcheck-run")
@@ -107,7 +105,11 @@ class RunHooks:
     """The hooks of a run with wheels."""
 
     def __init__(self, run: WheelRun) -> None:
+        from pytest_wheelcheck.plugin.takeover import spare_garbage_collector
+
         self._run = run
+        self._spare_garbage_collector = spare_garbage_collector
+        spare_garbage_collector()
 
     def pytest_report_header(self) -> list[str]:
         """Name the wheels and their targets."""
@@ -188,6 +190,7 @@ class RunHooks:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """End the workers in the targets."""
         self._run.finish(session)
+        self._spare_garbage_collector()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the output of the targets' plugins, and the table of targets."""
