@@ -1,250 +1,183 @@
-"""Measure whole runs with wheels, and what users would run instead: the table of docs/performance.md, from one run.
+"""Measure whole runs with wheels, and what users would run instead; and how time and memory grow.
 
-    python benchmarks/whole_runs.py [--pairs N] [--only WORD] [--growth]
+    python benchmarks/whole_runs.py [--only WORD]... [--pairs N] [--json FILE] [--page FILE] [--plots DIRECTORY]
 
 The sides of a case alternate, and the order changes with every pair. The first pair fills the caches and is not counted. Prints
-a Markdown table: the medians of both sides and of the ratios of the pairs, their spread, and the goal. A ratio that is more
-than a fifth above its goal fails the run. With ``--growth``, further lines show how time and the memory of the controller grow
-with the number of tests and wheels; they are not compared with anything.
+the medians of both sides and of the ratios of the pairs, their spread, and the goal. A ratio that is more than a fifth above its
+goal fails the run. A release of 60 wheels is tested in one run and in shards. The growth has no other side: every size is
+measured once, and what grows faster than linearly between the last two sizes fails the run.
 
-The wheels are published ones of rpds-py for CPython 3.11 and of pandas, downloaded by digest, and wheels made here.
+With ``--page`` and ``--plots``, the tables of docs/performance.md and its pictures are written from the same results, and
+with ``--from FILE`` from those of an earlier run. The wheels are published ones, downloaded by digest, and wheels made here.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import json
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import traceback
 from pathlib import Path
+from typing import Any
 
-assert sys.platform != "win32"  # os.getloadavg() is for Unix only
+assert sys.platform != "win32"  # load, and processes under Wine
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # builders
 
-from builders import build_wheel
-from emulated import TESTS, prepare_bare
-from preparation import plan_targets
+import growth
+import page
+import plots
+import release
+from cases import CASES, Case
+from materials import Materials
+from measuring import MeasurementError
 
-from pytest_wheelcheck.backends.catalog import make_catalog
-from pytest_wheelcheck.interpreters.published import pinned
-from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.targets.planning.plan import plan
-from pytest_wheelcheck.wheels.reader import open_wheel
+from pytest_wheelcheck.backends.qemu import emulators
+from pytest_wheelcheck.errors import WheelcheckError
+from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES
 
 #: How far a ratio may be above its goal.
 TOLERANCE = 1.2
 
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-MANY = "import pytest, demo\n\n@pytest.mark.parametrize('number', range({}))\ndef test_small(number):\n    pass\n"
+#: The name of the release, next to those of the cases and of the growth.
+RELEASE = "release"
 
-#: What a user would write to test a built wheel with tox.
-TOX = """
-[testenv]
-package = wheel
-deps = pytest
-commands = python -m pytest -q -p no:cacheprovider tests
-"""
-
-PANDAS = pinned.PinnedWheel(
-    distribution="pandas",
-    version="3.1.1",
-    python="3.13",
-    abi="cp313",
-    platform="manylinux_2_24_x86_64",
-    sha256="645fa00fd85cfced2d2c09dc116d3694f578501b1ce4899153fbe64788ecda98",
-)
+#: What ends one measurement, and not the others.
+ERRORS = (MeasurementError, WheelcheckError, subprocess.CalledProcessError, OSError)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """Two programs that are compared.
-
-    :param other: what users would run instead, or the least that has to be done.
-    :param goal: the ratio of both that is wanted.
-    :param pairs: pairs to measure; 0 for the value of ``--pairs``.
-    """
-
-    name: str
-    ours: Sequence[str | Path]
-    against: str
-    other: Sequence[str | Path]
-    goal: float
-    cwd: Path
-    env: dict[str, str] = field(default_factory=dict)
-    pairs: int = 0
-
-
-def measure(argv: Sequence[str | Path], cwd: Path, env: dict[str, str]) -> float:
-    """Run a program once, and return its seconds of wall-clock time."""
-    # What the caller's environment says about pytest and bytecode is not measured.
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "TOX"))}
-    start = time.perf_counter()
-    completed = subprocess.run(argv, cwd=cwd, env={**inherited, **env}, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - start
-    if completed.returncode:
-        sys.exit(f"{argv}\n{completed.stdout}{completed.stderr}")
-    return seconds
+def environment(chosen: argparse.Namespace) -> dict[str, str]:
+    """Return what the figures depend on."""
+    versions = ("pytest", "pytest-wheelcheck", "tox", "tox-uv", "uv", "auditwheel")
+    runtimes = subprocess.run(
+        [Path(sys.executable).with_name("wheelcheck"), "runtime", "list"], capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    cached = sum("runtimes/" in line for line in runtimes)
+    options = shlex.join(argument for argument in sys.argv[1:] if not argument.startswith("/"))
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "command": f"`python benchmarks/whole_runs.py {options}`".replace(" `", "`"),
+        "host": f"{platform.system()}, {platform.machine()}, {os.cpu_count()} CPUs",
+        "load at the start": f"{os.getloadavg()[0]:.1f}",
+        "CPython": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in versions},
+        "QEMU": ".".join(map(str, emulators.find(ARCHITECTURES["aarch64"]).version)),
+        "cached before": f"{cached} interpreters; then what the first, uncounted pair of a case leaves: test tools, "
+        "downloaded and unpacked packages, bytecode",
+        "pairs": f"{chosen.pairs}, fewer for long cases",
+    }
 
 
-def project(directory: Path, tests: str) -> Path:
-    """Make a project with one test module."""
-    (directory / "tests").mkdir(parents=True)
-    (directory / "tests" / "test_small.py").write_text(tests, encoding="utf-8")
-    (directory / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    return directory
-
-
-def make_cases(directory: Path) -> Iterator[Case]:
-    """Download and make everything, and yield the cases."""
-    python = f"--wheel-python={platform.python_version().rpartition('.')[0]}"
-    demo = build_wheel(directory / "demo", "demo", files={"demo/__init__.py": "VALUE = 1\n"})
-    small = project(directory / "small", MANY.format(100))
-    (small / "tox.ini").write_text(TOX, encoding="utf-8")
-    tox = (sys.executable, "-m", "tox", "run", "-q", "-r", "-e", "py", "--installpkg", demo)
-    yield Case(
-        name="one pure wheel, all checks, 100 tests",
-        ours=(*PYTEST, f"--wheel={demo}", python, "tests"),
-        against="tox with tox-uv, environment made again",
-        other=tox,
-        goal=1.0,
-        cwd=small,
-    )
-    yield Case(
-        name="`--wheel-static`, one small wheel",
-        ours=(*PYTEST, f"--wheel={demo}", "--wheel-static"),
-        against="pytest, 100 tests, no wheel",
-        other=(*PYTEST, "tests"),
-        goal=2.0,
-        cwd=small,
-        env={"PYTHONPATH": str(_installed(demo, directory / "site"))},
-    )
-    many = project(directory / "many", MANY.format(20_000))
-    yield Case(
-        name="20,000 trivial tests",
-        ours=(*PYTEST, f"--wheel={demo}", python, "tests"),
-        against="pytest",
-        other=(*PYTEST, "tests"),
-        goal=1.3,
-        cwd=many,
-        env={"PYTHONPATH": str(directory / "site")},
-        pairs=3,
-    )
-    emulated = project(directory / "emulated", TESTS)
-    settings = Settings(cwd=emulated, root=emulated, wheels=())
-    files, targets = plan_targets(directory)
-    yield Case(
-        name="one aarch64 wheel under QEMU, 100 tests",
-        ours=(*PYTEST, f"--wheel={files['aarch64']}", "--wheel-python=3.11", "tests"),
-        against="its pytest in a prepared environment",
-        other=prepare_bare(targets["aarch64"], settings, directory / "bare"),
-        goal=1.1,
-        cwd=emulated,
-    )
-    pandas = pinned.download(PANDAS, pinned.PackageIndex(), directory / "pandas")
-    empty = project(directory / "empty", "")
-    shutil.rmtree(empty / "tests")
-    wheel = open_wheel(pandas, shown=pandas.name, store=directory / "store")
-    (target,), _ = plan([wheel], ["3.13"], make_catalog())
-    own = prepare_bare(target, Settings(cwd=empty, root=empty, wheels=()), directory / "bare-pandas")[0]
-    yield Case(
-        name="pandas 3.1.1, imports only, 45 extension modules",
-        ours=(*PYTEST, f"--wheel={pandas}", "--wheel-python=3.13"),
-        against="one `import pandas`",
-        other=(own, "-c", "import pandas"),
-        goal=12.0,
-        cwd=empty,
-        # As after the installation, which leaves no bytecode.
-        env={"PYTHONDONTWRITEBYTECODE": "1"},
-        pairs=3,
-    )
-
-
-def _installed(wheel: Path, site: Path) -> Path:
-    shutil.unpack_archive(wheel, site, "zip")
-    return site
-
-
-def compare(case: Case, pairs: int) -> tuple[str, bool]:
-    """Measure one case; return its line of the table, and whether the goal is met."""
+def compare(name: str, case: Case, pairs: int) -> dict[str, Any]:
+    """Measure one case."""
     samples: list[tuple[float, float]] = []
-    for number in range((case.pairs or pairs) + 1):
-        sides = {"ours": case.ours, "other": case.other}
-        order = list(sides) if number % 2 else list(reversed(sides))
-        seconds = {side: measure(sides[side], case.cwd, case.env) for side in order}
-        if number:  # the first pair fills the caches
-            samples.append((seconds["ours"], seconds["other"]))
+    number = min(case.pairs, pairs) if case.pairs else pairs
+    for index in range(0 if case.warm else 1, number + 1):
+        sample = case.pair(index)
+        if index:  # the first pair fills the caches
+            samples.append(sample)
     ours, other = (statistics.median(side) for side in zip(*samples, strict=True))
     ratios = sorted(first / second for first, second in samples)
     ratio = statistics.median(ratios)
-    spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
-    line = f"| {case.name} | {ours:.2f} s | {case.against}: {other:.2f} s | {ratio:.2f} ({spread}) | {case.goal:g} |"
-    return line, ratio <= case.goal * TOLERANCE
+    return {
+        "name": name,
+        "title": case.title,
+        "against": case.against,
+        "ours": ours,
+        "other": other,
+        "samples": samples,
+        "ratio": ratio,
+        "ratios": ratios,
+        "goal": case.goal,
+        "met": ratio <= case.goal * TOLERANCE,
+    }
 
 
-def grow(directory: Path) -> Iterator[str]:
-    """Yield a line for each size: seconds, and the maximum resident memory of the controller."""
-    demo = build_wheel(directory / "one", "demo", files={"demo/__init__.py": "VALUE = 1\n"})
-    python = f"--wheel-python={platform.python_version().rpartition('.')[0]}"
-    for tests in (10, 100, 1_000, 10_000):
-        where = project(directory / f"tests-{tests}", MANY.format(tests))
-        yield _sized(f"{tests:,} tests", (*PYTEST, f"--wheel={demo}", python, "tests"), where)
-    for wheels in (1, 5, 15, 60):
-        where = project(directory / f"wheels-{wheels}", "")
-        for number in range(wheels):
-            build_wheel(where / "dist", f"demo{number}", files={f"demo{number}/__init__.py": "VALUE = 1\n"})
-        yield _sized(f"{wheels} wheels, static checks", (*PYTEST, "--wheel=dist", "--wheel-static"), where)
-        if wheels <= 15:
-            yield _sized(f"{wheels} wheels, installed and imported", (*PYTEST, "--wheel=dist", python), where)
+def measure(chosen: argparse.Namespace, results: dict[str, Any], names: list[str]) -> list[str]:
+    """Measure, and add to the results; return what failed."""
+    failed: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="whole-runs-") as directory:
+        for name in names:
+            start = time.monotonic()
+            materials = Materials(Path(directory) / name, chosen.quick)
+            materials.directory.mkdir()
+            try:
+                met = _measure_one(name, materials, results, chosen.pairs)
+            except ERRORS as error:
+                traceback.print_exc()
+                failed.append(f"{name}: could not be measured: {str(error).partition(chr(10))[0]}")
+            else:
+                failed += [] if met else [f"{name}: see the table"]
+            shutil.rmtree(materials.directory, ignore_errors=True)
+            print(f"  {name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+            if chosen.json:
+                chosen.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return failed
 
 
-def _sized(name: str, argv: Sequence[str | Path], cwd: Path) -> str:
-    # The children of a short program of its own: getrusage() has the maximum of all children so far.
-    code = (
-        "import resource, subprocess, sys, time\n"
-        "start = time.perf_counter()\n"
-        "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
-        "memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
-        "print(done.returncode, time.perf_counter() - start, memory)\n"
-    )
-    output = subprocess.run([sys.executable, "-c", code, *argv], cwd=cwd, capture_output=True, text=True, check=True)
-    status, seconds, memory = output.stdout.split()
-    # 5: no tests were collected in the source tree.
-    assert status in {"0", "5"}, output
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return f"| {name} | {float(seconds):.2f} s | {float(memory) / unit:.0f} MB |"
+def _measure_one(name: str, materials: Materials, results: dict[str, Any], pairs: int) -> bool:
+    def progress(text: str) -> None:
+        print(f"  {text}", file=sys.stderr, flush=True)
+
+    if name in CASES:
+        results["cases"].append(compare(name, CASES[name](materials), pairs))
+        print(page.case_line(results["cases"][-1]), flush=True)
+        return bool(results["cases"][-1]["met"])
+    if name == RELEASE:
+        results["release"] = release.measure(materials, progress)
+        print(*release.lines(results["release"]), sep="\n", flush=True)
+        return True
+    results["growth"].append(growth.grow(name, materials, progress))
+    print(*growth.lines(results["growth"][-1:]), sep="\n", flush=True)
+    return bool(results["growth"][-1]["met"])
 
 
 def main() -> int:
-    """Print the tables."""
-    parser = argparse.ArgumentParser()
+    """Measure, print the tables, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--only", action="append", default=[], metavar="WORD", help="a name, or a part of names")
+    parser.add_argument("--list", action="store_true", help="print the names")
+    parser.add_argument("--quick", action="store_true", help="one pair and small sizes, to see that everything works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
+    parser.add_argument("--from", dest="earlier", type=Path, metavar="FILE", help="measure nothing; read results")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables into docs/performance.md")
+    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="write growth.svg")
     chosen = parser.parse_args()
-    met = True
-    load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="whole-runs-") as name:
-        print("| case | this plugin | against | ratio (spread) | goal |", "| --- | --- | --- | --- | --- |", sep="\n")
-        for case in make_cases(Path(name)):
-            if chosen.only in case.name:
-                line, good = compare(case, chosen.pairs)
-                met = met and good
-                print(line, flush=True)
-        if chosen.growth:
-            print("\n| size | time | memory of the largest process |", "| --- | --- | --- |", sep="\n")
-            for line in grow(Path(name) / "growth"):
-                print(line, flush=True)
-    print(f"\nCPython {platform.python_version()}, {os.cpu_count()} CPUs, load {load:.1f} at the start")
-    print("every goal is met" if met else f"a ratio is more than {TOLERANCE:.0%} of its goal")
-    return int(not met)
+    names = [*CASES, RELEASE, *growth.AXES]
+    # A name itself, or a part of several.
+    words = {word: {word} & set(names) or {name for name in names if word in name} for word in chosen.only}
+    names = [name for name in names if not words or any(name in found for found in words.values())]
+    if chosen.list:
+        print(*names, sep="\n")
+        return 0
+    if not names:
+        parser.error("no name contains that; see --list")
+    if chosen.quick:
+        chosen.pairs = 1
+    results: dict[str, Any]
+    failed: list[str] = []
+    if chosen.earlier:
+        results = json.loads(chosen.earlier.read_text(encoding="utf-8"))
+    else:
+        results = {"environment": environment(chosen), "cases": [], "release": {}, "growth": []}
+        failed = measure(chosen, results, names)
+        print("", *page.environment_lines(results["environment"]), sep="\n")
+    if chosen.page:
+        chosen.page.write_text(page.write(chosen.page.read_text(encoding="utf-8"), results), encoding="utf-8")
+    if chosen.plots and results["growth"]:
+        (chosen.plots / "growth.svg").write_text(plots.draw(results["growth"]), encoding="utf-8")
+    print("\n".join(failed) or "every goal is met", "" if failed else f", or missed by less than {TOLERANCE - 1:.0%}")
+    return int(bool(failed))
 
 
 if __name__ == "__main__":
