@@ -148,7 +148,9 @@ class Materials:
             files[f"natives/native{number}{suffix}"] = (build / "native.so").read_bytes()
         version = f"cp{sys.version_info[0]}{sys.version_info[1]}"
         where = self.directory / f"natives-{modules}"
-        return build_wheel(where, "natives", tags=[f"{version}-{version}-linux_{platform.machine()}"], files=files)
+        return build_wheel(
+            where, "natives", tags=[f"{version}-{version}-manylinux_2_17_{platform.machine()}"], files=files
+        )
 
 
 def _tool(*argv: str, cwd: Path) -> None:
