@@ -71,7 +71,8 @@ def run(
             output.seek(0)
             text = output.read().decode("utf-8", "replace").splitlines()[-_SHOWN:]
             raise MeasurementError("\n".join([f"exit status {status} of {' '.join(map(str, argv))}", *text]))
-    return Usage(seconds=seconds, controller=controller / 1024, tree=tree / 1024)
+    # The last sample of all processes may be older than that of the maximum.
+    return Usage(seconds=seconds, controller=controller / 1024, tree=max(controller, tree) / 1024)
 
 
 def family(pid: int) -> list[int]:

@@ -62,7 +62,7 @@ def environment(chosen: argparse.Namespace) -> dict[str, str]:
         [Path(sys.executable).with_name("wheelcheck"), "runtime", "list"], capture_output=True, text=True, check=False
     ).stdout.splitlines()
     cached = sum("runtimes/" in line for line in runtimes)
-    options = shlex.join(argument for argument in sys.argv[1:] if not argument.startswith("/"))
+    options = shlex.join(Path(word).name if word.startswith("/") else word for word in sys.argv[1:])
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "command": f"`python benchmarks/whole_runs.py {options}`".replace(" `", "`"),
