@@ -29,7 +29,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+#: Without the plugin of hypothesis, which the environment of these benchmarks has and that of a user need not have.
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 #: The running interpreter, as ``--wheel-python`` names it.
 PYTHON = f"--wheel-python={platform.python_version().rpartition('.')[0]}"
