@@ -81,6 +81,7 @@ CONTROLLER: list[messages.FromController] = [
     IMPORTS,
     {"type": "modules", "names": ["demo"], "sources": ["demo/more.py"], "sites": ["/site"], "limit": 60.0},
     TESTS,
+    {"type": "collect"},
     {
         "type": "run",
         "id": "t.py::a",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,14 +16,26 @@ if TYPE_CHECKING:
     from pytest_wheelcheck.targets.running.run import TargetRun
 
 
-def run_session(session: pytest.Session, parallel: int, on_summary: Callable[[TargetRun, str], None]) -> None:
+def run_session(
+    session: pytest.Session,
+    parallel: int,
+    most: int,
+    runs: Sequence[TargetRun],
+    on_summary: Callable[[TargetRun, str], None],
+) -> None:
     """Run all items, one test at a time in each target.
 
     :param parallel: number of targets whose tests run in parallel.
+    :param most: targets of one place that may have a live worker.
+    :param runs: all targets, also those without a test that is selected.
     :param on_summary: receives the terminal summary of a target's plugins.
     """
     maxfail = int(session.config.getvalue("maxfail") or 0)
-    if not any(isinstance(item, RemoteItem) for item in session.items):
+    used = {item.target_run for item in session.items if isinstance(item, RemoteItem)}
+    for run in runs:
+        if run not in used:
+            run.end()
+    if not used:
         _replay_in_order(session, iter(()), maxfail)
         return
     from pytest_wheelcheck.targets.running.schedule import Queue, SideBySide
@@ -34,7 +46,7 @@ def run_session(session: pytest.Session, parallel: int, on_summary: Callable[[Ta
             run = item.target_run
             queues.setdefault(id(run), Queue(run=run)).entries.append((index, item.remote_id))
     scheduler = SideBySide(list(queues.values()), maxfail, on_summary)
-    with contextlib.closing(scheduler.results(parallel)) as results:
+    with contextlib.closing(scheduler.results(parallel, most)) as results:
         try:
             _replay_in_order(session, results, maxfail)
         except KeyboardInterrupt as interrupt:

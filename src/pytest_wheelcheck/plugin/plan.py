@@ -54,6 +54,7 @@ class Plan:
     :param selections: node ids of the command line; only these nodes run. Empty for all.
     :param directory: the temporary directory of the run.
     :param share: what the shard tests; ``None`` if this is the whole run. *targets* and *not_run* are those of the shard.
+    :param processes: number of the workers of pytest-xdist; 1 without it.
     """
 
     settings: Settings
@@ -65,6 +66,13 @@ class Plan:
     selections: tuple[str, ...]
     directory: Path
     share: Share | None = None
+    processes: int = 1
+
+    @property
+    def most_workers(self) -> int:
+        """The number of targets of one place (the host, a board) that may have a live worker after the collection."""
+        jobs = self.settings.jobs
+        return max(4, 2 * jobs) if self.processes == 1 else max(2, 2 * jobs // self.processes)
 
 
 def make_plan(config: pytest.Config, run_directory: Path) -> Plan:

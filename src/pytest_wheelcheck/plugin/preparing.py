@@ -22,6 +22,7 @@ from pytest_wheelcheck.targets.running.ahead import CollectionAhead
 from pytest_wheelcheck.targets.running.item_results import Collected
 from pytest_wheelcheck.targets.running.run import TargetRun
 from pytest_wheelcheck.targets.running.usage import explain_usage
+from pytest_wheelcheck.targets.running.window import lives_on
 from pytest_wheelcheck.targets.target import Target
 
 
@@ -34,9 +35,18 @@ def prepare_target(
     """
     failed_checks = stopping.result()
     try:
-        return _prepare_and_collect(plan, shared, worker_id, number, target, failed_checks)
+        prepared = _prepare_and_collect(plan, shared, worker_id, number, target, failed_checks)
+        if prepared.run is not None and not _lives_on(plan, number):
+            prepared.run.pause()
     except Exception as error:  # noqa: BLE001  a bug that one target meets; the others are tested
         return PreparedTarget(target, Preparation(steps=(unexpected("install", error),)), None, Collected())
+    return prepared
+
+
+def _lives_on(plan: Plan, number: int) -> bool:
+    backend = plan.targets[number].runtime.backend
+    lanes = 1 if plan.processes > 1 else max(1, backend.place_jobs or plan.settings.parallel_tests)
+    return lives_on(plan.targets, number, plan.most_workers, lanes)
 
 
 def _prepare_and_collect(

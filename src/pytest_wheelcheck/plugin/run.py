@@ -14,11 +14,12 @@ import pytest
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.plugin import collection, loop, xdist
 from pytest_wheelcheck.plugin.hints import PluginHints
-from pytest_wheelcheck.plugin.nodes import PreparedTarget, ReplayedItem, WheelNode
+from pytest_wheelcheck.plugin.nodes import PreparedTarget, RemoteItem, ReplayedItem, WheelNode
 from pytest_wheelcheck.plugin.plan import Plan, make_plan, terminal_line
 from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
 from pytest_wheelcheck.plugin.source_changes import SourceChanges
+from pytest_wheelcheck.plugin.turns import Turns
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
 from pytest_wheelcheck.system import core_dumps, process, progress, signals, temporary, timing
@@ -67,6 +68,7 @@ class WheelRun:
         self._hints = report.hints if report is not None else PluginHints(config, plan.settings, plan.targets)
         self._shared = xdist.SharedFiles(plan.directory, enabled=self._is_worker)
         self._targets: tuple[PreparedTarget, ...] = ()
+        self._turns = Turns(plan.most_workers, self._finish_target)
         self._coverage: CoverageReports | None = None
         self._artifacts: ArtifactsDirectory | None = None
         self._summaries: dict[str, str] = {}
@@ -212,13 +214,17 @@ class WheelRun:
         if session.testsfailed and not self._config.option.continue_on_collection_errors:
             raise session.Interrupted(f"{session.testsfailed} errors during collection")
         if not self._config.option.collectonly:
-            loop.run_session(session, self._plan.settings.parallel_tests, self._add_summary)
+            plan, runs = self._plan, self._target_runs()
+            loop.run_session(session, plan.settings.parallel_tests, plan.most_workers, runs, self._add_summary)
         return True
 
     def run_item(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
         """Run one item where xdist owns the loop; return ``None`` for an item of another plugin."""
         if not isinstance(item, ReplayedItem):
             return None
+        if isinstance(item, RemoteItem):
+            with self._errors.caught(f"ending workers before {item.nodeid}"):
+                self._turns.begin(item)
         loop.run_item(item, nextitem, self._finish_targets)
         return True
 
@@ -230,16 +236,21 @@ class WheelRun:
         return [target.run for target in self._targets if target.run is not None]
 
     def _finish_targets(self) -> Crash | None:
-        first_crash = None
+        first_crash = self._turns.crash
         for run in self._target_runs():
-            summary, crash = run.finish()
-            self._add_summary(run, summary)
+            crash = self._finish_target(run)
             first_crash = first_crash or crash
         return first_crash
 
+    def _finish_target(self, run: TargetRun) -> Crash | None:
+        summary, crash = run.finish()
+        self._add_summary(run, summary)
+        return crash
+
     def _add_summary(self, run: TargetRun, summary: str) -> None:
         if summary.strip():
-            self._summaries[run.target.node_id] = summary
+            # With xdist, a target may have several sessions in one process.
+            self._summaries[run.target.node_id] = self._summaries.get(run.target.node_id, "") + summary
 
     # -- xdist --------------------------------------------------------------------------------------------------------
 

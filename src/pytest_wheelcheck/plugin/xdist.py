@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def received_plan(config: pytest.Config) -> tuple[Plan, str] | None:
         return None
     # A file of this plugin in the run's own directory, written by the controller of this run.
     plan: Plan = pickle.loads(Path(workerinput[_PLAN]).read_bytes())  # noqa: S301
-    return plan, workerinput["workerid"]
+    return replace(plan, processes=workerinput["workercount"]), workerinput["workerid"]
 
 
 def send_plan(plan: Plan, node: Any) -> None:

@@ -3,7 +3,7 @@
 The field ``type`` of a message names one of the classes below. It has exactly the fields of that class; both sides check
 this with :mod:`.codec` when they send and when they receive.
 
-The controller sends :class:`Start`; :class:`Imports`, :class:`Modules` or :class:`Tests`; :class:`Run`s; :class:`Finish`.
+The controller sends :class:`Start`, a task, and for :class:`Tests` also :class:`Collect`, :class:`Run`s and :class:`Finish`.
 
 The classes are types for mypy. At run time they only carry the annotations that the checks are made from: the module
 ``typing`` is not loaded in targets, where every start would pay for it.
@@ -18,7 +18,7 @@ else:
     TypedDict = dict
 
 #: Version of the messages below. Both sides refuse another one.
-PROTOCOL = 9
+PROTOCOL = 10
 
 # --- from the controller ---------------------------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class TargetFacts(TypedDict):
 
 
 class Tests(TypedDict):
-    """Load pytest and collect, then wait for :class:`Run`.
+    """Load pytest, and no code of the project; then wait for :class:`Collect`.
 
     ``fixed_args``, ``occurrences``: the command line. ``overlays``: directories with the test tools. ``python_m``: put the
     working directory on ``sys.path``, as ``python -m pytest`` does. ``pretend``: a platform to act as, or empty.
@@ -129,6 +129,12 @@ class Tests(TypedDict):
     output: str
     rewritten: str
     guarded: bool
+
+
+class Collect(TypedDict):
+    """Collect, then wait for :class:`Run`."""
+
+    type: Literal["collect"]
 
 
 class Run(TypedDict):
@@ -401,13 +407,13 @@ class Fatal(TypedDict):
 
 # fmt: off
 if TYPE_CHECKING:
-    FromController = Start | Imports | Modules | Tests | Run | Finish
+    FromController = Start | Imports | Modules | Tests | Collect | Run | Finish
     FromWorker = (
         Hello | Imported | Importing | Module | Compiled | Collecting | Collected | Phase | Report | RecordedWarning
         | Property | Text | Expired | Done | Finished | Fatal
     )
 else:
-    FromController = (Start, Imports, Modules, Tests, Run, Finish)
+    FromController = (Start, Imports, Modules, Tests, Collect, Run, Finish)
     FromWorker = (
         Hello, Imported, Importing, Module, Compiled, Collecting, Collected, Phase, Report, RecordedWarning, Property,
         Text, Expired, Done, Finished, Fatal,

@@ -6,6 +6,7 @@ import os
 import sys
 
 from . import finders
+from .codec import InvalidMessageError
 from .descriptors import dup_high
 from .facts import local_facts
 from .hooks import make_fixtures, make_plugin
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_tests(channel: Channel, task: messages.Tests) -> None:
-    """Load pytest, collect, serve ``run`` messages, and send the end record.
+    """Load pytest, collect when the controller asks for it, serve ``run`` messages, and send the end record.
 
     :raises RuntimeError: the guard of the environment did not start.
     """
@@ -60,6 +61,9 @@ def run_tests(channel: Channel, task: messages.Tests) -> None:
         opened = consoles.count_openings()
         if opened is not None:
             plugins.append(consoles.make_plugin(pytest, opened, session.rules.target_name()))
+    message = channel.receive()
+    if message["type"] != "collect":
+        raise InvalidMessageError("the controller sent %s before collect" % message["type"])
     args = [*task["fixed_args"], *(arg for occurrence in task["occurrences"] for arg in occurrence["args"])]
     status = pytest.main(args, plugins=plugins)
     channel.send(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 from pytest_wheelcheck.backends.base import Session
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
+from pytest_wheelcheck.targets.running.item_results import Crash, ItemResult, complete_reports
 from pytest_wheelcheck.worker.messages import FromWorker
 
 
@@ -38,3 +41,30 @@ def usage_text(output: str, status: int) -> str:
     """
     text = output.strip()
     return text or f"the target's pytest ended with exit status {status} without output"
+
+
+def ended_result(
+    messages: list[FromWorker], text: str, output: str, start: float, *, lost: bool, session: Session
+) -> ItemResult:
+    """Return the result of a test that ended its worker.
+
+    :param messages: what the worker sent of the test.
+    :param text: how the worker ended.
+    :param output: what it wrote to its log.
+    :param start: when the test began, by the monotonic clock.
+    :param lost: the reports of its first phases may be lost.
+    """
+    complete_reports(messages)
+    phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
+    when = "setup" if "setup" not in phases and not lost else "call" if "call" not in phases else "teardown"
+    shown = session.program_output(output)
+    sections = (("Output of the interpreter", shown),) if shown.strip() else ()
+    if explanation := session.explain_failure(output):
+        # An error and not a failure: nothing is known to be wrong with the wheel.
+        when, text = "setup", explanation
+        messages = [message for message in messages if message["type"] != "report"]
+    if "SIGILL" in text:
+        known = session.explain_illegal_instruction(output)
+        text = f"{text.partition(chr(10))[0]}\n{known}" if known else text
+    crash = Crash(when=when, text=text, seconds=time.monotonic() - start, sections=sections)
+    return ItemResult(messages=tuple(messages), crash=crash)

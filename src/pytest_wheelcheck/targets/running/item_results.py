@@ -11,6 +11,14 @@ from pytest_wheelcheck.worker import messages as protocol
 from pytest_wheelcheck.worker import report_fields
 from pytest_wheelcheck.worker.messages import FromWorker
 
+#: Why a test is not run that only an earlier worker of its target has collected.
+NOT_AGAIN = (
+    "this test was not run: an earlier worker of this target has collected it, and the worker that was to run it has not\n"
+    "Cause: a worker is started again after a crash, and before its turn if there are many targets; the node ids of this "
+    "module differ from one start to the next\n"
+    "Fix: give the parameters ids that do not depend on the time, on random numbers or on files that tests write"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailedCollection:

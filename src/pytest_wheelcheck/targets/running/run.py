@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_wheelcheck.backends.base import Environment, Session
+from pytest_wheelcheck.backends.base import Session
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError, WorkerError, WorkerReportsLostError
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import timing
 from pytest_wheelcheck.system.temporary import LONG_OUTPUT
-from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
-from pytest_wheelcheck.targets.running.diagnosis import diagnosed, usage_text, without_first_line
+from pytest_wheelcheck.targets.running.diagnosis import diagnosed, ended_result, usage_text, without_first_line
 from pytest_wheelcheck.targets.running.item_results import (
+    NOT_AGAIN,
     Collected,
     Crash,
     FailedCollection,
     ItemResult,
     complete_reports,
 )
+from pytest_wheelcheck.targets.running.launch import launch
 from pytest_wheelcheck.targets.running.remains import Remains
 from pytest_wheelcheck.targets.running.requests import Requests
 from pytest_wheelcheck.targets.running.task import tests_message
@@ -75,12 +75,15 @@ class TargetRun:
         self._guarded = guarded
         self._worker: WorkerProcess | None = None
         self._booted = False
+        self._loads = False
         self._closed = False
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._starts = 0
         self._failed_starts = 0
         self._no_worker = ""
         self._skipped_modules: list[str] = []
+        self._missing: frozenset[str] = frozenset()
         self.left_running: list[str] = []
         self.threads = ThreadUse()
         self._remains = Remains(directory, session, settings, token)
@@ -181,26 +184,25 @@ class TargetRun:
         self._set_worker(self._launch())
         self._booted = True
 
-    def _launch(self) -> WorkerProcess:
-        environment, settings = self.prepared.environment, self._settings
-        assert environment is not None  # noqa: S101  only targets that can run tests are started
-        (self._temporary / "tmp").mkdir(parents=True, exist_ok=True)
-        return WorkerProcess(
-            self._session,
-            [environment.python, self._directory / payload.WORKER],
-            environment=environment,
-            cwd=settings.cwd,
-            log=self._directory / f"worker{self._token}.log",
-            variables={
-                payload.GUARD_VARIABLE: self._session.paths.to_target(self._directory / "guard"),
-                **self._remains.variables(),
-                **self._search_path(environment),
-                **({"PYTEST_PLUGINS": settings.plugins_env} if settings.plugins_env else {}),
-            },
-            temporary=self._temporary / "tmp",
-        )
+    def boot_again(self) -> None:
+        """Start a worker ahead of its turn, in the background, if there is none. It loads pytest, and no code of the project.
 
-    def _start(self) -> None:
+        The tests of another target may run, with which that code could collide.
+        """
+        with self._starting:
+            if self._worker is None and not self._closed:
+                try:
+                    self._load()
+                except (OSError, WheelcheckError):
+                    # It is tried again at its turn, and reported there.
+                    self.end()
+
+    def _launch(self) -> WorkerProcess:
+        own = self._remains.variables()
+        return launch(self.target, self.prepared, self._settings, self._directory, self._session, self._token, own)
+
+    def _load(self) -> None:
+        """Have a worker load pytest: the one that was booted, or a new one."""
         self._starts += 1
         running = self._worker if self._booted else None
         self._booted = False
@@ -221,6 +223,16 @@ class TargetRun:
                 guarded=self._guarded,
             )
         )
+        self._loads = True
+
+    def _start(self) -> None:
+        if not self._loads:
+            self._load()
+        self._loads = False
+        running = self._worker
+        if running is None:
+            raise _NoWorkerError("the run was stopped")
+        running.send({"type": "collect"})
 
     def _set_worker(self, running: WorkerProcess) -> None:
         with self._lock:
@@ -230,14 +242,6 @@ class TargetRun:
             # The run was stopped while it was started.
             running.end()
             raise _NoWorkerError("the run was stopped")
-
-    def _search_path(self, environment: Environment) -> dict[str, str]:
-        """Return ``PATH`` with the console scripts of the test tools, which tests may start by name."""
-        if self.target.runtime.platform.is_windows:
-            # The programs there start the interpreter that installed them.
-            return {}
-        directories = (environment.scripts, *(path / "bin" for path in self.prepared.overlays))
-        return {"PATH": os.pathsep.join(filter(None, (*map(str, directories), os.environ.get("PATH", ""))))}
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -256,12 +260,14 @@ class TargetRun:
         failure = self._ready()
         if failure:
             return ItemResult(crash=Crash(when="setup", text=failure, seconds=0.0))
+        if node_id in self._missing:
+            return ItemResult(crash=Crash(when="setup", text=NOT_AGAIN, seconds=0.0))
         running = self._worker
         assert running is not None  # noqa: S101  _ready() made it
         self._remains.note_test()
         start = time.monotonic()
         end = deadline(self._requests.limit(node_id))
-        self._requests.ask(running, node_id, following, left)
+        self._requests.ask(running, node_id, [each for each in following if each not in self._missing], left)
         messages: list[FromWorker] = []
         expired: protocol.Expired | None = None
         try:
@@ -296,9 +302,11 @@ class TargetRun:
             return self._ended(messages, text, output, start, lost=lost)
 
     def _ready(self) -> str:
-        """Make sure that there is a worker; return why there cannot be one."""
-        if self._worker is not None:
-            return ""
+        """Make sure that there is a worker that has collected; return why there cannot be one."""
+        with self._starting:
+            return "" if self._worker is not None and not self._loads else self._collect_again()
+
+    def _collect_again(self) -> str:
         while self._failed_starts < START_TRIES:
             try:
                 self._start_worker()
@@ -314,12 +322,13 @@ class TargetRun:
                 continue
             if found["type"] == "collected":
                 self._failed_starts = 0
+                self._missing = frozenset(self._requests.timeouts.keys() - {item["id"] for item in found["items"]})
                 return ""
             self._no_worker = self._worker.output() if self._worker else ""
             self.end()
             self._failed_starts += 1
         output = self._session.program_output(self._no_worker)
-        return f"no fresh worker could be started after a crash ({START_TRIES} tries): this test was not run\n{output}"
+        return f"no fresh worker could be started ({START_TRIES} tries): this test was not run\n{output}"
 
     def _ended(
         self, messages: list[FromWorker], text: str, output: str, start: float, *, lost: bool = False
@@ -329,20 +338,7 @@ class TargetRun:
         :param lost: the reports of its first phases may be lost.
         """
         self.end()
-        complete_reports(messages)
-        phases = [message["data"].get("when") for message in messages if message["type"] == "report"]
-        when = "setup" if "setup" not in phases and not lost else "call" if "call" not in phases else "teardown"
-        shown = self._session.program_output(output)
-        sections = (("Output of the interpreter", shown),) if shown.strip() else ()
-        if explanation := self._session.explain_failure(output):
-            # An error and not a failure: nothing is known to be wrong with the wheel.
-            when, text = "setup", explanation
-            messages = [message for message in messages if message["type"] != "report"]
-        if "SIGILL" in text:
-            known = self._session.explain_illegal_instruction(output)
-            text = f"{text.partition(chr(10))[0]}\n{known}" if known else text
-        crash = Crash(when=when, text=text, seconds=time.monotonic() - start, sections=sections)
-        return ItemResult(messages=tuple(messages), crash=crash)
+        return ended_result(messages, text, output, start, lost=lost, session=self._session)
 
     def finish(self) -> tuple[str, Crash | None]:
         """End the session in the target.
@@ -352,8 +348,19 @@ class TargetRun:
         with timing.step(self.target.node_id, "end"):
             return self._finish(self._worker)
 
+    def pause(self) -> None:
+        """End the session of a worker that has collected and whose turn comes later; its turn starts another one.
+
+        It is ended as after the last test: plugins and conftest files may remove what they made.
+        """
+        before = list(self.left_running)
+        self._finish(self._worker)
+        # The worker that runs the tests leaves the same.
+        self.left_running[:] = before
+
     def _finish(self, running: WorkerProcess | None) -> tuple[str, Crash | None]:
-        if running is None:
+        if running is None or self._loads:
+            self.end()
             return "", None
         running.mark_end()
         running.send({"type": "finish"})
@@ -376,7 +383,7 @@ class TargetRun:
     def end(self) -> None:
         """End the worker, if there is one, and what its tests left running."""
         with self._lock:
-            running, self._worker = self._worker, None
+            running, self._worker, self._loads = self._worker, None, False
             self._requests.forget()
         if running is not None:
             running.end()
@@ -385,10 +392,7 @@ class TargetRun:
                 self.left_running.append(left)
 
     def go_on(self, prepared: Preparation) -> None:
-        """Go on after the preparation has ended.
-
-        :param prepared: its result.
-        """
+        """Go on after the preparation has ended, with its result."""
         self.prepared = prepared
         self._guarded = True
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pytest_wheelcheck.targets.running.item_results import ItemResult, unexpected_crash
 from pytest_wheelcheck.targets.running.requests import AHEAD
 from pytest_wheelcheck.targets.running.run import TargetRun
+from pytest_wheelcheck.targets.running.window import Window
 from pytest_wheelcheck.targets.timeouts import GRACE
 
 
@@ -43,26 +44,29 @@ class SideBySide:
         self._lock = threading.Lock()
         self._failures = 0
 
-    def results(self, lanes: int) -> Generator[tuple[int, ItemResult], None, None]:
+    def results(self, lanes: int, most: int) -> Generator[tuple[int, ItemResult], None, None]:
         """Run everything.
 
         :param lanes: targets of this host whose tests run at the same time. A board has lanes of its own, since it shares
             neither files nor ports with others.
+        :param most: targets of one place that may have a live worker, those whose tests run among them.
         :returns: results as they come, with the caller's keys; the last of a target carries what its end brought.
         """
         with contextlib.ExitStack() as stack:
             try:
                 pools: dict[str, ThreadPoolExecutor] = {}
                 futures = []
+                windows: dict[str, Window] = {}
                 for one in self._queues:
-                    backend = one.run.target.runtime.backend
-                    if backend.place not in pools:
-                        pools[backend.place] = stack.enter_context(
-                            ThreadPoolExecutor(
-                                max_workers=max(1, backend.place_jobs or lanes), thread_name_prefix="wheelcheck-target"
-                            )
+                    place = one.run.target.runtime.backend.place
+                    if place not in pools:
+                        parallel = max(1, one.run.target.runtime.backend.place_jobs or lanes)
+                        pools[place] = stack.enter_context(
+                            ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="wheelcheck-target")
                         )
-                    futures.append(pools[backend.place].submit(self._work, one))
+                        runs = [each.run for each in self._queues if each.run.target.runtime.backend.place == place]
+                        windows[place] = Window(runs, max(1, most - parallel))
+                    futures.append(pools[place].submit(self._work, one, windows[place]))
                 yield from self._as_they_come()
             except GeneratorExit:
                 # The caller stopped (--stepwise), or Ctrl-C came while it reported outcomes.
@@ -95,9 +99,11 @@ class SideBySide:
             else:
                 yield found
 
-    def _work(self, one: Queue) -> None:
+    def _work(self, one: Queue, window: Window) -> None:
         """Run the tests of one target; in a thread of its own."""
         try:
+            if not self._stop.is_set():
+                window.boot_next(one.run)
             ids = [*(node_id for _, node_id in one.entries), None]
             for position, (key, node_id) in enumerate(one.entries):
                 if self._stop.is_set():
