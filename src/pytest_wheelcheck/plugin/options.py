@@ -116,7 +116,8 @@ OPTIONS = (
     Option(
         "--wheel-jobs",
         "Number of targets to prepare and test in parallel. Default: as many as there are CPUs are prepared in parallel, "
-        "but their tests run one target after the other, because tests of one project may share files or ports.",
+        "but their tests run one target after the other, because tests of one project may share files or ports. "
+        "Twice as many targets, and at least four, have a live worker after the collection.",
         "N",
         type=int,
     ),
