@@ -13,6 +13,7 @@ also one of another machine, from its facts:
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -104,7 +105,6 @@ def accepted(
     :param free_threaded: whether it was built with ``--disable-gil``: it accepts ``cp313t`` and ``abi3t``, not ``abi3``.
     :param abi: PyPy only: the ABI tag, such as ``pypy311_pp73`` (the default; every PyPy 7.3 has ``pp73``).
     """
-    short = (version[0], version[1])
     plats = platforms(
         system=system,
         architecture=architecture,
@@ -112,11 +112,19 @@ def accepted(
         libc_version=libc_version,
         system_version=system_version,
     )
+    return _accepted(implementation, (version[0], version[1]), "t" if free_threaded else "", plats, abi)
+
+
+# Several providers offer the same interpreter for each of several wheels.
+@functools.lru_cache(maxsize=1024)
+def _accepted(
+    implementation: str, short: tuple[int, int], flags: str, plats: tuple[str, ...], abi: str | None
+) -> tuple[str, ...]:
     nodot = f"{short[0]}{short[1]}"
     found: list[packaging_tags.Tag] = []
     if implementation == "cpython":
         name = f"cp{nodot}"
-        found.extend(packaging_tags.cpython_tags(short, [f"{name}{'t' if free_threaded else ''}"], plats))
+        found.extend(packaging_tags.cpython_tags(short, [f"{name}{flags}"], plats))
     else:
         prefix = packaging_tags.INTERPRETER_SHORT_NAMES.get(implementation, implementation)
         name = f"{prefix}{short[0]}" if implementation == "pypy" else f"{prefix}{nodot}"
