@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from builders import build_wheel
 from checks.objects import make_elf, make_pe
 
 from pytest_wheelcheck.errors import ProcessError
-from pytest_wheelcheck.wheels import bounded
+from pytest_wheelcheck.wheels import bounded, bounded_tasks
 from pytest_wheelcheck.wheels.binary import ElfHeader
 from pytest_wheelcheck.wheels.bounded import read_exports, read_headers, read_members
 
@@ -25,6 +28,15 @@ TRUSTED = {
     "interpreters/windows/directories.py": "the interpreters of this host",
     "interpreters/directory/sysroots.py": "a root file system that the user names",
 }
+
+
+@pytest.fixture(autouse=True, params=["programs", "forks"])
+def forks(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Each task has a program of its own, or is a fork of one program."""
+    if request.param == "forks" and sys.platform != "linux":
+        pytest.skip("tasks are forks on Linux only")
+    with bounded_tasks.shared(several=request.param == "forks"):
+        yield request.param == "forks"
 
 
 def without_sections(data: bytes) -> bytes:
@@ -95,27 +107,90 @@ def test_no_other_module_reads_files_of_wheels_in_this_process() -> None:
     assert using - readers - {"checks/parser_process.py"} == set(TRUSTED)
 
 
+def write_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    """Write a parser program that does something else."""
+    lines = [
+        "import os, signal, sys, time",
+        "from pytest_wheelcheck.wheels import bounded, bounded_process",
+        "bounded.DEADLINE = 1",
+        "def run_task(*_):",
+        f"    {task}",
+        "    return [os.getppid()]",
+        "if __name__ == '__main__':",
+        "    sys.exit(bounded_process.main(sys.argv[1:], run_task))",
+    ]
+    (tmp_path / "own_parser.py").write_text("\n".join(lines), "ascii")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def run_own() -> int:
+    """Run that program; return the process id of its parent."""
+    (parent,) = bounded.run_parser("own_parser", "task", "", subject="a file")
+    return int(parent)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the program sends itself signals")
+def test_a_parser_that_dies_leaves_the_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: bool
+) -> None:
+    task = f"os.path.exists({str(tmp_path / 'die')!r}) and (print('before'), os.kill(os.getpid(), signal.SIGSEGV))"
+    write_parser(tmp_path, monkeypatch, task)
+    parent = run_own()
+    assert (parent != os.getpid()) == forks
+    (tmp_path / "die").touch()
+    with pytest.raises(
+        ProcessError, match="a file could not be checked: the parser process ended with killed by SIGSEGV"
+    ):
+        run_own()
+    (tmp_path / "die").unlink()
+    assert run_own() == parent
+
+
+def test_what_a_parser_prints_before_it_raises_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_parser(tmp_path, monkeypatch, "raise OSError('the reason')")
+    with pytest.raises(ProcessError, match="exit status 1") as raised:
+        run_own()
+    assert raised.value.details.strip() == "OSError: the reason"
+
+
+def test_a_task_leaves_nothing_for_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = "assert not hasattr(os, 'left') and os.listdir('.') == []; os.left = open('file', 'w')"
+    write_parser(tmp_path, monkeypatch, task)
+    run_own()
+    run_own()
+
+
+def test_a_parser_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_parser(tmp_path, monkeypatch, "time.sleep(60)")
+    monkeypatch.setattr(bounded, "DEADLINE", 1)
+    monkeypatch.setattr(bounded, "PATIENCE", 1)
+    start = time.monotonic()
+    with pytest.raises(ProcessError, match=r"did not end within 1 seconds and was killed"):
+        run_own()
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tasks are forks on Linux only")
+def test_a_task_whose_server_is_lost_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: bool) -> None:
+    mark = tmp_path / "killed"
+    task = f"os.path.exists({str(mark)!r}) or (open({str(mark)!r}, 'w'), os.kill(os.getppid(), signal.SIGKILL))"
+    write_parser(tmp_path, monkeypatch, task if forks else "pass")
+    first = run_own()
+    assert first == os.getpid(), "in a program of its own"
+    assert (run_own() != os.getpid()) == forks, "the next one has a server again"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not limit processor time")
 @pytest.mark.parametrize(("task", "problem"), [("time.sleep(3)", ""), ("while True: pass", "busy for more than 1 s")])
 def test_the_deadline_counts_processor_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, problem: str
 ) -> None:
     """On a busy host a parser waits, which is no fault of the wheel."""
-    lines = [
-        "import sys, time",
-        "from pytest_wheelcheck.wheels import bounded, bounded_process",
-        "bounded.DEADLINE = 1",
-        "def run(*_):",
-        f"    {task}",
-        "    return []",
-        "sys.exit(bounded_process.main(sys.argv[1:], run))",
-    ]
-    (tmp_path / "slow_parser.py").write_text("\n".join(lines), "ascii")
-    monkeypatch.syspath_prepend(tmp_path)
+    write_parser(tmp_path, monkeypatch, task)
     monkeypatch.setattr(bounded, "DEADLINE", 1)
     if not problem:
-        assert bounded.run_parser("slow_parser", "wait", "", subject="a file") == []
+        assert run_own() > 0
         return
     with pytest.raises(ProcessError, match="SIGXCPU") as raised:
-        bounded.run_parser("slow_parser", "loop", "", subject="a file")
+        run_own()
     assert problem in str(raised.value)

@@ -26,6 +26,7 @@ from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, 
 from pytest_wheelcheck.targets.planning.shards import Share
 from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
 from pytest_wheelcheck.targets.target import Target
+from pytest_wheelcheck.wheels.bounded_tasks import shared as shared_parsers
 
 #: The name of the text with the results of one file, for the workers of xdist.
 _CHECKS = "checks-{}"
@@ -51,7 +52,11 @@ def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tu
     """
     given = files(plan)
     stopping: dict[Wheel | BadWheel, Future[tuple[str, ...]]] = {file: Future() for file in given}
-    with ThreadPoolExecutor(max_workers=plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool:
+    several = sum(isinstance(file, Wheel) and file.platforms != ("any",) for file in given) > 1
+    with (
+        shared_parsers(several=several),
+        ThreadPoolExecutor(max_workers=plan.settings.jobs, thread_name_prefix="wheelcheck-prepare") as pool,
+    ):
         try:
             check = partial(_check, plan, shared)
             checking = [pool.submit(check, number, file, stopping[file]) for number, file in enumerate(given)]

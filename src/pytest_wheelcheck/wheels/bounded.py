@@ -18,6 +18,7 @@ from typing import Any
 from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.wheels.binary import Binary, ElfHeader
+from pytest_wheelcheck.wheels.bounded_tasks import Task
 
 #: Seconds of processor time that a parser may take for any wheel, and for each MiB of it in addition.
 DEADLINE, DEADLINE_PER_MIB = 60.0, 3.0
@@ -88,23 +89,23 @@ def run_parser(module: str, task: str, wheel: str, *arguments: str, subject: str
         input_file.write_text(json.dumps(arguments), "utf-8")
         work = Path(directory, "work")
         work.mkdir()
-        ended = process.run(
-            [sys.executable, "-m", module, task, wheel, input_file, answer_file],
-            env=_environment(work),
-            cwd=work,
+        status, output = Task(
+            module=module,
+            arguments=(task, wheel, os.fspath(input_file), os.fspath(answer_file)),
+            work=work,
+            environment=_environment(),
             timeout=PATIENCE * limit,
-            check=False,
-        )
-        if ended.returncode == 0 and answer_file.is_file():
+        ).run()
+        if status == 0 and answer_file.is_file():
             answer: list[Any] = json.loads(answer_file.read_text("utf-8"))
             return answer
     raise ProcessError(
-        f"{subject} could not be checked: the parser process ended with {process.describe_status(ended.returncode)}",
+        f"{subject} could not be checked: the parser process ended with {process.describe_status(status)}",
         cause={
             NOT_INSTALLED: "a library that the check needs is not installed on this system",
             _TOO_LONG: f"a file in the wheel keeps the parser library busy for more than {limit:g} s",
-        }.get(ended.returncode, "a file in the wheel is malformed in a way that the parser library does not survive"),
-        details=_without_traceback(ended.stderr or ended.stdout),
+        }.get(status, "a file in the wheel is malformed in a way that the parser library does not survive"),
+        details=_without_traceback(output),
     )
 
 
@@ -125,11 +126,11 @@ def _without_traceback(output: str) -> str:
     return "\n".join(lines[frames[-1] + 1 :]) if frames else output
 
 
-def _environment(work: Path) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """Give the parser process our import path, but never the working directory of the run."""
     environment = dict(os.environ)
-    for name in ("PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONDEVMODE"):
+    for name in ("PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONDEVMODE", "PYTEST_CURRENT_TEST"):
         environment.pop(name, None)
     import_path = [os.path.abspath(entry) for entry in sys.path if entry]  # noqa: PTH100 - zip files are kept as they are
     environment |= {"PYTHONPATH": os.pathsep.join(import_path), "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8"}
-    return environment | {"TMPDIR": os.fspath(work), "TEMP": os.fspath(work), "TMP": os.fspath(work)}
+    return environment

@@ -95,7 +95,8 @@ def read_member(
     return (Binary(path=member.name, format=file_format, error=" ".join(reason.split())[:500] or "unreadable"),)
 
 
-def _run_task(task: str, wheel: str, arguments: list[str]) -> list[Any]:
+def run_task(task: str, wheel: str, arguments: list[str]) -> list[Any]:
+    """Do one task and return its answer."""
     names = json.loads(arguments[0])
     if task == "exports":
         from pytest_wheelcheck.wheels.pe import exports_of_pe
@@ -114,4 +115,4 @@ def _run_task(task: str, wheel: str, arguments: list[str]) -> list[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], _run_task))
+    sys.exit(main(sys.argv[1:], run_task))
