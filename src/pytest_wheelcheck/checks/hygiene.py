@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.checks.contents import Contents
+from pytest_wheelcheck.system.sizes import show_size
 
 #: Top-level names that are almost always packaged by accident, since every project has them.
 _COMMON_NAMES = frozenset(
@@ -23,7 +24,7 @@ def debug_information(contents: Contents) -> Iterator[str]:
     for binary in contents.binaries:
         if binary.debug:
             size = member.size if (member := contents.container.find(binary.path)) else 0
-            yield f"{binary.path} contains debug information (size of the file: {size / 1e6:.1f} MB)"
+            yield f"{binary.path} contains debug information (size of the file: {show_size(size)})"
 
 
 def bytecode(contents: Contents) -> Iterator[str]:

@@ -27,7 +27,10 @@ BROKEN = "pypi:ruamel.yaml.clib==0.2.12/*-cp312-manylinux*_aarch64.whl"
 SOUND = "pypi:bcrypt==5.0.0/*-cp39-abi3-{platform}.whl"
 
 #: What the second verdict means on a host without a sandbox.
-_ONLY_CHECKED = "Only its static checks ran, for the reason above: it was not installed or imported."
+_ONLY_CHECKED = (
+    "Only its static checks ran, for the reason above: it was not installed or imported.\n"
+    "To run it with your rights: pytest --wheel {wheel} --wheel-no-sandbox"
+)
 
 
 def declare(commands: Subparsers) -> None:
@@ -69,7 +72,8 @@ def _run(args: argparse.Namespace) -> int:
     output.write(["", "A sound wheel.", ""])
     # The interpreter that is there: none is downloaded.
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    sound, shown = _pytest(["--wheel", sound_wheel(here()), f"--wheel-python={version}", *index])
+    wheel = sound_wheel(here())
+    sound, shown = _pytest(["--wheel", wheel, f"--wheel-python={version}", *index])
     if (broken, sound) != (1, 0):
         output.write(
             ["", "These are not the expected verdicts (one failure above, none here). The output above has the reason."]
@@ -79,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
     ran = (
         "It was checked, installed into an environment of its own, and imported."
         if IMPORTED in shown
-        else _ONLY_CHECKED
+        else _ONLY_CHECKED.format(wheel=shlex.quote(wheel))
     )
     output.write(
         [

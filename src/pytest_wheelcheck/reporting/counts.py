@@ -31,11 +31,3 @@ def counted(outcomes: Sequence[str], noun: str) -> str:
         word = {"error": "with an error" if number == 1 else "with errors"}.get(outcome, outcome)
         parts.append(f"{number}{what} {word}")
     return ", ".join(parts)
-
-
-def size(number: int) -> str:
-    """Return a number of bytes in the unit that fits."""
-    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
-        if number >= factor:
-            return f"{number / factor:.{1 if number >= 10 * factor else 2}f} {unit}"
-    return f"{number} byte{'' if number == 1 else 's'}"

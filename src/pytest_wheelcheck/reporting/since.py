@@ -10,8 +10,8 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.changes import CHANGED, GONE, KINDS, NEW, FileChange, NameChange, WheelChanges
-from pytest_wheelcheck.reporting.counts import size
 from pytest_wheelcheck.reporting.report import PreviousReport, Report, WheelReport
+from pytest_wheelcheck.system.sizes import show_size
 
 #: Names that a line lists, and lines about files.
 _SHOWN, _MAX_FILES = 6, 10
@@ -191,9 +191,9 @@ def _is_raised(name: NameChange) -> bool:
 
 def _file_text(file: FileChange) -> str:
     if file.change == NEW:
-        return f"{file.path}: new, {size(file.compressed_size)} compressed, {size(file.size)} unpacked"
+        return f"{file.path}: new, {show_size(file.compressed_size)} compressed, {show_size(file.size)} unpacked"
     if file.change == GONE:
-        return f"{file.path}: gone, was {size(file.previous_compressed_size)}"
+        return f"{file.path}: gone, was {show_size(file.previous_compressed_size)}"
     sizes = _from_to(file.previous_compressed_size, file.compressed_size)
     return f"{file.path}: {sizes}; unpacked {_from_to(file.previous_size, file.size)}"
 
@@ -201,10 +201,14 @@ def _file_text(file: FileChange) -> str:
 def _from_to(before: int, now: int) -> str:
     """Return two sizes with their difference: ``1.20 MB → 1.35 MB (+12.5 %)``."""
     if before == now or not before:
-        return f"{size(now)}, as before" if before == now else size(now)
+        return f"{show_size(now)}, as before" if before == now else show_size(now)
     percent = 100 * (now - before) / before
     number = f"{percent:+.0f}" if abs(percent) >= 10 else f"{percent:+.1f}"
-    return f"{size(before)} → {size(now)} ({number} %)" if abs(percent) >= 0.05 else f"{size(now)}, nearly as before"
+    return (
+        f"{show_size(before)} → {show_size(now)} ({number} %)"
+        if abs(percent) >= 0.05
+        else f"{show_size(now)}, nearly as before"
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -17,3 +17,11 @@ def parse_size(text: str) -> int:
     if unit not in _UNITS or not 0 < size < float("inf"):
         raise ValueError(text)
     return int(size * _UNITS[unit])
+
+
+def show_size(number: int) -> str:
+    """Return a number of bytes in the unit that fits."""
+    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
+        if number >= factor:
+            return f"{number / factor:.{1 if number >= 10 * factor else 2}f} {unit}"
+    return f"{number} byte{'' if number == 1 else 's'}"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from pytest_wheelcheck.reporting import counts
 from pytest_wheelcheck.reporting.markdown import SIGNS
 from pytest_wheelcheck.reporting.report import BAD, NodeResult
+from pytest_wheelcheck.system.sizes import show_size
 
 #: Colors and other sequences for terminals.
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -139,4 +139,4 @@ def count(number: int, noun: str) -> str:
 
 def size(number: int) -> str:
     """Return a number of bytes in the unit that fits, on one line."""
-    return counts.size(number).replace(" ", NEXT)
+    return show_size(number).replace(" ", NEXT)
