@@ -174,8 +174,8 @@ def test_only_backends_name_a_kind_of_target() -> None:
         for path in sorted(source.rglob("*.py"))
         if path.relative_to(source).parts[0] != "backends"
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        # WinError is a name of Python's.
-        if re.search("qemu|wine(?!rror)", line, re.IGNORECASE)
+        # WinError is a name of Python's, and the other one an action of GitHub's, in a workflow that init writes.
+        if re.search("(?<!setup-)qemu|wine(?!rror)", line, re.IGNORECASE)
     ]
     assert named == []
 

@@ -122,7 +122,7 @@ EXCEPTIONS = {
 }
 
 #: Starts of commands that are environments of tox; ``test_docs.py`` compares their names with ``tox.ini``.
-TOX = ("python3 -m tox", "python3 -m pip install tox")
+TOX = ("python3 -m tox", "tox run -e", "python3 -m pip install tox")
 
 #: Starts of commands that take some seconds.
 LONG = ("pytest", "wheelcheck test", "wheelcheck doctor")

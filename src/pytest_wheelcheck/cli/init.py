@@ -67,7 +67,7 @@ _CIBUILDWHEEL = """\
     runs-on: ${{ matrix.os }}
     steps:
       - uses: actions/checkout@v5
-{qemu}      - uses: pypa/cibuildwheel@v4
+{emulation}      - uses: pypa/cibuildwheel@v4
         with:
           output-dir: dist
 {environment}      - uses: actions/upload-artifact@v5
@@ -77,7 +77,7 @@ _CIBUILDWHEEL = """\
 """
 
 #: Before cibuildwheel, if it builds for architectures that no runner has.
-_QEMU = """\
+_EMULATION = """\
       - if: matrix.os == 'ubuntu-24.04'
         uses: docker/setup-qemu-action@v3
 """
@@ -300,7 +300,7 @@ def _fill(taken: Taken) -> str:
     environment = _ARCHITECTURES.replace("{arm}", " ".join(arm)).replace("{others}", " ".join(others))
     values = {
         "runners": _list([name for system in taken.systems for name in runners[system]]),
-        "qemu": _QEMU if set(others) - {"x86_64", "i686"} else "",
+        "emulation": _EMULATION if set(others) - {"x86_64", "i686"} else "",
         "environment": environment if arm and others else "",
     }
     text = _CIBUILDWHEEL
