@@ -27,6 +27,19 @@ def failed(path: Path, tmp_path: Path, **more: Any) -> list[tuple[str, str]]:
 
 
 @needs_auditwheel
+def test_a_consequence_has_the_reason_and_the_fix_of_a_consequence(tmp_path: Path) -> None:
+    path = native(tmp_path / "dist", make_elf(exports=INIT), LINUX_SUFFIX, ARM)
+    results = run_checks(open_wheel(path, shown=path.name, store=tmp_path / "store"))
+    found = {finding.code: finding for result in results for finding in result.findings}
+    for code in ("WHL301", "WHL603"):
+        assert (found[code].reason, found[code].fix) == (
+            "It follows from the defect that WHL605 finds.",
+            "correct what WHL605 finds",
+        )
+    assert "WHL" not in found["WHL605"].reason
+
+
+@needs_auditwheel
 def test_a_file_for_another_processor_explains_the_rest(tmp_path: Path) -> None:
     name = f"pkg/_native{LINUX_SUFFIX}"
     found = failed(native(tmp_path / "dist", make_elf(exports=INIT), LINUX_SUFFIX, ARM), tmp_path)

@@ -173,7 +173,13 @@ def order_by_cause(results: Sequence[CheckResult]) -> list[CheckResult]:
             first.append(result)
             continue
         findings = tuple(
-            replace(finding, message=f"{finding.message} ({explained[finding.message]} explains it)")
+            replace(
+                finding,
+                message=f"{finding.message} ({explained[finding.message]} explains it)",
+                # Those of this check are about the defect as such, and would send the reader to another cause.
+                reason=f"It follows from the defect that {explained[finding.message]} finds.",
+                fix=f"correct what {explained[finding.message]} finds",
+            )
             if finding.message in explained
             else finding
             for finding in result.findings
