@@ -262,7 +262,7 @@ def full_report() -> Report:
                      target("cp312", "linux-aarch64", *GOOD, execution="emulated", machine="aarch64"),
                      target("cp312", "linux-aarch64", *GOOD[:2], execution="emulated", machine="rpi5",
                             name="cp312-linux-aarch64+rpi5"),
-                     target("cp312", "linux-aarch64", *GOOD, result("tests/b.py::test_b", "failed", "assert 1 == 2"),
+                     target("cp312", "linux-aarch64", *GOOD, result("tests/b.py::test_b", "failed", "def test_b():\nE   assert 1 == 2"),
                            execution="board", machine="pi.local"),
                  )),
             wheel("cp313-cp313-win_amd64",
@@ -516,6 +516,7 @@ def test_markdown() -> None:
     assert "missing: \\<cp313\\>" in text
     assert "not run: needs macOS" in text
     assert text.startswith("# Wheels: pkg 1.0\n\n4 wheels, 5 targets: 3 failed.\n")
+    assert "failed: assert 1 == 2\n" in text
     assert "interrupted" in markdown.render(replace(full_report(), complete=False))
 
 
@@ -597,6 +598,9 @@ def test_what_fails_a_merged_report() -> None:
     assert problems(replace(sound, complete=False)) == ["a run was interrupted"]
     failed = on("a", ONE, result("WHL301", "failed", "WHL301: bad\nmore"))
     assert problems(failed) == [f"{ONE.path}::WHL301: failed: WHL301: bad"]
+    shown = "    def test_wrong():\n>       assert f() == 2\nE       assert 1 == 2\n\ntest_it.py:3: AssertionError"
+    wrong = on("a", ONE, targets=(target("cp313", "win_amd64", result("t.py::test_wrong", "failed", shown)),))
+    assert [line.partition("::test_wrong")[2] for line in problems(wrong)] == [" on a: failed: assert 1 == 2"]
     nothing = on("a", ONE, targets=(target("cp313", "win_amd64"),))
     assert problems(nothing) == [f"{ONE.path}::cp313-win_amd64: nothing was run on a"]
     assert problems(Report(wheels=(ONE, replace(ONE, checks=(), sha256="a")))) == [f"{ONE.path}: no results"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_wheelcheck.reporting import markdown
+from pytest_wheelcheck.reporting.failure_line import failure_line
 from pytest_wheelcheck.reporting.release import expected_files
 from pytest_wheelcheck.reporting.report import BAD, Report
 
@@ -75,7 +76,7 @@ def _faults(report: Report) -> dict[str, _Fault]:
     for name, text, place in _failed_nodes(report):
         fault = found.get(name)
         if fault is None:
-            fault = found[name] = _Fault(text=_first_line(text))
+            fault = found[name] = _Fault(text=failure_line(text) or "no text")
             file = name.partition("::")[0]
             if "::" in name and file.endswith(".py"):
                 fault.file = file
@@ -101,13 +102,6 @@ def _failed_nodes(report: Report) -> Iterator[tuple[str, str, str]]:
     for result in report.release:
         if result.outcome in BAD:
             yield f"release::{result.name}", result.text, "the release"
-
-
-def _first_line(text: str) -> str:
-    """Return the line of a failure's text that says what happened: the exception of a traceback, else the first one."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    raised = [line[1:].strip() for line in lines if line.startswith("E ")]
-    return (raised or lines or ["no text"])[0]
 
 
 def _command(name: str, fault: _Fault) -> str:

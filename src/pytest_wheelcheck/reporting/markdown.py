@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pytest_wheelcheck.reporting.compare import Comparison, compare, headline, outcomes
 from pytest_wheelcheck.reporting.counts import count_outcomes
+from pytest_wheelcheck.reporting.failure_line import failure_line
 from pytest_wheelcheck.reporting.matrix import COLUMNS, MatrixRow, matrix_rows
 from pytest_wheelcheck.reporting.report import BAD, NodeResult, Report, WheelReport
 from pytest_wheelcheck.reporting.since import Line, Since, since
@@ -119,9 +120,8 @@ def _wheel(wheel: WheelReport) -> list[str]:
 def _failure(result: NodeResult, indent: str) -> list[str]:
     """Return an item of a list: what happened in its first line, and the whole text in a block that opens with a click."""
     text = result.text.strip("\n")
-    first, _, rest = text.partition("\n")
-    lines = [f"{indent}- **{_inline(result.name)}**: {result.outcome}: {_inline(first)}"]
-    if rest.strip():
+    lines = [f"{indent}- **{_inline(result.name)}**: {result.outcome}: {_inline(failure_line(text))}"]
+    if "\n" in text:
         # Longer than any row of backticks in the text.
         fence = "`" * max(3, *(len(row) + 1 for row in re.findall("`+", text)), 3)
         inside = ["<details><summary>details</summary>", "", fence, *text.splitlines(), fence, "", "</details>", ""]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pytest_wheelcheck.model import Outcome
+from pytest_wheelcheck.reporting.failure_line import failure_line
 from pytest_wheelcheck.reporting.report import BAD, OUTCOMES, NodeResult, Report, TargetReport, WheelReport
 from pytest_wheelcheck.reporting.shards import shard_problems
 
@@ -127,5 +128,5 @@ def _problems_of(wheel: WheelReport, *, strict: bool) -> list[str]:
 
 
 def _failure(result: NodeResult) -> str:
-    first_line = result.text.strip().partition("\n")[0]
-    return f": {result.outcome}{f': {first_line}' if first_line else ''}"
+    line = failure_line(result.text)
+    return f": {result.outcome}{f': {line}' if line else ''}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from pytest_wheelcheck.reporting.across import Column, Row, columns, rows
+from pytest_wheelcheck.reporting.failure_line import failure_line
 from pytest_wheelcheck.reporting.html.parts import (
     FAILED,
     PASSED,
@@ -74,8 +75,7 @@ def _table(shown: Sequence[Row], found: Sequence[Column], limits: Limits) -> Ite
 def _notes(row: Row) -> str:
     """Return the message of the first failure, and where a test is slow."""
     failed = next((result for result in row.results if result and result.outcome in BAD), None)
-    lines = failed.text.splitlines() if failed else []
-    message = next((line[1:] for line in lines if line.startswith("E  ")), lines[0] if lines else "").strip()
+    message = failure_line(failed.text) if failed else ""
     note = f"<code>{show(message[:_MAX_MESSAGE])}</code>" if message else ""
     if row.slow:
         text = (
