@@ -84,10 +84,17 @@ def test_a_wheel_that_was_lost(go: Go, pytester: pytest.Pytester) -> None:
                 )
     found = go()
     assert found.code == 1
-    assert "missing: cp312 on win_amd64" in found.text
+    assert "missing: cp312 on win_amd64, which pypi:wheelcheck-no-such-project==1.0 has\n" in found.text
+    fix = (
+        "Fix: build the missing wheels, or if they are left out on purpose, name the expected wheels in --wheel-expect"
+    )
+    assert fix in found.text
     assert "1 missing" in found.text
     # A clause of the user's own counts as well.
-    assert "missing: cp313 on win_arm64" in go("--wheel-expect=previous; cp313: win_arm64").text
+    both = go("--wheel-expect=previous; cp313: win_arm64").text
+    assert "missing: cp313 on win_arm64\n" in both
+    assert "missing: cp312 on win_amd64, which pypi:wheelcheck-no-such-project==1.0 has\n" in both
+    assert "Fix: build the missing wheels, or correct the expected wheels (--wheel-expect, or the key expect)" in both
 
 
 def test_what_was_left_out_on_purpose(go: Go, pytester: pytest.Pytester) -> None:

@@ -180,7 +180,8 @@ def nodes(
     if share is not None and not share.has_release:
         return
     try:
-        results = release_results(describe_release(plan.release, expected=plan.settings.expect))
+        described = describe_release(plan.release, expected=plan.settings.expect)
+        results = release_results(replace(described, previous=plan.previous.releases if plan.previous else ()))
         results += [plan.previous.step] if plan.previous is not None else []
     except Exception as error:  # noqa: BLE001  a bug that the release meets; the wheels are tested
         results = [unexpected("release", error)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename, parse_wheel_filename
 
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.reporting import expect
@@ -28,7 +28,7 @@ def release_results(report: Report) -> list[StepResult]:
     """
     results = []
     if report.expect:
-        text = _differences(expected_files(report))
+        text = _differences(expected_files(report), report)
         results.append(StepResult(name="expect", outcome=Outcome.FAILED if text else Outcome.PASSED, text=text))
     projects = [canonicalize_name(wheel.project) for wheel in report.wheels if wheel.project]
     native = any(not tag.endswith("-any") for wheel in report.wheels for tag in wheel.tags)
@@ -46,18 +46,45 @@ def expected_files(report: Report) -> expect.Comparison:
     return expect.compare(expect.parse(report.expect), _release_files(report))
 
 
-def _differences(comparison: expect.Comparison) -> str:
+def _differences(comparison: expect.Comparison, report: Report) -> str:
     if not comparison.missing and not comparison.unexpected:
         return ""
     counts = [f"{len(comparison.missing)} missing"] * bool(comparison.missing)
     counts += [f"{len(comparison.unexpected)} unexpected"] * bool(comparison.unexpected)
+    had = _had(comparison, report)
+    fixes = ["build the missing wheels"] * bool(comparison.missing)
+    fixes += ["remove the unexpected ones"] * bool(comparison.unexpected)
+    if set(had) >= set(comparison.missing) and not comparison.unexpected:
+        # There are no clauses to correct.
+        fixes.append(
+            "if they are left out on purpose, name the expected wheels in --wheel-expect (or the key expect) instead of previous"
+        )
+    else:
+        fixes.append("correct the expected wheels (--wheel-expect, or the key expect)")
     lines = [
         f"the release does not match the expected wheels: {', '.join(counts)}",
-        *(f"missing: {text}" for text in comparison.missing),
+        *(f"missing: {text}{f', which {had[text]} has' if text in had else ''}" for text in comparison.missing),
         *(f"unexpected: {text}" for text in comparison.unexpected),
-        "Fix: build the missing wheels, remove the unexpected ones, or correct wheel_expect",
+        f"Fix: {', or '.join(filter(None, (', '.join(fixes[:-1]), fixes[-1])))}",
     ]
     return "\n".join(lines)
+
+
+def _had(comparison: expect.Comparison, report: Report) -> dict[str, str]:
+    """Return which previous release has a missing wheel, by the text of the comparison."""
+    found: dict[str, str] = {}
+    for release in report.previous:
+        files = [
+            expect.ReleaseFile(
+                filename=name, project=release.project, tags=tuple(map(str, parse_wheel_filename(name)[3]))
+            )
+            for name in release.wheels
+        ]
+        for platform, interpreter in comparison.missing_pairs:
+            if any(expect.covers(file, (platform, interpreter)) for file in files):
+                text = f"{interpreter} on {platform}"
+                found |= {text: release.release, f"{release.project}: {text}": release.release}
+    return {text: found[text] for text in comparison.missing if text in found}
 
 
 def _release_files(report: Report) -> list[expect.ReleaseFile]:
