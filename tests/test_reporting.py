@@ -262,7 +262,7 @@ def full_report() -> Report:
                      target("cp312", "linux-aarch64", *GOOD, execution="emulated", machine="aarch64"),
                      target("cp312", "linux-aarch64", *GOOD[:2], execution="emulated", machine="rpi5",
                             name="cp312-linux-aarch64+rpi5"),
-                     target("cp312", "linux-aarch64", *GOOD, result("tests/b.py::test_b", "failed", "def test_b():\nE   assert 1 == 2"),
+                     target("cp312", "linux-aarch64", *GOOD, result("tests/b.py::test_b", "failed", "def f()\nE   assert 1 == 2"),
                            execution="board", machine="pi.local"),
                  )),
             wheel("cp313-cp313-win_amd64",

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parent.parent / "src" / PACKAGE
 
 #: As in docs/design.md. A room imports only rooms of its own and lower layers.
 LAYERS = {
-    0: {"declarations", "errors", "model", "settings", "results", "worker"},
+    0: {"declarations", "errors", "model", "settings", "setting_lines", "results", "worker"},
     1: {"system", "wheels"},
     2: {"checks", "interpreters"},
     3: {"backends"},

@@ -21,6 +21,7 @@ from pytest_wheelcheck.checks import (
 from pytest_wheelcheck.checks.check import Check
 from pytest_wheelcheck.checks.contents import systems
 from pytest_wheelcheck.model import Severity, Wheel
+from pytest_wheelcheck.setting_lines import value_line
 from pytest_wheelcheck.wheels.container import DefectKind
 
 _APPNOTE = "APPNOTE.TXT (the ZIP specification)"
@@ -1018,7 +1019,8 @@ CHECKS: tuple[Check, ...] = (
         title="the file is not too large",
         problem="The wheel is larger than the limit, by default 100 MiB.",
         reason="The package index refuses larger files unless the project has a higher limit.",
-        fix="strip debug information and leave out files that are not needed at run time, or set wheel_max_size",
+        fix="strip debug information and leave out files that are not needed at run time, "
+        f"or set {value_line('max_size', '200MiB')}",
         source="limits of the package index for uploads",
         function=hygiene.file_size,
         severity=Severity.WARNING,

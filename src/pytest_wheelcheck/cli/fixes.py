@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pytest_wheelcheck.interpreters.architectures import host_architecture
 from pytest_wheelcheck.interpreters.base import here
 from pytest_wheelcheck.model import Platform
+from pytest_wheelcheck.setting_lines import value_line
 
 SYSTEMS = {
     "darwin": "macOS",
@@ -30,6 +31,7 @@ def fixes(platform: Platform, reasons: Sequence[str], *, any_found: bool) -> Ite
     if not platform.is_linux or host_architecture() is None:
         return
     if any(reason.startswith("debian: ") for reason in reasons) and not any_found:
-        yield "set the ini key wheel_apt_source to a package repository that has the architecture"
+        line = value_line("apt_source", "deb [signed-by=FILE] URI SUITE main")
+        yield f"name a package repository that has the architecture: {line}"
     if platform != host:
         yield f"pass --wheel-sysroot {platform.architecture}=DIR with a root file system, such as an unpacked image"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +14,7 @@ from _pytest.junitxml import xml_key
 
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.plugin import replay
+from pytest_wheelcheck.plugin.places import in_place
 from pytest_wheelcheck.results import THREADS, StepResult, unexpected
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
@@ -235,7 +236,7 @@ class StepItem(ReplayedItem):
         self.user_properties.extend(step.properties)
 
     def reports(self, result: ItemResult | None) -> Iterator[pytest.TestReport]:  # noqa: ARG002
-        step = self._step
+        step = replace(self._step, text=in_place(self.config, self._step.text))
         for text in step.warnings:
             replay.warn(self, text)
         if step.outcome is Outcome.SKIPPED:

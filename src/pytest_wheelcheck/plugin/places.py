@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 
-from pytest_wheelcheck.plugin.project_table import FROM_TABLE, TABLE
+from pytest_wheelcheck.plugin.options import INI_KEYS
+from pytest_wheelcheck.plugin.project_table import FROM_TABLE
+from pytest_wheelcheck.setting_lines import TABLE, replace_lines, shown_list, shown_value
 
 #: Makes values of what is written.
 Read = Callable[[Sequence[str]], Iterable[str]]
@@ -61,14 +64,43 @@ def addition(config: pytest.Config, key: str, values: Sequence[str]) -> str:
 
     :param values: all values of the key.
     """
+    return _line(config, key, values)
+
+
+def in_place(config: pytest.Config, text: str) -> str:
+    """Write the lines that a message says to set for the place where this project keeps its configuration.
+
+    Values that a list has already are kept.
+    """
+
+    def written(name: str, value: list[str] | str | float) -> str:
+        key = f"wheel_{name}"
+        if isinstance(value, list):
+            return _line(config, key, list(dict.fromkeys((*config.getini(key), *value))))
+        return _line(config, key, value)
+
+    return replace_lines(text, written)
+
+
+def _line(config: pytest.Config, key: str, value: Sequence[str] | str | float) -> str:
     private: Any = config
     set_keys = private._inicfg.items()  # noqa: SLF001  as above
     keys: set[str] = {name for name, value in set_keys if name.startswith("wheel_") and value.origin == "file"}
-    listed = "[{}]".format(", ".join(f'"{value}"' for value in values))
-    if keys <= config.stash.get(FROM_TABLE, frozenset[str]()) or config.inipath is None:
-        return f"{key.removeprefix('wheel_')} = {listed} in {TABLE}"
+    is_list = not isinstance(value, (str, float, int))
+    shown = shown_list(value) if is_list else shown_value(value)  # type: ignore[arg-type]
+    # Where none is set, the table is the better place, if the project has that file.
+    is_in_table = keys <= config.stash.get(FROM_TABLE, frozenset[str]())
+    if config.inipath is None or (is_in_table and (keys or (config.rootpath / "pyproject.toml").is_file())):
+        return f"{key.removeprefix('wheel_')} = {shown} in {TABLE}"
+    file = config.inipath.name
     if config.inipath.suffix == ".toml":
-        return f"{key} = {listed} in {config.inipath.name}"
-    # A list of lines begins below its key.
-    text = f" {' '.join(values)}" if key == "wheel_groups" else "".join(f"\n    {value}" for value in values)
-    return f"{key} ={text} in {config.inipath.name}"
+        return f"{key} = {shown} in {file}"
+    if not is_list:
+        return f"{key} = {value} in {file}"
+    values = [str(each) for each in value]  # type: ignore[union-attr]
+    if next(declared.type for declared in INI_KEYS if declared.name == key) == "args":
+        return f"{key} = {shlex.join(values)} in {file}"
+    if len(values) == 1:
+        return f"{key} = {values[0]} in {file}"
+    # A list of lines begins below its key, and ends before anything else.
+    return "\n".join([f"in {file}:", f"{key} =", *(f"    {each}" for each in values), ""])

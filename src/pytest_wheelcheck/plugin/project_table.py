@@ -15,9 +15,7 @@ import pytest
 from _pytest.config.findpaths import ConfigValue
 
 from pytest_wheelcheck.plugin.options import INI_KEYS
-
-#: The table, for messages.
-TABLE = "[tool.wheelcheck] of pyproject.toml"
+from pytest_wheelcheck.setting_lines import TABLE
 
 #: The keys that the table sets, with ``wheel_`` in front.
 FROM_TABLE = pytest.StashKey[frozenset[str]]()

@@ -19,6 +19,7 @@ from _pytest._code.code import (
 )
 
 from pytest_wheelcheck.plugin import warning_categories
+from pytest_wheelcheck.plugin.places import in_place
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.results import RemoteError
@@ -49,6 +50,7 @@ class WheelWarning(UserWarning):
 def warn(item: pytest.Item, text: str) -> None:
     """Record a warning about a wheel with pytest."""
     path = item.location[0]
+    text = in_place(item.config, text)
     recorded = warnings.WarningMessage(WheelWarning(text), WheelWarning, filename=path, lineno=0)
     item.ihook.pytest_warning_recorded.call_historic(
         kwargs={"warning_message": recorded, "when": "runtest", "nodeid": item.nodeid, "location": None}
@@ -80,6 +82,7 @@ def replay_warning(config: pytest.Config, message: messages.RecordedWarning, pre
 
 def plain_text(item: pytest.Item, text: str) -> TerminalRepr:
     """Render a text as a failure. pytest's short summary shows its first line."""
+    text = in_place(item.config, text)
     file, line, _ = item.location
     crash = ReprFileLocation(file, (line or 0) + 1, text.partition("\n")[0])
     entry = ReprEntryNative([text if text.endswith("\n") else f"{text}\n"])

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.backends.ssh.connection import Connection
 from pytest_wheelcheck.backends.ssh.diagnosis import BoardError
+from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.system import progress
 
 #: Tries to make a tree, each after the files that the store lacks were sent again.
@@ -181,7 +182,7 @@ class Mirror:
         raise BoardError(
             f"{self._connection.destination.name} did not get {len(pending)} of the files whole",
             cause="they change while they are sent, or the board's memory card is damaged",
-            fix="leave out files that change with wheel_push = !PATTERN",
+            fix=f"leave out files that change: set {list_line('push', '!PATTERN')}",
         )
 
     def _send(self, root: Path, files: Tree) -> None:

@@ -20,6 +20,7 @@ from pytest_wheelcheck.interpreters.packages import c_library
 from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published import standard_library
 from pytest_wheelcheck.model import Installation, Platform
+from pytest_wheelcheck.setting_lines import value_line
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step
 
@@ -104,7 +105,8 @@ class DirectoryProvider:
             if package is None:
                 raise RuntimeUnavailableError(
                     _no_c_library(sysroot, interpreter),
-                    fix="set the ini key wheel_apt_source to a repository that has it, or name a whole root file system",
+                    fix="name a whole root file system, or a repository that has it: "
+                    + value_line("apt_source", "deb [signed-by=FILE] URI SUITE main"),
                 )
             root = c_library.provide(package)
         key = interpreter.cache_key(sysroot.architecture)

@@ -22,6 +22,7 @@ from pytest_wheelcheck.interpreters import roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture
 from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.model import Installation
+from pytest_wheelcheck.setting_lines import value_line
 from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step
 from pytest_wheelcheck.wheels.bounded import read_headers
@@ -236,7 +237,8 @@ def _download(
         raise RuntimeUnavailableError(
             f"{suite} has no package with {', '.join(sorted(missing))} for {architecture.name}",
             cause="the repository does not have the architecture, or a newer suite has dropped the library",
-            fix="set the ini key wheel_apt_source to another repository, or use --wheel-sysroot with a root file system that "
+            fix=f"name another repository: {value_line('apt_source', 'deb [signed-by=FILE] URI SUITE main')}, "
+            "or use --wheel-sysroot with a root file system that "
             "has the library",
         )
 

@@ -37,6 +37,7 @@ from pytest_wheelcheck.interpreters.uv_builds.catalog import (
 )
 from pytest_wheelcheck.interpreters.uv_builds.installation import install
 from pytest_wheelcheck.model import Installation
+from pytest_wheelcheck.setting_lines import value_line
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 
@@ -95,7 +96,8 @@ class UvProvider:
         package = self._c_library(download, offer.libc_version)
         if package is None:
             raise RuntimeUnavailableError(
-                _no_c_library(download), fix="set the ini key wheel_apt_source to a repository that has it"
+                _no_c_library(download),
+                fix=f"name a repository that has it: {value_line('apt_source', 'deb [signed-by=FILE] URI SUITE main')}",
             )
         root = c_library.provide(package)
         program = f"python/bin/python{download.stem}"

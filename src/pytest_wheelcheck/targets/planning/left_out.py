@@ -23,6 +23,7 @@ from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.results import StepResult, unexpected
+from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import process
 
@@ -165,7 +166,7 @@ class LeftOut:
                 what = _ABSENT if len(paths) == 1 else "are in your source tree but not in the wheel"
                 yield (
                     f"{names} {what}\nFix: correct {setting} and build the wheel again. "
-                    f"If a file does not belong in the wheel, add it to wheel_source_ignore"
+                    f"If they do not belong in the wheel, set {list_line('source_ignore', *(self.files[path] for path in paths))}"
                 )
 
     def explain(self, message: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.results import RemoteError
+from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.targets.preparing.missing_modules import place
 from pytest_wheelcheck.worker.guard import is_test_name
 from pytest_wheelcheck.worker.messages import ImportJob
@@ -82,5 +83,5 @@ def describe(job: ImportJob, other: str, error: RemoteError) -> str:
     return (
         f"{job['name']} cannot be imported first: {error.type}: {error.message.partition(chr(10))[0]}\n"
         f"Cause: {cause}; after `import {other}` it can be imported\n"
-        f"Fix: import what it needs inside of functions, or set wheel_import_ignore = {job['name']}"
+        f"Fix: import what it needs inside of functions, or set {list_line('import_ignore', job['name'])}"
     )

@@ -11,6 +11,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.errors import InstallError
+from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.settings import Named
 
 if sys.version_info >= (3, 11):
@@ -57,7 +58,10 @@ def check_groups(groups: Sequence[str], project: Path | None, named: Named) -> N
         similar = difflib.get_close_matches(group, known, n=1, cutoff=0.5)
         fix = f"did you mean {similar[0]}? Correct {place}" if similar else f"correct {place}"
         if extra := _extra(table, group):
-            fix = f"{group} is an extra: pass --wheel-requires '{extra}' instead of the group, or set it as wheel_requires"
+            fix = (
+                f"{group} is an extra: pass --wheel-requires '{extra}' instead of the group, "
+                f"or set {list_line('requires', extra)}"
+            )
         raise InstallError(
             f"pyproject.toml has no dependency group {group}, which {place} names",
             cause=f"its dependency groups are {', '.join(known)}" if known else "it has no [dependency-groups]",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pytest_wheelcheck.results import Frame, RemoteError
+from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 from pytest_wheelcheck.targets.preparing.missing_modules import NO_FAULT, explain
 
@@ -38,8 +39,8 @@ def explain_missing_module(name: str, stderr: str, installed: InstalledTarget) -
         return (f"{name} {explanation.reason}",), True
     cause = explanation.cause or (f"{name} {explanation.reason}" if explanation.reason else "")
     # That key is for the import check.
-    fix = explanation.fix if "wheel_import_ignore" not in explanation.fix else ""
-    off = f"if {name} is not for this target, set wheel_executables = {name}: off"
+    fix = explanation.fix if "import_ignore = " not in explanation.fix else ""
+    off = f"if {name} is not for this target, set {list_line('executables', f'{name}: off')}"
     return (
         f"ModuleNotFoundError: {message}",
         *([f"Cause: {cause}"] if cause else []),

@@ -13,6 +13,7 @@ from pytest_wheelcheck.declarations import DEFAULT_EXECUTABLES
 from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.model import Outcome, Platform
 from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.targets.preparing.executable_errors import explain_missing_module
 from pytest_wheelcheck.targets.preparing.import_check import diagnosed
@@ -112,8 +113,8 @@ def _run(installed: InstalledTarget, name: str, arguments: Sequence[str], *, nam
     refused = not named and _refuses_arguments(completed)
     failed = completed.returncode != 0 and not refused
     fix = (
-        f"Fix: if the program does not know these arguments, name others in the ini key wheel_executables, "
-        f"such as `{name}: --help`, or `{name}: off`"
+        f"Fix: if the program does not know these arguments, name others, such as "
+        f"{list_line('executables', f'{name}: --help')}, or `{name}: off` there"
     )
     ended = f"`{shown}` ended with {process.describe_status(completed.returncode)}"
     missing, is_no_fault = explain_missing_module(name, completed.stderr, installed) if failed else ((), False)

@@ -67,6 +67,8 @@ class _ImportCheck:
             environment=installed.environment.root,
             sites=installed.environment.site_directories,
             interpreter=tuple(_library_directories(installed.target)),
+            test_timeout=installed.settings.test_timeout,
+            timeout_scale=installed.settings.timeout_scale,
         )
         self._runs = ImportRuns(installed)
         self._found: dict[Key, tuple[Mapping[str, Any], StepResult]] = {}

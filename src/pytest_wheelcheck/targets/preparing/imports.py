@@ -10,6 +10,7 @@ from typing import Any
 from pytest_wheelcheck.backends.base import Session
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import RemoteError, StepResult
+from pytest_wheelcheck.setting_lines import list_line, value_line
 from pytest_wheelcheck.system.process import describe_status
 from pytest_wheelcheck.targets.preparing import missing_modules
 from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext, disallowed_libraries, is_inside
@@ -60,7 +61,8 @@ def evaluate_import(
             what = "the import exceeded its timeout"
         problems.append(
             f"{what}, and its process was killed; the stacks of its threads are below\n"
-            "Fix: if it needs more time, increase wheel_test_timeout, or wheel_timeout_scale for emulated targets"
+            f"Fix: if it needs more time, set {value_line('test_timeout', 2 * context.test_timeout)}; for emulated targets, "
+            f"set {value_line('timeout_scale', 2 * context.timeout_scale)}"
         )
     elif not result["complete"]:
         failed.append((NOT_IMPORTED, ENDED))
@@ -162,13 +164,13 @@ def _describe(trace: tuple[RemoteError, ...], found: Explanation) -> Iterable[st
     if found.cause:
         yield f"Cause: {found.cause}"
     if found.kind is Kind.UNDECLARED:
-        yield f"Fix: {found.fix}, or set wheel_import_ignore = {found.module}"
+        yield f"Fix: {found.fix}, or set {list_line('import_ignore', found.module)}"
     elif found.fix:
         yield f"Fix: {found.fix}"
     elif last.type == "ImportError" and found.file.endswith(".py"):
         # The code of the wheel raised it. Nobody but its author knows whether that is a fault.
         yield f"Cause: {found.file}, line {found.line}, raises it"
-        yield f"Fix: if that is intended, set wheel_import_ignore = {found.module}"
+        yield f"Fix: if that is intended, set {list_line('import_ignore', found.module)}"
 
 
 def _origin(result: Mapping[str, Any], context: ImportContext) -> Iterable[str]:

@@ -21,16 +21,19 @@ _LIBC_PLUGINS = ("libnss_", "ld-linux", "ld-musl", "ld64.so", "libc.so", "libc.m
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportContext:
-    """Where the files of a target are.
+    """What the messages about the imports of a target need: where its files are, and the limits.
 
     :param environment: root of the virtual environment.
     :param sites: its directories of installed modules.
     :param interpreter: directories of the interpreter itself.
+    :param test_timeout: as in the settings, and the same for the scale.
     """
 
     environment: Path
     sites: tuple[Path, ...]
     interpreter: tuple[Path, ...]
+    test_timeout: float
+    timeout_scale: float
 
 
 #: Each import of a large package maps the same hundreds of files.

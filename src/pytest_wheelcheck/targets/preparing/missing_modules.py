@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.results import Frame, RemoteError
+from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.targets.preparing import declared, known_modules
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import describe_suffix, module_name
@@ -97,10 +98,12 @@ def explain(name: str, trace: tuple[RemoteError, ...], target: Target, sites: tu
     last = trace[-1]
     file, line = _place(last, sites)
     error = missing_error(trace)
-    ignore = f"if this is intended, set wheel_import_ignore = {name}"
+    ignore = f"if this is intended, set {list_line('import_ignore', name)}"
     if last.type == "ImportError" and (other := _refusal(last)):
         reason = f"{file}, line {line}, refuses to be imported before {other}"
-        found = Explanation(kind=Kind.REFUSED, reason=reason, fix=f"to leave it out, set wheel_import_ignore = {name}")
+        found = Explanation(
+            kind=Kind.REFUSED, reason=reason, fix=f"to leave it out, set {list_line('import_ignore', name)}"
+        )
     elif error is not None and error.missing is not None:
         file, line = _place(error, sites)
         found = _explain_missing(error.missing, name, file, target, sites)
@@ -154,7 +157,7 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
         return Explanation(
             kind=Kind.BUILD,
             reason=f"needs {top}, a part of the standard library that this interpreter lacks",
-            fix=f"test with an interpreter that has it (--wheel-python PATH), or set wheel_import_ignore = {name}",
+            fix=f"test with an interpreter that has it (--wheel-python PATH), or set {list_line('import_ignore', name)}",
         )
     if top in wheel.top_levels:
         return _explain_own(missing, name, wheel, platform.system)
@@ -233,7 +236,7 @@ def _of_the_rest(top: str, name: str, wheel: Wheel) -> Explanation | None:
     return Explanation(
         kind=Kind.PART,
         reason=f"needs {top}; by name and contents, the wheel is the compiled part of another distribution, which has {top}",
-        fix=f"install the distribution that has the rest (--wheel-extra), or set wheel_import_ignore = {name}",
+        fix=f"install the distribution that has the rest (--wheel-extra), or set {list_line('import_ignore', name)}",
     )
 
 
@@ -291,7 +294,7 @@ def _explain_own(missing: str, name: str, wheel: Wheel, system: str) -> Explanat
         return Explanation(
             kind=Kind.PART,
             reason=f"the wheel has only native modules of the package {top}: another distribution brings {missing}",
-            fix=f"install the distribution that has the rest (--wheel-extra), or set wheel_import_ignore = {name}",
+            fix=f"install the distribution that has the rest (--wheel-extra), or set {list_line('import_ignore', name)}",
         )
     return Explanation(
         kind=Kind.LACKS,

@@ -10,6 +10,7 @@ from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import UNCHECKED, RemoteError, StepResult
+from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.targets.preparing import known_modules, missing_modules
 from pytest_wheelcheck.targets.preparing.compile_check import Errors
 from pytest_wheelcheck.targets.preparing.import_workers import ImportWorkers
@@ -257,24 +258,18 @@ def _names(modules: Sequence[str]) -> str:
 
 
 def _problem(modules: Sequence[str], text: str) -> str:
-    ignored = f"wheel_import_ignore = {modules[0]}" if len(modules) == 1 else "\n".join(_ignore_lines(modules))
-    return f"{_names(modules)} cannot be imported: {text}\nOr, if this is intended, set in the pytest configuration:\n{ignored}"
-
-
-def _ignore_lines(modules: Sequence[str]) -> list[str]:
-    """Return the setting that leaves modules out."""
-    lines = ["wheel_import_ignore =", *(f"    {module}" for module in modules[:_MAX_NAMES])]
-    return [*lines, f"    # and {len(modules) - _MAX_NAMES} more"] if len(modules) > _MAX_NAMES else lines
+    ignored = list_line("import_ignore", *modules)
+    return f"{_names(modules)} cannot be imported: {text}\nOr, if this is intended, set {ignored}"
 
 
 def _warning(texts: Mapping[str, Sequence[str]]) -> str:
     problems = [f"    {_names(modules)}: {text}" for text, modules in texts.items()]
+    ignored = list_line("import_ignore", *(module for modules in texts.values() for module in modules))
     return "\n".join(
         [
             "these modules cannot be imported (a warning, because importing the wheel's packages does not import them):",
             *problems,
-            "Fix: correct them, leave them out of the wheel, or set in the pytest configuration:",
-            *_ignore_lines([module for modules in texts.values() for module in modules]),
+            f"Fix: correct them, leave them out of the wheel, or set {ignored}",
         ]
     )
 
