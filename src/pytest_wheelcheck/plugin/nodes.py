@@ -357,7 +357,13 @@ class RemoteItem(ReplayedItem):
             xml.add_global_property(message["name"], message["value"])
 
     def _crash_reports(self, crash: Crash) -> Iterator[pytest.TestReport]:
-        longrepr = replay.plain_text(self, crash.text)
+        from pytest_wheelcheck.targets.running.crash_fix import CRASH_CAUSE, crash_fix
+
+        text = crash.text
+        if text.endswith(f"Cause: {CRASH_CAUSE}") and crash.when != "setup":
+            fix = crash_fix(self.target_run.target, ("-m", "pytest", self.remote_id), ("pytest",))
+            text = "\n".join(filter(None, (text, fix)))
+        longrepr = replay.plain_text(self, text)
         sections = (*crash.sections, *self._traceback_section(crash.traceback))
         yield self.report(crash.when, "failed", longrepr, seconds=crash.seconds, sections=sections)
         if crash.when != "teardown":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from pytest_wheelcheck.system.process import describe_status
 from pytest_wheelcheck.targets.preparing import missing_modules
 from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext, disallowed_libraries, is_inside
 from pytest_wheelcheck.targets.preparing.missing_modules import NO_FAULT, OPTIONAL, Explanation, Kind
+from pytest_wheelcheck.targets.running.crash_fix import CRASH_CAUSE, crash_fix
+from pytest_wheelcheck.targets.running.own_frames import without_own_frames
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import pyo3_version
 from pytest_wheelcheck.worker.messages import ImportJob
@@ -66,7 +69,7 @@ def evaluate_import(
         )
     elif not result["complete"]:
         failed.append((NOT_IMPORTED, ENDED))
-        problems.append(result.get("ending") or _describe_death(result, session))
+        problems.append(_describe_end(result, session, job, target))
     elif result["error"]:
         trace = RemoteError.chain(result["error"])
         found = missing_modules.explain(job["module"], trace, target, context.sites)
@@ -90,7 +93,7 @@ def evaluate_import(
             )
         for problem, is_needed in disallowed_libraries(result, target, context):
             (problems if is_needed else warnings).append(problem)
-    output = session.program_output(str(result["output"])).strip()
+    output = without_own_frames(session.program_output(str(result["output"]))).strip()
     properties = (*_properties(result, context), *failed)
     name = f"{kind}[{result['name']}]"
     if skipped:
@@ -140,6 +143,15 @@ def built_with_pyo3(file: str, context: ImportContext) -> str | None:
     if file.endswith((".so", ".pyd")) and is_inside(file, context.sites):
         return _pyo3_of(file)
     return None
+
+
+def _describe_end(result: Mapping[str, Any], session: Session, job: ImportJob, target: Target) -> str:
+    """Return how a process ended in the middle of an import."""
+    text = str(result.get("ending") or _describe_death(result, session))
+    if "Cause: " in text or not re.search(r"SIG(?:SEGV|ABRT|BUS|FPE|TRAP|ILL)\b|access violation", text):
+        return text
+    fix = crash_fix(target, ("-c", f"import {job['module']}"))
+    return f"{text}\nCause: {CRASH_CAUSE} of the module, or of a library that it loads" + (f"\n{fix}" if fix else "")
 
 
 def _describe_death(result: Mapping[str, Any], session: Session) -> str:

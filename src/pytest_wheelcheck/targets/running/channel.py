@@ -24,6 +24,7 @@ from typing import Any, cast
 from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError, WorkerReportsLostError
 from pytest_wheelcheck.system import process
+from pytest_wheelcheck.targets.running.own_frames import without_own_frames
 from pytest_wheelcheck.worker import codec, messages
 from pytest_wheelcheck.worker.channel import CHANNEL_CLOSED, HELD
 from pytest_wheelcheck.worker.supervisor import EXIT_GRACE, LEFT_BEHIND, TEST_LINE
@@ -36,12 +37,6 @@ DRAIN = 0.5
 
 #: Seconds within which a worker whose output shows a death must send a message to prove that a child of it died.
 CHILD_GRACE = 3.0
-
-#: Lines of faulthandler's stacks that are ours and pytest's; nobody looks for a fault there.
-_OWN_FRAMES = re.compile(
-    r'^  File "(?:[^"\n]*(?:[/\\](?:_pytest|pluggy)[/\\][^"\n]*|_wheelcheck_worker[/\\][^"\n]*)|<frozen runpy>)", line .*\n',
-    re.MULTILINE,
-)
 
 #: Seconds between the ends of two tests that are quick.
 QUICK = 0.008
@@ -305,7 +300,7 @@ class WorkerProcess:
         except OSError:
             return ""
         text = self._of_test(text)
-        text = _OWN_FRAMES.sub("", self._session.paths.text_from_target(text))
+        text = without_own_frames(self._session.paths.text_from_target(text))
         text = text.replace(f"{LEFT_BEHIND}{self._nonce} ", "[left running and ended] ")
         cut = f"[{start - self._mark} bytes before this are in {self._log}]\n" if start > self._mark else ""
         return cut + text
