@@ -14,6 +14,7 @@ from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.setting_lines import list_line, value_line
 from pytest_wheelcheck.system.process import describe_status
 from pytest_wheelcheck.targets.preparing import missing_modules
+from pytest_wheelcheck.targets.preparing.entry_errors import explain_entry
 from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext, disallowed_libraries, is_inside
 from pytest_wheelcheck.targets.preparing.missing_modules import NO_FAULT, OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.running.crash_fix import CRASH_CAUSE, crash_fix
@@ -80,6 +81,7 @@ def evaluate_import(
         if found.kind in (NO_FAULT if is_main else OPTIONAL):
             skipped = found.reason if found.kind is Kind.EXTRA or not found.fix else f"{found.reason}\nFix: {found.fix}"
         problems.extend(_describe(trace, found))
+        problems.extend(explain_entry(job, trace[-1], context.sites))
     elif ending := result.get("ending") or (describe_status(result["status"]) if result.get("status") else ""):
         problems.append(
             f"the {kind} itself succeeded, but the interpreter failed afterwards, while it exited: {ending}"
