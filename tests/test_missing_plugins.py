@@ -165,3 +165,28 @@ def test_messages_of_pytest(text: str, expected: list[Lack]) -> None:
 def test_what_brings_it(lack: Lack, distribution: str) -> None:
     assert lack.is_met_by(distribution)
     assert not lack.is_met_by("requests")
+
+
+@pytest.mark.parametrize(
+    ("module", "distribution"), [("no_such_tool", "no-such-tool"), ("yaml", "pyyaml")], ids=["same-name", "other-name"]
+)
+def test_a_module_that_the_tests_need_and_nothing_brings(
+    project: pytest.Pytester, run_dist: RunDist, module: str, distribution: str
+) -> None:
+    (project.path / "test_it.py").write_text(f"import {module}\n")
+    (project.path / "test_own.py").write_text("import helpers_of_tests\n")
+    (project.path / "more").mkdir()
+    (project.path / "more" / "helpers_of_tests.py").write_text("")
+    found = run_dist("test_it.py", "test_own.py")
+    cause = f"Cause: the tests import {module}, which is not installed: the environment of the tests is incomplete"
+    assert found.text.count(cause) == 1, found.text
+    assert f'Fix: set requires = ["{distribution}"] in [tool.wheelcheck] of pyproject.toml, ' in found.text
+    assert f"or pass --wheel-requires {distribution}\n" in found.text
+    # The project has it.
+    assert "the tests import helpers_of_tests" not in found.text
+
+
+def test_a_module_that_a_conftest_needs_and_nothing_brings(project: pytest.Pytester, run_dist: RunDist) -> None:
+    (project.path / "conftest.py").write_text("import no_such_tool\n")
+    (project.path / "test_it.py").write_text("def test_it(): pass\n")
+    assert "Cause: the tests import no_such_tool, which is not installed" in run_dist("test_it.py").text

@@ -42,6 +42,7 @@ class PluginHints:
         self._config = config
         self._settings = settings
         self._targets = {f"{target.node_id}::": target for target in targets}
+        self._told_modules: set[tuple[str, str]] = set()
         self._told: dict[str, _Found] = {}
         #: By the node ids of targets: to find them, files are read and markers are evaluated.
         self._sources: dict[str, list[_Source]] = {}
@@ -58,12 +59,18 @@ class PluginHints:
         new = {source: reasons for source, reasons in found.items() if source not in told}
         for source, reasons in found.items():
             told.setdefault(source, {}).update(reasons)
-        return self._describe(new) if new else ""
+        if new or found or not prefix:
+            return self._describe(new) if new else ""
+        modules = [
+            name for name in self._undeclared(self._targets[prefix], text) if (prefix, name) not in self._told_modules
+        ]
+        self._told_modules.update((prefix, name) for name in modules)
+        return self._describe_modules(modules)
 
     def explain(self, target: Target, text: str) -> str:
         """Return the cause and fix of a usage error; empty if nothing of the project brings what is missing."""
         found = self._find(target, text)
-        return self._describe(found) if found else ""
+        return self._describe(found) if found else self._describe_modules(self._undeclared(target, text))
 
     def summary(self) -> str:
         """Return one hint for all targets that had one; empty if none had."""
@@ -89,6 +96,36 @@ class PluginHints:
                     None
                 )
         return found
+
+    def _undeclared(self, target: Target, text: str) -> list[str]:
+        """Return the modules that tests or conftest files lack, and that are not the project's own."""
+        from pytest_wheelcheck.targets.preparing.known_modules import PYTHON_2, STANDARD_LIBRARY, SYSTEMS
+        from pytest_wheelcheck.targets.running.missing_plugins import lacks
+
+        known = STANDARD_LIBRARY.union(PYTHON_2, *SYSTEMS.values())
+        found = {lack.name: None for lack in lacks(text, own=target.wheel.top_levels) if lack.kind == "module"}
+        return [name for name in found if name not in known and not self._is_own(name)]
+
+    def _is_own(self, module: str) -> bool:
+        """Return whether the project has files of that name: its directory is not on ``sys.path``."""
+        root, cwd = self._settings.root, self._settings.cwd
+        places = {root, cwd, root / "src", *(path for path in root.iterdir() if path.is_dir())}
+        return any((place / name).exists() for place in places for name in (module, f"{module}.py"))
+
+    def _describe_modules(self, modules: Sequence[str]) -> str:
+        from pytest_wheelcheck.targets.preparing.known_modules import distribution_of
+
+        if not modules:
+            return ""
+        names = list(dict.fromkeys(map(distribution_of, modules)))
+        line = addition(self._config, "wheel_requires", [*self._config.getini("wheel_requires"), *names])
+        options = " ".join(f"--wheel-requires {shlex.quote(name)}" for name in names)
+        verb = "is" if len(modules) == 1 else "are"
+        return (
+            f"Cause: the tests import {' and '.join(modules)}, which {verb} not installed: "
+            f"the environment of the tests is incomplete, which says nothing about the wheel\n"
+            f"Fix: set {line}, add what brings it to a dependency group that --wheel-group names, or pass {options}"
+        )
 
     def _describe(self, found: _Found) -> str:
         reasons = dict.fromkeys(reason for reasons in found.values() for reason in reasons)

@@ -153,6 +153,12 @@ def brings(distribution: str, module: str) -> bool:
     return bare in {name.replace("-", ""), first, *_without_python(name)}
 
 
+def distribution_of(module: str) -> str:
+    """Return the distribution that usually brings a top-level module: the one of its name, if no other is known."""
+    known = (name for name, modules in _MODULES.items() if module in modules.split())
+    return next(known, canonicalize_name(module))
+
+
 def _without_python(name: str) -> tuple[str, ...]:
     parts = [part for part in name.split("-") if part not in {"python", "py"}]
     joined = "".join(parts)
