@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import difflib
+import re
 from pathlib import Path
 
 from pytest_wheelcheck.results import RemoteError
 from pytest_wheelcheck.worker.messages import ImportJob
+
+#: A function, a class or a variable of a module. A parser of Python may crash on a source that was made for that.
+_DEFINITION = re.compile(r"^(?:(?:async )?def|class)[ \t]+(\w+)|^(\w+)[ \t]*=[^=]", re.MULTILINE)
+
+#: Bytes of a source that are read.
+_MAX_SOURCE = 1 << 20
 
 
 def explain_entry(job: ImportJob, error: RemoteError, sites: tuple[Path, ...]) -> list[str]:
@@ -28,17 +34,10 @@ def explain_entry(job: ImportJob, error: RemoteError, sites: tuple[Path, ...]) -
 
 
 def _public_names(module: str, sites: tuple[Path, ...]) -> list[str]:
-    """Return what the source of a module defines or imports at its top, without names that begin with an underscore."""
+    """Return what the source of a module defines at its top, without names that begin with an underscore."""
     path = module.replace(".", "/")
     for source in (site / file for site in sites for file in (f"{path}.py", f"{path}/__init__.py")):
-        with contextlib.suppress(OSError, SyntaxError, ValueError):
-            found: list[str] = []
-            for node in ast.parse(source.read_bytes()).body:
-                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                    found.append(node.name)
-                elif isinstance(node, (ast.Import, ast.ImportFrom)):
-                    found += [alias.asname or alias.name for alias in node.names]
-                elif isinstance(node, ast.Assign):
-                    found += [target.id for target in node.targets if isinstance(target, ast.Name)]
-            return [name for name in found if not name.startswith("_")]
+        with contextlib.suppress(OSError), source.open("rb") as file:
+            found = _DEFINITION.findall(file.read(_MAX_SOURCE).decode("utf-8", "replace"))
+            return [name for names in found for name in names if name and not name.startswith("_")]
     return []
