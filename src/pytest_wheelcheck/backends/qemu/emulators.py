@@ -179,8 +179,11 @@ def _locate(
                     return _Package(
                         repository=source, suite=suite.codename, name=package, version=full_version, host=host
                     )
+    answered = all(problem.startswith(apt_suites.NO_ARCHITECTURE) for problem in problems)
     raise RuntimeUnavailableError(
-        f"no package repository has a {wanted}",
+        f"no package repository has a {wanted}"
+        if answered
+        else f"no {wanted} is installed, and none can be downloaded",
         cause="; ".join(problems),
         fix=f"install one, so that {program} is on PATH",
     )

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
+from pytest_wheelcheck.interpreters.packages.apt_run import NoSpaceError, run
 from pytest_wheelcheck.system import process, temporary
 
 #: The directory of apt's sources (``sources.list(5)``).
@@ -183,14 +184,14 @@ def fetch(
     """
     with temporary.directory() as state:
         apt_get = apt_get_command(repository, suite, state, architecture)
-        process.run([*apt_get, "update"], end_with_parent=True)
+        run([*apt_get, "update"], state)
         available = package_names(state)
         wanted = [*packages, *(name for name in optional if name in available)]
         if dependencies:
             options = ["-y", "--no-install-recommends", "--download-only"]
-            process.run([*apt_get, "install", *options, *wanted], end_with_parent=True)
+            run([*apt_get, "install", *options, *wanted], state)
             return _unpack(state / "cache" / "archives", into)
-        process.run([*apt_get, "download", *wanted], cwd=state / "debs", end_with_parent=True)
+        run([*apt_get, "download", *wanted], state, cwd=state / "debs")
         return _unpack(state / "debs", into)
 
 
@@ -221,8 +222,12 @@ def fetch_newest(
     for suite in dict.fromkeys(repository.suites):
         try:
             apt_get = apt_get_command(repository, suite, work / suite, architecture)
-            process.run([*apt_get, "update"], end_with_parent=True)
-            process.run([*apt_get, "download", *packages], cwd=work / suite / "debs", end_with_parent=True)
+            run([*apt_get, "update"], work / suite)
+            run([*apt_get, "download", *packages], work / suite, cwd=work / suite / "debs")
+        except NoSpaceError as error:
+            raise RuntimeUnavailableError(
+                f"{', '.join(packages)} cannot be downloaded: {error.message}", fix=error.fix, details=error.details
+            ) from error
         except ProcessError as error:
             problem = error
             continue
@@ -258,7 +263,7 @@ class SuitePackages:
         :raises ProcessError: apt failed.
         """
         with tempfile.TemporaryDirectory(dir=self._state) as debs:
-            process.run([*self._command, "download", *dict.fromkeys(names)], cwd=Path(debs), end_with_parent=True)
+            run([*self._command, "download", *dict.fromkeys(names)], self._state, cwd=Path(debs))
             _unpack(Path(debs), into)
 
 
@@ -271,7 +276,7 @@ def open_suite(repository: Repository, suite: str, architecture: str) -> Iterato
     """
     with temporary.directory() as state:
         command = apt_get_command(repository, suite, state, architecture)
-        process.run([*command, "update"], end_with_parent=True)
+        run([*command, "update"], state)
         yield SuitePackages(command, state)
 
 

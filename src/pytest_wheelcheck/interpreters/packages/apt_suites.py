@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 from pytest_wheelcheck.errors import ProcessError, WheelcheckError
 from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.interpreters.packages.apt import Repository
+from pytest_wheelcheck.interpreters.packages.apt_run import NoSpaceError, is_full, run
 from pytest_wheelcheck.system import cache, process, temporary
 
 #: Seconds for which an answer is cached. Downloads use a fresh index.
@@ -46,6 +48,23 @@ NO_ARCHITECTURE = "the host's package repository does not carry the architecture
 #: The ``problem`` of a suite whose server does not answer.
 UNREACHABLE = "the host's package repository cannot be reached"
 
+#: Begins the ``problem`` of a suite that could not be read because a disk of this host is full.
+NO_SPACE = "the host's package repository could not be read: no space left"
+
+#: Begin the problems that all suites have alike.
+HOPELESS = (UNREACHABLE, NO_SPACE)
+
+
+#: What apt prints if the server has no such suite or architecture, with http and with files. It also prints that there is
+#: no Release file if it could not read the one that is there.
+_NOT_THERE = re.compile(r"\s404\s+[A-Z][a-z]|File not found - ")
+
+#: What apt prints if no server answers.
+_NO_ANSWER = re.compile(
+    r"Could not (connect|resolve)|Temporary failure|timed out|unreachable|refused|Connection (failed|reset)"
+    r"|\s50[234]\s+[A-Z][a-z]"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suite:
@@ -64,6 +83,11 @@ class Suite:
     alias: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+
+
+#: The suites that could not be read because a disk is full, by cache file and directory for temporary files. Another run may
+#: have room, so this is not cached. Process-wide, because every provider asks, and each question takes long.
+_unread: dict[tuple[Path, str], Suite] = {}
 
 
 def query(
@@ -99,12 +123,19 @@ def _query_cached(repository: Repository, architecture: str, name: str, *, offli
     if offline:
         problem = "this run is offline, and the host's package repository was never queried"
         return Suite(name=name, codename=name, problem=problem)
+    place = file, tempfile.gettempdir()
+    if place in _unread:
+        return _unread[place]
     try:
         with cache.locked(f"archives/{file.stem}"):
             # Another run may have asked while this one waited for the lock.
             cached = _read_cached(file)
             if cached is None or time.time() >= cached[0]:
-                suite = _query_repository(repository, architecture, name)
+                try:
+                    suite = _query_repository(repository, architecture, name)
+                except NoSpaceError as error:
+                    problem = f"{NO_SPACE}{error.message.removeprefix('no space left')}"
+                    return _unread.setdefault(place, Suite(name=name, codename=name, problem=problem))
                 cached = time.time() + (_FAILED if suite.problem else _FRESH), suite
                 text = json.dumps({"until": cached[0], "suite": asdict(suite)})
                 # A suite has several names, and the answer holds for all of them.
@@ -138,16 +169,29 @@ def _read_cached(file: Path) -> tuple[float, Suite] | None:
 
 
 def _query_repository(repository: Repository, architecture: str, name: str) -> Suite:
-    with temporary.directory() as state:
-        command = [*apt.apt_get_command(repository, name, state, architecture), "update"]
+    """Ask the server.
+
+    :raises NoSpaceError: the disk for temporary files is full.
+    """
+    with contextlib.ExitStack() as stack:
         try:
-            completed = process.run(command, timeout=_UPDATE_DEADLINE, end_with_parent=True)
+            state = stack.enter_context(temporary.directory())
+            command = [*apt.apt_get_command(repository, name, state, architecture), "update"]
+            completed = run(command, state, timeout=_UPDATE_DEADLINE, check=False)
+        except OSError as error:
+            if is_full(error):
+                raise NoSpaceError.at(Path(tempfile.gettempdir())) from error
+            raise
+        except NoSpaceError:
+            raise
         except ProcessError as error:
             return Suite(name=name, codename=name, problem=_explain(error.details, architecture, error.message))
+        output = f"{completed.stdout}\n{completed.stderr}"
         releases = list((state / "state/lists").glob("*Release"))
-        if not releases:
-            # apt reports a failure that may be temporary, such as that of a connection, as success.
-            problem = _explain(completed.stderr, architecture, "apt downloaded no index")
+        # apt reports a failure that may be temporary, such as that of a connection, as success.
+        failed = completed.returncode != 0 or not releases
+        if failed or (not apt.indexes(state) and re.search("^(?:Err:|[EW]: )", output, re.MULTILINE)):
+            problem = _explain(output, architecture, "apt downloaded no index")
             return Suite(name=name, codename=name, problem=problem)
         text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in releases)
         fields = apt.parse_stanza(text.partition("\nSHA256:")[0])
@@ -159,11 +203,13 @@ def _query_repository(repository: Repository, architecture: str, name: str) -> S
 
 
 def _explain(output: str, architecture: str, message: str) -> str:
-    if re.search(r"Could not (connect|resolve)|Temporary failure|timed out|unreachable|refused", output):
+    if _NO_ANSWER.search(output) or "did not end within" in message:
         return UNREACHABLE
-    if "404" in output or "does not have" in output:
+    # After an index that it could not read, apt asks for one in another format, which no server has.
+    begun = re.search(rf"^Get:.* {re.escape(architecture)} Packages", output, re.MULTILINE)
+    if _NOT_THERE.search(output) and not begun:
         return f"{NO_ARCHITECTURE} {architecture}"
-    lines = [line for line in output.strip().splitlines() if line.startswith("E:")]
+    lines = [line for line in output.strip().splitlines() if line.startswith(("E:", "W:"))]
     return f"the host's package repository cannot be used: {(lines or [message])[0]}"
 
 
@@ -188,6 +234,8 @@ def find_suite(
     """
     for batch in batches(repository):
         for suite in query(repository, architecture, batch, offline=offline):
+            # The next question would have the same answer, after as long a wait.
+            offline = offline or suite.problem.startswith(HOPELESS)
             if package in suite.packages:
                 upstream = re.match(r"(?:\d+:)?([\d.]+)", suite.packages[package])
                 if not minimum or (upstream and tuple(map(int, upstream[1].strip(".").split("."))) >= minimum):

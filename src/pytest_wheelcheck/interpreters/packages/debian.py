@@ -168,7 +168,8 @@ class DebianProvider:
                 if suite.codename not in queried and not self._offline:
                     offers += _offers_of_suite(suite, architecture, self.name)
                 queried |= {suite.name, suite.codename, suite.alias}
-            if request.is_met((*cached, *offers)) or apt_suites.UNREACHABLE in problems:
+            hopeless = any(problem.startswith(apt_suites.HOPELESS) for problem in problems)
+            if hopeless or request.is_met((*cached, *offers)):
                 break
         if self._offline:
             advice = f"run once without --wheel-offline, or run: {install_command(request.platform)}"

@@ -29,7 +29,7 @@ from pytest_wheelcheck.interpreters.base import (
 )
 from pytest_wheelcheck.interpreters.facts import installation_of
 from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.packages import c_library
+from pytest_wheelcheck.interpreters.packages import apt_suites, c_library
 from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published import pinned
 from pytest_wheelcheck.interpreters.published.standard_library import SMOKE_TEST, StandardLibraries, repositories
@@ -89,16 +89,19 @@ class PublishedProvider:
         except RuntimeUnavailableError as error:
             return Answer.of(reason=error.message, unchecked=True)
         found: list[Offer] = []
+        refused: list[PublishedInterpreter] = []
         reasons: dict[str, None] = {}
         for published in PUBLISHED:
             if not fits(published.platform, request.platform):
                 continue
             if reason := self._unavailable_reason(published, at):
                 reasons[reason] = None
+                refused.append(published)
             else:
                 found.append(self._offer(published, request.minimum_libc))
         # The reasons are reported even if there are offers: a wheel may need one of the others.
-        unchecked = self._offline and bool(reasons) and not request.is_met(found)
+        unread = any(_foreign(each) and self._c_library(each) is None and self._unread(each) for each in refused)
+        unchecked = bool(reasons) and not request.is_met(found) and (self._offline or unread)
         return Answer.of(found, reason="; ".join(reasons), unchecked=unchecked)
 
     def parts(self, offer: Offer) -> tuple[Part, ...]:
@@ -238,6 +241,8 @@ class PublishedProvider:
                     "host has none"
                 )
             if self._c_library(published) is None:
+                if problem := self._unread(published):
+                    return f"the C library for {architecture.name} comes from a package repository; {problem}"
                 return f"the host's package repository has no C library for {architecture.debian}"
             return self._libraries(published).unavailable_reason(published.version[:2])
         if published.libc == "glibc" and at.libc != "glibc":
@@ -245,6 +250,13 @@ class PublishedProvider:
         if published.libc == "musl" and not repositories(self._apt_source):
             return "musl comes from a package repository of Debian or Ubuntu, and this host has none"
         return self._libraries(published).unavailable_reason(published.version[:2])
+
+    def _unread(self, published: PublishedInterpreter) -> str:
+        """Return why a package repository could not be searched completely; empty if all could."""
+        debian = ARCHITECTURES[published.architecture].debian
+        searched = [repository for repository, _ in repositories(self._apt_source)]
+        problems = (apt_suites.unread(each, debian, offline=self._offline) for each in searched)
+        return next(filter(None, problems), "")
 
     def _libraries(self, published: PublishedInterpreter) -> StandardLibraries:
         sources = repositories(self._apt_source, ARCHITECTURES[published.architecture].debian)
