@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import provisioned
@@ -18,6 +19,8 @@ from ground import BOUND, Ground, wait_for
 
 from pytest_wheelcheck.backends import bubblewrap
 from pytest_wheelcheck.errors import WheelcheckError
+from pytest_wheelcheck.interpreters.architectures import host_architecture
+from pytest_wheelcheck.interpreters.packages import apt
 
 if sys.platform == "win32":
     pytest.skip("bubblewrap makes sandboxes on Linux", allow_module_level=True)
@@ -191,6 +194,16 @@ def test_where_there_can_be_none(demo: Ground) -> None:
     assert "--wheel-sandbox: no sandbox can be made here\nCause: user namespaces are not allowed" in found.text
     assert not found.nodes
     assert demo.run().code == 0
+
+
+def test_the_fetched_program_of_a_newer_release(debian_archive: apt.Repository, tmp_path: Path) -> None:
+    """Since Debian 13, the loader of the package libc6 is in ``/usr/lib64``, and nothing that is fetched links to it."""
+    newer = replace(debian_archive, codename={"debian": "stable", "ubuntu": "devel"}[debian_archive.distribution])
+    host = host_architecture()
+    assert host is not None
+    bubblewrap._fetch(newer, host, tmp_path / "root")
+    argv = bubblewrap._started_by_its_loader(tmp_path / "root", host)
+    assert subprocess.check_output([*argv, "--version"], text=True).startswith("bubblewrap ")
 
 
 def test_where_there_is_no_bubblewrap(demo: Ground) -> None:

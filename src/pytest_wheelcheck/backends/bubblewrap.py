@@ -12,13 +12,14 @@ from pathlib import Path
 
 from pytest_wheelcheck.backends import launcher
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
+from pytest_wheelcheck.interpreters import roots
 from pytest_wheelcheck.interpreters.architectures import Architecture, host_architecture
 from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.system import cache, process
 from pytest_wheelcheck.system.progress import step
 
 #: Increase when the cached files of the packages change.
-_GENERATION = 1
+_GENERATION = 2
 
 #: The arguments of every sandbox: namespaces of its own for users, processes, the network and the rest; no capabilities.
 ISOLATED = ("--unshare-all", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
@@ -65,7 +66,7 @@ def _downloaded(*, offline: bool) -> tuple[str, ...]:
 
     def make(side: Path) -> None:
         with step(f"bubblewrap from {repository.codename}", side):
-            apt.fetch(repository, repository.codename, ["bubblewrap"], side / "root", architecture=host.debian)
+            _fetch(repository, host, side / "root")
 
     try:
         root = cache.provision(key, make) / "root"
@@ -77,6 +78,12 @@ def _downloaded(*, offline: bool) -> tuple[str, ...]:
             details=error.details,
         ) from error
     return _started_by_its_loader(root, host)
+
+
+def _fetch(repository: apt.Repository, host: Architecture, root: Path) -> None:
+    apt.fetch(repository, repository.codename, ["bubblewrap"], root, architecture=host.debian)
+    # The path of the loader begins with a link that is in none of these packages.
+    roots.merge(root)
 
 
 def _started_by_its_loader(root: Path, host: Architecture) -> tuple[str, ...]:
