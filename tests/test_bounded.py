@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,6 +153,31 @@ def test_what_a_parser_prints_before_it_raises_is_shown(tmp_path: Path, monkeypa
     with pytest.raises(ProcessError, match="exit status 1") as raised:
         run_own()
     assert raised.value.details.strip() == "OSError: the reason"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a device that is always full")
+@pytest.mark.parametrize("reason", ["a parser's file", "our own file"])
+def test_a_full_disk_is_not_blamed_on_the_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, reason: str
+) -> None:
+    task = "open('/dev/full', 'wb', 0).write(b'x')" if reason == "a parser's file" else "pass"
+    write_parser(tmp_path, monkeypatch, task)
+    if reason == "our own file":
+        run_own()
+        disk = tmp_path / "small"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            pytest.skip("no file system can be mounted here")
+        request.addfinalizer(lambda: subprocess.run(["umount", "-l", str(disk)], check=True))
+        (disk / "filler").write_bytes(bytes(64 << 10))
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    with pytest.raises(
+        ProcessError, match="a file could not be checked: no space left in the directory for temporary"
+    ) as raised:
+        run_own()
+    assert raised.value.cause == "the disk is full"
+    assert "malformed" not in str(raised.value)
 
 
 def test_a_task_leaves_nothing_for_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,18 @@ very end. If anything goes wrong before that, there is no file, which is an erro
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.errors import ProcessError
+from pytest_wheelcheck.errors import DISK_FULL, ProcessError
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.wheels.binary import Binary, ElfHeader
 from pytest_wheelcheck.wheels.bounded_tasks import Task
@@ -29,6 +32,10 @@ PATIENCE = 1 if sys.platform == "win32" else 10
 _TOO_LONG = -24
 #: Exit status of the parser process if a library that it needs is not installed.
 NOT_INSTALLED = 3
+#: What a parser prints that could not write its files: the message of Python's exception, with the number of the error.
+_FULL = re.compile(rf"^OSError: \[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]|^{os.strerror(errno.ENOSPC)}$", re.MULTILINE)
+#: Bytes below which a disk is full.
+_LEAST = 1 << 16
 _PROCESS = f"{__package__}.bounded_process"
 
 
@@ -84,6 +91,32 @@ def run_parser(module: str, task: str, wheel: str, *arguments: str, subject: str
     :raises ProcessError: it died or exceeded its deadline, or a library that it needs is not installed.
     """
     limit = seconds_for(wheel)
+    try:
+        ended = _run(module, task, wheel, arguments, limit)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise _no_space(subject, str(error)) from error
+    if isinstance(ended, list):
+        return ended
+    status, output = ended
+    if _FULL.search(output):
+        raise _no_space(subject, _without_traceback(output))
+    raise ProcessError(
+        f"{subject} could not be checked: the parser process ended with {process.describe_status(status)}",
+        cause={
+            NOT_INSTALLED: "a library that the check needs is not installed on this system",
+            _TOO_LONG: f"a file in the wheel keeps the parser library busy for more than {limit:g} s",
+        }.get(status, "a file in the wheel is malformed in a way that the parser library does not survive"),
+        details=_without_traceback(output),
+    )
+
+
+def _run(module: str, task: str, wheel: str, arguments: Sequence[str], limit: float) -> list[Any] | tuple[int, str]:
+    """Run a parser process; return its answer, or the exit status and the output of one that gave none.
+
+    :raises OSError: its files cannot be written.
+    """
     with tempfile.TemporaryDirectory(prefix="wheelcheck-") as directory:
         input_file, answer_file = Path(directory, "input.json"), Path(directory, "answer.json")
         input_file.write_text(json.dumps(arguments), "utf-8")
@@ -99,13 +132,20 @@ def run_parser(module: str, task: str, wheel: str, *arguments: str, subject: str
         if status == 0 and answer_file.is_file():
             answer: list[Any] = json.loads(answer_file.read_text("utf-8"))
             return answer
-    raise ProcessError(
-        f"{subject} could not be checked: the parser process ended with {process.describe_status(status)}",
-        cause={
-            NOT_INSTALLED: "a library that the check needs is not installed on this system",
-            _TOO_LONG: f"a file in the wheel keeps the parser library busy for more than {limit:g} s",
-        }.get(status, "a file in the wheel is malformed in a way that the parser library does not survive"),
-        details=_without_traceback(output),
+        if not output.strip() and shutil.disk_usage(directory).free < _LEAST:
+            # The output of a task is a file there, too.
+            output = os.strerror(errno.ENOSPC)
+    return status, output
+
+
+def _no_space(subject: str, details: str) -> ProcessError:
+    cause, fix = DISK_FULL
+    where = tempfile.gettempdir()
+    return ProcessError(
+        f"{subject} could not be checked: no space left in the directory for temporary files, {where}",
+        cause=cause,
+        fix=fix,
+        details=details,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -90,6 +91,10 @@ def read_member(
         reason = error.message
     except ImportError:
         raise  # not a defect of the file
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise  # a full disk is no defect of the file, either
+        reason = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001 - the libraries raise anything on malformed files; it becomes a finding
         reason = f"{type(error).__name__}: {error}"
     return (Binary(path=member.name, format=file_format, error=" ".join(reason.split())[:500] or "unreadable"),)
