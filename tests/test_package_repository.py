@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import io
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from pytest_wheelcheck.interpreters.packages.apt_run import run
 from pytest_wheelcheck.interpreters.packages.debian import DebianProvider
 from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 from pytest_wheelcheck.model import Platform
-from pytest_wheelcheck.system import cache
+from pytest_wheelcheck.system import cache, progress
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("gpg") and shutil.which("apt-get")), reason="apt reads an archive that gpg signs"
@@ -72,6 +74,21 @@ def served(folder: Path) -> Iterator[apt.Repository]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         where = f"http://127.0.0.1:{server.server_port}/"
         yield apt.parse_source(f"deb [signed-by={folder / 'key.gpg'}] {where} suite main")
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def slow_server() -> Iterator[apt.Repository]:
+    """A server that thinks before it knows of nothing."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            time.sleep(1.5)
+            self.send_error(404)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield apt.parse_source(f"deb http://127.0.0.1:{server.server_port}/debian suite main")
         server.shutdown()
 
 
@@ -166,3 +183,18 @@ def test_temporary_files_of_apt_are_in_our_own_directory(tmp_path: Path) -> None
     assert Path((tmp_path / "told").read_text().strip()).is_relative_to(state)
     with pytest.raises(ProcessError, match="apt-get failed: exit status 100"):
         run([*command, "download", "missing"], state)
+
+
+def test_a_question_that_takes_long_is_announced(large: apt.Repository) -> None:
+    """And one that does not is not."""
+    told = io.StringIO()
+    with progress.log_to(told):
+        (suite,) = apt_suites.query(large, "amd64", ["suite"])
+        assert suite.packages
+        assert told.getvalue() == ""
+        with slow_server() as source:
+            apt_suites.query(source, "arm64", ["one"])
+            apt_suites.query(source, "arm64", ["two"])
+    assert told.getvalue().splitlines() == [
+        "wheelcheck: asking the package repository of this host what it has for arm64 (once; cached for later runs)"
+    ]

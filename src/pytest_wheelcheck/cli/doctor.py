@@ -18,7 +18,7 @@ from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES
 from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Kind, Offer, Request, here
 from pytest_wheelcheck.model import Platform
-from pytest_wheelcheck.system import cache, temporary
+from pytest_wheelcheck.system import cache, progress, temporary
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.planning.tag_groups import NEWEST_KNOWN
 from pytest_wheelcheck.targets.preparing.overlay import check_tools
@@ -67,11 +67,15 @@ def _run(args: argparse.Namespace) -> int:
         return doctor_wheels.run(args, sources, lambda: _find_problem(offline=args.offline))
     platforms = tuple(map(parse_platform, args.what)) or _platforms()
     catalog, cached = sources.catalog(offline=args.offline), sources.catalog(offline=True)
-    problem = _find_problem(offline=args.offline)
-    if problem is None:
-        reports = [_examine(platform, catalog, cached) for platform in platforms]
-    else:
-        reports = [_unusable(platform, problem) for platform in platforms]
+    with (
+        progress.log_to(),
+        progress.asking(f"finding out what this host can run: {len(platforms)} platform{'s' * (len(platforms) > 1)}"),
+    ):
+        problem = _find_problem(offline=args.offline)
+        if problem is None:
+            reports = [_examine(platform, catalog, cached) for platform in platforms]
+        else:
+            reports = [_unusable(platform, problem) for platform in platforms]
     if problem is not None and not args.json:
         output.write([f"no wheel can be installed or imported on this host; static checks work\n{problem}"])
     elif args.json:

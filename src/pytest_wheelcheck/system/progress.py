@@ -61,6 +61,34 @@ def _announce() -> None:
         _announced.clear()
 
 
+#: Seconds after which a question is announced, and the announcements that were made. Process-wide, as above.
+_SLOW = 2.0
+_told: set[str] = set()
+
+
+@contextlib.contextmanager
+def asking(line: str) -> Iterator[None]:
+    """Log a line if the context takes long; each line once.
+
+    :param line: what is asked.
+    """
+
+    def tell() -> None:
+        with _announce_lock:
+            new = line not in _told
+            _told.add(line)
+        if new:
+            log.info("%s", line)
+
+    timer = threading.Timer(_SLOW, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 #: Bytes above which the sending of files is shown, and seconds between two updates of its line.
 _SHOWN_SIZE, _UPDATE = 2_000_000, 0.2
 

@@ -21,7 +21,7 @@ from pytest_wheelcheck.errors import ProcessError, WheelcheckError
 from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.interpreters.packages.apt import Repository
 from pytest_wheelcheck.interpreters.packages.apt_run import NoSpaceError, is_full, run
-from pytest_wheelcheck.system import cache, process, temporary
+from pytest_wheelcheck.system import cache, process, progress, temporary
 
 #: Seconds for which an answer is cached. Downloads use a fresh index.
 _FRESH = 7 * 24 * 3600.0
@@ -127,7 +127,10 @@ def _query_cached(repository: Repository, architecture: str, name: str, *, offli
     if place in _unread:
         return _unread[place]
     try:
-        with cache.locked(f"archives/{file.stem}"):
+        asked = (
+            f"asking the package repository of this host what it has for {architecture} (once; cached for later runs)"
+        )
+        with progress.asking(asked), cache.locked(f"archives/{file.stem}"):
             # Another run may have asked while this one waited for the lock.
             cached = _read_cached(file)
             if cached is None or time.time() >= cached[0]:
