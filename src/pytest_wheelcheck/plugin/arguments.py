@@ -43,6 +43,9 @@ _TEST_FILE = re.compile(r"(?!(?:import|entry|run)\[)[^:]*\.\w+(?:::|$)")
 #: The start of the node id of a static check.
 _CHECK = re.compile(r"[A-Z]{3}\d")
 
+#: A node id that needs no target: that of a static check, or of a check of the release.
+_STATIC_NODE = re.compile(r"release::.+|.*?(?:\.whl|^pypi:[^:]*)::(?:[A-Z]{3}\d[^:]*|open|checks|source-tree)")
+
 
 class Action(Protocol):
     """The part of :class:`argparse.Action` that is used here."""
@@ -151,6 +154,7 @@ class CommandLine:
     :param paths: test paths, without the part behind ``::``.
     :param refused: options that are not supported with wheels.
     :param coverage: the options of pytest-cov, which neither the host nor the targets get unchanged.
+    :param own: the test paths and the options, except those of pytest-cov, in their order.
     """
 
     host: tuple[str, ...]
@@ -160,6 +164,7 @@ class CommandLine:
     paths: tuple[str, ...]
     refused: tuple[str, ...]
     coverage: tuple[Argument, ...] = ()
+    own: tuple[Argument, ...] = ()
 
 
 def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
@@ -172,6 +177,7 @@ def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
     wheels: list[str] = []
     selections: list[str] = []
     paths: list[str] = []
+    own: list[Argument] = []
     selected_tests: list[str] = []
     selects_whole_target = False
     refused: list[str] = []
@@ -198,9 +204,11 @@ def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
             selections.append(given)
         elif not argument.is_option:
             paths.append(path)
+            own.append(argument)
             target.append(TargetArgument(argument.argv, known_to_host=False))
         else:
             known = bool(argument.dest)
+            own.append(argument)
             if _is_refused(argument):
                 refused.append(first)
             if known and argument.dest not in TARGET_ONLY:
@@ -218,7 +226,13 @@ def divide(args: Sequence[str], actions: Mapping[str, Action]) -> CommandLine:
         paths=tuple(paths),
         refused=tuple(refused),
         coverage=tuple(coverage),
+        own=tuple(own),
     )
+
+
+def need_no_target(selections: Sequence[str]) -> bool:
+    """Return whether node ids select only static checks and checks of the release."""
+    return bool(selections) and all(map(_STATIC_NODE.fullmatch, selections))
 
 
 def _is_of_coverage(argument: Argument) -> bool:

@@ -31,6 +31,12 @@ from pytest_wheelcheck.wheels.bounded_tasks import shared as shared_parsers
 #: The name of the text with the results of one file, for the workers of xdist.
 _CHECKS = "checks-{}"
 
+#: What the nodes of the release need that are not in every run.
+_RELEASE_FIXES = {
+    f"{RELEASE}::expect": "it needs expected wheels: pass --wheel-expect, or set wheel_expect",
+    f"{RELEASE}::previous": "it needs the previous release: pass --wheel-expect previous",
+}
+
 #: Results of the static checks by file.
 Checks = dict[Wheel | BadWheel, StaticResults]
 
@@ -268,7 +274,9 @@ def select(config: pytest.Config, items: list[pytest.Item], plan: Plan) -> None:
     for node_id in unused:
         if plan.share is not None and _is_elsewhere(plan, plan.share, node_id):
             continue
-        raise UsageError(f"no such node: {node_id}", fix="use --collect-only to list the nodes")
+        raise UsageError(
+            f"no such node: {node_id}", fix=_RELEASE_FIXES.get(node_id, "use --collect-only to list the nodes")
+        )
     config.hook.pytest_deselected(items=deselected)
     items[:] = selected
 

@@ -13,6 +13,7 @@ from pytest_wheelcheck.checks import select_checks
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import takeover
+from pytest_wheelcheck.plugin.arguments import need_no_target
 from pytest_wheelcheck.plugin.configuration import read_settings
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.changes import WheelChanges
@@ -86,6 +87,9 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
         from pytest_wheelcheck.plugin.choosing import check_names
 
         check_names(settings)
+    selections = config.stash[takeover.COMMAND_LINE].selections
+    if need_no_target(selections):
+        settings = replace(settings, static=True)
     _check_codes(settings)
     if config.option.wheel_sandbox and config.option.wheel_no_sandbox:
         raise UsageError("--wheel-sandbox and --wheel-no-sandbox are both given", fix="omit one of them")
@@ -112,7 +116,6 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     if settings.shard is not None:
         # Only now: whether a wheel runs anywhere is a question about all shards.
         share, targets, not_run = divide(settings.shard, release, targets, not_run)
-    selections = config.stash[takeover.COMMAND_LINE].selections
     return Plan(
         settings=settings,
         release=release,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from _pytest.config.findpaths import determine_setup
 
+from pytest_wheelcheck.plugin import mistyped
 from pytest_wheelcheck.plugin.arguments import Action, CommandLine, divide
 
 
@@ -48,7 +49,7 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
     """Keep the user's conftest files and tests out of this process, and divide the command line.
 
     :param args: pytest's arguments, merged with ``addopts``; changed in place.
-    :raises pytest.UsageError: an option is not supported with wheels.
+    :raises pytest.UsageError: an option is not supported with wheels, or an argument is certainly mistyped.
     """
     # Of an earlier run in this process.
     gc.unfreeze()
@@ -78,7 +79,9 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
         # A worker of xdist: the controller has divided the command line already.
         args[:] = []
         return
-    command_line = divide(args, known_options(config))
+    options = known_options(config)
+    command_line = divide(args, options)
+    mistyped.refuse(command_line.own, options, config.invocation_params.dir)
     if command_line.refused:
         raise pytest.UsageError(
             f"{', '.join(command_line.refused)} cannot be used with --wheel\n"

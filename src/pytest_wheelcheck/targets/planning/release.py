@@ -120,6 +120,11 @@ def find_files(
             for found, shown in published:
                 wheels.setdefault(os.path.realpath(found), GivenWheel(path=found, shown=shown))
             continue
+        if text.startswith("release::"):
+            raise UsageError(
+                f"--wheel {text}: this is a node of the release, not a wheel",
+                fix=f"write it after the wheels, as in `pytest --wheel dist {text}`, with the --wheel-expect of that run",
+            )
         path = locate(text, cwd, root)
         if path.is_dir():
             matches = sorted(path.glob("*.whl"))
