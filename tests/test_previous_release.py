@@ -10,7 +10,12 @@ import pytest
 from builders import build_wheel
 from index_server import Index, serve
 from nodes import Run, RunOutput, run_output
+from packaging.tags import parse_tag
 from test_report_schema import validate
+from test_targets import a_wheel
+
+from pytest_wheelcheck.reporting.previous import clauses
+from pytest_wheelcheck.targets.planning.previous import PreviousRelease
 
 NAME = "wheelcheck-no-such-project"
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "win_amd64")
@@ -97,16 +102,51 @@ def test_a_wheel_that_was_lost(go: Go, pytester: pytest.Pytester) -> None:
     assert "Fix: build the missing wheels, or correct the expected wheels (--wheel-expect, or the key expect)" in both
 
 
-def test_what_was_left_out_on_purpose(go: Go, pytester: pytest.Pytester) -> None:
-    """Requires-Python excludes one interpreter; no platform has a wheel for another one."""
+def test_a_version_that_requires_python_excludes_was_left_out_on_purpose(go: Go, pytester: pytest.Pytester) -> None:
     for platform in PLATFORMS:
-        add(
-            pytester.path / "dist", "2.0", f"cp313-cp313-{platform}", requires_python=">=3.12", files={"pkg/old.py": ""}
-        )
+        tag = f"cp312-cp312-{platform}"
+        add(pytester.path / "dist", "2.0", tag, requires_python=">=3.12", files={"pkg/old.py": ""})
     found = go()
     assert found.code == 0, found.text
-    assert "no wheel is for cp312, which pypi:wheelcheck-no-such-project==1.0 had wheels for" in found.text
     assert "cp311" not in found.text.partition("warnings summary")[2]
+
+
+def test_a_version_that_requires_python_still_admits_is_missing(
+    go: Go, pytester: pytest.Pytester, index: Index
+) -> None:
+    """An installer takes the new release there and finds no wheel. In a part of a release, that is a warning only."""
+    for platform in PLATFORMS:
+        add(pytester.path / "dist", "2.0", f"cp312-cp312-{platform}", files={"pkg/old.py": "", "gone.py": ""})
+    found = go()
+    assert found.code == 1, found.text
+    assert "release::expect FAILED" in found.text
+    assert "missing: cp311 on win_amd64" in found.text
+    for path in (pytester.path / "dist").iterdir():
+        path.rename(index.directory / path.name)
+    add(pytester.path / "dist", "2.0", "cp312-cp312-musllinux_1_2_x86_64", files={"pkg/old.py": "", "gone.py": ""})
+    part = go("--wheel", f"pypi:{NAME}==2.0/*cp312*")
+    assert part.code == 0, part.text
+    assert f"no wheel is for cp311, which pypi:{NAME}==1.0 had wheels for" in part.text
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "partial", "warns"),
+    [
+        ("pp311-pypy311_pp73-win_amd64", "cp311-cp311-win_amd64", False, True),
+        ("cp313-cp313t-win_amd64", "cp313-cp313-win_amd64", False, True),
+        ("cp311-cp311-win_amd64", "py3-none-any", False, True),
+        ("cp311-cp311-win_amd64", "cp312-cp312-win_amd64", True, True),
+        ("cp311-cp311-win_amd64", "cp312-cp312-win_amd64", False, False),
+        ("cp311-cp311-win_amd64", "cp310-abi3-win_amd64", False, False),
+        ("cp311-cp311-win_amd64", "py3-none-win_amd64", False, False),
+    ],
+)
+def test_which_lost_interpreters_are_only_a_warning(before: str, now: str, partial: bool, warns: bool) -> None:
+    previous = PreviousRelease(shown="pypi:pkg==1.0", wheels=(tuple(parse_tag(before)),), pairs=())
+    expected, warnings = clauses([previous], [a_wheel(now)], partial=partial)
+    assert bool(warnings) is warns
+    interpreter = before.split("-")[1 if before.startswith("cp313") else 0]
+    assert (f"{interpreter}: win_amd64" in expected) is not warns
 
 
 def test_wheels_of_the_stable_abi_replace_others(go: Go, pytester: pytest.Pytester) -> None:

@@ -104,8 +104,8 @@ OPTIONS = (
     Option("--wheel-static", "Run only the static checks; do not install, import or run anything."),
     Option(
         "--wheel-strict",
-        "Fail if a wheel could not be run anywhere, or if no wheel could be run on an interpreter that --wheel-python names, "
-        "instead of skipping it.",
+        "Fail if a wheel could not be run anywhere, if no wheel could be run on an interpreter that --wheel-python names, or if "
+        "auto or all had no interpreter of the oldest version of an abi3 tag, instead of skipping it.",
     ),
     Option(
         "--wheel-shard",

@@ -22,7 +22,7 @@ from pytest_wheelcheck.reporting.report import PreviousReport
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import progress
-from pytest_wheelcheck.targets.planning.index_names import is_spec
+from pytest_wheelcheck.targets.planning.index_names import is_partial, is_spec
 from pytest_wheelcheck.targets.planning.left_out import LeftOut, find_left_out
 from pytest_wheelcheck.targets.planning.release import Release, locate, open_release, shown_path
 from pytest_wheelcheck.targets.planning.shards import Share, divide
@@ -111,7 +111,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
             settings, release.wheels, sandbox=config.option.wheel_sandbox, no_sandbox=config.option.wheel_no_sandbox
         )
     if settings.strict:
-        not_run = [_strict(reason, targets) for reason in not_run]
+        not_run = [strict(reason, targets) for reason in not_run]
     share = None
     if settings.shard is not None:
         # Only now: whether a wheel runs anywhere is a question about all shards.
@@ -154,7 +154,7 @@ def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[S
     place = settings.named("--wheel-expect", expect.PREVIOUS)
     where = f"{place} {expect.PREVIOUS}" if place.startswith("--") else f"{place}: {expect.PREVIOUS}"
     found = find_previous(release.wheels, install_settings(settings), store, where)
-    expected, warnings = clauses(found, release.wheels)
+    expected, warnings = clauses(found, release.wheels, partial=any(map(is_partial, settings.wheels)))
     compared = Previous(
         step=previous_result(found, warnings), releases=previous_reports(found), changes=changes_of(found)
     )
@@ -167,8 +167,8 @@ def terminal_line(config: pytest.Config) -> Callable[[str], None] | None:
     return reporter.rewrite if reporter is not None and reporter.isatty else None
 
 
-def _strict(reason: NoTarget, targets: Sequence[Target]) -> NoTarget:
-    """Make a skipped wheel that has no target at all a failure, and a requested interpreter that no wheel runs on."""
+def strict(reason: NoTarget, targets: Sequence[Target]) -> NoTarget:
+    """Make a skipped wheel that has no target at all a failure, and an interpreter without one that was requested or promised."""
     if reason.outcome is not Outcome.SKIPPED:
         return reason
     if all(target.wheel is not reason.wheel for target in targets):
@@ -176,6 +176,8 @@ def _strict(reason: NoTarget, targets: Sequence[Target]) -> NoTarget:
     elif reason.requested and all(target.runtime.interpreter != reason.requested for target in targets):
         # In a release with a wheel for each version, each requested interpreter runs its own.
         why = "requested, and no wheel was run on it"
+    elif reason.promised:
+        why = "the tag promises it; name versions with --wheel-python to leave it out"
     else:
         return reason
     return replace(reason, outcome=Outcome.FAILED, reason=f"{reason.reason} (--wheel-strict: {why})")

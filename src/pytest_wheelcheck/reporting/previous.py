@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -18,6 +19,9 @@ from pytest_wheelcheck.targets.planning.previous import PreviousRelease
 #: Minor versions of CPython that are compared.
 _MINORS = range(2, 41)
 
+#: CPython that is not free-threaded, in the syntax of clauses.
+_PLAIN = re.compile(r"cp\d+")
+
 #: How many times larger a wheel may be.
 _GROWTH = 2.0
 
@@ -25,11 +29,16 @@ _GROWTH = 2.0
 _SHOWN = 3
 
 
-def clauses(previous: Sequence[PreviousRelease], wheels: Sequence[Wheel]) -> tuple[list[str], list[str]]:
+def clauses(
+    previous: Sequence[PreviousRelease], wheels: Sequence[Wheel], *, partial: bool = False
+) -> tuple[list[str], list[str]]:
     """Return clauses that expect what the previous releases had, and warnings about interpreters that no wheel is for any more.
 
-    An interpreter that ``Requires-Python`` excludes now is not expected. One that all platforms have lost was probably left
-    out on purpose: a warning. One that some platforms have lost is expected.
+    An interpreter that ``Requires-Python`` excludes now is not expected. CPython is expected otherwise: an installer would
+    take the new release for it, and find no wheel. PyPy and free-threaded CPython that all platforms have lost were probably
+    left out on purpose: a warning, because ``Requires-Python`` cannot exclude them. So is CPython where a pure wheel is left.
+
+    :param partial: whether the user asked only for a part of the release, which says nothing about the others.
     """
     now = [expect.ReleaseFile(filename="", project="", tags=tuple(map(str, wheel.tags))) for wheel in wheels]
     admitted = _admitted(wheels)
@@ -40,7 +49,10 @@ def clauses(previous: Sequence[PreviousRelease], wheels: Sequence[Wheel]) -> tup
     lost: dict[str, None] = {}
     for platform, interpreter in pairs:
         others = [pair for pair in pairs if pair[1] == interpreter]
-        if platform != "any" and not any(expect.covers(file, pair) for pair in others for file in now):
+        if platform == "any" or any(expect.covers(file, pair) for pair in others for file in now):
+            continue
+        is_pure = any(expect.covers(file, ("any", interpreter)) for file in now)
+        if partial or is_pure or not _PLAIN.fullmatch(interpreter):
             lost[interpreter] = None
     found = [f"{interpreter}: {platform}" for platform, interpreter in pairs if interpreter not in lost]
     warnings = [f"no wheel is for {name}, which {previous[0].shown} had wheels for" for name in lost]

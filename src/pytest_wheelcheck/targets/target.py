@@ -40,6 +40,7 @@ class NoTarget:
     :param name: takes the position of a target's name in the node id.
     :param requested: the interpreter that the user requested by name or path, such as ``cp314t``; empty if it is another
         part of the wheel.
+    :param promised: whether the tag of a wheel names it as the oldest version of the stable ABI, and other versions are tested.
     :param traceback: of an unexpected exception of this package; empty without one.
     """
 
@@ -48,4 +49,5 @@ class NoTarget:
     reason: str
     name: str = "no-target"
     requested: str = ""
+    promised: bool = False
     traceback: str = ""

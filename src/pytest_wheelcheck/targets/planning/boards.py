@@ -12,6 +12,7 @@ from pytest_wheelcheck.interpreters import base
 from pytest_wheelcheck.interpreters.architectures import runs_natively
 from pytest_wheelcheck.model import Outcome, Platform, Wheel
 from pytest_wheelcheck.targets.planning.isolated import plan_release
+from pytest_wheelcheck.targets.planning.promised import untested
 from pytest_wheelcheck.targets.planning.specs import parse_specs
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
@@ -38,7 +39,8 @@ def plan_everywhere(
         elsewhere=left_to_boards(on_boards, profiles),
         unresolved=unresolved,
     )
-    return [*here, *on_boards], [*not_here, *not_on_boards]
+    targets, without = [*here, *on_boards], [*not_here, *not_on_boards]
+    return targets, [*without, *untested(wheels, specs, targets, without)]
 
 
 def plan_boards(
