@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import shutil
@@ -139,9 +140,10 @@ def parse_platform(text: str) -> Platform:
     name = re.sub(r"^(musl)?linux-", "", text)
     name = ALIASES.get(name, name)
     if name not in ARCHITECTURES:
-        raise UsageError(
-            f"{text}: unknown architecture", fix=f"use one of {', '.join(ARCHITECTURES)}, win_amd64, win32"
-        )
+        known = f"use one of {', '.join(ARCHITECTURES)}, win_amd64, win32"
+        similar = difflib.get_close_matches(name, [*ARCHITECTURES, *ALIASES, *PLATFORMS], n=1, cutoff=0.7)
+        fix = f"did you mean {similar[0]}? Otherwise {known}" if similar else known
+        raise UsageError(f"{text}: unknown architecture", fix=fix)
     return Platform(system="linux", architecture=name, libc=libc)
 
 

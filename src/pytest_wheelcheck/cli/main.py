@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from pytest_wheelcheck import __version__
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
@@ -40,18 +43,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: Sequence[str]) -> int:
+    parser = make_parser()
+    if not args:
+        parser.print_help(sys.stderr)
+        return 4
     try:
-        parsed = make_parser().parse_args(args)
+        parsed = parser.parse_args(args)
     except SystemExit as error:  # argparse has printed the error or the help
         return 4 if error.code == 2 else int(error.code or 0)
     return int(parsed.run(parsed))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Suggests a name for a mistyped command or option value, as argparse does since Python 3.14."""
+
+    def error(self, message: str) -> NoReturn:
+        if "did you mean" not in message.lower() and "maybe you meant" not in message:
+            found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+            choices = re.findall(r"[\w.-]+", found[2]) if found else []
+            similar = difflib.get_close_matches(found[1], choices, n=1, cutoff=0.5) if found else []
+            message += f"\nFix: did you mean {similar[0]}?" if similar else ""
+        super().error(message)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser, with the subcommands. Each sets the attribute ``run`` to the function that runs it."""
     from pytest_wheelcheck.cli import board, cache, checks, doctor, init, interpreters, machines, merge, try_it
 
-    parser = argparse.ArgumentParser(prog="wheelcheck", description="Test built wheels before anyone installs them.")
+    parser: argparse.ArgumentParser = _Parser(
+        prog="wheelcheck", description="Test built wheels before anyone installs them."
+    )
     parser.add_argument("--version", action="version", version=f"pytest-wheelcheck {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Not reached: main() runs it, because its arguments are pytest's. Declared for the help.

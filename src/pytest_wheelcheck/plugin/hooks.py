@@ -85,6 +85,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(LocalHooks(LocalRun(config)), "wheelcheck-local")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    """If an ordinary run found no tests, say how the wheels of a given directory are tested."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not config.option.wheel:
+        directory = options.directory_of_wheels(config)
+        if directory:
+            terminalreporter.write_line(f"{directory} has wheels: `pytest --wheel {directory}` tests them", yellow=True)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In an ordinary run, apply the markers, and the name patterns if the ini file sets them."""
     if options.rules_apply(config, items):

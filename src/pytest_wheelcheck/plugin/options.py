@@ -328,6 +328,12 @@ def names_a_wheel(argument: str) -> bool:
     return path.endswith(".whl") or re.match(r"pypi:\w", path) is not None
 
 
+def directory_of_wheels(config: pytest.Config) -> str:
+    """Return the first given directory that has wheels; empty if there is none."""
+    directories = (text for text in config.args if next((config.invocation_params.dir / text).glob("*.whl"), None))
+    return next(directories, "")
+
+
 def rules_apply(config: pytest.Config, items: Sequence[pytest.Item]) -> bool:
     """Return whether an ordinary run uses a marker of this plugin, or sets name patterns in the ini file."""
     return not config.option.wheel and (

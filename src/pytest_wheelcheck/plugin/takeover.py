@@ -32,6 +32,10 @@ class CommandArguments:
     host_args: tuple[tuple[str, str], ...] = ()
     plugins_env: str = ""
 
+    def pytest_addoption(self, parser: pytest.Parser) -> None:
+        """Name the command in the help and in usage errors."""
+        parser.prog = "wheelcheck test"
+
 
 COMMAND_LINE = pytest.StashKey[CommandLine]()
 
