@@ -118,3 +118,29 @@ def test_the_next_step(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "::tests/test_demo.py::test_demo PASSED" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("requires", "versions"),
+    [
+        ('requires-python = ">=3.10"\n', ["3.10", "3.11", "3.12", "3.13", "3.14"]),
+        ('requires-python = ">=3.12,<3.14"\n', ["3.12", "3.13"]),
+        ("", ["3.12", "3.13", "3.14"]),
+    ],
+)
+def test_maturin_builds_for_the_versions_of_requires_python(tmp_path: Path, requires: str, versions: list[str]) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'{PROJECTS["maturin"]}\n[project]\nname = "demo"\n{requires}')
+    assert init(tmp_path).returncode == 0
+    steps = yaml.safe_load((tmp_path / WORKFLOW).read_text())["jobs"]["build"]["steps"]
+    assert steps[1]["with"]["python-version"].split() == versions
+
+
+def test_another_workflow_that_builds_wheels_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECTS["maturin"])
+    directory = (tmp_path / WORKFLOW).parent
+    directory.mkdir(parents=True)
+    (directory / "CI.yml").write_text("jobs: {linux: {steps: [{uses: PyO3/maturin-action@v1}]}}\n")
+    (directory / "lint.yml").write_text("jobs: {lint: {steps: [{run: ruff check}]}}\n")
+    done = init(tmp_path)
+    assert ".github/workflows/CI.yml builds wheels, too: remove one of the two workflows" in done.stdout
+    assert "lint.yml" not in done.stdout

@@ -11,11 +11,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.cli import cibuildwheel, output
 from pytest_wheelcheck.cli.cibuildwheel import Taken
 from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.interpreters.base import OLDEST
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,6 +31,12 @@ WORKFLOW = Path(".github", "workflows", "test-wheels.yml")
 
 #: Names that dependency groups and extras for tests usually have, the best first.
 _TEST_NAMES = ("test", "tests", "testing", "dev")
+
+#: The newest version of CPython that is set up for maturin.
+_NEWEST = 14
+
+#: What a workflow that builds wheels contains.
+_BUILDS = re.compile(r"maturin-action|maturin build|cibuildwheel|\bpip wheel\b|-m build\b|pipx run build|\buv build\b")
 
 _MATURIN = """\
   build:
@@ -45,9 +53,7 @@ _MATURIN = """\
       - uses: actions/setup-python@v6
         with:
           python-version: |
-            3.12
-            3.13
-            3.14
+{pythons}
       - uses: PyO3/maturin-action@v1
         with:
           target: ${{ matrix.target }}
@@ -190,6 +196,11 @@ def _run(args: argparse.Namespace) -> int:
         if file not in changed
     )
     output.write(_notes(taken, changed))
+    if WORKFLOW in changed:
+        output.write(
+            f"{name} builds wheels, too: remove one of the two workflows, or move the jobs test-wheels and merge into that one"
+            for name in _other_workflows()
+        )
     if args.dry_run:
         output.write(["nothing was written: --dry-run"])
     elif changes:
@@ -315,7 +326,7 @@ def _build_job(data: Mapping[str, Any]) -> str:
     system = data.get("build-system", {})
     required = {canonicalize_name(re.split(r"[^\w.-]", str(line).strip())[0]) for line in system.get("requires", [])}
     if system.get("build-backend") == "maturin":
-        return _MATURIN
+        return _MATURIN.replace("{pythons}", "\n".join(f"            {version}" for version in _versions(data)))
     native = {
         "setuptools-rust",
         "scikit-build-core",
@@ -330,6 +341,28 @@ def _build_job(data: Mapping[str, Any]) -> str:
     if required & native or modules or any(Path(name).is_file() for name in ("CMakeLists.txt", "meson.build")):
         return _CIBUILDWHEEL
     return _CIBUILDWHEEL if _setup_builds_modules() else _PURE
+
+
+def _versions(data: Mapping[str, Any]) -> list[str]:
+    """Return the released versions of CPython that ``requires-python`` admits; the newest three without it."""
+    text = str(data.get("project", {}).get("requires-python", "") or f">=3.{_NEWEST - 2}")
+    try:
+        specifier = SpecifierSet(text)
+    except InvalidSpecifier:
+        specifier = SpecifierSet(f">=3.{_NEWEST - 2}")
+    minors = [
+        minor
+        for minor in range(OLDEST[1], _NEWEST + 1)
+        if any(specifier.contains(f"3.{minor}.{micro}") for micro in (0, 5, 30))
+    ]
+    return [f"3.{minor}" for minor in minors or [_NEWEST]]
+
+
+def _other_workflows() -> Iterator[str]:
+    """Yield the workflows of the project that build wheels already."""
+    for path in sorted(WORKFLOW.parent.glob("*.y*ml")):
+        if path.name != WORKFLOW.name and _BUILDS.search(path.read_text(encoding="utf-8", errors="replace")):
+            yield path.as_posix()
 
 
 def _setup_builds_modules() -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare options and ini keys."""
     options.declare(parser)
+    options.name_command(parser, pluginmanager)
     options.drop_required_plugins(pluginmanager)
 
 

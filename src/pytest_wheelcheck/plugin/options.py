@@ -310,6 +310,13 @@ def drop_required_plugins(pluginmanager: pytest.PytestPluginManager) -> None:
         config.getini("required_plugins").clear()
 
 
+def name_command(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Name ``wheelcheck test`` in the help and in usage errors, if that command runs pytest."""
+    for plugin in pluginmanager.get_plugins():
+        if command := getattr(plugin, "wheelcheck_command", ""):
+            parser.prog = command
+
+
 def _is_wheel_run(config: pytest.Config) -> bool:
     """Return whether ``--wheel`` is among the arguments, before pytest parses them."""
     more = os.environ.get("PYTEST_ADDOPTS", "").split()

@@ -26,15 +26,13 @@ class CommandArguments:
     :param target_args: arguments for the targets' pytest only.
     :param host_args: options with their values that are on the command line for the host's pytest only.
     :param plugins_env: ``PYTEST_PLUGINS`` for the targets.
+    :param wheelcheck_command: the command, for the help and for usage errors.
     """
 
     target_args: tuple[str, ...] = ()
     host_args: tuple[tuple[str, str], ...] = ()
     plugins_env: str = ""
-
-    def pytest_addoption(self, parser: pytest.Parser) -> None:
-        """Name the command in the help and in usage errors."""
-        parser.prog = "wheelcheck test"
+    wheelcheck_command: str = "wheelcheck test"
 
 
 COMMAND_LINE = pytest.StashKey[CommandLine]()
