@@ -33,7 +33,7 @@ _CHECKS = "checks-{}"
 
 #: What the nodes of the release need that are not in every run.
 _RELEASE_FIXES = {
-    f"{RELEASE}::expect": "it needs expected wheels: pass --wheel-expect, or set wheel_expect",
+    f"{RELEASE}::expect": "it needs expected wheels: pass --wheel-expect",
     f"{RELEASE}::previous": "it needs the previous release: pass --wheel-expect previous",
 }
 
