@@ -149,6 +149,20 @@ def test_xdist_ended(ground: Ground, number: signal.Signals, *, whole_group: boo
     ground.nothing_left(files=number != signal.SIGKILL)
 
 
+def test_interrupted_while_planning(ground: Ground) -> None:
+    """An interpreter that does not answer. pytest shows an interrupt only after that."""
+    ground.write(test_one="def test_one(): pass\n")
+    slow = ground.path / "python3.99"
+    slow.write_text(f"#!/bin/sh\ntouch '{ground.path}/asked'\nexec sleep 60\n", "ascii")
+    slow.chmod(0o755)
+    with ground.started(f"--wheel-python={slow}") as process:
+        wait_for((ground.path / "asked").exists)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == pytest.ExitCode.INTERRUPTED
+    assert "interrupted while the run was planned: nothing was tested" in ground.said()
+    ground.nothing_left()
+
+
 def test_directories_of_killed_runs_are_removed(ground: Ground) -> None:
     """Directories of running runs, and those that the user keeps, stay."""
     ground.write(test_one="def test_one(): pass\n")
@@ -221,7 +235,7 @@ def test_stopped_while_cleaning_up(ground: Ground, number: signal.Signals) -> No
 def test_while_planning(ground: Ground, number: signal.Signals) -> None:
     """An interpreter that does not answer the query for its facts."""
     slow = ground.path / "python3"
-    slow.write_text("#!/bin/sh\ntouch asked\nexec sleep 60\n")
+    slow.write_text(f"#!/bin/sh\ntouch '{ground.path}/asked'\nexec sleep 60\n")
     slow.chmod(0o755)
     ground.python = str(slow)
     with ground.started() as process:

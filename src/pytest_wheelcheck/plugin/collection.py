@@ -214,7 +214,8 @@ def notes(plan: Plan, targets: Sequence[PreparedTarget], *, verbose: bool) -> li
     unknown = [" ".join(argument.argv) for argument in plan.settings.target_args if not argument.known_to_host]
     is_empty = plan.share is not None and not targets
     if unknown and not is_empty and not any(target.run is not None for target in targets):
-        lines.append(f"not checked: {', '.join(unknown)}: no target can run this wheel")
+        reason = "no target could be prepared" if targets else "no target can run this wheel"
+        lines.append(f"not checked: {', '.join(unknown)}: {reason}")
     return lines
 
 

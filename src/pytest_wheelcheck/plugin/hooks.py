@@ -75,8 +75,10 @@ def pytest_configure(config: pytest.Config) -> None:
     options.declare_markers(config)
     if config.option.wheel:
         from pytest_wheelcheck.plugin.run import WheelRun
+        from pytest_wheelcheck.plugin.unexpected import interrupt_shown
 
-        run = WheelRun.start(config)
+        with interrupt_shown():
+            run = WheelRun.start(config)
         if run.report is not None:
             config.pluginmanager.register(ReportHooks(run.report), "wheelcheck-report")
         config.pluginmanager.register(RunHooks(run), "wheelcheck-run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,3 +61,13 @@ class UnexpectedErrors:
             if reporter.verbosity >= 2:
                 reporter.write_line(error.traceback)
         self._errors.clear()
+
+
+@contextlib.contextmanager
+def interrupt_shown() -> Iterator[None]:
+    """Say that the run was interrupted before the terminal reporter would say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted while the run was planned: nothing was tested\n")
+        raise
