@@ -52,10 +52,10 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def small_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A disk for temporary files that a package index does not fit on."""
-    folder = tmp_path / "small"
-    folder.mkdir()
+    # The paths of gpg's sockets must be short.
+    folder = Path(tempfile.mkdtemp(prefix="small-", dir="/var/tmp" if sys.platform != "win32" else None))
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=1777", "tmpfs", str(folder)]
     if sys.platform == "win32" or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("no file system can be mounted here")
@@ -64,6 +64,7 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
 
 
 @contextlib.contextmanager
@@ -185,8 +186,10 @@ def test_temporary_files_of_apt_are_in_our_own_directory(tmp_path: Path) -> None
         run([*command, "download", "missing"], state)
 
 
-def test_a_question_that_takes_long_is_announced(large: apt.Repository) -> None:
+def test_a_question_that_takes_long_is_announced(large: apt.Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that does not is not."""
+    # A process announces it once, and that may have been in another test.
+    monkeypatch.setattr(progress, "_told", set())
     told = io.StringIO()
     with progress.log_to(told):
         (suite,) = apt_suites.query(large, "amd64", ["suite"])
