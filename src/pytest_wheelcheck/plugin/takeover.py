@@ -98,9 +98,8 @@ def take_over(config: pytest.Config, parser: pytest.Parser, args: list[str]) -> 
 def spare_garbage_collector() -> None:
     """Exclude the objects that exist now from garbage collection, until the next run in this process.
 
-    Modules, and one item for each test, live as long as the run. With 20,000 tests, reading them again and again takes a tenth of
-    the controller's time. pytest collects garbage ten times at the end, and the interpreter when it exits, which takes as long as
-    a static check of a small wheel.
+    Modules, and one item for each test, live as long as the run. Reading them again and again took 2.9 of 23 seconds with 20,000
+    tests. pytest collects garbage ten times at the end, and the interpreter when it exits.
     """
     gc.freeze()
 
