@@ -150,9 +150,7 @@ class RunHooks:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self) -> None:
         """Record the warnings of the targets' collection."""
-        from pytest_wheelcheck.plugin.takeover import spare_garbage_collector
-
-        spare_garbage_collector()
+        self._spare_garbage_collector()
         self._run.replay_collection()
 
     @pytest.hookimpl(tryfirst=True)

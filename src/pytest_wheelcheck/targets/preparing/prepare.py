@@ -50,7 +50,9 @@ def prepare(
         return Preparation(steps=(StepResult(name="install", outcome=Outcome.ERROR, text=text),))
     session.begin()
     try:
-        prepared = _prepare(target, settings, directory, session, steps, ahead)
+        # The test tools are installed in another thread: they cannot be imported until a worker gets their path.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-tools") as pool:
+            prepared = _prepare(target, settings, directory, session, steps, ahead, pool)
     except (OSError, WheelcheckError) as error:
         name = "tools" if steps else "install"
         text = str(error)
@@ -74,19 +76,6 @@ def _reason(error: OSError) -> str:
 
 
 def _prepare(
-    target: Target,
-    settings: Settings,
-    directory: Path,
-    session: Session,
-    steps: list[StepResult],
-    ahead: CollectionAhead | None,
-) -> Preparation:
-    # Everything about the test tools runs beside: they cannot be imported until a worker gets their path.
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-tools") as pool:
-        return _prepare_beside(target, settings, directory, session, steps, ahead, pool)
-
-
-def _prepare_beside(
     target: Target,
     settings: Settings,
     directory: Path,
