@@ -26,7 +26,7 @@ _NOT_TAKEN = {
 #: Keys that select the wheels.
 _SELECTION = ("build", "skip", "archs", "enable")
 
-_SYSTEMS = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}
+_SYSTEMS = ("linux", "macos", "windows")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Taken:
     extras: tuple[str, ...] = ()
     arguments: str = ""
     expect: tuple[str, ...] = ()
-    systems: tuple[str, ...] = tuple(_SYSTEMS)
+    systems: tuple[str, ...] = _SYSTEMS
     linux_architectures: tuple[str, ...] = ()
     in_table: tuple[str, ...] = ()
     of_expect: str = ""
@@ -102,7 +102,7 @@ def take(data: Mapping[str, Any]) -> Taken:
         extras=extras,
         arguments=arguments,
         expect=expect,
-        systems=tuple(name for name, found in wheels.items() if found) or tuple(_SYSTEMS),
+        systems=tuple(name for name, found in wheels.items() if found) or _SYSTEMS,
         linux_architectures=builds.architectures(own, "linux")
         if builds.words(builds.setting(own, "linux", "archs"))
         else (),

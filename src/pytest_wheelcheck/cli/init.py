@@ -18,6 +18,7 @@ from pytest_wheelcheck.cli import cibuildwheel, output
 from pytest_wheelcheck.cli.cibuildwheel import Taken
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters.base import OLDEST
+from pytest_wheelcheck.targets.planning.requires_python import admitted_minors
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -347,14 +348,10 @@ def _versions(data: Mapping[str, Any]) -> list[str]:
     """Return the released versions of CPython that ``requires-python`` admits; the newest three without it."""
     text = str(data.get("project", {}).get("requires-python", "") or f">=3.{_NEWEST - 2}")
     try:
-        specifier = SpecifierSet(text)
+        SpecifierSet(text)
     except InvalidSpecifier:
-        specifier = SpecifierSet(f">=3.{_NEWEST - 2}")
-    minors = [
-        minor
-        for minor in range(OLDEST[1], _NEWEST + 1)
-        if any(specifier.contains(f"3.{minor}.{micro}") for micro in (0, 5, 30))
-    ]
+        text = f">=3.{_NEWEST - 2}"
+    minors = admitted_minors(text, range(OLDEST[1], _NEWEST + 1))
     return [f"3.{minor}" for minor in minors or [_NEWEST]]
 
 

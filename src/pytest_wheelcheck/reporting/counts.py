@@ -1,4 +1,4 @@
-"""Counts in words: outcomes, the project's tests apart from the checks of this package; and sizes."""
+"""Counts of outcomes in words: the project's tests apart from the checks of this package."""
 
 from __future__ import annotations
 

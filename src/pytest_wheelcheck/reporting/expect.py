@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from packaging.tags import Tag
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from pytest_wheelcheck.errors import UsageError
 
@@ -71,6 +71,15 @@ class ReleaseFile:
     filename: str
     project: str
     tags: tuple[str, ...] = ()
+
+
+def wheel_file(filename: str, project: str) -> ReleaseFile:
+    """Return a wheel of which only the name is known; without tags if it is no name of a wheel."""
+    try:
+        tags = sorted(map(str, parse_wheel_filename(filename)[3]))
+    except InvalidWheelFilename:
+        tags = []
+    return ReleaseFile(filename=filename, project=project, tags=tuple(tags))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
 
 from pytest_wheelcheck.checks.check import first_names
@@ -15,6 +14,7 @@ from pytest_wheelcheck.reporting.changes import WheelChanges, find_changes, modu
 from pytest_wheelcheck.reporting.report import PreviousReport
 from pytest_wheelcheck.results import StepResult
 from pytest_wheelcheck.targets.planning.previous import PreviousRelease
+from pytest_wheelcheck.targets.planning.requires_python import admitted_minors
 
 #: Minor versions of CPython that are compared.
 _MINORS = range(2, 41)
@@ -61,13 +61,9 @@ def clauses(
 
 def _admitted(wheels: Sequence[Wheel]) -> list[int]:
     """Return the minor versions that a wheel of the release admits."""
-    found = set()
-    for text in {wheel.requires_python or "" for wheel in wheels}:
-        try:
-            specifier = SpecifierSet(text)
-        except InvalidSpecifier:
-            specifier = SpecifierSet()  # WHL209 reports it
-        found |= {minor for minor in _MINORS if any(specifier.contains(f"3.{minor}.{micro}") for micro in (0, 5, 30))}
+    found: set[int] = set()
+    for text in {wheel.requires_python for wheel in wheels}:
+        found.update(admitted_minors(text, _MINORS))
     return sorted(found)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 
 from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.report import Report, WheelReport
 from pytest_wheelcheck.results import StepResult
+from pytest_wheelcheck.targets.planning.requires_python import admitted_minors
 
 #: The node of the release in node ids.
 RELEASE = "release"
@@ -74,12 +74,7 @@ def _had(comparison: expect.Comparison, report: Report) -> dict[str, str]:
     """Return which previous release has a missing wheel, by the text of the comparison."""
     found: dict[str, str] = {}
     for release in report.previous:
-        files = [
-            expect.ReleaseFile(
-                filename=name, project=release.project, tags=tuple(map(str, parse_wheel_filename(name)[3]))
-            )
-            for name in release.wheels
-        ]
+        files = [expect.wheel_file(name, release.project) for name in release.wheels]
         for platform, interpreter in comparison.missing_pairs:
             if any(expect.covers(file, (platform, interpreter)) for file in files):
                 text = f"{interpreter} on {platform}"
@@ -144,13 +139,7 @@ def _is_covered(files: Sequence[expect.ReleaseFile], minor: int) -> bool:
 
 def _admitted_minors(requires_python: str | None) -> list[int]:
     """Return the minor versions that a Requires-Python admits; none if it has no lower bound."""
-    try:
-        specifier = SpecifierSet(requires_python or "")
-    except InvalidSpecifier:
-        return []  # WHL209 reports it
-    minors = [
-        minor for minor in range(_MAX_MINOR) if any(specifier.contains(f"3.{minor}.{micro}") for micro in (0, 5, 30))
-    ]
+    minors = admitted_minors(requires_python, range(_MAX_MINOR))
     return minors if minors and minors[0] > 0 else []
 
 

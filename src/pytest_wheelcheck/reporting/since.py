@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
+from pytest_wheelcheck.checks.check import first_names
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.changes import CHANGED, GONE, KINDS, NEW, FileChange, NameChange, WheelChanges
 from pytest_wheelcheck.reporting.report import PreviousReport, Report, WheelReport
@@ -87,14 +88,14 @@ def _since(previous: PreviousReport, report: Report) -> Since:
 
 def _coverage(previous: PreviousReport, own: Sequence[WheelReport]) -> Iterator[Line]:
     """Yield platforms and interpreters that were lost or gained."""
-    before = [_file(name) for name in previous.wheels]
+    before = [expect.wheel_file(name, previous.project) for name in previous.wheels]
     now = [expect.ReleaseFile(filename=wheel.filename, project=wheel.project, tags=wheel.tags) for wheel in own]
     gone, new = _lost(before, now), _lost(now, before)
     for noun, lost, gained in zip(("platforms", "interpreters", "wheels"), gone, new, strict=True):
         if lost:
-            yield Line(text=f"{noun} gone: {_listed(lost)}", bad=True)
+            yield Line(text=f"{noun} gone: {first_names(lost, _SHOWN)}", bad=True)
         if gained:
-            yield Line(text=f"{noun} new: {_listed(gained)}")
+            yield Line(text=f"{noun} new: {first_names(gained, _SHOWN)}")
     if not any((*gone, *new)):
         yield Line(text="the same platforms and interpreters")
 
@@ -117,14 +118,6 @@ def _lost(
         if not any(expect.covers(file, (platform, name)) for file in now for platform in kept)
     ]
     return platforms, names, [f"{name} on {platform}" for platform, name in elsewhere if name not in names]
-
-
-def _file(name: str) -> expect.ReleaseFile:
-    try:
-        tags = sorted(map(str, parse_wheel_filename(name)[3]))
-    except InvalidWheelFilename:
-        tags = []
-    return expect.ReleaseFile(filename=name, project="", tags=tuple(tags))
 
 
 def _sizes(own: Sequence[WheelReport], compared: Sequence[tuple[WheelReport, WheelChanges]]) -> Iterator[Line]:
@@ -173,12 +166,15 @@ def _names(names: Sequence[NameChange]) -> Iterator[Line]:
             found = [name for name in names if (name.kind, name.change) == (kind, change)]
             if found and change != CHANGED:
                 plural = kind if len(found) == 1 else f"{kind.removesuffix('y')}{'ies' if kind.endswith('y') else 's'}"
-                yield Line(text=f"{plural} {change}: {_listed([name.name for name in found])}", bad=change == GONE)
+                yield Line(
+                    text=f"{plural} {change}: {first_names([name.name for name in found], _SHOWN)}", bad=change == GONE
+                )
             elif found:
                 raised = any(map(_is_raised, found))
                 how = "raised, so older systems cannot install it" if raised else CHANGED
                 yield Line(
-                    text=f"{kind} {how}: {_listed([f'{name.before} → {name.after}' for name in found])}", bad=raised
+                    text=f"{kind} {how}: {first_names([f'{name.before} → {name.after}' for name in found], _SHOWN)}",
+                    bad=raised,
                 )
 
 
@@ -209,9 +205,3 @@ def _from_to(before: int, now: int) -> str:
         if abs(percent) >= 0.05
         else f"{show_size(now)}, nearly as before"
     )
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    more = len(every) - _SHOWN
-    return ", ".join(every[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

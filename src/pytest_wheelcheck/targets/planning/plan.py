@@ -18,6 +18,7 @@ from pytest_wheelcheck.model import Machine, Outcome, Platform, Wheel
 from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.targets.planning import wording
 from pytest_wheelcheck.targets.planning.choices import Choice, Questions, interpreter_of
+from pytest_wheelcheck.targets.planning.requires_python import satisfies
 from pytest_wheelcheck.targets.planning.specs import Interpreter, Spec, parse_specs
 from pytest_wheelcheck.targets.planning.tag_groups import TagGroup, group_tags, possible_interpreters, primary_kinds
 from pytest_wheelcheck.targets.target import NoTarget, Target
@@ -314,7 +315,7 @@ class _WheelPlan:
         return all(tag.startswith("py") for tag in group.tags)
 
     def _required(self, offer: Offer) -> bool:
-        return wording.satisfies(self.wheel.requires_python, offer.version)
+        return satisfies(self.wheel.requires_python, offer.version)
 
     def _problem(
         self, outcome: Outcome, reason: str, name: str = "no-target", requested: Interpreter | None = None

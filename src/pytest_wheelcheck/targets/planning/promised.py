@@ -11,13 +11,10 @@ from collections.abc import Iterator, Sequence
 
 from pytest_wheelcheck.interpreters.base import OLDEST
 from pytest_wheelcheck.model import Outcome, Platform, Wheel
-from pytest_wheelcheck.targets.planning import wording
+from pytest_wheelcheck.targets.planning.requires_python import admitted_minors
 from pytest_wheelcheck.targets.planning.specs import Interpreter, parse_specs
 from pytest_wheelcheck.targets.planning.tag_groups import NEWEST_KNOWN
 from pytest_wheelcheck.targets.target import NoTarget, Target
-
-#: The last releases of a version that Requires-Python may name.
-_MICROS = (0, 5, 30)
 
 
 def untested(
@@ -64,7 +61,5 @@ def _oldest(wheel: Wheel) -> Interpreter | None:
     ]
     if not minors:
         return None
-    for minor in range(max(min(minors), OLDEST[1]), NEWEST_KNOWN + 1):
-        if any(wording.satisfies(wheel.requires_python, (3, minor, micro)) for micro in _MICROS):
-            return Interpreter(version=(3, minor))
-    return None
+    admitted = admitted_minors(wheel.requires_python, range(max(min(minors), OLDEST[1]), NEWEST_KNOWN + 1))
+    return Interpreter(version=(3, admitted[0])) if admitted else None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from pytest_wheelcheck.interpreters import tags
 from pytest_wheelcheck.interpreters.base import OLDEST, Offer, Unavailable
 from pytest_wheelcheck.model import Outcome, Platform
@@ -113,15 +111,3 @@ def with_reasons(reason: str, reasons: Sequence[Unavailable]) -> str:
 def outcome(reasons: Sequence[Unavailable]) -> Outcome:
     """Return ``ERROR`` if it could not be found out whether an interpreter exists, else ``SKIPPED``."""
     return Outcome.ERROR if any(reason.unchecked for reason in reasons) else Outcome.SKIPPED
-
-
-def satisfies(requires_python: str | None, version: tuple[int, ...]) -> bool:
-    """Return whether a version of Python satisfies ``Requires-Python``."""
-    if not requires_python:
-        return True
-    try:
-        specifier = SpecifierSet(requires_python)
-    except InvalidSpecifier:
-        # A static check reports it.
-        return True
-    return specifier.contains(".".join(map(str, version)), prereleases=True)
