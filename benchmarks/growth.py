@@ -1,4 +1,4 @@
-"""How time and memory of a run grow with what it is given, and whether anything grows faster than that."""
+"""Measures how time and memory of a run grow with its size, and checks that nothing grows faster than linearly."""
 
 from __future__ import annotations
 

@@ -6,6 +6,9 @@ the error and nothing else.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
+
 #: Cause and fix of an error because a disk is full.
 DISK_FULL = (
     "the disk is full",
@@ -14,6 +17,23 @@ DISK_FULL = (
         "UV_CACHE_DIR and TMPDIR"
     ),
 )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an exception says that a disk, or the user's quota of it, is full."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
+def did_you_mean(given: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
+    """Return the question that suggests similar names: ``did you mean tests or test?``; empty if none is similar.
+
+    :param most: names to suggest.
+    :param cutoff: as for :func:`difflib.get_close_matches`.
+    """
+    import difflib
+
+    similar = difflib.get_close_matches(given, list(known), n=most, cutoff=cutoff)
+    return f"did you mean {' or '.join(similar)}?" if similar else ""
 
 
 class WheelcheckError(Exception):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pytest_wheelcheck.errors import DISK_FULL
+from pytest_wheelcheck.errors import DISK_FULL, is_disk_full
 from pytest_wheelcheck.model import Outcome
 
 #: The node about the threads of pytest-run-parallel, and its property that reports show.
@@ -125,7 +124,7 @@ def describe_unexpected(error: BaseException) -> str:
     message = " ".join(str(error).split())
     if len(message) > _MAX_MESSAGE:
         message = f"{message[:_MAX_MESSAGE]}…"
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if is_disk_full(error):
         cause, fix = DISK_FULL
         return f"could not be checked: {message}\nCause: {cause}\nFix: {fix}"
     what = f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -6,7 +6,6 @@ anything from the wheel.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from pytest_wheelcheck.checks.check import Check, CheckResult, order_by_cause
 from pytest_wheelcheck.checks.contents import MAX_SIZE, Contents
 from pytest_wheelcheck.checks.table import CHECKS
-from pytest_wheelcheck.errors import UsageError
+from pytest_wheelcheck.errors import UsageError, did_you_mean
 from pytest_wheelcheck.model import Wheel
 
 if TYPE_CHECKING:
@@ -37,10 +36,10 @@ def select_checks(*, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> 
     ignore = [codes.get(text, text) for text in ignore]
     for prefix in (*select, *ignore):
         if not prefix or not any(check.code.startswith(prefix) for check in CHECKS):
-            similar = difflib.get_close_matches(prefix, [check.code for check in CHECKS], n=3, cutoff=0.5)
+            guess = did_you_mean(prefix, [check.code for check in CHECKS], most=3, cutoff=0.5)
             raise UsageError(
                 f"no check has a code that starts with {prefix!r}",
-                fix=f"did you mean {' or '.join(similar)}? " * bool(similar) + "`wheelcheck checks` lists all codes",
+                fix=f"{guess} `wheelcheck checks` lists all codes".lstrip(),
             )
 
     def is_selected(check: Check) -> bool:

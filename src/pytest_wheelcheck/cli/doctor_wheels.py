@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from pytest_wheelcheck.backends.registry import parse_machines
 from pytest_wheelcheck.cli import output
 from pytest_wheelcheck.cli.fixes import fixes
 from pytest_wheelcheck.cli.interpreters import Sources, parse_platform
-from pytest_wheelcheck.errors import UsageError, WheelcheckError
+from pytest_wheelcheck.errors import UsageError, WheelcheckError, did_you_mean
 from pytest_wheelcheck.interpreters.base import Request, here
 from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Outcome, Wheel
@@ -56,9 +55,9 @@ def are_wheels(args: argparse.Namespace) -> bool:
     if not wheels and (args.python or args.machine or args.host):
         raise UsageError("--python, --machine and --host are for wheels", fix="name wheels, such as dist")
     for text in args.what if not wheels else ():
-        similar = difflib.get_close_matches(text, [path.name for path in Path().iterdir()], n=1)
-        if similar and not _is_platform(text):
-            raise UsageError(f"{text}: no architecture, and there is no such file", fix=f"did you mean {similar[0]}?")
+        guess = did_you_mean(text, [path.name for path in Path().iterdir()])
+        if guess and not _is_platform(text):
+            raise UsageError(f"{text}: no architecture, and there is no such file", fix=guess)
     return bool(wheels)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.cli import output
-from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, UsageError
+from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, UsageError, did_you_mean
 from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES
 from pytest_wheelcheck.interpreters.base import Offer, Request, here
 from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot, parse_sysroots
@@ -141,8 +140,8 @@ def parse_platform(text: str) -> Platform:
     name = ALIASES.get(name, name)
     if name not in ARCHITECTURES:
         known = f"use one of {', '.join(ARCHITECTURES)}, win_amd64, win32"
-        similar = difflib.get_close_matches(name, [*ARCHITECTURES, *ALIASES, *PLATFORMS], n=1, cutoff=0.7)
-        fix = f"did you mean {similar[0]}? Otherwise {known}" if similar else known
+        guess = did_you_mean(name, [*ARCHITECTURES, *ALIASES, *PLATFORMS], cutoff=0.7)
+        fix = f"{guess} Otherwise {known}" if guess else known
         raise UsageError(f"{text}: unknown architecture", fix=fix)
     return Platform(system="linux", architecture=name, libc=libc)
 

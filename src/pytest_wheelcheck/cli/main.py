@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import os
 import re
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pytest_wheelcheck import __version__
-from pytest_wheelcheck.errors import UsageError, WheelcheckError
+from pytest_wheelcheck.errors import UsageError, WheelcheckError, did_you_mean
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,8 +60,8 @@ class _Parser(argparse.ArgumentParser):
         if "did you mean" not in message.lower() and "maybe you meant" not in message:
             found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
             choices = re.findall(r"[\w.-]+", found[2]) if found else []
-            similar = difflib.get_close_matches(found[1], choices, n=1, cutoff=0.5) if found else []
-            message += f"\nFix: did you mean {similar[0]}?" if similar else ""
+            guess = did_you_mean(found[1], choices, cutoff=0.5) if found else ""
+            message += f"\nFix: {guess}" if guess else ""
         super().error(message)
 
 

@@ -20,7 +20,7 @@ from pytest_wheelcheck.interpreters.base import OLDEST, Answer, Offer, Request, 
 from pytest_wheelcheck.interpreters.facts import Facts, identify
 from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.model import Installation, Platform
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.system import pools
 
 #: The file names of interpreters.
 _NAMES = re.compile(r"(python|pypy)(3(\.\d+t?)?)?(\.exe)?", re.IGNORECASE)
@@ -205,7 +205,7 @@ class HostProvider:
                 # Links to the same executable are one interpreter, even those in virtual environments.
                 unique.setdefault(path.resolve(strict=True), where)
         with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 2) + 1)) as pool:
-            identified = process.map_concurrently(pool, self._identify, unique)
+            identified = pools.map_concurrently(pool, self._identify, unique)
         result: dict[Path, HostInterpreter] = {}
         for facts, where in zip(identified, unique.values(), strict=True):
             if facts is not None:

@@ -19,7 +19,7 @@ from pytest_wheelcheck.plugin.xdist import SharedFiles
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.release import RELEASE, release_results
 from pytest_wheelcheck.results import unexpected
-from pytest_wheelcheck.system import process, timing
+from pytest_wheelcheck.system import pools, process, timing
 from pytest_wheelcheck.targets.overrides import matching, unmatched
 from pytest_wheelcheck.targets.planning.left_out import LeftOut
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
@@ -75,7 +75,7 @@ def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tu
                     pool.submit(prepare_target, plan, shared, worker_id, number, target, stopping[target.wheel])
                     for number, target in enumerate(plan.targets)
                 ]
-            process.wait_for([*checking, *preparing])
+            pools.wait_for([*checking, *preparing])
         except BaseException:
             # Ctrl-C: the pool waits for its threads, and these wait for installers and workers.
             process.stop_all()

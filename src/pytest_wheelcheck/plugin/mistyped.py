@@ -6,12 +6,12 @@ an option with the prefix of this plugin, and a test path that does not exist.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from pytest_wheelcheck.errors import did_you_mean
 from pytest_wheelcheck.plugin.arguments import Argument
 
 #: The beginning of options that only this plugin has.
@@ -32,16 +32,15 @@ def refuse(arguments: Sequence[Argument], names: Collection[str], directory: Pat
             continue
         prefix, cutoff = (_PREFIX, 0.7) if name.startswith(_PREFIX) else ("--wheel", 0.9)
         own = [each for each in names if each.startswith(prefix)]
-        similar = difflib.get_close_matches(name, own, n=1, cutoff=cutoff)
-        if similar:
-            raise pytest.UsageError(f"there is no option {name}\nFix: did you mean {similar[0]}?")
-        if name.startswith(_PREFIX):
-            raise pytest.UsageError(f"there is no option {name}\nFix: `pytest --help` lists the options of wheelcheck")
+        guess = did_you_mean(name, own, cutoff=cutoff)
+        if guess or name.startswith(_PREFIX):
+            fix = guess or "`pytest --help` lists the options of wheelcheck"
+            raise pytest.UsageError(f"there is no option {name}\nFix: {fix}")
     missing = [text for text in _test_paths(arguments) if not (directory / text.partition("::")[0]).exists()]
     if missing:
         names_there = sorted(path.name for path in directory.iterdir())
-        similar = difflib.get_close_matches(missing[0].partition("::")[0].rstrip("/"), names_there, n=1)
-        fix = f"\nFix: did you mean {similar[0]}?" if similar else ""
+        guess = did_you_mean(missing[0].partition("::")[0].rstrip("/"), names_there)
+        fix = f"\nFix: {guess}" if guess else ""
         raise pytest.UsageError(f"file or directory not found: {', '.join(missing)}{fix}")
 
 

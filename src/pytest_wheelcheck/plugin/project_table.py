@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from _pytest.config.findpaths import ConfigValue
 
+from pytest_wheelcheck.errors import did_you_mean
 from pytest_wheelcheck.plugin.options import INI_KEYS
 from pytest_wheelcheck.setting_lines import TABLE
 
@@ -47,10 +48,7 @@ def read(config: pytest.Config, data: bytes) -> None:
     for name, value in table(data).items():
         key = _KEYS.get(name.replace("-", "_"))
         if key is None:
-            import difflib
-
-            similar = difflib.get_close_matches(name, _KEYS, n=2)
-            hint = f"did you mean {' or '.join(similar)}?" if similar else f"the keys are {', '.join(sorted(_KEYS))}"
+            hint = did_you_mean(name, _KEYS, most=2) or f"the keys are {', '.join(sorted(_KEYS))}"
             raise pytest.UsageError(f"{TABLE}: there is no key {name}\nFix: {hint}")
         private: Any = config
         if key.name in private._inicfg and private._inicfg[key.name].origin == "file":

@@ -17,11 +17,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO
 
 from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.system import signals
@@ -34,9 +33,6 @@ log = logging.getLogger(__name__)
 
 #: Characters of an argument above which messages abbreviate it. Paths are shorter (``PATH_MAX``).
 _SHOWN_ARGUMENT = 4096
-
-#: The return type of a function that :func:`map_concurrently` calls.
-Result = TypeVar("Result")
 
 #: Seconds that an ordinary helper program (an installer, a query) may take.
 DEFAULT_DEADLINE = 600.0
@@ -98,6 +94,14 @@ class CompletedProcess:
     stderr: str
     seconds: float
     left_running: tuple[str, ...] = ()
+
+    def failure(self) -> ProcessError:
+        """Return the error of a program whose exit status is not 0."""
+        return ProcessError(
+            f"{Path(self.argv[0]).name} failed: {describe_status(self.returncode)}",
+            fix=f"run it by hand: {shown_command(self.argv)}",
+            details=self.stderr or self.stdout,
+        )
 
 
 def describe_status(returncode: int) -> str:
@@ -218,26 +222,6 @@ def is_stopping() -> bool:
     return _stopping.is_set()
 
 
-def map_concurrently(pool: Executor, function: Callable[..., Result], *iterables: Iterable[object]) -> list[Result]:
-    """Call *function* in *pool* as :meth:`concurrent.futures.Executor.map` does; see :func:`wait_for`."""
-    futures = [pool.submit(function, *arguments) for arguments in zip(*iterables, strict=True)]
-    wait_for(futures)
-    return [future.result() for future in futures]
-
-
-def wait_for(futures: Collection[Future[Any]]) -> None:
-    """Wait until all are done or one has raised an exception, which is raised, and stay able to handle Ctrl-C.
-
-    A thread that waits without a timeout is not able to: the signal may arrive just before it waits, or in another
-    thread, and nothing wakes it afterwards.
-    """
-    pending = futures
-    while pending:
-        done, pending = wait(pending, timeout=HEARTBEAT, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-
-
 def kill_tree(process: subprocess.Popen[bytes], *, grace: float = 0.0) -> None:
     """End a process from :func:`spawn` and everything in its session, and reap it.
 
@@ -345,11 +329,7 @@ def run(
         left_running=tuple(left_running),
     )
     if check and completed.returncode != 0:
-        raise ProcessError(
-            f"{Path(arguments[0]).name} failed: {describe_status(completed.returncode)}",
-            fix=f"run it by hand: {shown_command(arguments)}",
-            details=completed.stderr or completed.stdout,
-        )
+        raise completed.failure()
     return completed
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.errors import DISK_FULL, ProcessError
+from pytest_wheelcheck.errors import DISK_FULL, ProcessError, is_disk_full
 from pytest_wheelcheck.system import process
 from pytest_wheelcheck.wheels.binary import Binary, ElfHeader
 from pytest_wheelcheck.wheels.bounded_tasks import Task
@@ -94,7 +94,7 @@ def run_parser(module: str, task: str, wheel: str, *arguments: str, subject: str
     try:
         ended = _run(module, task, wheel, arguments, limit)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if not is_disk_full(error):
             raise
         raise _no_space(subject, str(error)) from error
     if isinstance(ended, list):

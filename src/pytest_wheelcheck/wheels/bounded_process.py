@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_wheelcheck.errors import WheelError
+from pytest_wheelcheck.errors import WheelError, is_disk_full
 from pytest_wheelcheck.wheels.binary import Binary, format_of
 from pytest_wheelcheck.wheels.binary_reader import read_binary
 from pytest_wheelcheck.wheels.bounded import NOT_INSTALLED, seconds_for
@@ -91,11 +90,9 @@ def read_member(
         reason = error.message
     except ImportError:
         raise  # not a defect of the file
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise  # a full disk is no defect of the file, either
-        reason = f"{type(error).__name__}: {error}"
-    except Exception as error:  # noqa: BLE001 - the libraries raise anything on malformed files; it becomes a finding
+    except Exception as error:
+        if is_disk_full(error):
+            raise  # not a defect of the file, either
         reason = f"{type(error).__name__}: {error}"
     return (Binary(path=member.name, format=file_format, error=" ".join(reason.split())[:500] or "unreadable"),)
 

@@ -109,7 +109,7 @@ class _Server:
                     status = arrived.get(timeout=process.HEARTBEAT)
                     break
                 if process.is_stopping():
-                    raise ProcessError(f"{task.module} was ended: the run is being stopped")
+                    raise ProcessError(f"{task.module} was killed: the run is being stopped")
                 if time.monotonic() >= end:
                     self._send({"end": number})
                     raise ProcessError(

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.packages.apt_run import NoSpaceError, run
-from pytest_wheelcheck.system import process, temporary
+from pytest_wheelcheck.system import pools, process, temporary
 
 #: The directory of apt's sources (``sources.list(5)``).
 SOURCES = Path("/etc/apt")
@@ -286,7 +286,7 @@ def _unpack(debs: Path, into: Path) -> dict[str, str]:
     # real directories of these names.
     files = sorted(debs.glob("*.deb"))
     with ThreadPoolExecutor(max_workers=2) as pool:
-        process.map_concurrently(pool, lambda file: process.run(["dpkg-deb", "-x", file, into]), files)
+        pools.map_concurrently(pool, lambda file: process.run(["dpkg-deb", "-x", file, into]), files)
     parts = (file.name.split("_") for file in files)
     return {name: version.replace("%3a", ":") for name, version, *_ in parts}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -10,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_wheelcheck.errors import DISK_FULL, ProcessError
+from pytest_wheelcheck.errors import DISK_FULL, ProcessError, is_disk_full
 from pytest_wheelcheck.system import process
 
 #: What apt, its methods and gpgv print if they cannot write (``strerror(3)`` in the C locale), and apt's number of it.
@@ -56,7 +55,7 @@ def run(
     try:
         scratch.mkdir(exist_ok=True)
     except OSError as error:
-        if is_full(error):
+        if is_disk_full(error):
             raise NoSpaceError.at(state.parent) from error
         raise
     environment = {**os.environ, "TMPDIR": str(scratch), "LC_ALL": "C"}
@@ -66,14 +65,5 @@ def run(
     if failed and (_FULL.search(output) or shutil.disk_usage(state).free < _LEAST):
         raise NoSpaceError.at(Path(tempfile.gettempdir()), completed.stderr or completed.stdout)
     if check and completed.returncode != 0:
-        raise ProcessError(
-            f"apt-get failed: {process.describe_status(completed.returncode)}",
-            fix=f"run it by hand: {process.shown_command(completed.argv)}",
-            details=completed.stderr or completed.stdout,
-        )
+        raise completed.failure()
     return completed
-
-
-def is_full(error: OSError) -> bool:
-    """Return whether an error is that of a full disk."""
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}

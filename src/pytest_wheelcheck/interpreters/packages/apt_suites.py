@@ -17,11 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pytest_wheelcheck.errors import ProcessError, WheelcheckError
+from pytest_wheelcheck.errors import ProcessError, WheelcheckError, is_disk_full
 from pytest_wheelcheck.interpreters.packages import apt
 from pytest_wheelcheck.interpreters.packages.apt import Repository
-from pytest_wheelcheck.interpreters.packages.apt_run import NoSpaceError, is_full, run
-from pytest_wheelcheck.system import cache, process, progress, temporary
+from pytest_wheelcheck.interpreters.packages.apt_run import NoSpaceError, run
+from pytest_wheelcheck.system import cache, pools, progress, temporary
 
 #: Seconds for which an answer is cached. Downloads use a fresh index.
 _FRESH = 7 * 24 * 3600.0
@@ -112,7 +112,7 @@ def query(
     if len(names) < 2:
         return tuple(map(query_one, names))
     with ThreadPoolExecutor(max_workers=len(names)) as pool:
-        return tuple(process.map_concurrently(pool, query_one, names))
+        return tuple(pools.map_concurrently(pool, query_one, names))
 
 
 def _query_cached(repository: Repository, architecture: str, name: str, *, offline: bool) -> Suite:
@@ -182,7 +182,7 @@ def _query_repository(repository: Repository, architecture: str, name: str) -> S
             command = [*apt.apt_get_command(repository, name, state, architecture), "update"]
             completed = run(command, state, timeout=_UPDATE_DEADLINE, check=False)
         except OSError as error:
-            if is_full(error):
+            if is_disk_full(error):
                 raise NoSpaceError.at(Path(tempfile.gettempdir())) from error
             raise
         except NoSpaceError:

@@ -14,7 +14,7 @@ from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.base import Offer, Request, Unavailable
 from pytest_wheelcheck.model import Platform
-from pytest_wheelcheck.system import process, timing
+from pytest_wheelcheck.system import pools, timing
 from pytest_wheelcheck.targets.planning.specs import Interpreter
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Questions:
         if not unique:
             return {}
         with ThreadPoolExecutor(max_workers=min(len(unique), os.cpu_count() or 2)) as pool:
-            return dict(zip(unique, process.map_concurrently(pool, self._make, unique), strict=True))
+            return dict(zip(unique, pools.map_concurrently(pool, self._make, unique), strict=True))
 
     def _make(self, choice: Choice) -> Runtime | WheelcheckError:
         problem = WheelcheckError("no provider")

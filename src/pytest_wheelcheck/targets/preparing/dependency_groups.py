@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from pytest_wheelcheck.errors import InstallError
+from pytest_wheelcheck.errors import InstallError, did_you_mean
 from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.settings import Named
 
@@ -55,8 +54,8 @@ def check_groups(groups: Sequence[str], project: Path | None, named: Named) -> N
         if canonicalize_name(group) in map(canonicalize_name, known):
             continue
         place = named("--wheel-group", group)
-        similar = difflib.get_close_matches(group, known, n=1, cutoff=0.5)
-        fix = f"did you mean {similar[0]}? Correct {place}" if similar else f"correct {place}"
+        guess = did_you_mean(group, known, cutoff=0.5)
+        fix = f"{guess} Correct {place}" if guess else f"correct {place}"
         if extra := _extra(table, group):
             fix = (
                 f"{group} is an extra: pass --wheel-requires '{extra}' instead of the group, "

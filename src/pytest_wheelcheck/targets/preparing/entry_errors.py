@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from pathlib import Path
 
+from pytest_wheelcheck.errors import did_you_mean
 from pytest_wheelcheck.results import RemoteError
 from pytest_wheelcheck.worker.messages import ImportJob
 
@@ -25,11 +25,11 @@ def explain_entry(job: ImportJob, error: RemoteError, sites: tuple[Path, ...]) -
         return []
     entry = f'{job["name"]} = "{job["module"]}:{job["attribute"]}"'
     names = _public_names(job["module"], sites)
-    similar = difflib.get_close_matches(name, names, n=1)
-    guess = f"did you mean {similar[0]}? Correct" if similar else "correct"
+    guess = did_you_mean(name, names)
+    correct = f"{guess} Correct" if guess else "correct"
     return [
         f"Cause: [project.scripts] {entry} names a function that {job['module']} does not have",
-        f"Fix: {guess} the entry in pyproject.toml (or where the build configuration has it), or define {name}",
+        f"Fix: {correct} the entry in pyproject.toml (or where the build configuration has it), or define {name}",
     ]
 
 

@@ -271,7 +271,7 @@ def _fill(directory: Path, runtime: Runtime, pins: str, tools: Tools) -> None:
 
 
 def _link_or_copy(source: str, target: str) -> None:
-    """Make a hard link, or a copy where there can be none: on another file system, or beside too many others.
+    """Make a hard link, or a copy if the file system allows no link: it is another one, or the file has too many links.
 
     A link is made in a tenth of the time. A test that writes to a file of the tools changes the cache as well; the next run
     notices it (:func:`_is_whole`).
