@@ -351,7 +351,7 @@ class TargetRun:
     def pause(self) -> None:
         """End the session of a worker that has collected and whose turn comes later; its turn starts another one.
 
-        It is ended as after the last test: plugins and conftest files may remove what they made.
+        The session ends in the same way as after the last test, so plugins and conftest files can clean up.
         """
         before = list(self.left_running)
         self._finish(self._worker)
