@@ -147,6 +147,7 @@ def spawn(
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | job_objects.SUSPENDED
     for ended in [program for program in list(_started) if program.returncode is not None]:
         _started.discard(ended)
+    process = None
     try:
         # A handler that raises before the entry in _started would leave a program that nobody ends.
         with signals.deferred():
@@ -169,6 +170,11 @@ def spawn(
             cause="the program is missing, is not executable, or was built for another machine",
             fix=f"run it by hand: {shown_command(arguments)}",
         ) from error
+    except BaseException:
+        # The deferred handler raised. The caller never gets the program, so it could not end it.
+        if process is not None:
+            kill_tree(process)
+        raise
     if _stopping.is_set():
         # stop_all() was called in the meantime and did not see this program.
         kill_tree(process)
@@ -296,11 +302,13 @@ def run(
         in ``details``.
     """
     start = time.monotonic()
-    process = spawn(argv, env=env, cwd=cwd, prefix=_parent_death_prefix() if end_with_parent else ())
     arguments = tuple(os.fspath(argument) for argument in argv)
-    output = [OutputReader(stream, max_output) for stream in (process.stdout, process.stderr) if stream is not None]
     left_running: list[str] = []
+    process = None
     try:
+        with signals.deferred():
+            process = spawn(argv, env=env, cwd=cwd, prefix=_parent_death_prefix() if end_with_parent else ())
+        output = [OutputReader(stream, max_output) for stream in (process.stdout, process.stderr) if stream is not None]
         ended = _wait_for_output(process, output, start + timeout, end_leftovers=end_leftovers)
         if not ended or not all(reader.wait(DRAIN) for reader in output):
             # Those that left its session are not in its group.
@@ -310,7 +318,8 @@ def run(
             for reader in output:
                 reader.wait(DRAIN)
     except BaseException:
-        kill_tree(process)
+        if process is not None:
+            kill_tree(process)
         raise
     out, err = (reader.data() for reader in output)
     if not ended:
