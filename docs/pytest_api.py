@@ -122,6 +122,12 @@ USES = (
         "an error of the target",
     ),
     Use(
+        "worker/pytest_main.py",
+        ("_pytest.config",),
+        "loads the modules of pytest's own plugins early, so that a worker need not do it again after a crash",
+        "they are loaded later",
+    ),
+    Use(
         "worker/rewriting.py",
         ("_pytest.assertion.rewrite", "_rewrite_test"),
         "rewrites assert statements ahead",

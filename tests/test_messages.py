@@ -81,7 +81,7 @@ CONTROLLER: list[messages.FromController] = [
     IMPORTS,
     {"type": "modules", "names": ["demo"], "sources": ["demo/more.py"], "sites": ["/site"], "limit": 60.0},
     TESTS,
-    {"type": "collect"},
+    {"type": "collect", "basetemp": "/tmp/b1"},
     {
         "type": "run",
         "id": "t.py::a",
@@ -167,6 +167,7 @@ WORKER: list[messages.FromWorker] = [
     {"type": "expired", "seconds": 1, "text": ""},
     {"type": "done", "stop": "", "returncode": None, "restart": False, "log_size": 0, "gil_module": "demo"},
     {"type": "finished", "status": 0, "summary": "", "conftest_failed": False},
+    {"type": "ended", "status": -11, "successor": 4242},
     {"type": "fatal", "text": ""},
 ]
 
@@ -348,7 +349,7 @@ import {package.name}.codec
 print(*set(sys.modules) - before)
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    assert set(done.stdout.split()) == {"__future__", "worker.codec", "worker.messages"}
+    assert set(done.stdout.split()) == {"__future__", "worker.codec", "worker.import_messages", "worker.messages"}
 
 
 # --- the worker's side -------------------------------------------------------------------------------------------------

@@ -200,9 +200,9 @@ import importlib.util
 # The target's pytest loads this file, too.
 if importlib.util.find_spec("pytest_wheelcheck"):
     from pytest_wheelcheck.targets.preparing import installed_target
-    from pytest_wheelcheck.targets.running import run
+    from pytest_wheelcheck.targets.running import collecting
 
-    installed_target.START_TIMEOUT = run.START_TIMEOUT = 4.0
+    installed_target.START_TIMEOUT = collecting.START_TIMEOUT = 4.0
 """
 
 

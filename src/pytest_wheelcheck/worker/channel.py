@@ -95,6 +95,10 @@ class Channel:
         if _checked(message)["type"] != "start":
             raise codec.InvalidMessageError("the controller sent %s before start" % message["type"])
 
+    def take_over(self) -> None:
+        """Send from this process, the copy of one that has ended."""
+        self._pid = getpid()
+
     def is_idle(self) -> bool:
         """Return whether no message has arrived; always true on Windows, where a pipe cannot be asked."""
         return _select is None or not _select([self._in], [], [], 0)[0]

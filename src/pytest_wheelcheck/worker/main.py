@@ -32,17 +32,23 @@ def main() -> NoReturn:
 def serve() -> int:
     """Serve one controller; return the exit status."""
     held = make_held_file()
-    supervisor = start_supervisor(held)
+    pipes = start_supervisor(held)
     # Without a supervisor, what is held would be lost with the worker.
-    supervised = supervisor >= 0
+    supervised = pipes is not None
     channel = open_channel(held if supervised else -1, supervised=supervised)
     try:
         channel.accept()
-        if supervised:
-            os.write(supervisor, channel.nonce.encode("ascii"))
-            os.close(supervisor)
+        if pipes is not None:
+            pipes.report(channel.nonce)
         channel.send({"type": "hello", "protocol": PROTOCOL})
         task = channel.receive()
+        if task["type"] == "tests":
+            from .pytest_main import run_tests
+
+            run_tests(channel, task, pipes)
+            return 0
+        if pipes is not None:
+            pipes.close()
         if task["type"] == "imports":
             from . import importer
 
@@ -51,10 +57,6 @@ def serve() -> int:
             from .modules import run_modules
 
             run_modules(channel, task)
-        elif task["type"] == "tests":
-            from .pytest_main import run_tests
-
-            run_tests(channel, task)
         else:
             raise InvalidMessageError("the controller sent %s before imports, modules or tests" % task["type"])
     except ChannelClosedError:

@@ -12,6 +12,7 @@ from .facts import local_facts
 from .hooks import make_fixtures, make_plugin
 from .rules import UNIX_MODULES
 from .session import WorkerSession
+from .successor import leave_successor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
     from . import messages
     from .channel import Channel
+    from .supervisor import SupervisorPipes
 
 
-def run_tests(channel: Channel, task: messages.Tests) -> None:
+def run_tests(channel: Channel, task: messages.Tests, pipes: SupervisorPipes | None) -> None:
     """Load pytest, collect when the controller asks for it, serve ``run`` messages, and send the end record.
 
+    :param pipes: to the supervisor; ``None`` without one.
     :raises RuntimeError: the guard of the environment did not start.
     """
     log = open_log()
@@ -61,9 +64,15 @@ def run_tests(channel: Channel, task: messages.Tests) -> None:
         opened = consoles.count_openings()
         if opened is not None:
             plugins.append(consoles.make_plugin(pytest, opened, session.rules.target_name()))
+    load_plugins()
+    leave_successor(pipes, channel)
     message = channel.receive()
+    while message["type"] == "run":
+        # It was for the worker that this one follows.
+        message = channel.receive()
     if message["type"] != "collect":
         raise InvalidMessageError("the controller sent %s before collect" % message["type"])
+    task["fixed_args"].append("--basetemp=" + message["basetemp"])
     args = [*task["fixed_args"], *(arg for occurrence in task["occurrences"] for arg in occurrence["args"])]
     status = pytest.main(args, plugins=plugins)
     channel.send(
@@ -74,6 +83,16 @@ def run_tests(channel: Channel, task: messages.Tests) -> None:
             "conftest_failed": session.conftest_failed,
         }
     )
+
+
+def load_plugins() -> None:
+    """Import pytest's own plugins, as it does itself at its start: a successor need not do it again."""
+    import importlib
+
+    from _pytest import config
+
+    for name in getattr(config, "default_plugins", ()):
+        importlib.import_module("_pytest." + name)
 
 
 def open_log() -> int:

@@ -12,7 +12,6 @@ import os
 import queue
 import re
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from typing import Any, cast
 from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError, WorkerReportsLostError
 from pytest_wheelcheck.system import process
+from pytest_wheelcheck.targets.running.deaths import death_error
 from pytest_wheelcheck.targets.running.own_frames import without_own_frames
 from pytest_wheelcheck.worker import codec, messages
 from pytest_wheelcheck.worker.channel import CHANNEL_CLOSED, HELD
@@ -83,6 +83,9 @@ class WorkerProcess:
         self._invalid = ""
         self._pid: int | None = None
         self._left_running: list[str] = []
+        self._left_from = 0
+        #: The worker has ended, and another process of the same program waits to collect.
+        self.has_successor = False
         self._checked_size = -1
         self._test = 0
         #: Tests: one thread counts the requests, and another one the results.
@@ -200,6 +203,9 @@ class WorkerProcess:
                 cause="a plugin or conftest that does not work on this target, or a bug in pytest-wheelcheck",
                 details=message["text"],
             )
+        if message["type"] == "ended":
+            self.has_successor = True
+            raise death_error(message["status"], self.output())
         return message
 
     def request_stacks(self, wait: float = 1.0) -> None:
@@ -246,6 +252,11 @@ class WorkerProcess:
         self._session.end_worker(self._process, self._pid)
         return self._process.returncode
 
+    def go_on(self) -> None:
+        """Go on with the process that follows the worker; it waits to collect."""
+        self.has_successor = False
+        self._left_from = self._size()
+
     def left_running(self) -> str:
         """Name the processes that were ended after the worker; empty if there were none. Call it after the end."""
         if self._left_running:
@@ -254,7 +265,7 @@ class WorkerProcess:
         prefix = self._session.left_running_prefix(self._nonce).encode("ascii")
         try:
             with self._log.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL))
+                file.seek(max(self._left_from, file.seek(0, os.SEEK_END) - LOG_TAIL))
                 lines = file.read().splitlines()
         except OSError:
             return ""
@@ -330,18 +341,8 @@ class WorkerProcess:
             what, cause = "the worker in the target closed its channel", "code under test closed all file descriptors"
         else:
             code = self._session.exit_status(self._process.returncode)
-            what = f"the interpreter died: {self._describe(code)}"
-            cause = (
-                "a crash in native code"
-                if self._known_death()
-                else "code under test ended the process at once (os._exit, or exit in native code)"
-                if code >= 0
-                else "the kernel was out of memory, or code under test sent the signal"
-                if sys.platform != "win32" and code == -signal.SIGKILL
-                else "a crash in native code"
-            )
-        killed = sys.platform != "win32" and self._session.exit_status(self._process.returncode or 0) == -signal.SIGKILL
-        kind = WorkerReportsLostError if self._invalid or killed else WorkerError
+            return death_error(code, self.output(), self._known_death())
+        kind = WorkerReportsLostError if self._invalid else WorkerError
         return kind(what, cause=cause, details=self.output())
 
     def _describe(self, code: int) -> str:
@@ -396,6 +397,9 @@ class WorkerProcess:
         if message.pop("nonce", None) != self._nonce or not self._is_worker(message.pop("pid", None)):
             return
         codec.check(message, codec.FROM_WORKER)
+        if message["type"] == "ended":
+            self._pid = message["successor"]
+            self._requested = self._completed = 0
         message = self._session.paths.message_from_target(message)
         self._received.append(cast("messages.FromWorker", message))
         # Nobody waits for the parts of a test's result: waking the receiver for each of them takes longer than they do.

@@ -15,7 +15,8 @@ from pytest_wheelcheck.system.temporary import LONG_OUTPUT
 from pytest_wheelcheck.targets.preparing.preparation import Preparation
 from pytest_wheelcheck.targets.preparing.rewriting import RESULTS
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
-from pytest_wheelcheck.targets.running.diagnosis import diagnosed, ended_result, usage_text, without_first_line
+from pytest_wheelcheck.targets.running.collecting import CollectCrashError, await_collected
+from pytest_wheelcheck.targets.running.diagnosis import diagnosed, ended_result, usage_text
 from pytest_wheelcheck.targets.running.item_results import (
     NOT_AGAIN,
     Collected,
@@ -30,7 +31,7 @@ from pytest_wheelcheck.targets.running.requests import Requests
 from pytest_wheelcheck.targets.running.task import tests_message
 from pytest_wheelcheck.targets.running.threads import ThreadUse
 from pytest_wheelcheck.targets.target import Target
-from pytest_wheelcheck.targets.timeouts import GRACE, START_TIMEOUT, deadline, scale
+from pytest_wheelcheck.targets.timeouts import GRACE, deadline, scale
 from pytest_wheelcheck.worker import messages as protocol
 from pytest_wheelcheck.worker.messages import FromWorker
 
@@ -109,7 +110,7 @@ class TargetRun:
                 # A full disk, or a connection that was lost: nothing is known about the wheel.
                 failures.append(FailedCollection(text=str(error), unchecked=True))
                 return Collected(failures=tuple(failures), messages=tuple(messages))
-            except _CollectCrashError as crash:
+            except CollectCrashError as crash:
                 self.end()
                 explanation = self._session.explain_failure(str(crash))
                 text = self._session.program_output(str(crash))
@@ -137,29 +138,8 @@ class TargetRun:
     def _await_collected(self, messages: list[FromWorker]) -> protocol.Collected | protocol.Finished:
         running = self._worker
         assert running is not None  # noqa: S101  _start_worker() made it
-        module = ""
-        usual = (self._settings.test_timeout or 1e9) * self._scale
-        limit = usual + START_TIMEOUT * self._scale
-        try:
-            with timing.steps(self.target.node_id, "boot") as change:
-                while True:
-                    message = running.receive(limit)
-                    if message is None:
-                        running.request_stacks()
-                        where = f"collecting {module}" if module else "loading pytest and the conftest files"
-                        raise _CollectCrashError(module, f"{where} did not end within {limit:g} s\n{running.output()}")
-                    if message["type"] == "collecting":
-                        change("collection")
-                        module = message["id"]
-                        limit = usual if module else usual + START_TIMEOUT * self._scale
-                        running.mark(message["log_size"])
-                    elif message["type"] == "collected" or message["type"] == "finished":
-                        return message
-                    elif message["type"] != "hello":
-                        messages.append(message)
-        except WorkerError as error:
-            where = f"while {module} was collected" if module else "while pytest and the conftest files were loaded"
-            raise _CollectCrashError(module, f"{error.message}, {where}\n{without_first_line(str(error))}") from error
+        with timing.steps(self.target.node_id, "boot") as change:
+            return await_collected(running, messages, self._settings.test_timeout, self._scale, change)
 
     def _start_worker(self) -> None:
         if self._closed:
@@ -203,7 +183,6 @@ class TargetRun:
 
     def _load(self) -> None:
         """Have a worker load pytest: the one that was booted, or a new one."""
-        self._starts += 1
         running = self._worker if self._booted else None
         self._booted = False
         if running is None:
@@ -216,7 +195,6 @@ class TargetRun:
                 self._settings,
                 capabilities=self._session.capabilities,
                 temporary=self._temporary,
-                start=self._starts,
                 skip_modules=self._skipped_modules,
                 output=self._directory.parent / LONG_OUTPUT,
                 rewritten=self._directory / RESULTS,
@@ -232,7 +210,9 @@ class TargetRun:
         running = self._worker
         if running is None:
             raise _NoWorkerError("the run was stopped")
-        running.send({"type": "collect"})
+        self._starts += 1
+        basetemp = self._session.paths.to_target(self._temporary / f"b{self._starts}")
+        running.send({"type": "collect", "basetemp": basetemp})
 
     def _set_worker(self, running: WorkerProcess) -> None:
         with self._lock:
@@ -311,7 +291,7 @@ class TargetRun:
             try:
                 self._start_worker()
                 found = self._await_collected([])
-            except _CollectCrashError as crash:
+            except CollectCrashError as crash:
                 self.end()
                 self._failed_starts += 1
                 self._no_worker = str(crash)
@@ -337,7 +317,7 @@ class TargetRun:
 
         :param lost: the reports of its first phases may be lost.
         """
-        self.end()
+        self._leave_worker()
         return ended_result(messages, text, output, start, lost=lost, session=self._session)
 
     def finish(self) -> tuple[str, Crash | None]:
@@ -391,6 +371,24 @@ class TargetRun:
             if left := running.left_running():
                 self.left_running.append(left)
 
+    def _leave_worker(self) -> None:
+        """Go on with the successor of a worker that has ended, if it has one; otherwise end what is left of it.
+
+        A worker that measures coverage has a data file of its own, which its environment names. So another one is started.
+        """
+        with self._lock:
+            running = self._worker
+            succeeded = running is not None and running.has_successor and self._settings.coverage is None
+            self._loads = succeeded
+            self._requests.forget()
+        if running is None or not succeeded:
+            self.end()
+            return
+        self._remains.keep_cores()
+        if left := running.left_running():
+            self.left_running.append(left)
+        running.go_on()
+
     def go_on(self, prepared: Preparation) -> None:
         """Go on after the preparation has ended, with its result."""
         self.prepared = prepared
@@ -411,9 +409,3 @@ class TargetRun:
 
 class _NoWorkerError(WorkerError):
     pass
-
-
-class _CollectCrashError(WheelcheckError):
-    def __init__(self, module: str, text: str) -> None:
-        super().__init__(text)
-        self.module = module

@@ -20,7 +20,6 @@ def tests_message(
     *,
     capabilities: Capabilities,
     temporary: Path,
-    start: int,
     skip_modules: list[str],
     output: Path,
     rewritten: Path,
@@ -29,7 +28,6 @@ def tests_message(
     """Return the message that starts pytest in a worker.
 
     :param temporary: the worker's own directory.
-    :param start: number of the worker: each has its own ``--basetemp``.
     :param skip_modules: node ids of test modules that ended an earlier worker.
     :param output: directory that tests may write to.
     :param rewritten: directory of the modules that were rewritten ahead; need not exist.
@@ -40,7 +38,6 @@ def tests_message(
         "type": "tests",
         "fixed_args": [
             *settings.fixed_args,
-            f"--basetemp={temporary / f'b{start}'}",
             "-o",
             f"cache_dir={temporary / 'cache'}",
             # The directories that are left at the end are those of tests that failed.
