@@ -114,6 +114,17 @@ def test_a_successor_that_was_killed(demo: Ground, usual: int) -> None:
     assert starts(demo, act)[0] == usual + 3
 
 
+def test_ended_while_it_is_made(demo: Ground) -> None:
+    """The copy of a worker that ends at once is not a process that tests left running."""
+    slow = "import os, time; os.register_at_fork(after_in_child=lambda: time.sleep(0.4))\n"
+    demo.wheel = build_wheel(demo.path / "dist", "demo", files={"demo/__init__.py": "", "demo_start.pth": slow})
+    demo.write(test_one="import os\nos.abort()\n", test_two="def test_two(): pass\n")
+    found = demo.run()
+    assert found.only("FAILED") == ["tests/test_one.py"]
+    assert found.nodes["tests/test_two.py::test_two"] == "PASSED"
+    assert "left processes running" not in found.text
+
+
 @pytest.mark.network
 def test_under_an_emulator(arm: Ground) -> None:
     arm.write(

@@ -48,6 +48,7 @@ def serve() -> int:
             run_tests(channel, task, pipes)
             return 0
         if pipes is not None:
+            pipes.report(0)
             pipes.close()
         if task["type"] == "imports":
             from . import importer

@@ -25,15 +25,17 @@ def leave_successor(pipes: SupervisorPipes | None, channel: Channel) -> None:
     """
     if pipes is None:
         return
-    # A thread that a start file of the environment has started would be missing in the copy.
-    if len(getattr(sys, "_current_frames", dict)()) == 1:
-        while not _leave_one(pipes):
-            channel.take_over()
+    while not _leave_one(pipes):
+        channel.take_over()
     pipes.close()
 
 
 def _leave_one(pipes: SupervisorPipes) -> bool:
-    """Fork; return whether this is the worker that goes on at once."""
+    """Fork, and report the successor; return whether this is the worker that goes on at once."""
+    if len(getattr(sys, "_current_frames", dict)()) > 1:
+        # A thread that a start file of the environment has started would be missing in the copy.
+        pipes.report(0)
+        return True
     # CPython warns of threads, and an emulator has some of its own. The options of the user may turn warnings into errors.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -41,6 +43,7 @@ def _leave_one(pipes: SupervisorPipes) -> bool:
             pid = os.fork()
         except OSError:
             # Too many processes, or no memory. A new worker is started instead.
+            pipes.report(0)
             return True
         if pid:
             os.waitpid(pid, 0)
@@ -48,6 +51,7 @@ def _leave_one(pipes: SupervisorPipes) -> bool:
         try:
             successor = os.fork()
         except OSError:
+            pipes.report(0)
             os._exit(0)
     if successor:
         pipes.report(successor)

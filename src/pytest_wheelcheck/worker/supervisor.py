@@ -37,7 +37,8 @@ KILL_TIMEOUT = 3.0
 class SupervisorPipes:
     """The worker's ends of the pipes to and from its supervisor.
 
-    :param report_fd: descriptor to write to: a line with the run's nonce, then lines with process ids of successors.
+    :param report_fd: descriptor to write to: a line with the run's nonce; then, before code under test runs, a line with the
+        process id of the successor, or 0.
     :param go_fd: descriptor to read from: a byte starts the successor.
     """
 
@@ -46,7 +47,7 @@ class SupervisorPipes:
         self._go_fd = go_fd
 
     def report(self, value: str | int) -> None:
-        """Send the supervisor the run's nonce, or the process id of a successor."""
+        """Send the supervisor the run's nonce, or the process id of a successor; 0 for none."""
         os.write(self._report_fd, b"%s\n" % str(value).encode("ascii"))
 
     def wait(self) -> bool:
@@ -105,6 +106,8 @@ def _supervise(pid: int, report_fd: int, go_fd: int, held: int, stop_requests: l
         supervisor = Supervisor(pid, report_fd, go_fd, stop_requests)
         while True:
             status = supervisor.wait()
+            # Now, and not later: parts of a successor may still run, and report it.
+            supervisor.read_reports()
             _send_held(held, channel)
             if not supervisor.has_successor(status):
                 break
@@ -145,6 +148,7 @@ class Supervisor:
 
     Attribute ``successor``: the process id of the process that waits to take the worker's place; 0 for none.
     Attribute ``nonce``: of the run; empty before the worker knows it.
+    Attribute ``may_run_code``: the worker may run code under test. Before that, it leaves only parts of a successor.
     """
 
     def __init__(self, pid: int, report_fd: int, go_fd: int, stop_requests: list[int]) -> None:
@@ -154,6 +158,7 @@ class Supervisor:
         self.pid = pid
         self.nonce = ""
         self.successor = 0
+        self.may_run_code = False
         self.stop_requests = stop_requests
         self._report_fd = report_fd
         self._go_fd = go_fd
@@ -217,7 +222,6 @@ class Supervisor:
 
         :param status: its wait status.
         """
-        self.read_reports()
         code = _returncode(status)
         if self._stopping or self.stop_requests or not self._adopts or code in _CHOSEN or code == -9:
             return False
@@ -234,12 +238,11 @@ class Supervisor:
         """
         ended = {"type": "ended", "status": _returncode(status), "successor": self.successor}
         _send(codec.encode(ended, codec.FROM_WORKER, nonce=self.nonce, pid=self.pid), channel)
-        self.pid, self.successor = self.successor, 0
+        self.pid, self.successor, self.may_run_code = self.successor, 0, False
         os.write(self._go_fd, b".")
 
     def end_successor(self) -> None:
         """End the process that waits, since nothing is left to do for it."""
-        self.read_reports()
         if self.successor:
             try:
                 os.kill(self.successor, 9)
@@ -259,6 +262,7 @@ class Supervisor:
         for line in lines:
             if self.nonce:
                 self.successor = int(line)
+                self.may_run_code = True
             else:
                 self.nonce = line.decode("ascii")
 
@@ -307,11 +311,10 @@ def _end_left_behind(supervisor: Supervisor) -> None:
     while _has_left(supervisor.successor) and time.monotonic() < end:
         found = _descendants()
         found.pop(supervisor.successor, None)
-        if found and not logged:
+        if found and not logged and supervisor.may_run_code:
             logged = True
             shown = "; ".join("%d %s" % pair for pair in sorted(found.items())[:5])
             more = " and %d more" % (len(found) - 5) if len(found) > 5 else ""
-            supervisor.read_reports()
             line = "\n%s%s %d: %s%s\n" % (LEFT_BEHIND, supervisor.nonce, len(found), shown, more)
             os.write(2, line.encode("utf-8", "backslashreplace"))
         for pid in found:
