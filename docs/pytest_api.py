@@ -110,6 +110,12 @@ USES = (
         "such a test fails and is not skipped",
     ),
     Use(
+        "worker/descriptions.py",
+        ("_get_item_settings",),
+        "the timeouts that pytest-timeout reads",
+        "timeouts of tests are those of this package",
+    ),
+    Use(
         "worker/hooks.py",
         ("_pytest._io.TerminalWriter", "_pytest.junitxml.xml_key", "_tw"),
         "records what reporters of the target print, and the properties of tests",
@@ -135,8 +141,8 @@ USES = (
     ),
     Use(
         "worker/session.py",
-        ("_anonymous", "_get_item_settings", "_groups", "_long_opts", "_short_opts"),
-        "the options that plugins of the target declare; the timeouts that pytest-timeout reads",
-        "an error of the target; without `_get_item_settings`, timeouts of tests are those of this package",
+        ("_anonymous", "_groups", "_long_opts", "_short_opts"),
+        "the options that plugins of the target declare",
+        "an error of the target",
     ),
 )

@@ -126,6 +126,8 @@ def make_plugin(worker: WorkerSession) -> object:
             session.testsfailed = 0
             worker.send_collected(session)
             worker.collected = True
+            if worker.function_only:
+                session.config.pluginmanager.register(make_phase_plugin(worker))
             worker.serve(session)
             return True
 
@@ -169,21 +171,6 @@ def make_plugin(worker: WorkerSession) -> object:
                 }
             )
 
-        @pytest.hookimpl(hookwrapper=True)
-        def pytest_runtest_setup(self, item: Any) -> Generator[None, Any, None]:
-            phase(item, "setup")
-            yield
-
-        @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-        def pytest_runtest_call(self, item: Any) -> Generator[None, Any, None]:
-            phase(item, "call")
-            yield
-
-        @pytest.hookimpl(hookwrapper=True)
-        def pytest_runtest_teardown(self, item: Any) -> Generator[None, Any, None]:
-            phase(item, "teardown")
-            yield
-
         @pytest.hookimpl(tryfirst=True, optionalhook=True)
         def pytest_timeout_set_timer(self, item: Any, settings: Any) -> Any:
             scale = worker.task["timeout_scale"]
@@ -210,11 +197,34 @@ def make_plugin(worker: WorkerSession) -> object:
         def pytest_internalerror(self, excrepr: object) -> None:
             channel.send({"type": "fatal", "text": "INTERNALERROR in the target's pytest\n%s" % excrepr})
 
-    def phase(item: Any, when: Literal["setup", "call", "teardown"]) -> None:
-        if worker.timeout_of(item)[1]:
-            channel.send({"type": "phase", "when": when})
-
     return WorkerPlugin()
+
+
+def make_phase_plugin(worker: WorkerSession) -> object:
+    """Return the plugin that tells the controller when a phase begins of a test whose timeout counts its function only."""
+    import pytest
+
+    class PhasePlugin:
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_setup(self, item: Any) -> Generator[None, Any, None]:
+            phase(item, "setup")
+            yield
+
+        @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+        def pytest_runtest_call(self, item: Any) -> Generator[None, Any, None]:
+            phase(item, "call")
+            yield
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_teardown(self, item: Any) -> Generator[None, Any, None]:
+            phase(item, "teardown")
+            yield
+
+    def phase(item: Any, when: Literal["setup", "call", "teardown"]) -> None:
+        if item.nodeid in worker.function_only:
+            worker.channel.send({"type": "phase", "when": when})
+
+    return PhasePlugin()
 
 
 def make_fixtures(target: Any) -> object:

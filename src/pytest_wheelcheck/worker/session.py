@@ -11,10 +11,11 @@ from time import monotonic
 
 from . import report_fields
 from .codec import InvalidMessageError
+from .descriptions import Descriptions
 from .errors import format_exception
 from .parallel_threads import ParallelThreads
 from .provenance import Provenance
-from .rules import TargetRules, is_directory
+from .rules import TargetRules
 from .supervisor import TEST_LINE
 from .undeclared import UndeclaredImports, find_failed_package
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 #: Characters of captured output that a report carries; longer output loses its middle.
 OUTPUT_LIMIT = 100_000
 
+#: Seconds between two looks whether the controller ends the session: with quick tests, a look takes a part of their time.
+LOOK = 0.005
+
 
 class WorkerSession:
     """The worker's part of a pytest session.
@@ -38,6 +42,7 @@ class WorkerSession:
     :param facts: of the target, see :class:`~.facts.WheelTarget`.
     :param log: descriptor of the log.
 
+    Attribute ``function_only``: node ids of the tests whose own timeout counts the test function only.
     Attributes that :mod:`.hooks` sets: ``config``; ``terminal``, the text that plugins write; ``collect_reports`` of
     modules that failed or were skipped; ``collected``, whether the collection has ended; ``conftest_failed``; ``summary``.
     """
@@ -60,10 +65,12 @@ class WorkerSession:
         self.terminal: TerminalBuffer | None = None
         self.collect_reports: list[dict[str, Any]] = []
         self.collected = False
+        self.function_only: set[str] = set()
         self.conftest_failed = False
         self.summary = ""
         self._sent: dict[str, Any] = {}
         self._next_save = 0.0
+        self._next_look = 0.0
         self._arrived: list[messages.FromController] = []
 
     def explain_pty_failure(self, error: BaseException) -> str:
@@ -103,42 +110,6 @@ class WorkerSession:
 
     # -- collection ---------------------------------------------------------------------------------------------
 
-    def describe_item(self, item: Any) -> messages.Item:
-        """Describe an item, so that the controller can make one that behaves alike."""
-        chain = item.listchain()
-        names = []
-        for index, node in enumerate(chain):
-            if index > 0 and not (
-                index == 1 and not isinstance(node, self.pytest.Item) and is_directory(self.pytest, node)
-            ):
-                names.append(node.name)
-        names.extend(item.listextrakeywords())
-        function = getattr(item, "function", None)
-        if function is not None:
-            names.extend(name for name in getattr(function, "__dict__", ()) if not name.startswith("__"))
-        marks: list[messages.Mark] = []
-        for mark in item.iter_markers():
-            names.append(mark.name)
-            # The values of a parametrized test may be many and large, and -m does not use them.
-            args = () if mark.name == "parametrize" else mark.args
-            kwargs = {key: _simple(value) for key, value in mark.kwargs.items()}
-            marks.append({"name": mark.name, "args": [_simple(arg) for arg in args], "kwargs": kwargs})
-        doc = getattr(getattr(item, "obj", None), "__doc__", None)
-        timeout, func_only = self.timeout_of(item)
-        threads, single = self.threads.of_test(item)
-        return {
-            "id": item.nodeid,
-            "location": list(item.location),
-            "chain": [[type(node).__name__, str(node.name)] for node in chain[1:]],
-            "names": sorted(set(map(str, names))),
-            "marks": marks,
-            "doc": doc if isinstance(doc, str) else "",
-            "timeout": timeout,
-            "func_only": func_only,
-            "threads": threads,
-            "single": single,
-        }
-
     def forward_timeouts(self, config: Any) -> None:
         """Have the thread of pytest-timeout send the controller the text that it prints before it ends the process."""
         plugin = config.pluginmanager.getplugin("timeout")
@@ -157,26 +128,21 @@ class WorkerSession:
 
         plugin.timeout_timer = timeout_timer
 
-    def timeout_of(self, item: Any) -> tuple[float, bool]:
-        """Return the test's own timeout in seconds, scaled, or 0, and whether it counts the test function only."""
-        plugin = item.config.pluginmanager.getplugin("timeout")
-        find = getattr(plugin, "_get_item_settings", None)
-        if find is None:
-            return 0, False
-        try:
-            found = find(item)
-        except Exception:
-            return 0, False
-        timeout = found.timeout or 0
-        return timeout * self.task["timeout_scale"], bool(timeout and found.func_only)
-
     def send_collected(self, session: Any) -> None:
         """Send the result of the collection."""
+        import gc
+
         self.flush_terminal()
+        descriptions = Descriptions(self.pytest, self.threads, self.task["timeout_scale"])
+        # Many objects, no garbage. The collector would read all of them again and again.
+        enabled = gc.isenabled()
+        gc.disable()
+        items = [descriptions.describe(item) for item in session.items]
+        self.function_only = {item["id"] for item in items if item["func_only"]}
         self.channel.send(
             {
                 "type": "collected",
-                "items": [self.describe_item(item) for item in session.items],
+                "items": items,
                 "reports": self.collect_reports,
                 "header": self.header(session.config),
                 "unknown_options": self.unknown_options,
@@ -186,6 +152,8 @@ class WorkerSession:
                 "pytest_version": self.pytest.__version__,
             }
         )
+        if enabled:
+            gc.enable()
 
     @staticmethod
     def _count_deselected(config: Any) -> int:
@@ -242,13 +210,16 @@ class WorkerSession:
             goes_on = self.run_one(session, item, nextitem, message)
 
     def next_message(self) -> messages.FromController:
-        """Wait for the next message; ``finish`` comes before those that arrived earlier."""
+        """Wait for the next message; ``finish`` comes before those that arrived earlier, unless it has just arrived."""
         self.channel.end_stray_child()
-        while not self._arrived or not self.channel.is_idle():
+        now = monotonic()
+        while not self._arrived or (now > self._next_look and not self.channel.is_idle()):
             message = self.channel.receive()
             if message["type"] == "finish":
                 return message
             self._arrived.append(message)
+        if now > self._next_look:
+            self._next_look = now + LOOK
         return self._arrived.pop(0)
 
     def set_watchdog(self, *, on: bool = True) -> None:
@@ -389,17 +360,6 @@ class WorkerSession:
             text = self.terminal.take()
             if text.strip():
                 self.channel.send({"type": "text", "text": text})
-
-
-def _simple(value: object) -> object:
-    """Return a value that ``-m "device(serial=1)"`` can compare with as it is, and the ``repr`` of another one."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    try:
-        return repr(value)
-    except BaseException:
-        # It is the user's code, and may raise anything.
-        return object.__repr__(value)
 
 
 def _known_options(parser: Any) -> set[str]:

@@ -37,7 +37,7 @@ class FailedCollection:
 class Collected:
     """The collection of the target's pytest.
 
-    :param items: as the worker's ``describe_item`` returns them.
+    :param items: see :class:`pytest_wheelcheck.worker.messages.Item`.
     :param reports: collection reports of modules that failed or were skipped, serialised by pytest.
     :param failures: the collections that ended the interpreter or did not start.
     :param header: lines of the user's ``pytest_report_header``.
