@@ -318,6 +318,18 @@ def test_only_tests_count_as_tested(results: tuple[NodeResult, ...], state: str)
     assert matrix.target_state(target("cp312", "linux-x86_64", *results)).state == state
 
 
+def test_errors_are_not_counted_as_failures() -> None:
+    """A failure is a fault of the wheel. An error may be one of the host, of a fixture or of the network."""
+    tests = [result(f"t.py::{name}", outcome) for name, outcome in (("a", "failed"), ("b", "error"), ("c", "passed"))]
+    checks = [result("install", "failed"), result("import[a]", "error"), result("import[b]", "error")]
+
+    def text(*results: NodeResult) -> str:
+        return matrix.target_state(target("cp312", "linux-x86_64", *results)).text
+
+    assert text(*tests, *checks) == "1 failed, 1 error, 1 passed, 1 check failed, 2 checks with errors"
+    assert text(checks[1]) == "1 check with an error"
+
+
 def test_classifiers_and_requires_python_against_the_covered_interpreters() -> None:
     def some(*minors: int, classifiers: tuple[int, ...] = (), requires: str | None = None) -> list[str]:
         names = tuple(f"Programming Language :: Python :: 3.{minor}" for minor in classifiers)

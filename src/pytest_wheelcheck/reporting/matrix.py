@@ -144,7 +144,7 @@ def _checked(wheels: Sequence[WheelReport]) -> Cell:
     if not outcomes:
         return EMPTY
     if worst(outcomes) in BAD:
-        return Cell(state="failed", text=f"{sum(outcome in BAD for outcome in outcomes)} failed")
+        return Cell(state="failed", text=", ".join(_bad(outcomes)))
     if worst(outcomes) == "skipped":
         return Cell(state="skipped", text="skipped")
     if any(all(check.outcome == "skipped" for check in wheel.checks) for wheel in wheels):
@@ -169,18 +169,25 @@ def _tested(targets: Sequence[TargetReport], interpreter: str) -> Cell:
 def target_state(target: TargetReport) -> Cell:
     """Summarize the results on one target."""
     tests = [result for result in target.results if result.is_test]
-    failed = sum(result.outcome in BAD for result in tests)
-    checks = sum(result.outcome in BAD and not result.is_test for result in target.results)
     passed = sum(result.outcome in {"passed", "xfailed", "xpassed"} for result in tests)
-    if failed or checks:
-        texts = [f"{failed} failed"] * bool(failed) + [f"{passed} passed"] * bool(passed)
-        texts += [f"{_count(checks, 'check')} failed"] * bool(checks)
-        return Cell(state="failed", text=", ".join(texts))
+    bad = _bad([result.outcome for result in tests])
+    checks = _bad([result.outcome for result in target.results if not result.is_test], "check")
+    if bad or checks:
+        return Cell(state="failed", text=", ".join([*bad, *[f"{passed} passed"] * bool(passed), *checks]))
     if passed:
         return Cell(state="passed", text=f"{passed} passed")
     if any(result.outcome == "passed" for result in target.results):
         return Cell(state="imported", text="imported, tests skipped" if tests else IMPORTED)
     return Cell(state="skipped", text="skipped") if target.results else Cell(state="no", text="nothing was run")
+
+
+def _bad(outcomes: Sequence[str], noun: str = "") -> list[str]:
+    """Count failures, which are faults of the wheel, apart from errors, which may have other causes."""
+    failed, errors = outcomes.count("failed"), outcomes.count("error")
+    if not noun:
+        return [f"{failed} failed"] * bool(failed) + [_count(errors, "error")] * bool(errors)
+    with_errors = f"{_count(errors, noun)} with {'an error' if errors == 1 else 'errors'}"
+    return [f"{_count(failed, noun)} failed"] * bool(failed) + [with_errors] * bool(errors)
 
 
 def _count(number: int, noun: str) -> str:
