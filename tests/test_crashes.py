@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -233,7 +234,8 @@ def test_ctrl_c(pytester: pytest.Pytester) -> None:
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
             pathlib.Path("new").write_text(f"{os.getpid()} {child.pid}")
             os.rename("new", "pids")
-            ctypes.PyDLL(None).sleep(60)
+            while True:  # a signal ends it early
+                ctypes.PyDLL(None).sleep(60)
         """
     )
     args = [
@@ -256,7 +258,12 @@ def test_ctrl_c(pytester: pytest.Pytester) -> None:
             process.kill()
     for pid in Path("pids").read_text().split():
         wait_for(partial(gone, int(pid)))
-    assert "KeyboardInterrupt" in Path("output").read_text()
+    text = Path("output").read_text()
+    assert "KeyboardInterrupt" in text
+    # Where the test was, not only where this package waited for it.
+    name, stack = text.partition("_ interrupted: ")[2].partition(" _")[::2]
+    assert name.endswith("::test_busy.py::test_busy"), text
+    assert re.search(r'test_busy\.py", line \d+ in test_busy$', stack, re.MULTILINE)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:

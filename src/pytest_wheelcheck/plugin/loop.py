@@ -52,7 +52,19 @@ def run_session(
         except KeyboardInterrupt as interrupt:
             if not isinstance(interrupt, session.Interrupted):
                 scheduler.abandon()
+                _show_running(session, scheduler.running())
             raise
+
+
+def _show_running(session: pytest.Session, running: Sequence[tuple[int, str]]) -> None:
+    """Show which tests were running when Ctrl-C came, and where: pytest shows where this process was."""
+    reporter = session.config.pluginmanager.getplugin("terminalreporter")
+    for index, stacks in running:
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_sep("_", f"interrupted: {session.items[index].nodeid}")
+            for line in stacks.splitlines():
+                reporter.write_line(line)
 
 
 def _replay_in_order(session: pytest.Session, results: Iterator[tuple[int, ItemResult]], maxfail: int) -> None:

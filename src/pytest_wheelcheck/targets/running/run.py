@@ -360,6 +360,14 @@ class TargetRun:
         finally:
             self.end()
 
+    def stacks(self) -> str:
+        """Return the stacks of all threads of the worker; an empty string if it cannot be asked for them."""
+        running = self._worker
+        if running is None or not self._session.capabilities.signals:
+            return ""
+        running.request_stacks()
+        return running.output()
+
     def end(self) -> None:
         """End the worker, if there is one, and what its tests left running."""
         with self._lock:

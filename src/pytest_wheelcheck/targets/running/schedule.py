@@ -41,6 +41,8 @@ class SideBySide:
         self._results: queue.SimpleQueue[tuple[int, ItemResult] | BaseException | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._abandoned = False
+        self._running: dict[int, TargetRun] = {}
+        self._interrupted: list[tuple[int, str]] | None = None
         self._lock = threading.Lock()
         self._failures = 0
 
@@ -68,6 +70,10 @@ class SideBySide:
                         windows[place] = Window(runs, max(1, most - parallel))
                     futures.append(pools[place].submit(self._work, one, windows[place]))
                 yield from self._as_they_come()
+            except KeyboardInterrupt:
+                # Before the workers are ended.
+                self.running()
+                raise
             except GeneratorExit:
                 # The caller stopped (--stepwise), or Ctrl-C came while it reported outcomes.
                 self._stop.set()
@@ -83,6 +89,14 @@ class SideBySide:
     def abandon(self) -> None:
         """Do not wait for tests that run when the results are closed."""
         self._abandoned = True
+
+    def running(self) -> list[tuple[int, str]]:
+        """Return the key of each test that runs, or ran when Ctrl-C came, and the stacks of its threads; empty if not known."""
+        if self._interrupted is None:
+            with self._lock:
+                found = sorted(self._running.items())
+            self._interrupted = [(key, run.stacks()) for key, run in found]
+        return self._interrupted
 
     def _as_they_come(self) -> Iterator[tuple[int, ItemResult]]:
         running = len(self._queues)
@@ -111,7 +125,12 @@ class SideBySide:
                     _with_end(one.run, ItemResult(), self._on_summary)
                     break
                 following = ids[position + 1 : position + 2 + AHEAD]
-                self._results.put((key, self._run_one(one.run, node_id, following)))
+                with self._lock:
+                    self._running[key] = one.run
+                result = self._run_one(one.run, node_id, following)
+                with self._lock:
+                    del self._running[key]
+                self._results.put((key, result))
         except BaseException as error:  # noqa: BLE001  crosses to the caller's thread, where it is raised
             if not self._stop.is_set():
                 self._results.put(error)
