@@ -79,12 +79,27 @@ def test_interpreters_of_a_suite() -> None:
             "qemu-user": "1:10.0.13+ds-0+deb13u1",
         },
     )
-    (offer,) = debian._offers_of_suite(suite, ARCHITECTURES["s390x"], "debian")
+    (offer,) = debian._offers_of_suite(suite, ARCHITECTURES["s390x"], "debian", (2, 41))
     assert offer.version == (3, 13, 5)
     assert offer.libc_version == (2, 41)
     assert "cp313-cp313-manylinux_2_41_s390x" in offer.tags
     emulated = [each.emulated for each in backends() if each.covers(offer.platform) and each.accepts(offer) is not None]
     assert emulated == ([not runs_natively("s390x")] if host_architecture() else [])
+
+
+def test_an_old_suite_gets_a_newer_c_library_where_it_runs_natively() -> None:
+    """The offer accepts the tags that its interpreter will accept once it is there."""
+    packages = {"libc6": "2.31-13+deb11u11", "python3.9-minimal": "3.9.2-1+deb11u2"}
+    suite = apt_suites.Suite(name="oldest", codename="eleven", packages=packages)
+    (host,) = [each for each in ARCHITECTURES.values() if each is host_architecture()] or [ARCHITECTURES["x86_64"]]
+    (offer,) = debian._offers_of_suite(suite, host, "debian", (2, 41))
+    assert offer.libc_version == ((2, 41) if host_architecture() else (2, 31))
+    other = next(each for each in ARCHITECTURES.values() if not runs_natively(each.name))
+    (emulated,) = debian._offers_of_suite(suite, other, "debian", (2, 41))
+    assert emulated.libc_version == (2, 31)
+    # The host's own suite is the first; it may be this old itself.
+    (own,) = debian._offers_of_suite(suite, host, "debian", (2, 31))
+    assert own.libc_version == (2, 31)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +113,7 @@ def test_interpreters_of_a_suite() -> None:
 def test_pypy_of_a_suite(version: str, language: tuple[int, int, int], abi: str) -> None:
     packages = {"libc6": "2.41-12", "pypy3": version}
     suite = apt_suites.Suite(name="stable", codename="fourteen", packages=packages)
-    (offer,) = debian._offers_of_suite(suite, ARCHITECTURES["aarch64"], "debian")
+    (offer,) = debian._offers_of_suite(suite, ARCHITECTURES["aarch64"], "debian", (2, 41))
     assert (offer.implementation, offer.version) == ("pypy", language)
     assert f"pp{language[0]}{language[1]}-{abi}-manylinux_2_17_aarch64" in offer.tags
     assert "cp311-cp311-manylinux_2_17_aarch64" not in offer.tags
@@ -107,7 +122,7 @@ def test_pypy_of_a_suite(version: str, language: tuple[int, int, int], abi: str)
 def test_a_pypy_that_is_too_old() -> None:
     for version in ("7.3.9+dfsg-1", "8.1.0~rc1+dfsg-1"):
         suite = apt_suites.Suite(name="old", codename="old", packages={"libc6": "2.31-13", "pypy3": version})
-        assert not list(debian._offers_of_suite(suite, ARCHITECTURES["x86_64"], "debian"))
+        assert not list(debian._offers_of_suite(suite, ARCHITECTURES["x86_64"], "debian", (2, 41)))
 
 
 @pytest.mark.network

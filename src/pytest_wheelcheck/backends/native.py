@@ -20,14 +20,10 @@ from pytest_wheelcheck.backends.base import (
 from pytest_wheelcheck.backends.launcher import Launch
 from pytest_wheelcheck.backends.local import LocalBackend, LocalSession
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, runs_natively
-from pytest_wheelcheck.interpreters.base import NativePython, Offer, here
+from pytest_wheelcheck.interpreters.base import LOADER_WITH_ARGV0, NativePython, Offer, here
 from pytest_wheelcheck.model import Installation, Machine, Platform
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system.uv_config import InstallSettings
-
-#: The first glibc whose loader has the option ``--argv0`` (glibc's NEWS for 2.33).
-_ARGV0_SINCE = (2, 33)
-
 
 #: The first build of Windows with pseudo consoles: ``CreatePseudoConsole`` in Microsoft's documentation.
 _CONSOLES_SINCE = 17763
@@ -68,7 +64,7 @@ class NativeBackend(LocalBackend):
         """See :class:`.base.Backend`."""
         if offer.platform.is_linux and not (offer.runs_here or runs_natively(offer.platform.architecture)):
             return None
-        if offer.fixed_libc and offer.platform.libc == "glibc" and offer.libc_version < _ARGV0_SINCE:
+        if offer.fixed_libc and offer.platform.libc == "glibc" and offer.libc_version < LOADER_WITH_ARGV0:
             # Its loader cannot pass on the path of the launcher.
             return None
         return ""
@@ -81,7 +77,7 @@ class NativeBackend(LocalBackend):
 
     def minimum_libc(self, platform: Platform) -> tuple[int, int]:
         """See :class:`.base.Backend`."""
-        return _ARGV0_SINCE if platform.libc == "glibc" else (0, 0)
+        return LOADER_WITH_ARGV0 if platform.libc == "glibc" else (0, 0)
 
     def make_ready(self, installation: Installation, native_python: NativePython) -> Runtime:  # noqa: ARG002
         """See :class:`.base.Backend`."""

@@ -72,6 +72,11 @@ NativePython = Callable[[tuple[int, int], bool], Path | None]
 Kind = tuple[str, tuple[int, int], bool]
 
 
+#: The first glibc whose loader starts a program under another name (``--argv0``; glibc's NEWS for 2.33). A native interpreter of
+#: an older one gets a newer one.
+LOADER_WITH_ARGV0 = (2, 33)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """What a provider is asked for.

@@ -18,6 +18,7 @@ from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters import roots
 from pytest_wheelcheck.interpreters.architectures import ARCHITECTURES, Architecture, host_architecture, runs_natively
 from pytest_wheelcheck.interpreters.base import (
+    LOADER_WITH_ARGV0,
     OLDEST,
     Answer,
     NativePython,
@@ -159,6 +160,7 @@ class DebianProvider:
         problems: dict[str, None] = {}
         queried: set[str] = set()
         empty = True
+        newer = (0, 0)
         for batch in apt_suites.batches(repository):
             names = [name for name in batch if name not in queried]
             for suite in apt_suites.query(repository, architecture.debian, names, offline=self._offline):
@@ -166,7 +168,9 @@ class DebianProvider:
                 if suite.problem:
                     problems[suite.problem] = None
                 if suite.codename not in queried and not self._offline:
-                    offers += _offers_of_suite(suite, architecture, self.name)
+                    if newer < LOADER_WITH_ARGV0:
+                        newer = upstream_version(suite.packages.get("libc6", ""))
+                    offers += _offers_of_suite(suite, architecture, self.name, newer)
                 queried |= {suite.name, suite.codename, suite.alias}
             hopeless = any(problem.startswith(apt_suites.HOPELESS) for problem in problems)
             if hopeless or request.is_met((*cached, *offers)):
@@ -273,9 +277,23 @@ def _ensure_minimum_libc(
                 return
 
 
-def _offers_of_suite(suite: apt_suites.Suite, architecture: Architecture, provider: str) -> Iterator[Offer]:
-    """Yield the offers of a suite's interpreters, without prereleases."""
-    libc_version = upstream_version(suite.packages.get("libc6", ""))
+def _c_library(suite: apt_suites.Suite, newer: tuple[int, int], architecture: Architecture) -> tuple[int, int]:
+    """Return the version of the C library that interpreters of a suite run with.
+
+    :param newer: that of the first suite with one that starts programs natively; see :func:`_ensure_minimum_libc`.
+    """
+    own = upstream_version(suite.packages.get("libc6", ""))
+    return max(own, newer) if own < LOADER_WITH_ARGV0 and runs_natively(architecture.name) else own
+
+
+def _offers_of_suite(
+    suite: apt_suites.Suite, architecture: Architecture, provider: str, newer: tuple[int, int]
+) -> Iterator[Offer]:
+    """Yield the offers of a suite's interpreters, without prereleases.
+
+    :param newer: see :func:`_c_library`.
+    """
+    libc_version = _c_library(suite, newer, architecture)
     for package, version in suite.packages.items():
         # The version of a prerelease continues with a tilde.
         if package == "pypy3" and "~" not in version:
