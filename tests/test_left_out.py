@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,56 @@ def test_untracked_file(tmp_path: Path) -> None:
     track(tmp_path, "tinyterm/__init__.py")
     (tmp_path / "tinyterm" / "scratch.py").touch()
     assert not compare(tmp_path, "tinyterm/__init__.py").files
+
+
+@pytest.mark.parametrize("repository", [False, True], ids=["no repository", "nothing added yet"])
+def test_without_tracked_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, repository: bool) -> None:
+    """An unpacked sdist, or a project that was just begun: the files on the disk are compared."""
+    track(
+        tmp_path, "src/tinyterm/__init__.py", "src/tinyterm/data/colors.json", "src/tinyterm/.cache/x.json", "notes.txt"
+    )
+    shutil.rmtree(tmp_path / ".git")
+    # The directory for temporary files may be in a repository.
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    if repository:
+        subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    assert compare(tmp_path, "tinyterm/__init__.py").files == {
+        "tinyterm/data/colors.json": "src/tinyterm/data/colors.json"
+    }
+
+
+def change(root: Path, name: str, text: str, *, seconds: float) -> None:
+    (root / name).write_bytes(text.encode())
+    moment = time.time() + seconds
+    os.utime(root / name, (moment, moment))
+
+
+def test_a_wheel_of_older_sources(tmp_path: Path) -> None:
+    """A build that was forgotten: the tests of the new code run with the old one."""
+    track(
+        tmp_path, "src/tinyterm/__init__.py", "src/tinyterm/term.py", "src/tinyterm/_version.py", "src/tinyterm/same.py"
+    )
+    names = ("__init__.py", "term.py", "_version.py", "same.py")
+    built = {f"tinyterm/{name}": "value = 1\n" for name in names}
+    path = build_wheel(tmp_path / "dist", "tiny-term", files=built, tags=["py3-none-any"])
+    change(tmp_path, "src/tinyterm/__init__.py", "value = 1\n", seconds=-9)
+    change(tmp_path, "src/tinyterm/term.py", "value = 2\n", seconds=9)
+    # The build wrote it.
+    change(tmp_path, "src/tinyterm/_version.py", "value = 0\n", seconds=-9)
+    # Checked out on Windows.
+    change(tmp_path, "src/tinyterm/same.py", "value = 1\r\n", seconds=9)
+    wheel = open_wheel(path, shown="dist/it.whl", store=tmp_path / ".store")
+    found = find_left_out(wheel, Settings(cwd=tmp_path, root=tmp_path, wheels=()))
+    step = found.step()
+    assert step is not None
+    (warning,) = step.warnings
+    assert warning == (
+        "src/tinyterm/term.py was changed after the wheel was built\n"
+        "Fix: build the wheel again. If the build changes such files, set "
+        'source_ignore = ["src/tinyterm/term.py"] in [tool.wheelcheck]'
+    )
+    ignoring = Settings(cwd=tmp_path, root=tmp_path, wheels=(), source_ignore=("src/tinyterm/term.py",))
+    assert find_left_out(wheel, ignoring).step() is None
 
 
 def test_module_that_was_compiled(tmp_path: Path) -> None:

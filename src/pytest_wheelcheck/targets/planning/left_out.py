@@ -1,8 +1,8 @@
-"""Files of the source tree that the wheel of the project does not contain, although they are in its packages.
+"""Files of the source tree that the wheel of the project does not contain, or contains as they were before.
 
-A module that nobody imports in a test, or a data file that is read late, is missing without any failure. So the tracked
-files of the project's packages are compared with the wheel. Test files, sources of compiled code and files that only a build
-or an editor reads are left out of the comparison.
+A module that nobody imports in a test, or a data file that is read late, is missing without any failure. So the files of the
+project's packages that git tracks are compared with the wheel. Test files, sources of compiled code and files that only a
+build or an editor reads are left out of the comparison.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.checks.check import first_names
-from pytest_wheelcheck.errors import ProcessError
 from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.settings import Settings
-from pytest_wheelcheck.system import process
+from pytest_wheelcheck.targets.planning.sandboxing import is_published
+from pytest_wheelcheck.targets.planning.source_files import changed_since, list_files
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,9 +34,6 @@ else:  # pytest depends on it there
 
 #: The name of the node that has the warnings.
 NODE = "source-tree"
-
-#: Seconds that git may take to list files.
-_GIT_TIMEOUT = 20.0
 
 #: Files named in one warning.
 _MAX_NAMES = 10
@@ -142,11 +139,13 @@ class LeftOut:
     :param files: the paths in the source tree, relative to the root directory, by the paths that they would have below
         site-packages.
     :param settings: the build settings that decide on modules, and on other files.
+    :param changed: files that were changed after the wheel was built.
     :param error: why they could not be compared.
     """
 
     files: Mapping[str, str]
     settings: tuple[str, str] = _UNKNOWN_SETTING
+    changed: tuple[str, ...] = ()
     error: StepResult | None = None
 
     def step(self) -> StepResult | None:
@@ -168,6 +167,13 @@ class LeftOut:
                     f"{names} {what}\nFix: correct {setting} and build the wheel again. "
                     f"If they do not belong in the wheel, set {list_line('source_ignore', *(self.files[path] for path in paths))}"
                 )
+
+        if self.changed:
+            was = "was" if len(self.changed) == 1 else "were"
+            yield (
+                f"{first_names(list(self.changed), _MAX_NAMES)} {was} changed after the wheel was built\n"
+                f"Fix: build the wheel again. If the build changes such files, set {list_line('source_ignore', *self.changed)}"
+            )
 
     def explain(self, message: str) -> str:
         """Return the sentence that names the file which an exception lacks; empty if it is none of these files.
@@ -211,20 +217,31 @@ def _find_left_out(wheel: Wheel, settings: Settings) -> LeftOut:
     for directory in dict.fromkeys((settings.root, settings.cwd)):
         configuration = read_configuration(directory)
         if _is_project(directory, configuration, wheel):
-            files = dict(_missing(wheel, directory, configuration))
-            ignored = settings.source_ignore
-            shown = {
-                path: Path(os.path.relpath(source, settings.root)).as_posix() for path, source in sorted(files.items())
-            }
+            files: dict[str, str] = {}
+            changed: dict[str, str] = {}
+            for found in _packages(wheel, directory, configuration):
+                files.update(_missing(wheel, found))
+                if not is_published(wheel):
+                    changed.update((path, found[path]) for path in changed_since(wheel, directory, found))
             return LeftOut(
-                files={
-                    path: source
-                    for path, source in shown.items()
-                    if not any(fnmatch.fnmatchcase(name, pattern) for name in (path, source) for pattern in ignored)
-                },
+                files=_shown(files, directory, settings),
                 settings=_settings(configuration),
+                changed=tuple(_shown(changed, directory, settings).values()),
             )
     return LeftOut(files={})
+
+
+def _shown(files: Mapping[str, str], directory: Path, settings: Settings) -> dict[str, str]:
+    """Return files by their paths in the wheel, relative to the root directory, without those that the user ignores."""
+    shown = {
+        path: Path(os.path.relpath(directory / source, settings.root)).as_posix()
+        for path, source in sorted(files.items())
+    }
+    return {
+        path: source
+        for path, source in shown.items()
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in (path, source) for pattern in settings.source_ignore)
+    }
 
 
 def read_configuration(directory: Path) -> dict[str, Any]:
@@ -262,21 +279,27 @@ def _settings(configuration: Mapping[str, Any]) -> tuple[str, str]:
     return _SETTINGS.get(name, _UNKNOWN_SETTING)
 
 
-def _missing(wheel: Wheel, directory: Path, configuration: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Yield the files that the wheel lacks: the path below site-packages, and the file."""
-    tracked = _tracked_files(directory)
-    present = {*wheel.files, *(f"{module.replace('.', '/')}.py" for module in wheel.extension_modules)}
-    present |= {path[:-1] for path in wheel.files if path.endswith(".pyc")}
+def _packages(wheel: Wheel, directory: Path, configuration: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield the files of each package of a wheel in the source tree: by their paths in the wheel, relative to *directory*."""
+    bases = source_directories(configuration)
+    tracked = list_files(directory, bases, wheel.top_levels)
     for top in wheel.top_levels:
         own = {path for path in wheel.files if path.startswith(f"{top}/") and path.endswith(".py")}
-        sources = [_below(tracked, base, top) for base in source_directories(configuration)]
+        sources = [_below(tracked, base, top) for base in bases]
         found = max(sources, key=lambda source: len(own & source.keys()), default={})
-        if not own or 2 * len(own & found.keys()) < len(own):
-            continue  # another project's package, or one that the build generates
-        directories = {parent.as_posix() for path in wheel.files for parent in PurePosixPath(path).parents}
-        for path, source in found.items():
-            if path not in present and _belongs(path, found, directories):
-                yield path, directory / source
+        if own and 2 * len(own & found.keys()) >= len(own):
+            # Otherwise another project's package, or one that the build generates.
+            yield found
+
+
+def _missing(wheel: Wheel, found: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield those of the files of a package that the wheel lacks."""
+    present = {*wheel.files, *(f"{module.replace('.', '/')}.py" for module in wheel.extension_modules)}
+    present |= {path[:-1] for path in wheel.files if path.endswith(".pyc")}
+    directories = {parent.as_posix() for path in wheel.files for parent in PurePosixPath(path).parents}
+    for path, source in found.items():
+        if path not in present and _belongs(path, found, directories):
+            yield path, source
 
 
 def source_directories(configuration: Mapping[str, Any]) -> list[str]:
@@ -295,7 +318,7 @@ def source_directories(configuration: Mapping[str, Any]) -> list[str]:
 
 
 def _below(tracked: Sequence[str], base: str, top: str) -> dict[str, str]:
-    """Return the tracked files of a package: their paths by the paths below site-packages."""
+    """Return the files of a package: their paths by the paths below site-packages."""
     prefix = "" if base == "." else f"{base}/"
     return {path.removeprefix(prefix): path for path in tracked if path.startswith(f"{prefix}{top}/")}
 
@@ -311,14 +334,3 @@ def _belongs(path: str, found: Mapping[str, str], directories: Iterable[str]) ->
     parents = [parent.as_posix() for parent in reversed(pure.parents)][1:]
     package = next((parent for parent in parents if f"{parent}/__init__.py" in found), None)
     return (package or parents[-1]) in directories
-
-
-def _tracked_files(directory: Path) -> list[str]:
-    """List the files below a directory that git tracks, relative to it; none without git."""
-    try:
-        listed = process.run(
-            ["git", "-c", "core.quotePath=off", "ls-files", "-z", "--cached"], cwd=directory, timeout=_GIT_TIMEOUT
-        )
-    except ProcessError:
-        return []
-    return [path for path in listed.stdout.split("\0") if path and (directory / path).is_file()]
