@@ -131,7 +131,7 @@ def test_a_wheel_of_older_sources(tmp_path: Path) -> None:
     assert warning == (
         "src/tinyterm/term.py was changed after the wheel was built\n"
         "Fix: build the wheel again. If the build changes such files, set "
-        'source_ignore = ["src/tinyterm/term.py"] in [tool.wheelcheck]'
+        'source_ignore = ["src/tinyterm/term.py"] in [tool.wheelcheck] of pyproject.toml'
     )
     ignoring = Settings(cwd=tmp_path, root=tmp_path, wheels=(), source_ignore=("src/tinyterm/term.py",))
     assert find_left_out(wheel, ignoring).step() is None
