@@ -260,6 +260,7 @@ def test_ctrl_c(pytester: pytest.Pytester) -> None:
         wait_for(partial(gone, int(pid)))
     text = Path("output").read_text()
     assert "KeyboardInterrupt" in text
+    assert "the run ended early: 1 of 4 tests and checks have no result" in text
     # Where the test was, not only where this package waited for it.
     name, stack = text.partition("_ interrupted: ")[2].partition(" _")[::2]
     assert name.endswith("::test_busy.py::test_busy"), text

@@ -54,6 +54,8 @@ class RunReport:
         self._outcomes = Outcomes()
         self.hints = PluginHints(config, plan.settings, plan.targets)
         self._complete = True
+        self._seen: set[str] = set()
+        self._without_result = 0
         self._started = origin.now()
         self._origin: dict[str, Any] = {}
         self._written: tuple[Path, ...] = ()
@@ -101,6 +103,7 @@ class RunReport:
             self._add_report(report)
 
     def _add_report(self, report: pytest.TestReport) -> None:
+        self._seen.add(report.nodeid)
         longrepr: Any = report.longrepr
         if report.outcome == "skipped" and isinstance(longrepr, tuple):
             text = str(longrepr[2]).removeprefix("Skipped: ")
@@ -138,6 +141,8 @@ class RunReport:
         :raises pytest.UsageError: a file cannot be written.
         """
         self._complete = exit_status in _COMPLETE and not session.shouldstop and not session.shouldfail
+        if not self._complete:
+            self._without_result = sum(item.nodeid not in self._seen for item in getattr(session, "items", ()))
         paths = self._plan.settings.reports
         if self._config.option.collectonly:
             return
@@ -177,6 +182,10 @@ class RunReport:
             reporter.section("release matrix")
             for line, markup in lines:
                 reporter.write_line(line, **markup)
+        if self._without_result:
+            known = self._without_result + len(self._seen)
+            text = f"the run ended early: {self._without_result} of {known} tests and checks have no result"
+            reporter.write_line(text, yellow=True)
         comparisons = compare(report)
         if comparisons:
             differ = any(each.differences or each.untested for each in comparisons)
