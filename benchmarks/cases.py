@@ -7,11 +7,11 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from materials import MANY, PYTEST, PYTHON, RPDS, TOX, Materials
-from measuring import MeasurementError, run
+from measuring import MeasurementError, Usage
+from sides import Case, Ours, alternating, program
 
 from pytest_wheelcheck.backends.wine import runner
 from pytest_wheelcheck.interpreters.published import pinned
@@ -20,9 +20,6 @@ from pytest_wheelcheck.wheels.reader import open_wheel
 assert sys.platform != "win32"  # as the modules of both benchmarks below
 
 import wine
-
-#: Measures a pair, given its number: the seconds of this plugin, and those of the other side.
-Pair = Callable[[int], tuple[float, float]]
 
 PANDAS = pinned.PinnedWheel(
     distribution="pandas",
@@ -70,81 +67,31 @@ def test_crash(number):
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """Two programs that are compared.
-
-    :param title: what is measured.
-    :param against: the other side.
-    :param goal: the ratio of both that is wanted.
-    :param pair: measures both.
-    :param pairs: pairs to measure; 0 for the value of ``--pairs``.
-    :param warm_up: fills the caches; ``None`` for a pair that is not counted.
-    """
-
-    title: str
-    against: str
-    goal: float
-    pair: Pair
-    pairs: int = 0
-    warm_up: Callable[[], object] | None = None
-
-
-def alternating(ours: Callable[[], float], other: Callable[[], float]) -> Pair:
-    """Measure one side after the other; the order changes with every pair."""
-
-    def pair(number: int) -> tuple[float, float]:
-        if number % 2:
-            first = ours()
-            return first, other()
-        second = other()
-        return ours(), second
-
-    return pair
-
-
-def program(
-    *argvs: Sequence[str | Path], cwd: Path, env: dict[str, str] | None = None, envs: Sequence[dict[str, str]] = ()
-) -> Callable[[], float]:
-    """Return a function that runs programs one after the other, and returns the sum of their seconds.
-
-    :param envs: for each program, further variables.
-    """
-    each = list(envs) or [{}] * len(argvs)
-
-    def measure() -> float:
-        pairs = zip(argvs, each, strict=True)
-        return sum(run(argv, cwd, env={**(env or {}), **more}).seconds for argv, more in pairs)
-
-    return measure
-
-
 def pure(materials: Materials) -> Case:
     """Test a wheel with one Python module."""
     cwd = materials.project("pure", MANY.format(100))
     (cwd / "tox.ini").write_text(TOX, encoding="utf-8")
     tox = (sys.executable, "-m", "tox", "run", "-q", "-r", "-e", "py", "--installpkg", materials.demo)
+    ours = Ours(argv=(*PYTEST, f"--wheel={materials.demo}", PYTHON, "tests"), cwd=cwd)
     return Case(
         title="one pure wheel, all checks, 100 tests",
         against="tox with tox-uv, environment made again",
         goal=1.0,
-        pair=alternating(
-            program((*PYTEST, f"--wheel={materials.demo}", PYTHON, "tests"), cwd=cwd), program(tox, cwd=cwd)
-        ),
+        ours=ours,
+        pair=alternating(ours.measure, program(tox, cwd=cwd)),
     )
 
 
 def static(materials: Materials) -> Case:
     """Compare the fixed cost of a run with a wheel."""
     cwd = materials.project("static", MANY.format(100))
+    ours = Ours(argv=(*PYTEST, f"--wheel={materials.demo}", "--wheel-static"), cwd=cwd)
     return Case(
         title="`--wheel-static`, one small wheel",
         against="pytest, 100 tests, no wheel",
         goal=2.0,
-        pair=alternating(
-            program((*PYTEST, f"--wheel={materials.demo}", "--wheel-static"), cwd=cwd),
-            program((*PYTEST, "tests"), cwd=cwd, env={"PYTHONPATH": str(materials.site)}),
-        ),
+        ours=ours,
+        pair=alternating(ours.measure, program((*PYTEST, "tests"), cwd=cwd, env={"PYTHONPATH": str(materials.site)})),
     )
 
 
@@ -152,14 +99,13 @@ def many_tests(materials: Materials) -> Case:
     """Compare the cost of a test."""
     number = 2_000 if materials.quick else 20_000
     cwd = materials.project("many", MANY.format(number))
+    ours = Ours(argv=(*PYTEST, f"--wheel={materials.demo}", PYTHON, "tests"), cwd=cwd)
     return Case(
         title=f"{number:,} trivial tests",
         against="pytest",
         goal=1.3,
-        pair=alternating(
-            program((*PYTEST, f"--wheel={materials.demo}", PYTHON, "tests"), cwd=cwd),
-            program((*PYTEST, "tests"), cwd=cwd, env={"PYTHONPATH": str(materials.site)}),
-        ),
+        ours=ours,
+        pair=alternating(ours.measure, program((*PYTEST, "tests"), cwd=cwd, env={"PYTHONPATH": str(materials.site)})),
         pairs=3,
     )
 
@@ -168,14 +114,13 @@ def aarch64(materials: Materials) -> Case:
     """Test one emulated target."""
     cwd = materials.project("aarch64", RPDS.format(100))
     wheel = materials.rpds_wheel("cp311-cp311-manylinux_2_17_aarch64")
+    ours = Ours(argv=(*PYTEST, f"--wheel={wheel}", "tests"), cwd=cwd)
     return Case(
         title="one aarch64 wheel under QEMU, 100 tests",
         against="its pytest in a prepared environment",
         goal=1.1,
-        pair=alternating(
-            program((*PYTEST, f"--wheel={wheel}", "tests"), cwd=cwd),
-            program(materials.bare(wheel, "3.11", cwd), cwd=cwd),
-        ),
+        ours=ours,
+        pair=alternating(ours.measure, program(materials.bare(wheel, "3.11", cwd), cwd=cwd)),
     )
 
 
@@ -185,13 +130,14 @@ def four_targets(materials: Materials) -> Case:
     chosen = {"cp311-manylinux_2_17_x86": "3.11"}
     chosen |= {f"cp3{minor}-manylinux_2_17_aarch64": f"3.{minor}" for minor in (11, 13, 14)}
     wheels = {materials.rpds_wheel(f"{tags.partition('-')[0]}-{tags}"): python for tags, python in chosen.items()}
-    ours = (*PYTEST, *(f"--wheel={wheel}" for wheel in wheels), "tests")
+    ours = Ours(argv=(*PYTEST, *(f"--wheel={wheel}" for wheel in wheels), "tests"), cwd=cwd)
     return Case(
         title="three aarch64 interpreters and a native one, 100 tests each",
         against="their pytests in prepared environments, one after the other",
         goal=0.65,
+        ours=ours,
         pair=alternating(
-            program(ours, cwd=cwd),
+            ours.measure,
             program(*(materials.bare(wheel, python, cwd) for wheel, python in wheels.items()), cwd=cwd),
         ),
         pairs=3,
@@ -205,14 +151,14 @@ def six_interpreters(materials: Materials) -> Case:
     versions = ("3.10", "3.11", "3.13", "3.14", "3.14t", "3.15")
     paths = [str(materials.target(materials.demo, version).runtime.python) for version in versions]
     tox = (sys.executable, "-m", "tox", "run", "-q", "-r", "-e", "chosen", "--installpkg", materials.demo)
-    ours = (*PYTEST, f"--wheel={materials.demo}", f"--wheel-python={','.join(versions)}", "tests")
+    argv = (*PYTEST, f"--wheel={materials.demo}", f"--wheel-python={','.join(versions)}", "tests")
+    ours = Ours(argv=argv, cwd=cwd)
     return Case(
         title=f"one pure wheel on six interpreters ({', '.join(versions)}), 100 tests each",
         against="tox for each, one after the other",
         goal=0.5,
-        pair=alternating(
-            program(ours, cwd=cwd), program(*[tox] * 6, cwd=cwd, envs=[{"CHOSEN_PYTHON": path} for path in paths])
-        ),
+        ours=ours,
+        pair=alternating(ours.measure, program(*[tox] * 6, cwd=cwd, envs=[{"CHOSEN_PYTHON": path} for path in paths])),
         pairs=3,
     )
 
@@ -222,11 +168,13 @@ def emulated_n2(materials: Materials) -> Case:
     tests = 6 if materials.quick else 60
     cwd = materials.project("n2", _WORK.format(tests))
     alone = (*PYTEST, f"--wheel={materials.rpds_wheel('cp311-cp311-manylinux_2_17_aarch64')}", "tests")
+    ours = Ours(argv=(*alone, "-n", "2"), cwd=cwd)
     return Case(
         title=f"`-n 2`, {tests} tests of about a second under QEMU",
         against="the same without `-n`",
         goal=0.6,
-        pair=alternating(program((*alone, "-n", "2"), cwd=cwd), program(alone, cwd=cwd)),
+        ours=ours,
+        pair=alternating(ours.measure, program(alone, cwd=cwd)),
         pairs=2,
         warm_up=program((*alone, "-k", "test_work[0]"), cwd=cwd),
     )
@@ -237,10 +185,11 @@ def restart(materials: Materials) -> Case:
     marks, report = materials.directory / "marks.txt", materials.directory / "crashes.json"
     cwd = materials.project("crashes", _CRASHES.format(str(marks)))
     wheel = materials.rpds_wheel("cp311-cp311-manylinux_2_17_aarch64")
+    ours = Ours(argv=(*PYTEST, f"--wheel={wheel}", "tests"), cwd=cwd, statuses=[1], step="boot")
 
-    def pair(_: int) -> tuple[float, float]:
+    def pair(_: int) -> tuple[Usage, Usage]:
         marks.unlink(missing_ok=True)
-        run((*PYTEST, f"--wheel={wheel}", f"--wheel-report={report}", "tests"), cwd, statuses=[1])
+        ours.measure((*ours.argv, f"--wheel-report={report}"))
         lines = [line.split() for line in marks.read_text(encoding="ascii").splitlines()]
         started = {int(number): float(when) for number, when in lines}
         if len(started) != 6:
@@ -248,12 +197,13 @@ def restart(materials: Materials) -> Case:
         restarts = statistics.median((started[2] - started[1], started[4] - started[3]))
         timings = json.loads(report.read_text(encoding="utf-8"))["wheels"][0]["targets"][0]["timings"]
         first = [next(step for step in timings if step["name"] == name) for name in ("boot", "collection")]
-        return restarts, sum(step["end"] - step["start"] for step in first)
+        return Usage(seconds=restarts), Usage(seconds=sum(step["end"] - step["start"] for step in first))
 
     return Case(
         title="a restart under QEMU: from the start of a test that crashes to that of the next one",
         against="`boot` and `collection` of the first worker in the same report",
         goal=0.35,
+        ours=ours,
         pair=pair,
         pairs=3,
     )
@@ -265,15 +215,13 @@ def static_release(materials: Materials) -> Case:
     wheels = [path for tags, path in materials.rpds.items() if "-manylinux" in tags]
     assert len(wheels) == 15
     shows = [(sys.executable, "-m", "auditwheel", "show", wheel) for wheel in wheels]
+    ours = Ours(argv=(*PYTEST, *(f"--wheel={wheel}" for wheel in wheels), "--wheel-static"), cwd=cwd)
     return Case(
         title="`--wheel-static`, 15 manylinux wheels of rpds-py",
         against="`auditwheel show` once for each wheel",
         goal=1.0,
-        pair=alternating(
-            # 5: there are no tests in the source tree.
-            program((*PYTEST, *(f"--wheel={wheel}" for wheel in wheels), "--wheel-static"), cwd=cwd),
-            program(*shows, cwd=cwd),
-        ),
+        ours=ours,
+        pair=alternating(ours.measure, program(*shows, cwd=cwd)),
         pairs=3,
     )
 
@@ -282,15 +230,14 @@ def pandas(materials: Materials) -> Case:
     """Test a large package that has no tests."""
     wheel = materials.pinned(PANDAS)
     cwd = materials.project("pandas-only", "")
+    ours = Ours(argv=(*PYTEST, f"--wheel={wheel}"), cwd=cwd)
     own = materials.bare(wheel, "3.13", cwd)[0]
     return Case(
         title="pandas 3.1.1, imports only, 45 extension modules",
         against="one `import pandas`",
         goal=12.0,
-        pair=alternating(
-            program((*PYTEST, f"--wheel={wheel}"), cwd=cwd),
-            program((own, "-c", "import pandas"), cwd=cwd, env=NO_BYTECODE),
-        ),
+        ours=ours,
+        pair=alternating(ours.measure, program((own, "-c", "import pandas"), cwd=cwd, env=NO_BYTECODE)),
         pairs=3,
     )
 
@@ -316,16 +263,23 @@ def _import_check(materials: Materials, wheel: Path, name: str, title: str, pyth
     report = materials.directory / f"{name}.json"
     one_import = program((own, "-c", f"import {name}"), cwd=cwd, env=NO_BYTECODE)
 
-    def imports() -> float:
-        run((*PYTEST, f"--wheel={wheel}", f"--wheel-report={report}", *options), cwd)
+    ours = Ours(argv=(*PYTEST, f"--wheel={wheel}", *options), cwd=cwd, step="imports")
+
+    # The processor time is that of more than the step, or of one import without the rest: neither can be compared.
+    def imports() -> Usage:
+        ours.measure((*ours.argv, f"--wheel-report={report}"))
         timings = json.loads(report.read_text(encoding="utf-8"))["wheels"][0]["targets"][0]["timings"]
-        return sum(float(step["end"] - step["start"]) for step in timings if step["name"] == "imports")
+        return Usage(seconds=sum(step["end"] - step["start"] for step in timings if step["name"] == "imports"))
+
+    def limit() -> Usage:
+        return Usage(seconds=1.5 * one_import().seconds + 0.05 * number)
 
     return Case(
         title=f"{title}, the import check alone, {number} extension modules",
         against=f"1.5 times `import {name}` + 0.05 s for each extension module",
         goal=1.0,
-        pair=alternating(imports, lambda: 1.5 * one_import() + 0.05 * number),
+        ours=ours,
+        pair=alternating(imports, limit),
         pairs=3,
     )
 
@@ -335,13 +289,19 @@ def windows(materials: Materials) -> Case:
     cwd = materials.project("windows", wine.TESTS)
     wheel = wine.build(cwd, "win_amd64")
     bare = wine.prepare_bare(cwd, wheel, "win_amd64")
-    ours = [*map(str, PYTEST), "--wheel-select=WHL101", f"--wheel={wheel}", "tests"]
+
+    def measure(argv: Sequence[str | Path], env: dict[str, str] | None = None) -> Usage:
+        seconds, processor = wine.measure([*map(str, argv)], dict(os.environ) if env is None else env, cwd)
+        return Usage(seconds=seconds, processor=processor)
+
+    ours = Ours(argv=(*PYTEST, "--wheel-select=WHL101", f"--wheel={wheel}", "tests"), cwd=cwd, runner=measure)
     runner.prctl(runner.SUBREAPER, 1)
     return Case(
         title="one win_amd64 wheel under Wine, 100 tests",
         against="its pytest in a prepared environment and prefix",
         goal=1.25,
-        pair=alternating(lambda: wine.measure(ours, dict(os.environ), cwd)[0], lambda: wine.measure(*bare, cwd)[0]),
+        ours=ours,
+        pair=alternating(ours.measure, lambda: measure(*bare)),
         pairs=3,
     )
 

@@ -27,11 +27,14 @@ class Usage:
     """What a program used.
 
     :param seconds: of wall-clock time.
+    :param processor: seconds of processor time, user and system, of the process and of all its descendants that were waited
+        for; ``None`` if the figure is that of a part of a run, or computed.
     :param controller: maximum resident memory of the process itself, in MB.
     :param tree: maximum of the memory of the process and all its descendants, in MB; shared pages count once.
     """
 
     seconds: float
+    processor: float | None = None
     controller: float = 0.0
     tree: float = 0.0
 
@@ -55,7 +58,7 @@ def run(
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON", "TOX"))}
     controller = tree = 0
     with tempfile.TemporaryFile() as output:
-        start = time.perf_counter()
+        before, start = _of_children(), time.perf_counter()
         with subprocess.Popen(
             argv, cwd=cwd, env={**inherited, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         ) as process:
@@ -66,13 +69,18 @@ def run(
                 except subprocess.TimeoutExpired:
                     controller = max(controller, _kibibytes(process.pid, "status", "VmHWM"))
                     tree = max(tree, sum(_kibibytes(pid, "smaps_rollup", "Pss") for pid in family(process.pid)))
-        seconds = time.perf_counter() - start
+        seconds, processor = time.perf_counter() - start, _of_children() - before
         if status not in statuses:
             output.seek(0)
             text = output.read().decode("utf-8", "replace").splitlines()[-_SHOWN:]
             raise MeasurementError("\n".join([f"exit status {status} of {' '.join(map(str, argv))}", *text]))
     # The last sample of all processes may be older than that of the maximum.
-    return Usage(seconds=seconds, controller=controller / 1024, tree=max(controller, tree) / 1024)
+    return Usage(seconds=seconds, processor=processor, controller=controller / 1024, tree=max(controller, tree) / 1024)
+
+
+def _of_children() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def family(pid: int) -> list[int]:

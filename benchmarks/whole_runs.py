@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ import growth
 import page
 import plots
 import release
-from cases import CASES, Case
+from cases import CASES
 from materials import Materials
-from measuring import MeasurementError
+from measuring import MeasurementError, Usage
+from sides import Case
 
 from pytest_wheelcheck.backends.qemu import emulators
 from pytest_wheelcheck.errors import WheelcheckError
@@ -79,7 +81,7 @@ def environment(chosen: argparse.Namespace) -> dict[str, str]:
 
 def compare(name: str, case: Case, pairs: int) -> dict[str, Any]:
     """Measure one case."""
-    samples: list[tuple[float, float]] = []
+    samples: list[tuple[Usage, Usage]] = []
     number = min(case.pairs, pairs) if case.pairs else pairs
     if case.warm_up:
         case.warm_up()
@@ -87,8 +89,9 @@ def compare(name: str, case: Case, pairs: int) -> dict[str, Any]:
         sample = case.pair(index)
         if index:  # the first pair fills the caches
             samples.append(sample)
-    ours, other = (statistics.median(side) for side in zip(*samples, strict=True))
-    ratios = sorted(first / second for first, second in samples)
+    pairs_of_seconds = [(ours.seconds, other.seconds) for ours, other in samples]
+    ours, other = (statistics.median(side) for side in zip(*pairs_of_seconds, strict=True))
+    ratios = sorted(first / second for first, second in pairs_of_seconds)
     ratio = statistics.median(ratios)
     return {
         "name": name,
@@ -96,12 +99,19 @@ def compare(name: str, case: Case, pairs: int) -> dict[str, Any]:
         "against": case.against,
         "ours": ours,
         "other": other,
-        "samples": samples,
+        "samples": pairs_of_seconds,
+        "processor": [_processor(side) for side in zip(*samples, strict=True)],
         "ratio": ratio,
         "ratios": ratios,
         "goal": case.goal,
         "met": ratio <= case.goal * TOLERANCE,
     }
+
+
+def _processor(usages: Iterable[Usage]) -> float | None:
+    """Return the median of the processor time; ``None`` if it is not known, as of a part of a run."""
+    known = [usage.processor for usage in usages if usage.processor is not None]
+    return statistics.median(known) if known else None
 
 
 def measure(chosen: argparse.Namespace, results: dict[str, Any], names: list[str]) -> list[str]:
@@ -113,7 +123,7 @@ def measure(chosen: argparse.Namespace, results: dict[str, Any], names: list[str
             materials = Materials(Path(directory) / name, chosen.quick)
             materials.directory.mkdir()
             try:
-                met = _measure_one(name, materials, results, chosen.pairs)
+                met = _measure_one(name, materials, results, chosen)
             except ERRORS as error:
                 traceback.print_exc()
                 failed.append(f"{name}: could not be measured: {str(error).partition(chr(10))[0]}")
@@ -126,14 +136,16 @@ def measure(chosen: argparse.Namespace, results: dict[str, Any], names: list[str
     return failed
 
 
-def _measure_one(name: str, materials: Materials, results: dict[str, Any], pairs: int) -> bool:
+def _measure_one(name: str, materials: Materials, results: dict[str, Any], chosen: argparse.Namespace) -> bool:
     def progress(text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)
 
     if name in CASES:
-        results["cases"].append(compare(name, CASES[name](materials), pairs))
-        print(page.case_line(results["cases"][-1]), flush=True)
-        return bool(results["cases"][-1]["met"])
+        case = CASES[name](materials)
+        result = compare(name, case, chosen.pairs)
+        results["cases"].append(result)
+        print(page.case_line(result), flush=True)
+        return bool(result["met"])
     if name == RELEASE:
         results["release"] = release.measure(materials, progress)
         print(*release.lines(results["release"]), sep="\n", flush=True)
