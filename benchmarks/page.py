@@ -8,6 +8,7 @@ from typing import Any
 
 import growth
 import release
+import waterfalls
 
 
 def write(text: str, results: dict[str, Any]) -> str:
@@ -15,6 +16,7 @@ def write(text: str, results: dict[str, Any]) -> str:
     tables: dict[str, list[str]] = {"environment": list(environment_lines(results["environment"]))}
     if results["cases"]:
         tables["cases"] = list(case_lines(results["cases"]))
+        tables["waterfalls"] = list(waterfalls.lines(results["cases"]))
     if results["release"]:
         tables["release"] = list(release.lines(results["release"]))
     if results["growth"]:

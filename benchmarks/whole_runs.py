@@ -7,8 +7,9 @@ the medians of both sides and of the ratios of the pairs, their spread, and the 
 goal fails the run. A release of 60 wheels is tested in one run and in shards. The growth has no other side: every size is
 measured once, and what grows faster than linearly between the last two sizes fails the run.
 
-With ``--page`` and ``--plots``, the tables of docs/performance.md and its pictures are written from the same results, and
-with ``--from FILE`` from those of an earlier run. The wheels are published ones, downloaded by digest, and wheels made here.
+A case whose ratio is above its goal is run once more, for a picture of its steps; all are with ``--waterfalls``. With ``--page``
+and ``--plots``, the tables of docs/performance.md and its pictures are written from the same results, and with ``--from FILE``
+from those of an earlier run. The wheels are published ones, downloaded by digest, and wheels made here.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ import growth
 import page
 import plots
 import release
+import waterfall_plots
+import waterfalls
 from cases import CASES
 from materials import Materials
 from measuring import MeasurementError, Usage
@@ -145,6 +148,8 @@ def _measure_one(name: str, materials: Materials, results: dict[str, Any], chose
         result = compare(name, case, chosen.pairs)
         results["cases"].append(result)
         print(page.case_line(result), flush=True)
+        if chosen.waterfalls or waterfalls.needed(result):
+            result["waterfall"] = waterfalls.measure(case.ours, materials.directory)
         return bool(result["met"])
     if name == RELEASE:
         results["release"] = release.measure(materials, progress)
@@ -162,10 +167,13 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="WORD", help="a name, or a part of names")
     parser.add_argument("--list", action="store_true", help="print the names")
     parser.add_argument("--quick", action="store_true", help="one pair and small sizes, to see that everything works")
+    parser.add_argument(
+        "--waterfalls", action="store_true", help="a picture of every case, not only of those above the goal"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     parser.add_argument("--from", dest="earlier", type=Path, metavar="FILE", help="measure nothing; read results")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables into docs/performance.md")
-    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="write growth.svg")
+    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="write growth.svg and the waterfalls")
     chosen = parser.parse_args()
     names = [*CASES, RELEASE, *growth.AXES]
     # A name itself, or a part of several.
@@ -190,6 +198,8 @@ def main() -> int:
         chosen.page.write_text(page.write(chosen.page.read_text(encoding="utf-8"), results), encoding="utf-8")
     if chosen.plots and results["growth"]:
         (chosen.plots / "growth.svg").write_text(plots.draw(results["growth"]), encoding="utf-8")
+    if chosen.plots and results["cases"]:
+        waterfall_plots.write(chosen.plots, results["cases"])
     print("\n".join(failed) or f"every goal is met, or missed by at most {TOLERANCE - 1:.0%}")
     return int(bool(failed))
 

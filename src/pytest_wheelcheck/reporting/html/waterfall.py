@@ -15,8 +15,8 @@ _WIDTH, _PARTS = 1000, 4
 _OPEN_ROWS = 40
 _HEIGHT = 10
 
-#: What the legend calls the steps.
-_WORDS = {
+#: What readers call the steps, where it is not the name itself.
+WORDS = {
     "checks": "static checks",
     "install": "installation",
     "imports": "import check",
@@ -36,7 +36,7 @@ def waterfall(report: Report, limits: Limits) -> Iterator[str]:
         return
     used = {timing.name for *_, timings in rows for timing in timings}
     yield f"<details{' open' * (len(rows) <= _OPEN_ROWS)}><summary>{total:.1f} s, {count(len(rows), 'row')}</summary><div>"
-    legend = "".join(f'<li><i class="s-{name}"></i>{_WORDS.get(name, name)}</li>' for name in STEPS if name in used)
+    legend = "".join(f'<li><i class="s-{name}"></i>{WORDS.get(name, name)}</li>' for name in STEPS if name in used)
     yield f'<ul class="legend">{legend}</ul>'
     if len({target.host for wheel in report.wheels for target in wheel.targets}) > 1:
         yield '<p class="soft">Each host has a clock of its own, which begins with its run.</p>'
@@ -82,7 +82,7 @@ def _bars(timings: Sequence[Timing], total: float) -> str:
         rects.append(
             f'<rect class="s-{timing.name}" x="{left:g}" y="{lane * _HEIGHT}" width="{width:g}" height="{_HEIGHT}"/>'
         )
-        texts.append(f"{_WORDS.get(timing.name, timing.name)} {timing.end - timing.start:.2f} s")
+        texts.append(f"{WORDS.get(timing.name, timing.name)} {timing.end - timing.start:.2f} s")
     lanes = max(len(ends), 1)
     return (
         f'<svg class="l{min(lanes, 4)}" viewBox="0 0 {_WIDTH} {lanes * _HEIGHT}" preserveAspectRatio="none" role="img">'
