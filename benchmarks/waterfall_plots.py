@@ -13,8 +13,8 @@ import waterfalls
 
 from pytest_wheelcheck.reporting.html.waterfall import WORDS
 
-#: Units: the picture, where its bars begin and end, the height of a row, and that of the axis.
-_WIDTH, _LEFT, _RIGHT, _ROW, _AXIS = 640, 172, 556, 21, 30
+#: Units: the picture, where its bars begin and end, and the heights of a row, of a bar in it, and of the axis.
+_WIDTH, _LEFT, _RIGHT, _ROW, _BAR, _AXIS = 640, 172, 556, 21, 13, 30
 
 #: Characters of a title in a line, and the largest number of marks on the axis.
 _LINE, _MARKS = 60, 6
@@ -68,10 +68,13 @@ def draw(case: dict[str, Any]) -> str:
         for name, kind, bars in rows:
             y += _ROW
             body.append(f'<text class="faint" x="8" y="{y - 5:.0f}">{escape(name)}</text>')
-            for first, last in bars:
-                x, width = across(first), max(across(last) - across(first), 1.5)
-                body.append(f'<rect class="{kind}" x="{x:.1f}" y="{y - 17:.0f}" width="{width:.1f}" height="13"/>')
-            seconds = sum(last - first for first, last in bars)
+            lanes, seconds = _lanes(bars)
+            bar_height, gap = _BAR / len(lanes), int(len(lanes) > 1)
+            for number, lane in enumerate(lanes):
+                for first, last in lane:
+                    x, width = across(first), max(across(last) - across(first), 1.5)
+                    place = f'x="{x:.1f}" y="{y - 17 + number * bar_height:.1f}"'
+                    body.append(f'<rect class="{kind}" {place} width="{width:.1f}" height="{bar_height - gap:.1f}"/>')
             body.append(f'<text x="{_WIDTH - 8}" y="{y - 5:.0f}" text-anchor="end">{seconds:.2f} s</text>')
         y += 6
     height = round(y) + 4
@@ -90,6 +93,21 @@ def draw(case: dict[str, Any]) -> str:
             "</svg>\n",
         ]
     )
+
+
+def _lanes(bars: Sequence[tuple[float, float]]) -> tuple[list[list[tuple[float, float]]], float]:
+    """Divide bars, such as those of several workers, so that they do not overlap; return also the seconds that they cover."""
+    lanes: list[list[tuple[float, float]]] = []
+    seconds = end = 0.0
+    for bar in sorted(bars):
+        lane = next((lane for lane in lanes if lane[-1][1] <= bar[0]), None)
+        if lane is None:
+            lanes.append([bar])
+        else:
+            lane.append(bar)
+        seconds += max(bar[1] - max(bar[0], end), 0.0)
+        end = max(end, bar[1])
+    return lanes, seconds
 
 
 def _axis(marks: Sequence[tuple[float, float]], step: float, height: int) -> Iterator[str]:

@@ -197,6 +197,17 @@ def test_a_picture_has_the_steps_between_what_is_before_and_after_them() -> None
     }
 
 
+def test_steps_of_several_workers_are_side_by_side_and_their_seconds_count_once() -> None:
+    run_steps = [*steps(plan=(0, 2)), *steps(plan=(1, 4)), *steps(plan=(5, 6))]
+    text = waterfall_plots.draw(measured(waterfall={**FOUND, "run": run_steps, "wheels": []}))
+    nodes = list(ET.fromstring(text))
+    title = next(number for number, node in enumerate(nodes) if node.text == "plan")
+    first, third, second, seconds = nodes[title + 1 : title + 5]
+    assert first.attrib["y"] == third.attrib["y"]
+    assert float(second.attrib["y"]) >= float(first.attrib["y"]) + float(first.attrib["height"])
+    assert seconds.text == "5.00 s"
+
+
 def test_where_a_step_is_compared_the_other_side_begins_with_it() -> None:
     assert drawn({**FOUND, "step": "imports"})["the other side"] == [(2, 6)]
 
