@@ -46,7 +46,7 @@ def declare(commands: Subparsers) -> None:
     parser.add_argument(
         "what",
         nargs="*",
-        metavar="ARCHITECTURE|WHEEL",
+        metavar="WHAT",
         help=f"{PLATFORM_HELP}; default: all. Or wheels: files, directories or quoted patterns",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
