@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,18 +13,15 @@ from pathlib import Path
 
 import builders
 import catalogs
-import provisioned
+import images
 import pytest
 
-from pytest_wheelcheck.backends.base import Runtime
-from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.directory import link_farm
 from pytest_wheelcheck.interpreters.directory.provider import DirectoryProvider
 from pytest_wheelcheck.interpreters.directory.sysroots import parse_sysroots
 from pytest_wheelcheck.interpreters.host import HostProvider
-from pytest_wheelcheck.interpreters.packages import debian
 from pytest_wheelcheck.interpreters.published.provider import PublishedProvider
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
@@ -154,40 +150,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def _get(catalog: Catalog, provider: str, platform: Platform, minor: int = 0) -> Runtime:
-    answer = catalogs.ask(catalog, provider, Request(platform=platform))
-    for offer in answer.offers:
-        if not offer.free_threaded and minor in {0, offer.version[1]}:
-            return catalog.get(offer)
-    raise provisioned.missing(provider, answer.reason)
-
-
 def _contents(root: Path) -> dict[Path, tuple[int, int]]:
     return {path: ((found := path.lstat()).st_mtime_ns, found.st_size) for path in (root, *root.rglob("*"))}
 
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image of a board: the root of Debian's interpreter, with the absolute links and directories of a real one."""
-    installation = _get(catalogs.catalog_of(debian.DebianProvider), "debian", ARM).installation
-    assert installation.root is not None
+    """An image of a board, with the absolute links and directories of a real one."""
     root = tmp_path_factory.mktemp("image") / "board"
-    shutil.copytree(installation.root, root, symlinks=True)
-    stem = f"python{installation.stem}"
-    (root / "lib").unlink()
-    (root / "lib").symlink_to("/usr/lib")
-    (root / "etc/alternatives").mkdir(parents=True, exist_ok=True)
-    (root / "usr/bin/python3").unlink(missing_ok=True)
-    (root / "usr/bin/python3").symlink_to("/etc/alternatives/python3")
-    (root / "etc/alternatives/python3").symlink_to(f"/usr/bin/{stem}")
-    for link in (root / "usr/lib/aarch64-linux-gnu").glob("libffi.so.*"):
-        if link.is_symlink():
-            target = link.readlink()
-            link.unlink()
-            link.symlink_to(f"/usr/lib/aarch64-linux-gnu/{target}")
-    for name in ("tmp/trap", "home/trap", "trap", "dev", "proc"):
-        (root / name).mkdir(parents=True)
-    (root / "dev/null").write_text("not the null device", encoding="utf-8")
+    images.of_debian(root, "aarch64")
     return root
 
 
@@ -243,7 +214,7 @@ def test_an_interpreter_by_its_path_and_one_that_changed(board: Path) -> None:
     (found,) = parse_sysroots([f"aarch64={board / 'usr/bin/python3'}"])
     assert found.interpreters[0].root == board
     catalog = catalogs.catalog_of(lambda native_python: DirectoryProvider([found], native_python))
-    runtime = _get(catalog, "directory", ARM)
+    runtime = images.get(catalog, "directory", ARM)
     installation = runtime.installation
     assert installation.provider == "directory"
     assert installation.program == found.interpreters[0].program
@@ -269,14 +240,9 @@ def test_an_interpreter_by_its_path_and_one_that_changed(board: Path) -> None:
 
 @pytest.fixture(scope="module")
 def alpine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with musl: its loader in ``/lib``, an interpreter built for the musllinux images in ``/usr``."""
+    """A root with musl."""
     root = tmp_path_factory.mktemp("image") / "alpine"
-    catalog = catalogs.catalog_of(lambda native_python: PublishedProvider(HostProvider(), native_python))
-    installation = _get(catalog, "published", ARM_MUSL, 12).installation
-    assert installation.root is not None
-    for name in ("bin", "lib"):
-        shutil.copytree(installation.program.parent.parent / name, root / "usr" / name, symlinks=True)
-    shutil.copytree(installation.root / "usr/lib", root / "lib", symlinks=True)
+    images.with_musl(root)
     return root
 
 
@@ -329,11 +295,11 @@ def test_a_root_with_musl(
 def test_an_interpreter_of_the_hosts_own_architecture(tmp_path: Path) -> None:
     host = Platform(system="linux", architecture="x86_64", libc="glibc")
     catalog = catalogs.catalog_of(lambda native_python: PublishedProvider(HostProvider(), native_python), host=False)
-    installation = _get(catalog, "published", host, 12).installation
+    installation = images.get(catalog, "published", host, 12).installation
     (found,) = parse_sysroots([f"x86_64={installation.program.parent.parent}"])
     assert found.interpreters[0].root is None
     catalog = catalogs.catalog_of(lambda native_python: DirectoryProvider([found], native_python), host=False)
-    runtime = _get(catalog, "directory", host)
+    runtime = images.get(catalog, "directory", host)
     assert (runtime.backend.name, runtime.installation.version) == ("native", installation.version)
     code = "import sys, ssl, ctypes; print(sys.executable)"
     completed = subprocess.run([runtime.python, "-c", code], capture_output=True, text=True, check=True)
