@@ -56,6 +56,13 @@ def arm_board(boards: Boards) -> Board:
 
 
 @pytest.fixture
+def named_board(boards: Boards, arm_board: Board) -> Board:
+    """A board of aarch64 that ssh finds under the names of the pages."""
+    boards.client.add_host("board board.local", arm_board)
+    return arm_board
+
+
+@pytest.fixture
 def board_path(boards: Boards, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the ``ssh`` that knows this test's boards first on ``PATH``."""
     monkeypatch.setenv("PATH", boards.client.environment["PATH"])

@@ -148,6 +148,13 @@ class Client:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PATH": f"{self.path_entry}{os.pathsep}{os.environ['PATH']}"}
 
+    def add_host(self, name: str, board: Board, *lines: str) -> None:
+        """Give a board a name in the configuration of ssh; several are separated by spaces."""
+        with self.config.open("a", encoding="utf-8") as file:
+            file.write(
+                "\n".join([f"Host {name}", "HostName 127.0.0.1", f"Port {board.port}", f"User {USER}", *lines, ""])
+            )
+
     def know(self, port: int, public_key: str) -> None:
         """Add, or replace, the host key of a port."""
         self.forget(port)
@@ -402,6 +409,12 @@ class Board:
         if self.kind.home_size is not None:
             return self.root / "home" / USER
         return self.machine.directory / "home"
+
+    @property
+    def python(self) -> str:
+        """The version of its Python, as ``cp313``."""
+        (program,) = (self.machine.root / "usr/bin").glob("python3.[0-9]*[0-9]")
+        return f"cp{program.name.removeprefix('python').replace('.', '')}"
 
     @property
     def path_entry(self) -> Path:

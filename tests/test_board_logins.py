@@ -20,12 +20,6 @@ TEST = "tests/test_one.py::test_one"
 ACCEPTED = "Accepted publickey for pi"
 
 
-def add_host(client: Client, name: str, board: Board, *lines: str) -> None:
-    """Give a board a name in the configuration of ssh."""
-    with client.config.open("a", encoding="utf-8") as file:
-        file.write("\n".join([f"Host {name}", "HostName 127.0.0.1", f"Port {board.port}", "User pi", *lines, ""]))
-
-
 def set_passphrase(client: Client) -> None:
     argv = [ssh_program("ssh-keygen"), "-q", "-p", "-P", "", "-N", "secret", "-f", str(client.key)]
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, timeout=60)
@@ -33,8 +27,8 @@ def set_passphrase(client: Client) -> None:
 
 def test_a_name_of_ssh_behind_a_jump_host(board_run: BoardRun, boards: Boards, board: Board) -> None:
     jump = boards(Kind(architecture=native()), name="jump")
-    add_host(boards.client, "gate", jump)
-    add_host(boards.client, "workbench", board, "ProxyJump gate")
+    boards.client.add_host("gate", jump)
+    boards.client.add_host("workbench", board, "ProxyJump gate")
     board_run.boards = {"workbench": board, "gate": jump}
     board_run.write(test_one=ONE)
     found = board_run.go("--wheel-host=workbench", "-k", "workbench")
@@ -82,8 +76,8 @@ def test_nothing_asks_for_a_passphrase(
     mark, script = tmp_path / "asked", tmp_path / "ask"
     script.write_text(f"#!/bin/sh\ntouch {mark}\necho wrong\n", encoding="ascii")
     script.chmod(0o755)
-    add_host(boards.client, "gate", board)
-    add_host(boards.client, "workbench", board, *(["ProxyJump gate"] if way == "jump" else []))
+    boards.client.add_host("gate", board)
+    boards.client.add_host("workbench", board, *(["ProxyJump gate"] if way == "jump" else []))
     board_run.boards["workbench"] = board
     board_run.write(test_one=ONE)
     ask = {"SSH_ASKPASS": str(script), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}
