@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from boards import Board
 from builders import build_wheel
 from filelock import FileLock
-from nodes import COMMAND
+from typed import commands as typed_commands
+from typed import has_passed, typed
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 
-#: Commands that other tests run: the file of these tests, and what it says where it runs the command.
-ELSEWHERE = {
-    "pip install pytest-wheelcheck": ("test_ci_recipes.py", "shell(install[0]"),
-    "wheelcheck try": ("test_first_look.py", '[COMMAND, "try"]'),
-    "wheelcheck doctor": ("test_runtimes_command.py", 'wheelcheck("doctor")'),
-}
-PROGRAMS = {
-    "python": [sys.executable],
-    "pip": [sys.executable, "-m", "pip"],
-    "pytest": [sys.executable, "-m", "pytest"],
-    "maturin": [sys.executable, "-m", "maturin"],
-    "wheelcheck": [COMMAND],
-}
+#: Commands that other tests run, because README and the reference have them, too.
+ELSEWHERE = {"pip install pytest-wheelcheck", "wheelcheck try", "wheelcheck doctor"}
 
 
 def commands(page: str) -> list[str]:
@@ -44,39 +31,29 @@ def commands(page: str) -> list[str]:
     return [line[2:].partition("  #")[0].strip() for line in found]
 
 
-def run(
-    command: str, directory: Path, *, status: int = 0, options: Sequence[str] = (), words: Mapping[str, str] = {}
-) -> str:
-    """Run a command.
+def run(command: str, directory: Path, *, status: int = 0, options: str = "") -> str:
+    """Run a command as it is written.
 
-    :param options: more options of a run of pytest.
-    :param words: what replaces words of the command, such as the name of a board.
+    :param options: of pytest, which are in its environment.
     :returns: its output.
     """
-    argv = [words.get(word, word) for word in shlex.split(command)]
-    if argv[0] == "pytest" or argv[:2] == ["wheelcheck", "test"]:
-        argv += [*options, "-p", "no:hypothesispytest", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*PROGRAMS[argv[0]], *argv[1:]], cwd=directory, capture_output=True, text=True, timeout=300, check=False
-    )
-    print(command, done.stdout, done.stderr)
-    assert done.returncode == status, command
-    return done.stdout
+    return typed(command, directory, status=status, **({"PYTEST_ADDOPTS": options} if options else {}))
 
 
-def run_page(page: str, directory: Path, options: Sequence[str], words: Mapping[str, str] = {}) -> dict[str, str]:
+def run_page(page: str, directory: Path, options: str = "") -> dict[str, str]:
     """Run the commands of a page, which all succeed; return their output."""
     own = [each for each in commands(page) if each not in ELSEWHERE]
-    return {each: run(each, directory, options=options, words=words) for each in own}
+    return {each: run(each, directory, options=options) for each in own}
 
 
-THIS = (f"--wheel-python={sys.executable}",)
+#: The running interpreter is the only one: a wheel for every Python 3 is tested on two.
+THIS = f"--wheel-python={sys.executable}"
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project with a wheel and two tests, of which one needs a pseudo-terminal."""
-    build_wheel(tmp_path / "dist", "demo", files={"demo.py": ""})
+    build_wheel(tmp_path / "dist", "demo", files={"demo.py": ""}, tags=[f"cp3{sys.version_info[1]}-none-any"])
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_demo.py").write_text(
         "import demo, pytest\n\n\ndef test_demo(): pass\n\n\n@pytest.mark.pty\ndef test_colors(): import pty\n"
@@ -87,8 +64,8 @@ def project(tmp_path: Path) -> Path:
 def test_every_page_has_a_test() -> None:
     pages = {path.relative_to(DOCS).as_posix() for path in [*DOCS.glob("howto/*.md"), DOCS / "tutorial.md"]}
     assert pages == set(re.findall(r'"(howto/[a-z-]+\.md|tutorial\.md)"', Path(__file__).read_text(encoding="utf-8")))
-    for command, (name, words) in ELSEWHERE.items():
-        assert words in (ROOT / "tests" / name).read_text(encoding="utf-8"), command
+    # test_commands.py looks that a test runs these.
+    assert set(typed_commands()) >= ELSEWHERE
 
 
 @pytest.mark.long
@@ -118,24 +95,24 @@ def test_cibuildwheel(project: Path) -> None:
     page = "howto/cibuildwheel.md"
     own = 'test-groups = ["test"]\ntest-command = "pytest {project}/tests -x"\n'
     (project / "pyproject.toml").write_text(f"[dependency-groups]\ntest = []\n[tool.cibuildwheel]\n{own}")
-    found = run_page(page, project, options=THIS)
+    found = run_page(page, project)
     assert "the workflow runs wheelcheck test tests -x" in found["wheelcheck init"]
     assert '[tool.wheelcheck]\ngroups = ["test"]' in (project / "pyproject.toml").read_text()
     assert (project / "wheels.html").is_file()
 
 
 def test_pseudo_terminals(project: Path) -> None:
-    run_page("howto/windows-pty.md", project, options=THIS)
+    run_page("howto/windows-pty.md", project)
     assert (project / "windows.json").is_file()
 
 
 def test_a_release(project: Path) -> None:
-    run_page("howto/release.md", project, options=THIS)
+    run_page("howto/release.md", project)
     assert (project / "release.html").is_file()
     run(
         "wheelcheck test --wheel=dist --wheel-report=macos.json tests",
         project,
-        options=[*THIS, "--wheel-expect=sdist"],
+        options="--wheel-expect=sdist",
         status=1,
     )
     merge = next(each for each in commands("howto/release.md") if " merge " in each)
@@ -144,21 +121,22 @@ def test_a_release(project: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="boards are made on Linux")
-def test_a_board(board: Board, board_path: Path, project: Path) -> None:
+@pytest.mark.usefixtures("board_path")
+def test_a_board(named_board: Board, project: Path) -> None:
     page = "howto/board.md"
     text = (DOCS / page).read_text(encoding="utf-8")
     (table,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert "pi@board.local" in table
-    (project / "pyproject.toml").write_text(table.replace("ssh://pi@board.local", board.url))
-    # The board is of this host's architecture, and the emulated machine of the page is not.
-    found = run_page(
-        page,
-        project,
-        options=["-v", "--wheel-python=3.11"],
-        words={"pi@board.local": board.url, "rpi4": "x86-64-v2"},
-    )
-    tested = next(output for command, output in found.items() if "--wheel-host" in command)
-    assert "+pi::tests/test_demo.py::test_demo PASSED" in tested
+    # The wheel has no native file.
+    (project / "pyproject.toml").write_text(f'{table}ignore = ["WHL602"]\n')
+    for wheel in (project / "dist").iterdir():
+        wheel.unlink()
+    python = named_board.python
+    build_wheel(project / "dist", "demo", files={"demo.py": ""}, tags=[f"{python}-{python}-manylinux_2_17_aarch64"])
+    found = run_page(page, project)
+    for command, output in found.items():
+        if "--wheel-host" in command:
+            assert has_passed(output, "linux-aarch64+pi")
+        assert ("2 tests have the same outcome on rpi4 and pi" in output) is ("--wheel-machine" in command)
 
 
 @pytest.mark.long
@@ -173,6 +151,6 @@ def test_maturin(witness: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             path.unlink()
     monkeypatch.setenv("CARGO_TARGET_DIR", str(native / "target"))
     with FileLock(native / "target" / "witness.lock"):
-        run_page("howto/maturin.md", project, options=["--wheel-providers=host"])
+        run_page("howto/maturin.md", project, options="--wheel-providers=host")
     assert [path.name for path in (project / "dist").iterdir()] == [witness.name]
     assert "[tool.wheelcheck]" in (project / "pyproject.toml").read_text()
