@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,10 +18,34 @@ _OWN_DIRECTORY = os.path.dirname(__file__) + os.sep
 MAX_FRAMES = 60
 
 
+def import_nothing_to_format() -> None:
+    """Keep :mod:`traceback` from importing a package while it formats an exception.
+
+    CPython 3.15 lists the files of the package that lacks a module, to tell of one for another version. For that it imports the
+    package again, whose import has just failed, and the second error replaces the one that was to be formatted.
+    """
+    import traceback
+
+    search = getattr(traceback, "_find_incompatible_extension_module", None)
+    if search is None or hasattr(search, "wheelcheck"):
+        return
+
+    def search_without_import(module_name: Any) -> Any:
+        try:
+            parent = module_name.rpartition(".")[0]
+            return search(module_name) if not parent or parent in sys.modules else None
+        except Exception:
+            return None
+
+    search_without_import.wheelcheck = True  # type: ignore[attr-defined]
+    traceback._find_incompatible_extension_module = search_without_import  # type: ignore[attr-defined]
+
+
 def format_exception(error: BaseException) -> str:
     """Return the traceback of an exception, with its chain."""
     import traceback
 
+    import_nothing_to_format()
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
@@ -76,6 +101,7 @@ def _message_details(error: BaseException) -> list[str]:
     """Return further lines of an exception's message: source and caret of a syntax error, notes, parts of a group."""
     import traceback
 
+    import_nothing_to_format()
     lines = []
     if isinstance(error, SyntaxError):
         printed = "".join(traceback.format_exception_only(type(error), error)).splitlines()

@@ -8,6 +8,7 @@ import sys
 from . import finders
 from .codec import InvalidMessageError
 from .descriptors import dup_high
+from .errors import import_nothing_to_format
 from .facts import local_facts
 from .hooks import make_fixtures, make_plugin
 from .rules import UNIX_MODULES
@@ -54,6 +55,8 @@ def run_tests(channel: Channel, task: messages.Tests, pipes: SupervisorPipes | N
     import pytest
 
     from .rewriting import use_results
+
+    import_nothing_to_format()
 
     use_results(task["rewritten"])
     session = WorkerSession(pytest, channel, task, guard, _facts(task), log)
