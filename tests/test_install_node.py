@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from builders import build_wheel
 from nodes import Run, RunDist
+from packaging.tags import platform_tags
 
 
 def test_wheels_that_cannot_be_installed(pytester: pytest.Pytester, run_wheels: Run) -> None:
@@ -55,6 +56,32 @@ def test_wheels_that_cannot_be_installed(pytester: pytest.Pytester, run_wheels: 
     # A target without installation has one failed node and no tests; the good one has all nodes.
     assert report.count('name="test_a"') == 1
     assert "installed dep 1.0, fine 1.0" in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("pure", "named"),
+    [(False, False), (False, True), (True, True)],
+    ids=["one-version", "one-version-named", "pure-named"],
+)
+def test_the_metadata_excludes_the_interpreter_of_the_tag(
+    pure: bool, named: bool, pytester: pytest.Pytester, run_dist: RunDist
+) -> None:
+    """Only who named an interpreter, and could name another, is told so."""
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    cpython = f"cp{version.replace('.', '')}"
+    tag = "py3-none-any" if pure else f"{cpython}-{cpython}-{next(platform_tags())}"
+    build_wheel(pytester.path / "dist", "pkg", files={"pkg.py": ""}, tags=[tag], requires_python=f"<{version}")
+    ran = run_dist(*([f"--wheel-python={version}"] if named else []))
+    assert ran.only("FAILED") == ["install"]
+    if pure:
+        assert "Cause: this interpreter was requested by name, and an upper bound excludes it\n" in ran.text
+        assert "Fix: choose another with --wheel-python, or widen requires-python in pyproject.toml\n" in ran.text
+    else:
+        assert (
+            f"Cause: the tag {tag} of the wheel is for this version, and Requires-Python in its METADATA " in ran.text
+        )
+        assert f"Fix: change requires-python in pyproject.toml so that it includes {version}, or do not " in ran.text
+        assert "requested by name" not in ran.text
 
 
 def test_an_extra(pytester: pytest.Pytester, run_dist: RunDist, monkeypatch: pytest.MonkeyPatch) -> None:

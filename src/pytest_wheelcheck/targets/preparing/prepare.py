@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from pytest_wheelcheck.backends.base import Environment, Session
 from pytest_wheelcheck.errors import InstallError, UncheckedInstallError, WheelcheckError
@@ -18,6 +15,7 @@ from pytest_wheelcheck.results import StepResult, unexpected
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.system import timing
 from pytest_wheelcheck.system.uv_config import InstallSettings
+from pytest_wheelcheck.targets.planning.refused_python import refuse_python
 from pytest_wheelcheck.targets.planning.sandboxing import is_published
 from pytest_wheelcheck.targets.preparing import payload
 from pytest_wheelcheck.targets.preparing.declared import installed_alone
@@ -115,7 +113,7 @@ def _prepare(
                 named=settings.named,
                 resolution=settings.resolution,
             )
-        refuse_python(target)
+        refuse_python(target, settings.pythons)
     except WheelcheckError as error:
         is_own = isinstance(error, InstallError) and not isinstance(error, UncheckedInstallError)
         outcome = Outcome.FAILED if is_own else Outcome.ERROR
@@ -227,20 +225,3 @@ def _overlay_notes(target: Target, overlay: Overlay, installed: InstalledWheel, 
             f"environment (versions that differ there: {moved})"
         )
     return notes
-
-
-def refuse_python(target: Target) -> None:
-    """Refuse what pip refuses: uv, which installs here, checks only the lower bound of ``Requires-Python``.
-
-    :raises InstallError: the wheel is not for the target's version.
-    """
-    text, version = target.wheel.requires_python, target.runtime.installation.version_text
-    if text is None:
-        return
-    with contextlib.suppress(InvalidSpecifier):  # a check reports it
-        if not SpecifierSet(text).contains(version, prereleases=True):
-            raise InstallError(
-                f"{target.wheel.shown} is not for Python {version}: Requires-Python is {text}",
-                cause="this interpreter was requested by name, and an upper bound excludes it",
-                fix="choose another with --wheel-python, or widen requires-python in pyproject.toml",
-            )
