@@ -44,7 +44,15 @@ class Consequence:
         return any(finding.message.startswith(self.file) for finding in findings)
 
 
-Message = str | Advice | Consequence
+@dataclass(frozen=True, slots=True)
+class Reasoned:
+    """A message about a defect that does not matter for the reason of the check, but for another one."""
+
+    message: str
+    reason: str
+
+
+Message = str | Advice | Consequence | Reasoned
 
 #: Takes the contents of a wheel, yields one message for each defect, and raises if it cannot check.
 CheckFunction = Callable[[Contents], Iterator[Message]]
@@ -99,10 +107,17 @@ class Check:
             error = str(failure)
         except Exception as failure:  # noqa: BLE001 - a check that raises anything is an error, and never stops the run
             error, traceback = describe_unexpected(failure), format_traceback(failure)
+        reasons = {message.message: message.reason for message in messages if isinstance(message, Reasoned)}
         return CheckResult(
             check=self,
             findings=tuple(
-                Finding(code=self.code, severity=severity, message=message, reason=self.reason, fix=self.fix)
+                Finding(
+                    code=self.code,
+                    severity=severity,
+                    message=message,
+                    reason=reasons.get(message, self.reason),
+                    fix=self.fix,
+                )
                 for severity, same in self._by_severity(dict.fromkeys(messages))
                 for message in limit_messages(same)
             ),
@@ -120,7 +135,7 @@ class Check:
             if isinstance(message, Advice):
                 advice.append(message.message)
             else:
-                own.append(message.message if isinstance(message, Consequence) else message)
+                own.append(message if isinstance(message, str) else message.message)
         yield self.severity, own
         yield Severity.WARNING, advice
 

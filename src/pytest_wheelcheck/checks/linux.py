@@ -7,7 +7,7 @@ import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from pytest_wheelcheck.checks import dependency_libraries
-from pytest_wheelcheck.checks.check import Consequence, Message, limit_messages
+from pytest_wheelcheck.checks.check import Consequence, Message, Reasoned, limit_messages
 from pytest_wheelcheck.checks.contents import Contents
 from pytest_wheelcheck.checks.elf_loading import ORIGIN, needs_met_by_loading
 from pytest_wheelcheck.checks.policies import Policy, PolicyAnalysis, libc_and_architecture
@@ -21,6 +21,13 @@ _WORLD_WRITABLE = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
 #: Names of each C library in DT_NEEDED.
 GLIBC_LIBRARY = re.compile(r"libc\.so\.6(\.1)?")
 _MUSL_LIBRARY = re.compile(r"libc\.musl-\w+\.so\.1|libc\.so")
+#: Either, and their loaders.
+C_LIBRARY = re.compile(rf"({GLIBC_LIBRARY.pattern}|{_MUSL_LIBRARY.pattern}|ld-(linux|musl)[\w.-]*|ld64\.so\.\d)$")
+#: Why WHL301 matters, if symbols are too new.
+_OLDER_SYSTEMS = 'On the older systems that the tag includes, the import fails with "version `GLIBC_…\' not found".'
+#: Reasons why a policy is not met.
+_NOT_BUNDLED = "which is neither allowed nor bundled"
+_INSTRUCTIONS = "a file needs CPU instructions that the tag does not guarantee (such as x86-64-v3)"
 
 
 def bare_tag(contents: Contents) -> Iterator[str]:
@@ -62,7 +69,9 @@ def policy(contents: Contents) -> Iterator[Message]:
             external.update(library for _, library in (claimed.libraries if claimed else ()))
             if reasons := unmet_requirements(analysis, platform, files, contents.installed_paths, brought):
                 text = "; ".join(limit_messages(reasons))
-                yield f"the files meet only {analysis.best}, not {platform}: {text}"
+                yield Reasoned(
+                    f"the files meet only {analysis.best}, not {platform}: {text}", " ".join(_consequences(reasons))
+                )
     yield from dependency_libraries.advice(brought, external.intersection(brought))
 
 
@@ -102,15 +111,24 @@ def unmet_requirements(
     met = needs_met_by_loading(same_machine, paths, analysis.libc).intersection(claimed.libraries)
     met |= {(file, library) for file, library in claimed.libraries if library in brought}
     reasons += [
-        f"{file} needs {library}, which is neither allowed nor bundled"
-        for file, library in claimed.libraries
-        if (file, library) not in met
+        f"{file} needs {library}, {_NOT_BUNDLED}" for file, library in claimed.libraries if (file, library) not in met
     ]
     reasons += [f"the tag does not allow the symbol {symbol} of {library}" for library, symbol in claimed.symbols]
     if analysis.policy(analysis.best_for_instructions).priority < claimed.priority:
-        reasons.append("a file needs CPU instructions that the tag does not guarantee (such as x86-64-v3)")
+        reasons.append(_INSTRUCTIONS)
     is_listed = any(platform in {policy.name, *policy.aliases} for policy in analysis.policies)
     return reasons or (["auditwheel gives no reason"] if is_listed and not met else [])
+
+
+def _consequences(reasons: Sequence[str]) -> Iterator[str]:
+    """Yield what happens to users, a sentence for each kind of reason."""
+    libraries = [reason for reason in reasons if reason.endswith(_NOT_BUNDLED)]
+    if len(reasons) > len(libraries) + reasons.count(_INSTRUCTIONS):
+        yield _OLDER_SYSTEMS
+    if libraries:
+        yield 'On systems without the library, the import fails with "cannot open shared object file".'
+    if _INSTRUCTIONS in reasons:
+        yield "On older processors, the loader refuses the file, or an illegal instruction ends the process."
 
 
 def find_policy(analysis: PolicyAnalysis, platform: str) -> Policy | None:

@@ -550,7 +550,10 @@ CHECKS: tuple[Check, ...] = (
         problem=(
             "A file needs symbols or libraries that the tag does not allow. A warning for libraries that a dependency brings."
         ),
-        reason='On the older systems that the tag includes, the import fails with "version `GLIBC_…\' not found".',
+        reason=(
+            'The import fails: with "version `GLIBC_…\' not found" on the older systems that the tag includes, or with "cannot '
+            'open shared object file" on systems without a library that was not bundled.'
+        ),
         fix=(
             "build in the image of the tag (cibuildwheel) or with maturin build --zig; auditwheel repair WHEEL "
             "bundles libraries and sets the tag that the files meet"

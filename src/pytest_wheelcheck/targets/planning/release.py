@@ -311,11 +311,14 @@ def _check_file(
 
 def _step_result(result: CheckResult) -> StepResult:
     check = result.check
-    errors = [finding.message for finding in result.findings if finding.severity is Severity.ERROR]
+    errors = [finding for finding in result.findings if finding.severity is Severity.ERROR]
     lines = [result.error] if result.error else []
-    lines += [f"{check.code}: {message}" for message in errors]
+    lines += [f"{check.code}: {finding.message}" for finding in errors]
     if lines:
-        lines += [f"Why it matters: {check.reason}", f"Fix: {check.fix}"]
+        # A finding may have a reason of its own.
+        reasons = dict.fromkeys(finding.reason for finding in errors) or [check.reason]
+        fixes = dict.fromkeys(finding.fix for finding in errors) or [check.fix]
+        lines += [f"Why it matters: {' '.join(reasons)}", f"Fix: {'; '.join(fixes)}"]
     return StepResult(
         name=check.name,
         outcome=result.outcome,

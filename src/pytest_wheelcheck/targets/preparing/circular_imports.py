@@ -9,7 +9,7 @@ from pathlib import Path
 from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.results import RemoteError
 from pytest_wheelcheck.setting_lines import list_line
-from pytest_wheelcheck.targets.preparing.missing_modules import place
+from pytest_wheelcheck.targets.preparing.explanations import place
 from pytest_wheelcheck.worker.guard import is_test_name
 from pytest_wheelcheck.worker.messages import ImportJob
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from pytest_wheelcheck.results import Frame, RemoteError
 from pytest_wheelcheck.setting_lines import list_line
+from pytest_wheelcheck.targets.preparing.explanations import NO_FAULT
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
-from pytest_wheelcheck.targets.preparing.missing_modules import NO_FAULT, explain
+from pytest_wheelcheck.targets.preparing.missing_modules import explain
 
 _ERROR = re.compile(r"^ModuleNotFoundError: (No module named '([\w.]+)'.*)$", re.MULTILINE)
 _FRAME = re.compile(r'^  File "(.+)", line (\d+)(?:, in (.*))?$', re.MULTILINE)

@@ -15,8 +15,8 @@ from pytest_wheelcheck.setting_lines import list_line, value_line
 from pytest_wheelcheck.system.process import describe_status
 from pytest_wheelcheck.targets.preparing import missing_modules
 from pytest_wheelcheck.targets.preparing.entry_errors import explain_entry
+from pytest_wheelcheck.targets.preparing.explanations import NO_FAULT, OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext, disallowed_libraries, is_inside
-from pytest_wheelcheck.targets.preparing.missing_modules import NO_FAULT, OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.running.crash_fix import CRASH_CAUSE, crash_fix
 from pytest_wheelcheck.targets.running.own_frames import without_own_frames
 from pytest_wheelcheck.targets.target import Target
@@ -55,7 +55,7 @@ def evaluate_import(
     problems: list[str] = []
     warnings: list[str] = []
     failed: list[tuple[str, str]] = []
-    skipped = ""
+    skipped = unchecked = ""
     trace: tuple[RemoteError, ...] = ()
     kind = "entry" if result["kind"] == "entry" else "import"
     if result["timed_out"]:
@@ -74,12 +74,9 @@ def evaluate_import(
     elif result["error"]:
         trace = RemoteError.chain(result["error"])
         found = missing_modules.explain(job["module"], trace, target, context.sites)
-        failed.append((NOT_IMPORTED, trace[-1].type))
-        if found.missing:
-            failed.append((MISSING, found.missing))
-        is_main = kind == "import" and result["name"] in main
-        if found.kind in (NO_FAULT if is_main else OPTIONAL):
-            skipped = found.reason if found.kind is Kind.EXTRA or not found.fix else f"{found.reason}\nFix: {found.fix}"
+        failed.extend(_not_imported(trace, found))
+        skipped = _skip_reason(found, is_main=kind == "import" and result["name"] in main)
+        unchecked = found.unchecked
         problems.extend(_describe(trace, found))
         problems.extend(explain_entry(job, trace[-1], context.sites))
     elif ending := result.get("ending") or (describe_status(result["status"]) if result.get("status") else ""):
@@ -100,6 +97,8 @@ def evaluate_import(
     name = f"{kind}[{result['name']}]"
     if skipped:
         return StepResult(name=name, outcome=Outcome.SKIPPED, text=skipped, properties=properties)
+    if unchecked:
+        return StepResult(name=name, outcome=Outcome.ERROR, text=unchecked, properties=properties)
     return StepResult(
         name=name,
         outcome=Outcome.FAILED if problems else Outcome.PASSED,
@@ -110,6 +109,23 @@ def evaluate_import(
         properties=properties,
         warnings=tuple(warnings),
     )
+
+
+def _not_imported(trace: tuple[RemoteError, ...], found: Explanation) -> Iterable[tuple[str, str]]:
+    """Yield the properties of an import that raised."""
+    yield NOT_IMPORTED, trace[-1].type
+    if found.missing:
+        yield MISSING, found.missing
+
+
+def _skip_reason(found: Explanation, *, is_main: bool) -> str:
+    """Return why an import is skipped that failed through no fault of the wheel; an empty string for a failure.
+
+    :param is_main: a plain installation must be able to import it.
+    """
+    if found.kind not in (NO_FAULT if is_main else OPTIONAL):
+        return ""
+    return found.reason if found.kind is Kind.EXTRA or not found.fix else f"{found.reason}\nFix: {found.fix}"
 
 
 def _summary(properties: Sequence[tuple[str, str]], after: str) -> str:

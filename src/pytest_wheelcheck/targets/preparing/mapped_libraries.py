@@ -73,6 +73,16 @@ def _needed(path: str) -> tuple[str, ...]:
     return header.needed if header else ()
 
 
+def files_that_need(library: str, paths: Iterable[str]) -> list[str]:
+    """Return the shared objects that name a library as needed.
+
+    :raises ProcessError: a file makes the parser die.
+    """
+    listed = list(paths)
+    _read_files(listed)
+    return [path for path in listed if library in _needed(path)]
+
+
 @lru_cache(maxsize=64)
 def allowed_libraries(tags: tuple[str, ...], platform: Platform) -> frozenset[str] | None:
     """Return the system libraries that a wheel's platform tags allow, from auditwheel's policies.

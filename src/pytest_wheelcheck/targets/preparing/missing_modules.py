@@ -3,83 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.model import Wheel
-from pytest_wheelcheck.results import Frame, RemoteError
+from pytest_wheelcheck.results import RemoteError
 from pytest_wheelcheck.setting_lines import list_line
-from pytest_wheelcheck.targets.preparing import declared, known_modules
+from pytest_wheelcheck.targets.preparing import declared, known_modules, missing_libraries
+from pytest_wheelcheck.targets.preparing.explanations import OPTIONAL, Explanation, Kind, place
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import describe_suffix, module_name
 from pytest_wheelcheck.worker.guard import is_test_name
 
 #: Names of ctypes that exist on Windows only.
 _WINDOWS_NAMES = re.compile(r"\b(windll|oledll|WinDLL|OleDLL|WinError|WINFUNCTYPE|HRESULT)\b")
-
-
-class Kind(enum.Enum):
-    """Why an import failed."""
-
-    #: A part of the standard library that other builds of this interpreter have.
-    BUILD = "build"
-    #: A module of another system.
-    SYSTEM = "system"
-    #: What an extra of the wheel installs.
-    EXTRA = "extra"
-    #: A tool for tests, needed by a module for tests.
-    TEST_TOOL = "test tool"
-    #: A module in a directory of the wheel that its own code puts on ``sys.path``.
-    OWN_PATH = "own path"
-    #: The wheel contains only a part of a package. Another distribution has the rest.
-    PART = "part"
-    #: The module itself refuses to be imported before another one.
-    REFUSED = "refused"
-    #: A module of the wheel's own packages.
-    LACKS = "lacks"
-    #: The standard library of other versions has it.
-    VERSION = "version"
-    #: A dependency needs it.
-    DEPENDENCY = "dependency"
-    #: No dependency was declared.
-    UNDECLARED = "undeclared"
-    #: Not a missing module.
-    OTHER = "other"
-
-
-#: Kinds that are never the fault of the wheel.
-NO_FAULT = frozenset({Kind.BUILD, Kind.PART, Kind.REFUSED})
-
-#: Kinds that are no fault in a module that the wheel's main packages do not need.
-OPTIONAL = frozenset({*NO_FAULT, Kind.SYSTEM, Kind.EXTRA, Kind.TEST_TOOL, Kind.OWN_PATH})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Explanation:
-    """Why an import failed.
-
-    :param reason: one line that follows "skipped: "; empty for kinds that are never skipped.
-    :param cause: one line; empty if nothing is known.
-    :param fix: one line; empty if nothing is known.
-    :param file: the importing file, relative to site-packages; absolute if it is elsewhere; empty if it is not known.
-    :param line: the importing line, from 1.
-    :param missing: the module that was not found.
-    :param module: the module that was to be imported.
-    """
-
-    kind: Kind
-    reason: str = ""
-    cause: str = ""
-    fix: str = ""
-    file: str = ""
-    line: int = 0
-    missing: str = ""
-    module: str = ""
 
 
 def missing_error(trace: tuple[RemoteError, ...]) -> RemoteError | None:
@@ -110,6 +51,8 @@ def explain(name: str, trace: tuple[RemoteError, ...], target: Target, sites: tu
         found = replace(found, missing=error.missing, fix=found.fix or ignore)
         if found.kind not in OPTIONAL:
             found = _of_an_attempt(trace, target, sites) or found
+    elif library := missing_libraries.explain(name, trace, target, sites):
+        found = library
     elif extra := _named_extra(last.message, target.wheel):
         found = Explanation(kind=Kind.EXTRA, reason=f"needs what the extra `{extra}` installs", fix=_with_extra(extra))
     elif not target.runtime.platform.is_windows and _WINDOWS_NAMES.search(last.message):
@@ -352,15 +295,6 @@ def is_test_module(name: str, file: str, sites: tuple[Path, ...]) -> bool:
 def _place(error: RemoteError, sites: tuple[Path, ...]) -> tuple[str, int]:
     """Return file and line of the innermost frame."""
     return (place(error.frames[-1], sites), error.frames[-1].line) if error.frames else ("", 0)
-
-
-def place(frame: Frame, sites: tuple[Path, ...]) -> str:
-    """Return the file of a frame, relative to site-packages if it is there."""
-    for site in sites:
-        for directory in (site, site.resolve()):
-            if Path(frame.file).is_relative_to(directory):
-                return Path(frame.file).relative_to(directory).as_posix()
-    return frame.file
 
 
 def _refusal(error: RemoteError) -> str:

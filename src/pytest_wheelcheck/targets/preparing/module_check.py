@@ -13,10 +13,10 @@ from pytest_wheelcheck.results import UNCHECKED, RemoteError, StepResult
 from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.targets.preparing import known_modules, missing_modules
 from pytest_wheelcheck.targets.preparing.compile_check import Errors
+from pytest_wheelcheck.targets.preparing.explanations import OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.preparing.import_workers import ImportWorkers
 from pytest_wheelcheck.targets.preparing.imports import MISSING
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
-from pytest_wheelcheck.targets.preparing.missing_modules import OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.preparing.module_list import Group, ImportPlan
 from pytest_wheelcheck.worker.guard import is_test_name
 
