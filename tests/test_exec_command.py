@@ -25,11 +25,27 @@ def test_the_host_is_the_platform_without_one(architecture: tuple[str, ...], sep
     assert done.stdout == f"{sys.version_info[:2]} -- -x\n"
 
 
-@pytest.mark.parametrize("arguments", [("aarch64",), ("aarch64", "--", "python"), ("aarch64", "python")])
-def test_a_missing_version_is_named(arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", [(), ("host",)], ids=["", "host"])
+@pytest.mark.parametrize("separator", [("--",), ()], ids=["--", ""])
+def test_words_that_are_missing_mean_this_host_and_this_python(
+    words: tuple[str, ...], separator: tuple[str, ...]
+) -> None:
+    done = execute(*words, *separator, "python", "-c", "import sys; print(sys.version_info[:2], *sys.argv[1:])", "-x")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{sys.version_info[:2]} -x\n"
+
+
+def test_options_before_a_program_alone() -> None:
+    done = execute("--with", "six", "--", "python", "-c", "import six; print(six.__name__)")
+    assert (done.returncode, done.stdout) == (0, "six\n"), done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("aarhc64",), ("aarhc64", "--", "python"), ("python", "3.13", "--", "python")])
+def test_a_word_that_is_no_architecture_is_refused(arguments: tuple[str, ...]) -> None:
     done = execute(*arguments)
     assert done.returncode == 4
-    assert done.stderr == "wheelcheck: the version is missing\nFix: wheelcheck exec aarch64 3.13 -- python\n"
+    assert done.stderr.startswith(f"wheelcheck: {arguments[0]}: unknown architecture\nFix: ")
+    assert done.stderr.endswith("; write -- before a program\n")
 
 
 @pytest.mark.parametrize("program", [("python", "-m", "pip"), ("pip",)], ids=["module", "program"])

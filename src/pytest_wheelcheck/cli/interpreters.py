@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,13 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
         help="run a program in an interpreter's environment: exec aarch64 3.13 -- python",
         epilog="The exit status is that of the program; 1 if the interpreter is not available, or the program does not start.",
     )
-    parser.add_argument("architecture", metavar="[architecture]", help=f"{PLATFORM_HELP}; without it, this host's")
-    parser.add_argument("version", nargs="?", default="", help="such as 3.13 or 3.14t")
+    parser.add_argument("architecture", nargs="?", default="", help=f"{PLATFORM_HELP}; without it, this host's")
+    parser.add_argument(
+        "version",
+        nargs="?",
+        default="",
+        help="such as 3.13 or 3.14t; without it, that of the Python that runs this command",
+    )
     declare_sources(parser)
     parser.add_argument(
         "--with",
@@ -78,7 +84,7 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
         help="install this into a temporary environment, and run the program there",
     )
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="default: python")
-    parser.set_defaults(run=_exec)
+    parser.set_defaults(run=_exec, program=None)
 
 
 def _declare_interpreter(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
@@ -219,14 +225,7 @@ def _exec(args: argparse.Namespace) -> int:
     :raises ProcessError: it cannot be started.
     :raises InstallError: the packages cannot be installed.
     """
-    words = [args.architecture, *([args.version] if args.version else []), *args.argv]
-    if _VERSION.match(args.architecture):
-        words.insert(0, "host")
-    if len(words) < 2 or not _VERSION.match(words[1]):
-        raise UsageError("the version is missing", fix=f"wheelcheck exec {args.architecture} 3.13 -- python")
-    architecture, wanted, *argv = words
-    argv = argv[1:] if argv[:1] == ["--"] else argv
-    platform, version = parse_platform(architecture), _parse_version(wanted)
+    platform, version, argv = _read_exec(args)
     with progress.log_to():
         runtime = _obtain(platform, version, Sources.from_args(args))
     program, *rest = argv or ["python"]
@@ -243,6 +242,44 @@ def _exec(args: argparse.Namespace) -> int:
     if _PYTHON.fullmatch(program):
         program = str(runtime.python)
     return process.exec_program([program, *rest], env)
+
+
+def _read_exec(args: argparse.Namespace) -> tuple[Platform, Interpreter, list[str]]:
+    """Return the platform, the interpreter and the program; the default for each that is missing.
+
+    :raises UsageError: a word is neither an architecture, nor a version, nor a program.
+    """
+    words = [word for word in (args.architecture, args.version, *args.argv) if word]
+    platform, wanted = here(), _running()
+    if words and not _VERSION.match(words[0]):
+        try:
+            platform = parse_platform(words[0])
+            del words[0]
+        except UsageError as error:
+            if not _is_program(words):
+                raise UsageError(error.message, fix=f"{error.fix}; write -- before a program") from None
+    if words and _VERSION.match(words[0]):
+        wanted = _parse_version(words.pop(0))
+    if words and args.program is not None:
+        # Without a separator before it, the program had one of its own.
+        words = [*words, "--", *args.program]
+    return platform, wanted, words or args.program or []
+
+
+def _running() -> Interpreter:
+    """Return the interpreter that runs this command."""
+    return Interpreter(
+        version=sys.version_info[:2],
+        implementation=sys.implementation.name,
+        free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    )
+
+
+def _is_program(words: Sequence[str]) -> bool:
+    """Return whether words start with a program instead of an architecture that is not known."""
+    if len(words) > 1 and _VERSION.match(words[1]):
+        return False
+    return _PYTHON.fullmatch(words[0]) is not None or shutil.which(words[0]) is not None
 
 
 def _run_with(runtime: Runtime, packages: Sequence[str], program: str, rest: Sequence[str]) -> int:

@@ -46,10 +46,17 @@ def _run(args: Sequence[str]) -> int:
     if not args:
         parser.print_help(sys.stderr)
         return 4
+    program = None
+    if args[0] == "exec" and "--" in args:
+        # argparse drops the separator, and would take the program for an architecture.
+        start = args.index("--")
+        args, program = args[:start], list(args[start + 1 :])
     try:
         parsed = parser.parse_args(args)
     except SystemExit as error:  # argparse has printed the error or the help
         return 4 if error.code == 2 else int(error.code or 0)
+    if program is not None:
+        parsed.program = program
     return int(parsed.run(parsed))
 
 
