@@ -151,7 +151,8 @@ def fixtures() -> Iterator[tuple[str, str, str]]:
 #: What the exit statuses of pytest mean for a run with wheels.
 STATUSES = {
     pytest.ExitCode.OK: "no node failed; with `--wheel-strict`, also: every wheel and every requested interpreter was run",
-    pytest.ExitCode.TESTS_FAILED: "a node failed, or is an error: a check, an installation, an import, a test, a missing wheel",
+    pytest.ExitCode.TESTS_FAILED: "a node failed, or is an error: a check, an installation, an import, a test, a missing wheel; "
+    "or a report cannot be written",
     pytest.ExitCode.INTERRUPTED: "the run was interrupted",
     pytest.ExitCode.INTERNAL_ERROR: "an error of pytest or of a plugin ended the run",
     pytest.ExitCode.USAGE_ERROR: "an option, a key or a path is wrong, or there is no wheel",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_wheelcheck.plugin.plan import Plan
+from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.targets.running.artifacts import Artifacts, collect, destination
 from pytest_wheelcheck.targets.running.remains import keep_cores
 from pytest_wheelcheck.targets.target import Target
@@ -20,10 +21,10 @@ class ArtifactsDirectory:
         self._plan = plan
         self._found: list[tuple[Target, Artifacts]] = []
 
-    def collect(self) -> dict[str, tuple[str, ...]]:
+    def collect(self, errors: UnexpectedErrors) -> dict[str, tuple[str, ...]]:
         """Copy the artifacts; return their paths by the node ids of the targets.
 
-        :raises pytest.UsageError: the directory cannot be written.
+        :param errors: receives the targets whose artifacts cannot be written.
         """
         settings = self._plan.settings
         if settings.artifacts is None:
@@ -38,7 +39,9 @@ class ArtifactsDirectory:
                     keep_cores(own, settings.cwd)
                     self._found.append((target, collect(own, made)))
             except OSError as error:
-                raise pytest.UsageError(f"--wheel-artifacts: {error}") from None
+                errors.add(
+                    "ERROR", f"{target.node_id}: --wheel-artifacts {settings.artifacts} cannot be written: {error}"
+                )
         return {
             target.node_id: tuple(os.path.relpath(found.directory / name, settings.cwd) for name in found.files)
             for target, found in self._found

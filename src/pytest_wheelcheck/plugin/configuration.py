@@ -20,7 +20,7 @@ from pytest_wheelcheck.plugin.places import Values, key_place
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.write import parse_report_path
 from pytest_wheelcheck.settings import Settings, Shard, TargetArgument
-from pytest_wheelcheck.system import cache_size
+from pytest_wheelcheck.system import cache_size, directories
 from pytest_wheelcheck.system.sizes import parse_size
 from pytest_wheelcheck.targets.planning.release import absolute
 from pytest_wheelcheck.targets.preparing.resolution import parse_resolution
@@ -99,7 +99,7 @@ def read_settings(config: pytest.Config) -> Settings:
         keep="all" if option.wheel_keep else "failed" if option.wheel_keep_failed else "",
         width=shutil.get_terminal_size().columns,
         junit=bool(getattr(option, "xmlpath", None)),
-        artifacts=absolute(option.wheel_artifacts, cwd) if option.wheel_artifacts else None,
+        artifacts=_artifacts(option.wheel_artifacts, cwd),
         coverage=coverage_options.read(config.stash[takeover.COMMAND_LINE].coverage),
         places=values.places,
         pretend_platform=os.environ.get("WHEELCHECK_PRETEND_PLATFORM", ""),
@@ -223,6 +223,20 @@ def _boolean(config: pytest.Config, name: str) -> bool:
         return bool(config.getini(name))
     except (ValueError, pytest.UsageError) as error:
         raise UsageError(f"{key_place(config, name)}: {error}", fix="write true or false") from None
+
+
+def _artifacts(text: str | None, cwd: Path) -> Path | None:
+    if not text:
+        return None
+    path = absolute(text, cwd)
+    try:
+        directories.check_writable(path)
+    except OSError as error:
+        raise UsageError(
+            f"--wheel-artifacts {text}: files cannot be written there: {error.strerror or error}",
+            fix="use a writable directory",
+        ) from None
+    return path
 
 
 def _requirement(text: str, cwd: Path) -> str:

@@ -136,10 +136,7 @@ class RunReport:
             self.hints.tell(node_id, str(recorded.message))
 
     def write(self, session: pytest.Session, exit_status: int) -> None:
-        """Write the report files.
-
-        :raises pytest.UsageError: a file cannot be written.
-        """
+        """Write the report files. One that cannot be written is an error that the summary shows."""
         self._complete = exit_status in _COMPLETE and not session.shouldstop and not session.shouldfail
         if not self._complete:
             self._without_result = sum(item.nodeid not in self._seen for item in getattr(session, "items", ()))
@@ -150,16 +147,18 @@ class RunReport:
             try:
                 github.write_summary(self._build_with_origin, os.environ)
             except OSError as error:
-                raise pytest.UsageError(f"the summary of the step cannot be written: {error}") from None
+                self._errors.add("the summary of the step cannot be written", str(error))
         if not paths:
             return
         host = f"{sys.platform}-{platform.machine().lower()}"
         with self._errors.caught("writing the report"):
-            try:
-                write_reports(paths, self._build_with_origin(), for_merge=self._build_with_origin(host=host))
-            except UsageError as error:
-                raise pytest.UsageError(str(error)) from None
-            self._written = paths
+            report, for_merge = self._build_with_origin(), self._build_with_origin(host=host)
+            for path in paths:
+                try:
+                    write_reports([path], report, for_merge=for_merge)
+                    self._written = (*self._written, path)
+                except UsageError as error:  # noqa: PERF203  the other files are written
+                    self._errors.add("ERROR", str(error))
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Show the release matrix, the paths of the report files, and annotations for the CI service."""

@@ -299,7 +299,7 @@ class WheelRun:
                 run.close()
         if self._artifacts is not None and self.report is not None:
             with self._errors.caught("collecting the artifacts"):
-                self.report.artifacts = self._artifacts.collect()
+                self.report.artifacts = self._artifacts.collect(self._errors)
         with self._errors.caught("comparing the source tree"):
             if self._changes is not None:
                 self._changes.compare()

@@ -1,4 +1,4 @@
-"""Unexpected exceptions outside of all nodes: while a run is described, reported or ended."""
+"""Errors outside of all nodes, while a run is described, reported or ended: unexpected exceptions, and files not written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import StepResult, unexpected
 
 #: Exceptions with which pytest's hooks end a run on purpose.
@@ -16,7 +17,10 @@ _INTENDED = (pytest.UsageError, pytest.exit.Exception, pytest.Session.Failed)
 
 
 class UnexpectedErrors:
-    """Collects exceptions that this package did not expect. They are shown at the end, and fail the run."""
+    """Collects exceptions that this package did not expect, and other errors that do not end a run.
+
+    They are shown at the end, and fail the run.
+    """
 
     def __init__(self) -> None:
         self._errors: list[StepResult] = []
@@ -35,6 +39,15 @@ class UnexpectedErrors:
         except Exception as error:  # noqa: BLE001 - a bug must not hide the outcomes of a run
             self._errors.append(unexpected(action, error))
             self._fail()
+
+    def add(self, action: str, text: str) -> None:
+        """Record an error that must not hide the outcomes of a run: a file cannot be written.
+
+        :param action: what has failed.
+        :param text: why, with the fix.
+        """
+        self._errors.append(StepResult(name=action, outcome=Outcome.ERROR, text=text))
+        self._fail()
 
     def finish(self, session: pytest.Session) -> None:
         """Fail the session if there were errors. Those that follow fail it at once."""
@@ -58,7 +71,7 @@ class UnexpectedErrors:
         """Show the errors that were not shown yet; the tracebacks with ``-vv``."""
         for error in self._errors:
             reporter.write_line(f"{error.name}: {error.text}", red=True)
-            if reporter.verbosity >= 2:
+            if reporter.verbosity >= 2 and error.traceback:
                 reporter.write_line(error.traceback)
         self._errors.clear()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.reporting.compare import compare
 from pytest_wheelcheck.reporting.release import expected_files
 from pytest_wheelcheck.reporting.report import Report, to_json
+from pytest_wheelcheck.system import directories
 
 #: Extensions of report files.
 EXTENSIONS = (".json", ".md", ".html")
@@ -18,7 +20,7 @@ def parse_report_path(text: str, cwd: Path) -> Path:
     """Read the value of ``--wheel-report``.
 
     :param cwd: the directory at which relative paths start.
-    :raises UsageError: the file has another extension.
+    :raises UsageError: the file has another extension, or cannot be written.
     """
     path = cwd / Path(text).expanduser()
     if path.suffix not in EXTENSIONS or path.is_dir():
@@ -26,7 +28,18 @@ def parse_report_path(text: str, cwd: Path) -> Path:
             f"--wheel-report {text}: the extension does not select a report format",
             fix=f"use a file name that ends with {', '.join(EXTENSIONS[:-1])} or {EXTENSIONS[-1]}",
         )
+    try:
+        directories.check_writable(path.parent)
+    except OSError as error:
+        raise _not_written(text, error) from None
     return path
+
+
+def _not_written(path: object, error: OSError) -> UsageError:
+    return UsageError(
+        f"--wheel-report {path}: the file cannot be written: {error.strerror or error}",
+        fix="use a path in a writable directory",
+    )
 
 
 def write_reports(paths: Sequence[Path], report: Report, *, for_merge: Report | None = None) -> None:
@@ -47,13 +60,12 @@ def write_reports(paths: Sequence[Path], report: Report, *, for_merge: Report | 
             from pytest_wheelcheck.reporting import html
 
             text = html.render(report, missing)
+        part = path.with_name(f".{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.part")
             part.write_text(text, encoding="utf-8", errors="backslashreplace")
             part.replace(path)
         except OSError as error:
-            raise UsageError(
-                f"--wheel-report {path}: the file cannot be written: {error.strerror or error}",
-                fix="use a path in a writable directory",
-            ) from error
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise _not_written(path, error) from error

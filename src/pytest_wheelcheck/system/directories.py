@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -17,6 +18,18 @@ def size(directory: Path) -> int:
             with contextlib.suppress(OSError):
                 total += Path(parent, name).lstat().st_size
     return total
+
+
+def check_writable(directory: Path) -> None:
+    """Try whether files can be written to a directory, which need not exist. Leaves nothing behind.
+
+    :raises OSError: they cannot, or the directory cannot be made.
+    """
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    # Permissions alone do not tell: a file system may be read-only, or have files that only its driver makes.
+    with tempfile.TemporaryFile(dir=directory):
+        pass
 
 
 def remove(path: Path) -> None:
