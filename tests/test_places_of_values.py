@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from builders import build_wheel
-from nodes import RunDist
+from nodes import Run, RunDist
 
 from pytest_wheelcheck.cli.main import main
 
@@ -107,9 +107,27 @@ def test_the_command_names_its_own_options(capsys: pytest.CaptureFixture[str]) -
 )
 def test_a_group_that_does_not_exist(project: pytest.Pytester, run_dist: RunDist, group: str, expected: str) -> None:
     found = run_dist(f"--wheel-group={group}", "test_it.py")
+    assert found.code == 4
     assert f"pyproject.toml has no dependency group {group}, which --wheel-group names" in found.text
     assert expected in found.text
     assert "uv ended" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--wheel-group=tset", "pyproject.toml has no dependency group tset, which --wheel-group names"),
+        ("--wheel-requires=-r nowhere.txt", "nowhere.txt does not exist\nCause: --wheel-requires names it"),
+        ("--wheel-find-links=nowhere", "--wheel-find-links nowhere: "),
+    ],
+)
+def test_what_cannot_be_there_is_refused_before_anything_is_prepared(
+    project: pytest.Pytester, run_wheels: Run, argument: str, expected: str
+) -> None:
+    result = run_wheels("--wheel=dist", argument, "test_it.py")
+    assert result.ret == 4
+    assert expected in result.stderr.str()
+    assert "test session starts" not in result.stdout.str()
 
 
 @pytest.mark.parametrize(

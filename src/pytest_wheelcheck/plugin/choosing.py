@@ -20,7 +20,9 @@ from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.targets.planning.boards import plan_everywhere
 from pytest_wheelcheck.targets.planning.sandboxing import is_published, sandboxed, without_sandbox
 from pytest_wheelcheck.targets.planning.specs import parse_specs
+from pytest_wheelcheck.targets.preparing.dependency_groups import check_groups
 from pytest_wheelcheck.targets.preparing.install import unresolved
+from pytest_wheelcheck.targets.preparing.requirements import check_files
 from pytest_wheelcheck.targets.target import NoTarget, Target
 
 
@@ -32,6 +34,15 @@ def check_names(settings: Settings) -> None:
     parse_specs(settings.pythons)
     registry.parse_machines(settings.machines)
     parse_sysroots(settings.sysroots, settings.named)
+
+
+def check_tools(settings: Settings) -> None:
+    """Check what the user gave for the tests, as far as that is known before anything is prepared.
+
+    :raises InstallError: a dependency group or a requirements file does not exist.
+    """
+    check_groups(settings.groups, settings.root, settings.named)
+    check_files(settings.requires, settings.cwd, settings.named)
 
 
 def choose_targets(

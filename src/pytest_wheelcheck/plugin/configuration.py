@@ -250,4 +250,9 @@ def _sysroot(text: str, start: Path) -> str:
 
 
 def _find_links(text: str, cwd: Path) -> str:
-    return text if "://" in text else str(absolute(text, cwd))
+    if "://" in text:
+        return text
+    path = absolute(text, cwd)
+    if not path.exists():
+        raise UsageError(f"--wheel-find-links {text}: {path} does not exist", fix="correct the path")
+    return str(path)

@@ -90,6 +90,10 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     selections = config.stash[takeover.COMMAND_LINE].selections
     if need_no_target(selections):
         settings = replace(settings, static=True)
+    if not settings.static:
+        from pytest_wheelcheck.plugin.choosing import check_tools
+
+        check_tools(settings)
     _check_codes(settings)
     if config.option.wheel_sandbox and config.option.wheel_no_sandbox:
         raise UsageError("--wheel-sandbox and --wheel-no-sandbox are both given", fix="omit one of them")

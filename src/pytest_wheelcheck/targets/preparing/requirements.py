@@ -116,19 +116,30 @@ def write_requirements(
     :raises InstallError: a file in *requirements* does not exist.
     """
     here = Path.cwd()
-    for entry in requirements:
-        match = _OPTION.fullmatch(entry.strip())
-        if match and "://" not in match[2] and not _path(match[2], here).exists():
-            place = named("--wheel-requires", entry)
-            raise InstallError(
-                f"{match[2]} does not exist",
-                cause=f"{place} names it, and the current directory is {here}",
-                fix=f"correct {place}",
-            )
+    check_files(requirements, here, named)
     lines, _ = _rewrite("\n".join(requirements), here, project, directory, ())
     file = directory / "requirements.in"
     file.write_text("".join(f"{line}\n" for line in (*TOOLS, installed.requirement, *lines)), encoding="utf-8")
     return file
+
+
+def check_files(requirements: Sequence[str], directory: Path, named: Named = as_option) -> None:
+    """Refuse files that do not exist.
+
+    :param requirements: see :func:`write_requirements`.
+    :param directory: the current one.
+    :param named: see :data:`~pytest_wheelcheck.settings.Named`.
+    :raises InstallError: there is no such file.
+    """
+    for entry in requirements:
+        match = _OPTION.fullmatch(entry.strip())
+        if match and "://" not in match[2] and not _path(match[2], directory).exists():
+            place = named("--wheel-requires", entry)
+            raise InstallError(
+                f"{match[2]} does not exist",
+                cause=f"{place} names it, and the current directory is {directory}",
+                fix=f"correct {place}",
+            )
 
 
 def _rewrite(
