@@ -27,6 +27,8 @@ from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import process, progress, temporary, uv_errors
 from pytest_wheelcheck.system.uv_config import InstallSettings
 from pytest_wheelcheck.targets.planning.specs import Interpreter, parse_specs
+from pytest_wheelcheck.targets.preparing.dependency_groups import check_groups
+from pytest_wheelcheck.targets.preparing.requirements import check_files
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.cli.output import Subparsers
@@ -81,7 +83,15 @@ def declare(commands: Subparsers, runtime_actions: Subparsers) -> None:
         default=[],
         dest="packages",
         metavar="REQUIREMENT",
-        help="install this into a temporary environment, and run the program there",
+        help="install this into a temporary environment, and run the program there; also a wheel, or '-r FILE'",
+    )
+    parser.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        dest="groups",
+        metavar="NAME",
+        help="install a dependency group of pyproject.toml there; FILE:NAME for that of another directory",
     )
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="default: python")
     parser.set_defaults(run=_exec, program=None)
@@ -229,7 +239,7 @@ def _exec(args: argparse.Namespace) -> int:
     with progress.log_to():
         runtime = _obtain(platform, version, Sources.from_args(args))
     program, *rest = argv or ["python"]
-    packages = [*args.packages, *(["pip"] if _is_pip([program, *rest]) else [])]
+    packages = [*_installed(args), *(["pip"] if _is_pip([program, *rest]) else [])]
     if "pip" in packages and _hides_c_library(runtime):
         sys.stderr.write(
             f"wheelcheck: pip finds no {'musllinux' if runtime.platform.libc == 'musl' else 'manylinux'} wheels there, because "
@@ -266,6 +276,28 @@ def _read_exec(args: argparse.Namespace) -> tuple[Platform, Interpreter, list[st
     return platform, wanted, words or args.program or []
 
 
+def _installed(args: argparse.Namespace) -> list[str]:
+    """Return the installer's arguments for the packages and groups.
+
+    :raises InstallError: a dependency group or a requirements file does not exist.
+    """
+    here = Path.cwd()
+    check_files(args.packages, here, lambda *_: "--with")
+    arguments = []
+    for text in args.packages:
+        file = re.match(r"(?:-r|--requirements?)[\s=]*(.*)", text)
+        arguments += [text] if file is None else ["-r", file[1]]
+        if args.groups and (wheel := re.match(r"(?:.*[/\\])?([^-/\\]+)-[^/\\]*\.whl", text)):
+            # The sources of the groups' project may say that its own name is its own directory.
+            arguments += ["--no-sources-package", wheel[1]]
+    for text in args.groups:
+        file, _, name = text.rpartition(":")
+        project = Path(file or "pyproject.toml").absolute().parent
+        check_groups([name], project, lambda _, value: f"--group {value}")
+        arguments += ["--group", f"{project / 'pyproject.toml'}:{name}"]
+    return arguments
+
+
 def _running() -> Interpreter:
     """Return the interpreter that runs this command."""
     return Interpreter(
@@ -293,7 +325,8 @@ def _run_with(runtime: Runtime, packages: Sequence[str], program: str, rest: Seq
         environment = runtime.backend.create_environment(runtime, work / "environment")
         result = runtime.backend.install(runtime, environment, packages, InstallSettings())
         if result.completed.returncode != 0:
-            raise uv_errors.install_error(f"{', '.join(packages)} cannot be installed", result.completed)
+            names = [text for text in packages if not text.startswith("-")]
+            raise uv_errors.install_error(f"{', '.join(names)} cannot be installed", result.completed)
         env = _environment_of(environment.scripts)
         if _PYTHON.fullmatch(program):
             argv = [str(environment.python), *rest]

@@ -357,11 +357,13 @@ class RemoteItem(ReplayedItem):
             xml.add_global_property(message["name"], message["value"])
 
     def _crash_reports(self, crash: Crash) -> Iterator[pytest.TestReport]:
-        from pytest_wheelcheck.targets.running.crash_fix import CRASH_CAUSE, crash_fix
+        from pytest_wheelcheck.targets.running.crash_fix import CRASH_CAUSE, crash_fix, tool_options
 
         text = crash.text
         if text.endswith(f"Cause: {CRASH_CAUSE}") and crash.when != "setup":
-            fix = crash_fix(self.target_run.target, ("-m", "pytest", self.remote_id), ("pytest",))
+            target, settings = self.target_run.target, self.target_run.settings
+            tools = tool_options(target.wheel, settings)
+            fix = crash_fix(target, ("-m", "pytest", self.remote_id), settings.extras, tools)
             text = "\n".join(filter(None, (text, fix)))
         longrepr = replay.plain_text(self, text)
         sections = (*crash.sections, *self._traceback_section(crash.traceback))

@@ -67,6 +67,7 @@ class _ImportCheck:
             environment=installed.environment.root,
             sites=installed.environment.site_directories,
             interpreter=tuple(_library_directories(installed.target)),
+            extras=installed.settings.extras,
             test_timeout=installed.settings.test_timeout,
             timeout_scale=installed.settings.timeout_scale,
         )

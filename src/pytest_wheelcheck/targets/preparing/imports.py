@@ -70,7 +70,7 @@ def evaluate_import(
         )
     elif not result["complete"]:
         failed.append((NOT_IMPORTED, ENDED))
-        problems.append(_describe_end(result, session, job, target))
+        problems.append(_describe_end(result, session, job, target, context))
     elif result["error"]:
         trace = RemoteError.chain(result["error"])
         found = missing_modules.explain(job["module"], trace, target, context.sites)
@@ -163,12 +163,14 @@ def built_with_pyo3(file: str, context: ImportContext) -> str | None:
     return None
 
 
-def _describe_end(result: Mapping[str, Any], session: Session, job: ImportJob, target: Target) -> str:
+def _describe_end(
+    result: Mapping[str, Any], session: Session, job: ImportJob, target: Target, context: ImportContext
+) -> str:
     """Return how a process ended in the middle of an import."""
     text = str(result.get("ending") or _describe_death(result, session))
     if "Cause: " in text or not re.search(r"SIG(?:SEGV|ABRT|BUS|FPE|TRAP|ILL)\b|access violation", text):
         return text
-    fix = crash_fix(target, ("-c", f"import {job['module']}"))
+    fix = crash_fix(target, ("-c", f"import {job['module']}"), context.extras)
     return f"{text}\nCause: {CRASH_CAUSE} of the module, or of a library that it loads" + (f"\n{fix}" if fix else "")
 
 

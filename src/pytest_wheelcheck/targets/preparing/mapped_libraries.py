@@ -26,12 +26,14 @@ class ImportContext:
     :param environment: root of the virtual environment.
     :param sites: its directories of installed modules.
     :param interpreter: directories of the interpreter itself.
+    :param extras: of the wheel, as in the settings.
     :param test_timeout: as in the settings, and the same for the scale.
     """
 
     environment: Path
     sites: tuple[Path, ...]
     interpreter: tuple[Path, ...]
+    extras: tuple[str, ...]
     test_timeout: float
     timeout_scale: float
 

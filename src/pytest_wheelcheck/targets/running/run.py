@@ -69,7 +69,7 @@ class TargetRun:
     ) -> None:
         self.target = target
         self.prepared = prepared
-        self._settings = settings
+        self.settings = settings
         self._directory = directory
         self._session = session
         self._token = token
@@ -139,7 +139,7 @@ class TargetRun:
         running = self._worker
         assert running is not None  # noqa: S101  _start_worker() made it
         with timing.steps(self.target.node_id, "boot") as change:
-            return await_collected(running, messages, self._settings.test_timeout, self._scale, change)
+            return await_collected(running, messages, self.settings.test_timeout, self._scale, change)
 
     def _start_worker(self) -> None:
         if self._closed:
@@ -179,7 +179,7 @@ class TargetRun:
 
     def _launch(self) -> WorkerProcess:
         own = self._remains.variables()
-        return launch(self.target, self.prepared, self._settings, self._directory, self._session, self._token, own)
+        return launch(self.target, self.prepared, self.settings, self._directory, self._session, self._token, own)
 
     def _load(self) -> None:
         """Have a worker load pytest: the one that was booted, or a new one."""
@@ -192,7 +192,7 @@ class TargetRun:
             tests_message(
                 self.target,
                 self.prepared,
-                self._settings,
+                self.settings,
                 capabilities=self._session.capabilities,
                 temporary=self._temporary,
                 skip_modules=self._skipped_modules,
@@ -344,7 +344,7 @@ class TargetRun:
             return "", None
         running.mark_end()
         running.send({"type": "finish"})
-        limit = self._settings.test_timeout * self._scale or None
+        limit = self.settings.test_timeout * self._scale or None
         try:
             while True:
                 message = running.receive(limit)
@@ -386,7 +386,7 @@ class TargetRun:
         """
         with self._lock:
             running = self._worker
-            succeeded = running is not None and running.has_successor and self._settings.coverage is None
+            succeeded = running is not None and running.has_successor and self.settings.coverage is None
             self._loads = succeeded
             self._requests.forget()
         if running is None or not succeeded:
