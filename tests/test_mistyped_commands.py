@@ -44,3 +44,6 @@ def test_a_directory_of_wheels_without_the_option_has_a_hint(pytester: pytest.Py
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     assert "dist has wheels: `pytest --wheel dist` tests them" in result.stdout.str()
     assert "has wheels" not in pytester.runpytest_subprocess("empty").stdout.str()
+    (pytester.path / "dist").rename(pytester.path / "my wheels")
+    result = pytester.runpytest_subprocess("my wheels")
+    assert "my wheels has wheels: `pytest --wheel 'my wheels'` tests them" in result.stdout.str()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -48,13 +50,16 @@ def test_the_version() -> None:
     assert done.stdout == f"pytest-wheelcheck {pytest_wheelcheck.__version__}\n"
 
 
-@pytest.mark.parametrize("argument", ["{wheel}", "{wheel}::cp311-linux-x86_64", "pypi:demo"])
+@pytest.mark.parametrize(
+    "argument", ["{wheel}", "{wheel}::cp311-linux-x86_64", "{wheel}::test_it[x  y-2]", "pypi:demo"]
+)
 def test_a_wheel_without_the_option(pytester: pytest.Pytester, argument: str) -> None:
     wheel = build_wheel(pytester.path / "dist", "demo", files={"demo.py": ""})
     given = argument.format(wheel=wheel)
     result = pytester.runpytest_subprocess("-p", "no:hypothesispytest", given)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert f"Fix: put --wheel before it: pytest --wheel {given}" in result.stderr.str()
+    (command,) = re.findall("^Fix: put --wheel before it: (.*)$", result.stderr.str(), re.MULTILINE)
+    assert shlex.split(command) == ["pytest", "--wheel", given]
 
 
 def test_an_ordinary_run(pytester: pytest.Pytester) -> None:

@@ -50,7 +50,10 @@ def create_with_virtualenv(runtime: Runtime, directory: Path) -> Environment:
         raise RuntimeUnavailableError(
             f"virtualenv cannot make an environment with {runtime.python}",
             cause=f"the interpreter ({runtime.installation.how}) does not work, or virtualenv does not support it",
-            fix=f"to see the error, run: {sys.executable} -m virtualenv --no-seed --python {runtime.python} DIRECTORY",
+            fix="to see the error, run: "
+            + process.shown_command(
+                [sys.executable, "-m", "virtualenv", "--no-seed", "--python", runtime.python, "DIRECTORY"]
+            ),
             details=f"{type(error).__name__}: {error}",
         ) from error
     creator = session.creator

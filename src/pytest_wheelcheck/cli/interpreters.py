@@ -19,7 +19,7 @@ from pytest_wheelcheck.backends.catalog import Catalog, make_catalog
 from pytest_wheelcheck.cli import output
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError, UsageError, did_you_mean
 from pytest_wheelcheck.interpreters.architectures import ALIASES, ARCHITECTURES
-from pytest_wheelcheck.interpreters.base import Offer, Request, here
+from pytest_wheelcheck.interpreters.base import Offer, Request, here, install_command
 from pytest_wheelcheck.interpreters.directory.sysroots import Sysroot, parse_sysroots
 from pytest_wheelcheck.interpreters.registry import parse_names
 from pytest_wheelcheck.interpreters.windows.platforms import PLATFORMS
@@ -191,7 +191,7 @@ def _obtain(platform: Platform, wanted: Interpreter, sources: Sources, *, offlin
     raise RuntimeUnavailableError(
         f"{wanted} for {platform.architecture} is not available{' offline' if offline else ''}",
         cause="; ".join(map(str, reasons)) or f"found {versions or 'none'}",
-        fix=f"wheelcheck runtime install {platform.architecture} {wanted.short}"
+        fix=install_command(platform, wanted.short.replace("PyPy ", "pypy"))
         if offline
         else "run `wheelcheck doctor` to see what this host can run",
     )

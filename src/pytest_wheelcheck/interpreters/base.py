@@ -364,13 +364,14 @@ def fits(platform: Platform, requested: Platform) -> bool:
 
 
 def install_command(platform: Platform, version: str = "VERSION") -> str:
-    """Return the command that downloads an interpreter of a Linux platform, for messages.
+    """Return the command that downloads an interpreter of a platform of Linux or Windows, for messages.
 
     :param version: such as ``3.14t``.
     """
-    return (
-        f"wheelcheck runtime install {'musllinux-' if platform.libc == 'musl' else ''}{platform.architecture} {version}"
-    )
+    name = f"{'musllinux-' if platform.libc == 'musl' else ''}{platform.architecture}"
+    if platform.system == "win32":
+        name = "win32" if platform.architecture == "x86" else f"win_{platform.architecture}"
+    return f"wheelcheck runtime install {name} {version}"
 
 
 def ask(providers: Iterable[Provider], request: Request) -> tuple[tuple[Offer, ...], tuple[Unavailable, ...]]:

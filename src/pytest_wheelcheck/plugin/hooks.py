@@ -7,6 +7,7 @@ This module is imported in every pytest run of the environment. It imports nothi
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
         return restart(config)
     if given := next((text for text in config.args if options.names_a_wheel(text)), None):
-        raise pytest.UsageError(f"{given} is a wheel\nFix: put --wheel before it: pytest --wheel {given}")
+        raise pytest.UsageError(f"{given} is a wheel\nFix: put --wheel before it: pytest --wheel {shlex.quote(given)}")
     return None
 
 
@@ -93,7 +94,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and not config.option.wheel:
         directory = options.directory_of_wheels(config)
         if directory:
-            terminalreporter.write_line(f"{directory} has wheels: `pytest --wheel {directory}` tests them", yellow=True)
+            line = f"{directory} has wheels: `pytest --wheel {shlex.quote(directory)}` tests them"
+            terminalreporter.write_line(line, yellow=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -35,7 +35,7 @@ def executable() -> Path:
         raise InstallError(
             "uv, which installs wheels, is missing",
             cause="the distribution uv is installed without its executable",
-            fix=f"{sys.executable} -m pip install --force-reinstall uv",
+            fix=process.shown_command([sys.executable, "-m", "pip", "install", "--force-reinstall", "uv"]),
             details=str(error),
         ) from None
 

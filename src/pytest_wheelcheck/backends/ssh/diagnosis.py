@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from pytest_wheelcheck.backends.ssh.destination import Destination
 from pytest_wheelcheck.errors import ProcessError
@@ -167,7 +168,7 @@ def _names(destination: Destination) -> dict[str, str]:
         "host": f"[{destination.host}]:{destination.port}" if destination.port else destination.host,
         "target": target,
         "ssh": f"ssh {port}{target}",
-        "address": f"ssh://{target}{f':{destination.port}' if destination.port else ''}",
+        "address": shlex.quote(f"ssh://{target}{f':{destination.port}' if destination.port else ''}"),
     }
 
 

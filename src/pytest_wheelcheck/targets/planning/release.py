@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import json
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,8 @@ def find_files(
         if text.startswith("release::"):
             raise UsageError(
                 f"--wheel {text}: this is a node of the release, not a wheel",
-                fix=f"write it after the wheels, as in `pytest --wheel dist {text}`, with the --wheel-expect of that run",
+                fix=f"write it after the wheels, as in `pytest --wheel dist {shlex.quote(text)}`, "
+                "with the --wheel-expect of that run",
             )
         path = locate(text, cwd, root)
         if path.is_dir():
