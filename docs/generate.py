@@ -177,7 +177,7 @@ def commands() -> Iterator[str]:
         yield f"| {status.value} | {meaning} |"
     yield ""
     yield "The other commands end with 0; with 4 if an argument is wrong; with 1 if something that they need is missing, as the"
-    yield "message says, or if the reader of their output ends early (`| head`); and as they say below."
+    yield "message says, or if the reader of their output ends early (`| head`); with 130 after Ctrl-C; and as they say below."
     yield from parsers(make_parser(), "")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.interpreters.facts import QUERY
 from pytest_wheelcheck.model import Machine, Platform
+from pytest_wheelcheck.system import pools
 
 if TYPE_CHECKING:
     from pytest_wheelcheck.backends.ssh.destination import Destination
@@ -62,8 +62,8 @@ def open_boards(names: Sequence[str], configured: Iterable[str], main: Catalog, 
     from pytest_wheelcheck.backends.ssh import destination
 
     destinations = destination.parse(names, configured)
-    with ThreadPoolExecutor(max_workers=len(destinations), thread_name_prefix="wheelcheck-board") as pool:
-        return tuple(pool.map(lambda one: _open(one, main, bring), destinations))
+    with pools.threads(len(destinations), "board") as pool:
+        return tuple(pools.map_concurrently(pool, lambda one: _open(one, main, bring), destinations))
 
 
 def _open(destination: Destination, main: Catalog, bring: str) -> Board:

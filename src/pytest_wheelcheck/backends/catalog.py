@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from pytest_wheelcheck.interpreters.parts import Part
 from pytest_wheelcheck.interpreters.published.pinned import PackageIndex
 from pytest_wheelcheck.interpreters.registry import providers
 from pytest_wheelcheck.model import Platform
+from pytest_wheelcheck.system import pools
 
 
 class Catalog:
@@ -100,11 +100,11 @@ class Catalog:
         """
         backend = self.backend(offer)
         provider = self.provider(offer)
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="wheelcheck-fetch") as pool:
+        with pools.threads(1, "fetch") as pool:
             # The emulator and the interpreter are downloaded at the same time.
             fetched = pool.submit(backend.fetch, offer.platform)
             installation = provider.get(offer, backend)
-            fetched.result()
+            pools.wait_for([fetched])
         return backend.make_ready(installation, self.native_python)
 
     def native_python(self, version: tuple[int, int], free_threaded: bool) -> Path | None:  # noqa: FBT001

@@ -18,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the console script.
 
     :param argv: arguments; those of the process by default.
-    :returns: the exit status; 4 for wrong arguments, as pytest has it, and 1 if the reader of the output ends early.
+    :returns: the exit status; 4 for wrong arguments, as pytest has it, 130 after Ctrl-C, and 1 if the reader of the output ends
+        early.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] == ["test"]:
@@ -35,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`head`) has seen enough. The interpreter would report the error again when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("wheelcheck: interrupted\n")
+        return 130
     except WheelcheckError as error:
         sys.stderr.write(f"wheelcheck: {error}\n")
         return 4 if isinstance(error, UsageError) else 1

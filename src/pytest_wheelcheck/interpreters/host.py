@@ -11,7 +11,6 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,7 +203,7 @@ class HostProvider:
             with contextlib.suppress(OSError):
                 # Links to the same executable are one interpreter, even those in virtual environments.
                 unique.setdefault(path.resolve(strict=True), where)
-        with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 2) + 1)) as pool:
+        with pools.threads(min(8, (os.cpu_count() or 2) + 1), "identify") as pool:
             identified = pools.map_concurrently(pool, self._identify, unique)
         result: dict[Path, HostInterpreter] = {}
         for facts, where in zip(identified, unique.values(), strict=True):

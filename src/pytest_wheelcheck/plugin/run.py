@@ -78,7 +78,6 @@ class WheelRun:
         self._interrupted = False
         self._changes = None if self._is_worker else SourceChanges(config, plan)
         self._prepare_to_collect()
-        process.resume()
 
     def _prepare_to_collect(self) -> None:
         """Load what is needed to bring back what targets write, if that was asked for."""
@@ -101,6 +100,7 @@ class WheelRun:
         :raises pytest.UsageError: an option, an ini value or a path is wrong.
         """
         began = timing.begin()
+        process.resume()
         restore_sigterm = signals.interrupt_on_sigterm()
         received = xdist.received_plan(config)
         if received is not None:

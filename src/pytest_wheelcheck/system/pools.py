@@ -1,15 +1,34 @@
-"""Calls in pools of threads, and waits for them so that the main thread stays able to handle Ctrl-C."""
+"""Calls in pools of threads, and waits for them so that the main thread stays able to handle Ctrl-C, which ends them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from pytest_wheelcheck.system import process, progress
 from pytest_wheelcheck.system.process import HEARTBEAT
 
 #: The return type of a function that :func:`map_concurrently` calls.
 Result = TypeVar("Result")
+
+
+@contextlib.contextmanager
+def threads(number: int, name: str) -> Iterator[Executor]:
+    """Provide a pool of threads. Ctrl-C ends the programs that they wait for, instead of waiting for these.
+
+    :param number: of threads.
+    :param name: of the threads, without the number of each.
+    """
+    with ThreadPoolExecutor(max_workers=number, thread_name_prefix=f"wheelcheck-{name}") as pool:
+        try:
+            yield pool
+        except KeyboardInterrupt:
+            progress.log.info("interrupted: ending what is in progress")
+            process.stop_all()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def map_concurrently(pool: Executor, function: Callable[..., Result], *iterables: Iterable[object]) -> list[Result]:

@@ -16,7 +16,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -285,7 +284,7 @@ def _unpack(debs: Path, into: Path) -> dict[str, str]:
     # Sorted: base-files, whose directories are links since the merge of /usr, comes before packages that would make
     # real directories of these names.
     files = sorted(debs.glob("*.deb"))
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with pools.threads(2, "unpack") as pool:
         pools.map_concurrently(pool, lambda file: process.run(["dpkg-deb", "-x", file, into]), files)
     parts = (file.name.split("_") for file in files)
     return {name: version.replace("%3a", ":") for name, version, *_ in parts}

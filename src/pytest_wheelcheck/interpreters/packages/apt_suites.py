@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -111,7 +110,7 @@ def query(
 
     if len(names) < 2:
         return tuple(map(query_one, names))
-    with ThreadPoolExecutor(max_workers=len(names)) as pool:
+    with pools.threads(len(names), "query") as pool:
         return tuple(pools.map_concurrently(pool, query_one, names))
 
 

@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from pytest_wheelcheck.backends.base import Runtime
@@ -14,7 +13,7 @@ from pytest_wheelcheck.backends.catalog import Catalog
 from pytest_wheelcheck.errors import WheelcheckError
 from pytest_wheelcheck.interpreters.base import Offer, Request, Unavailable
 from pytest_wheelcheck.model import Platform
-from pytest_wheelcheck.system import pools, timing
+from pytest_wheelcheck.system import pools, process, timing
 from pytest_wheelcheck.targets.planning.specs import Interpreter
 
 log = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ class Questions:
         unique = list(dict.fromkeys(choices))
         if not unique:
             return {}
-        with ThreadPoolExecutor(max_workers=min(len(unique), os.cpu_count() or 2)) as pool:
+        with pools.threads(min(len(unique), os.cpu_count() or 2), "make") as pool:
             return dict(zip(unique, pools.map_concurrently(pool, self._make, unique), strict=True))
 
     def _make(self, choice: Choice) -> Runtime | WheelcheckError:
@@ -82,6 +81,8 @@ class Questions:
             except WheelcheckError as error:
                 log.warning("%s is not available from %s: %s", choice.interpreter, offer.provider, error.message)
                 problem = error
+                if process.is_stopping():
+                    break
             else:
                 timing.add(runtime.installation, "interpreter", start)
                 return runtime
