@@ -22,6 +22,7 @@ OTHERS = {
     "_current_frames": "sys",
     "_exit": "os",
     "_facts": "worker/facts.py",
+    "_find_incompatible_extension_module": "traceback",
     "_fix_co_filename": "_imp",
     "_get_macos_min_version": "delocate",
     "_getframe": "sys",
