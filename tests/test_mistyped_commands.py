@@ -47,3 +47,19 @@ def test_a_directory_of_wheels_without_the_option_has_a_hint(pytester: pytest.Py
     (pytester.path / "dist").rename(pytester.path / "my wheels")
     result = pytester.runpytest_subprocess("my wheels")
     assert "my wheels has wheels: `pytest --wheel 'my wheels'` tests them" in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("typed", "fix"),
+    [
+        ("WHL3x", "did you mean WHL3.. or WHL3.. or WHL3.., or all of WHL3. `wheelcheck checks` lists all codes"),
+        ("whl2", "did you mean WHL2.. or WHL2.. or WHL2.., or all of WHL2. `wheelcheck checks` lists all codes"),
+        ("WHK101", "did you mean WHL101 or WHL... or WHL.... `wheelcheck checks` lists all codes"),
+    ],
+)
+def test_a_mistyped_code_of_a_check_has_suggestions_of_its_family(
+    pytester: pytest.Pytester, typed: str, fix: str
+) -> None:
+    result = pytester.run(COMMAND, "checks", typed)
+    assert result.ret == 4
+    result.stderr.re_match_lines([f"Fix: {fix}"])

@@ -134,8 +134,10 @@ def test_a_run_of_the_static_checks_alone_loads_nothing_that_runs_programs(
         ),
         pytest.param(["--wheel=dist/zz.whl"], ["dist/zz.whl", "no such file", "{root}{sep}dist", A], id="file"),
         pytest.param(["--wheel=dist", "gone/*.whl"], ["gone/*.whl", "{root}{sep}gone"], id="expanded-to-nothing"),
-        pytest.param(["--wheel=tests"], ["tests", "{root}{sep}tests", "no wheels", "test_it.py"], id="directory"),
-        pytest.param(["--wheel=empty"], ["empty", "{root}{sep}empty", "no wheels"], id="empty-directory"),
+        pytest.param(
+            ["--wheel=tests"], ["tests", "{root}{sep}tests has no wheels; it contains test_it.py"], id="directory"
+        ),
+        pytest.param(["--wheel=empty"], ["empty", "{root}{sep}empty has no wheels; it is empty"], id="empty-directory"),
         pytest.param(["--wheel=dist/*"], ["aa-1.0.tar.gz", "not a .whl"], id="sdist-in-glob"),
         pytest.param(["--wheel=dist/aa-1.0.tar.gz"], ["aa-1.0.tar.gz", "not a .whl"], id="sdist"),
         pytest.param(["--wheel"], ["--wheel", "argument"], id="no-value"),

@@ -67,3 +67,20 @@ def test_an_ordinary_run(pytester: pytest.Pytester) -> None:
     (pytester.path / "x.whl.py").write_text("")
     assert pytester.runpytest_subprocess("-p", "no:hypothesispytest", "test_it.py").ret == 0
     assert Path(pytester.path / "x.whl.py").exists()
+
+
+@pytest.mark.parametrize("wheels", [1, 2])
+@pytest.mark.parametrize("quiet", [(), ("-q",), ("-qq",)], ids=["", "-q", "-qq"])
+def test_header_lines_of_a_target_are_those_of_a_header(
+    pytester: pytest.Pytester, run_wheels: Run, wheels: int, quiet: tuple[str, ...]
+) -> None:
+    names = ["one", "two"][:wheels]
+    for name in names:
+        build_wheel(pytester.path / "dist", name, files={f"{name}.py": ""})
+    (pytester.path / "conftest.py").write_text("def pytest_report_header(): return 'a line'\n")
+    (pytester.path / "test_it.py").write_text("def test_it(): pass\n")
+    words = ("--wheel=dist", "--wheel-select=WHL101", "--collect-only", *quiet, "test_it.py")
+    lines = [line for line in run_wheels(*words).outlines if line.endswith(": a line")]
+    prefixes = [f"dist/{name}-1.0-py3-none-any.whl::cp" for name in names] if wheels > 1 else ["cp"]
+    assert len(lines) == (0 if quiet else wheels)
+    assert all(line.startswith(prefix) for line, prefix in zip(lines, prefixes, strict=not quiet))

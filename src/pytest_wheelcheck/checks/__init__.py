@@ -6,6 +6,7 @@ anything from the wheel.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ def select_checks(*, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> 
     ignore = [codes.get(text, text) for text in ignore]
     for prefix in (*select, *ignore):
         if not prefix or not any(check.code.startswith(prefix) for check in CHECKS):
-            guess = did_you_mean(prefix, [check.code for check in CHECKS], most=3, cutoff=0.5)
+            guess = _guess(prefix)
             raise UsageError(
                 f"no check has a code that starts with {prefix!r}",
                 fix=f"{guess} `wheelcheck checks` lists all codes".lstrip(),
@@ -48,6 +49,16 @@ def select_checks(*, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> 
         return selected > ignored
 
     return tuple(filter(is_selected, CHECKS))
+
+
+def _guess(prefix: str) -> str:
+    """Return the question that suggests codes: similar ones of the same family, if there is such a family."""
+    family = re.match("WHL[0-9]", prefix.upper())
+    codes = [check.code for check in CHECKS if family is None or check.code.startswith(family[0])]
+    similar = did_you_mean(prefix.upper(), codes, most=3, cutoff=0.5)
+    if family is None or not codes:
+        return similar
+    return similar.replace("?", f", or all of {family[0]}?") if similar else f"did you mean {family[0]}?"
 
 
 def run_checks(

@@ -196,17 +196,24 @@ def nodes(
         yield WheelNode.from_parent(session, path=path, shown=RELEASE, children=results, left_out=LeftOut(files={}))
 
 
-def notes(plan: Plan, targets: Sequence[PreparedTarget], *, verbose: bool) -> list[str]:
-    """Return the header lines of the user's conftest files, and notes on the targets."""
+def notes(plan: Plan, targets: Sequence[PreparedTarget], *, verbosity: int) -> list[str]:
+    """Return the header lines of the user's conftest files, and notes on the targets.
+
+    :param verbosity: as pytest counts ``-v`` and ``-q``.
+    """
     lines: list[str] = []
+    several = len({target.wheel.shown for target in plan.targets}) > 1
     for target in targets:
-        lines += [f"{target.target.name}: {line}" for line in target.collected.header]
+        # pytest shows no header with -q, and this is a part of it.
+        if verbosity >= 0:
+            name = target.target.node_id if several else target.target.name
+            lines += [f"{name}: {line}" for line in target.collected.header]
         lines += target.preparation.notes
         if (count := target.collected.deselected) and matching(target.target, plan.settings.overrides):
             lines.append(
                 f"{target.target.node_id}: {count} of {count + len(target.collected.items)} tests deselected there"
             )
-    if verbose:
+    if verbosity >= 1:
         every = (*plan.targets, *(plan.share.targets_elsewhere if plan.share is not None else ()))
         names = ", ".join(dict.fromkeys(target.name for target in every)) or "there are none"
         for override in unmatched(every, plan.settings.overrides):

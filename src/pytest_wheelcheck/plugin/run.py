@@ -193,8 +193,7 @@ class WheelRun:
     def collection_notes(self) -> list[str]:
         """Return the header lines of the user's conftest files, and notes on the targets."""
         with self._errors.caught("describing the targets"):
-            verbose = self._config.option.verbose >= 1
-            return collection.notes(self._plan, self._targets, verbose=verbose)
+            return collection.notes(self._plan, self._targets, verbosity=self._config.option.verbose)
         return []
 
     def replay_collection(self) -> None:

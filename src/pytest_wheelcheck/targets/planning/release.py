@@ -176,7 +176,7 @@ def _listing(directory: Path) -> str:
     if not directory.is_dir():
         return ", which does not exist"
     names = sorted(entry.name for entry in directory.iterdir())
-    return f", which contains {first_names(names)}" if names else ", which is empty"
+    return f"; it contains {first_names(names)}" if names else "; it is empty"
 
 
 def shown_path(path: Path, root: Path) -> str:
