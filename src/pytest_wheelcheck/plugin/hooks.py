@@ -221,8 +221,9 @@ class ReportHooks:
     def __init__(self, report: RunReport) -> None:
         self._report = report
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Record the outcome of a phase."""
+        """Record the outcome of a phase, before the JUnit report does."""
         self._report.add_report(report)
 
     def pytest_warning_recorded(self, warning_message: Any, nodeid: str) -> None:

@@ -200,8 +200,9 @@ class ReplayedItem(pytest.Item):
         *,
         seconds: float = 0.0,
         sections: Iterable[tuple[str, str]] = (),
+        **attributes: object,
     ) -> pytest.TestReport:
-        """Make a report of this item."""
+        """Make a report of this item, with further attributes."""
         now = time.time()
         return pytest.TestReport(
             nodeid=self.nodeid,
@@ -215,6 +216,7 @@ class ReplayedItem(pytest.Item):
             start=now - seconds,
             stop=now,
             user_properties=self.user_properties,
+            **attributes,
         )
 
 
@@ -254,10 +256,12 @@ class StepItem(ReplayedItem):
             text = f"{headline}\n{step.text}" if headline else step.text
             longrepr = replay.remote_traceback(step.trace, headline) if step.trace else replay.plain_text(self, text)
             if step.trace:
-                sections.insert(0, ("Explanation", text))
+                sections.insert(0, (replay.EXPLANATION, text))
         elif step.text:
             sections.insert(0, ("Details", step.text))
-        yield self.report("call", step.outcome.value, longrepr, seconds=step.seconds, sections=sections)
+        yield self.report(
+            "call", step.outcome.value, longrepr, seconds=step.seconds, sections=sections, wheelcheck_step=True
+        )
         yield self.report("teardown")
 
 
@@ -386,7 +390,7 @@ class RemoteItem(ReplayedItem):
         if report.failed and crash is not None and (headline := self.explain_missing_file(crash.message)):
             # pytest's short summary shows the first line.
             crash.message = f"{headline}\n{crash.message}"
-            report.sections.insert(0, ("Explanation", headline))
+            report.sections.insert(0, (replay.EXPLANATION, headline))
         context = fields.get("_subtest.context")
         if context:
             # pytest formats a subtest's values when it makes the context, and would format the texts again.

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from pytest_wheelcheck.worker import messages
 
 
+#: The section of a failure that says what happened, why, and how to fix it.
+EXPLANATION = "Explanation"
+
+
 def replay_messages(config: pytest.Config, received: Iterable[messages.FromWorker], node_id: str) -> None:
     """Replay the warnings and the terminal output of a target's collection."""
     for message in received:
@@ -87,6 +91,28 @@ def plain_text(item: pytest.Item, text: str) -> TerminalRepr:
     crash = ReprFileLocation(file, (line or 0) + 1, text.partition("\n")[0])
     entry = ReprEntryNative([text if text.endswith("\n") else f"{text}\n"])
     return ReprExceptionInfo(ReprTraceback([entry], None, "native"), crash)
+
+
+class _ExplainedChain(ExceptionChainRepr):
+    """A traceback whose text, which the JUnit report shows, begins with the explanation. The terminal has a section for that."""
+
+    explanation = ""
+
+    def __str__(self) -> str:
+        return f"{self.explanation}\n\n{super().__str__()}"
+
+
+def explain_in_junit(report: pytest.TestReport) -> None:
+    """Put the explanation of a step's failure into its text for the JUnit report, which has no sections.
+
+    It is done in the process that writes the report: a report that a worker of xdist sends has a traceback of pytest's own class.
+    """
+    if hasattr(report, "wheelcheck_step") and isinstance(report.longrepr, ExceptionChainRepr):
+        text = next((content for name, content in report.sections if name == EXPLANATION), "")
+        if text:
+            explained = _ExplainedChain(report.longrepr.chain)
+            explained.explanation = text.rstrip("\n")
+            report.longrepr = explained
 
 
 def remote_traceback(trace: Iterable[RemoteError], headline: str = "") -> TerminalRepr:

@@ -20,7 +20,7 @@ from pytest_wheelcheck.model import ContentsEntry
 from pytest_wheelcheck.plugin.hints import PluginHints
 from pytest_wheelcheck.plugin.options import REPEATED
 from pytest_wheelcheck.plugin.plan import Plan
-from pytest_wheelcheck.plugin.replay import WheelWarning
+from pytest_wheelcheck.plugin.replay import EXPLANATION, WheelWarning, explain_in_junit
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting import github, origin
 from pytest_wheelcheck.reporting.compare import compare
@@ -101,6 +101,7 @@ class RunReport:
         """Add the outcome of a phase."""
         with self._errors.caught(f"recording the outcome of {report.nodeid}"):
             self._add_report(report)
+            explain_in_junit(report)
 
     def _add_report(self, report: pytest.TestReport) -> None:
         self._seen.add(report.nodeid)
@@ -111,7 +112,7 @@ class RunReport:
             text = report.longreprtext if report.outcome in {"failed", "skipped"} else ""
             if report.outcome == "failed":
                 if hint := self.hints.tell(report.nodeid, text):
-                    report.sections.append(("Explanation", hint))
+                    report.sections.append((EXPLANATION, hint))
                 text = _with_sections(text, report.sections)
         if report.nodeid.endswith(f"::{THREADS}"):
             for name, value in report.user_properties:
@@ -198,8 +199,8 @@ class RunReport:
 
 def _with_sections(text: str, sections: Sequence[tuple[str, str]]) -> str:
     """Return the text of a failure as the terminal shows it, the explanation first: it is what a reader needs."""
-    first = [content.strip("\n") for name, content in sections if name == "Explanation"]
+    first = [content.strip("\n") for name, content in sections if name == EXPLANATION]
     rest = [
-        f"--- {name} ---\n{content.strip(chr(10))}" for name, content in sections if name != "Explanation" and content
+        f"--- {name} ---\n{content.strip(chr(10))}" for name, content in sections if name != EXPLANATION and content
     ]
     return "\n\n".join(filter(None, [*first, text, *rest]))
