@@ -53,6 +53,23 @@ def test_a_file_for_another_processor_explains_the_rest(tmp_path: Path) -> None:
 
 
 @needs_auditwheel
+@pytest.mark.parametrize(
+    ("needed", "code"), [((), "WHL603"), (("libc.so.6",), "WHL304")], ids=["by-its-suffix", "by-what-it-needs"]
+)
+def test_a_file_for_another_c_library_explains_why_the_tag_cannot_be_checked(
+    needed: tuple[str, ...], code: str, tmp_path: Path
+) -> None:
+    """The wheel has a file, but auditwheel looks only for those of the tag's C library."""
+    data = make_elf(exports=INIT, needed=needed)
+    path = native(tmp_path / "dist", data, LINUX_SUFFIX, "cp311-cp311-musllinux_1_2_x86_64")
+    found = failed(path, tmp_path, select=["WHL301", "WHL304", "WHL603"])
+    codes = [each for each, _ in found]
+    assert codes.index(code) + 1 == codes.index("WHL301")
+    text = "musllinux_1_2_x86_64 cannot be checked: auditwheel finds no library or program for musl in the wheel"
+    assert f"{text} ({code} explains it)" in [message for each, message in found if each == "WHL301"]
+
+
+@needs_auditwheel
 def test_a_check_that_was_not_selected_explains_nothing(tmp_path: Path) -> None:
     path = native(tmp_path / "dist", make_elf(exports=INIT), LINUX_SUFFIX, ARM)
     found = failed(path, tmp_path, ignore=["WHL605"])

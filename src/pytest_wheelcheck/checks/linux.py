@@ -25,6 +25,8 @@ _MUSL_LIBRARY = re.compile(r"libc\.musl-\w+\.so\.1|libc\.so")
 C_LIBRARY = re.compile(rf"({GLIBC_LIBRARY.pattern}|{_MUSL_LIBRARY.pattern}|ld-(linux|musl)[\w.-]*|ld64\.so\.\d)$")
 #: Why WHL301 matters, if symbols are too new.
 _OLDER_SYSTEMS = 'On the older systems that the tag includes, the import fails with "version `GLIBC_…\' not found".'
+#: How auditwheel refuses a wheel without a file for the C library of the tag, as if the wheel had no file at all.
+_NO_FILE = "This does not look like a platform wheel"
 #: Reasons why a policy is not met.
 _NOT_BUNDLED = "which is neither allowed nor bundled"
 _INSTRUCTIONS = "a file needs CPU instructions that the tag does not guarantee (such as x86-64-v3)"
@@ -62,6 +64,9 @@ def policy(contents: Contents) -> Iterator[Message]:
             machines = sorted({binary.machine for binary in files})
             if machines and analysis.architecture not in machines:
                 yield Consequence(f"{platform} cannot be checked: all files are for {', '.join(machines)}", of="WHL605")
+            elif files and analysis.unavailable.startswith(_NO_FILE):
+                text = f"{platform} cannot be checked: auditwheel finds no library or program for {analysis.libc} in the wheel"
+                yield Consequence(text, of="WHL304" if any(c_library(contents)) else "WHL603")
             elif files:
                 yield f"{platform} cannot be checked: {analysis.unavailable}"
         else:
