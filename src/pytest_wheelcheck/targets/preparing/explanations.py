@@ -8,6 +8,9 @@ from pathlib import Path
 
 from pytest_wheelcheck.results import UNCHECKED, Frame
 
+#: The fix for a module that the wheel lacks, in the terms of no backend.
+ANY_BACKEND = "include it in the packages of the build backend, or correct the import"
+
 
 class Kind(enum.Enum):
     """Why an import failed."""

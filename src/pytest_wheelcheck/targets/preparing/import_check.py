@@ -66,6 +66,7 @@ class _ImportCheck:
         self._context = ImportContext(
             environment=installed.environment.root,
             sites=installed.environment.site_directories,
+            project=installed.settings.root,
             interpreter=tuple(_library_directories(installed.target)),
             extras=installed.settings.extras,
             test_timeout=installed.settings.test_timeout,

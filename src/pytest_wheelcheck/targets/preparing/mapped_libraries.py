@@ -27,6 +27,7 @@ class ImportContext:
     :param sites: its directories of installed modules.
     :param interpreter: directories of the interpreter itself.
     :param extras: of the wheel, as in the settings.
+    :param project: the directory of the project.
     :param test_timeout: as in the settings, and the same for the scale.
     """
 
@@ -34,6 +35,7 @@ class ImportContext:
     sites: tuple[Path, ...]
     interpreter: tuple[Path, ...]
     extras: tuple[str, ...]
+    project: Path
     test_timeout: float
     timeout_scale: float
 

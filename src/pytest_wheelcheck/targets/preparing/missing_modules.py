@@ -14,7 +14,7 @@ from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.results import RemoteError
 from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.targets.preparing import declared, known_modules, missing_libraries
-from pytest_wheelcheck.targets.preparing.explanations import OPTIONAL, Explanation, Kind, place
+from pytest_wheelcheck.targets.preparing.explanations import ANY_BACKEND, OPTIONAL, Explanation, Kind, place
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import describe_suffix, module_name
 from pytest_wheelcheck.worker.guard import is_test_name
@@ -244,7 +244,7 @@ def _explain_own(missing: str, name: str, wheel: Wheel, system: str) -> Explanat
         cause=(
             f"the wheel does not contain {missing}: the build left it out, or the import names a module that does not exist"
         ),
-        fix="include it in the packages of the build backend, or correct the import",
+        fix=ANY_BACKEND,
     )
 
 
