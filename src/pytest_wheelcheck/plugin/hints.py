@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.plugin.places import addition
+from pytest_wheelcheck.results import Frame, RemoteError
 from pytest_wheelcheck.settings import Settings
 from pytest_wheelcheck.targets.target import Target
 
@@ -65,7 +67,7 @@ class PluginHints:
             name for name in self._undeclared(self._targets[prefix], text) if (prefix, name) not in self._told_modules
         ]
         self._told_modules.update((prefix, name) for name in modules)
-        return self._describe_modules(modules)
+        return self._describe_modules(modules) or self._of_wheel(prefix, text)
 
     def explain(self, target: Target, text: str) -> str:
         """Return the cause and fix of a usage error; empty if nothing of the project brings what is missing."""
@@ -105,6 +107,26 @@ class PluginHints:
         known = STANDARD_LIBRARY.union(PYTHON_2, *SYSTEMS.values())
         found = {lack.name: None for lack in lacks(text, own=target.wheel.top_levels) if lack.kind == "module"}
         return [name for name in found if name not in known and not self._is_own(name)]
+
+    def _of_wheel(self, prefix: str, text: str) -> str:
+        """Explain the import of an undeclared dependency in a function of the wheel, which the import check did not call."""
+        from pytest_wheelcheck.targets.preparing.explanations import Kind
+        from pytest_wheelcheck.targets.preparing.missing_modules import explain
+        from pytest_wheelcheck.targets.running.missing_plugins import missing_in_installed_code
+
+        target = self._targets[prefix]
+        for missing, path, line in missing_in_installed_code(text):
+            site, _, file = path.rpartition("site-packages/")
+            if file not in target.wheel.files or (prefix, missing) in self._told_modules:
+                continue
+            name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            frame = Frame(file=path, line=line, function="", lines=())
+            error = RemoteError(type="ModuleNotFoundError", message="", missing=missing, frames=(frame,), relation="")
+            found = explain(name, (error,), target, (Path(f"{site}site-packages"),))
+            if found.kind is Kind.UNDECLARED:
+                self._told_modules.add((prefix, missing))
+                return f"Cause: {file}, line {line}, imports {missing}: {found.cause}\nFix: {found.fix}"
+        return ""
 
     def _is_own(self, module: str) -> bool:
         """Return whether the project has files of that name: its directory is not on ``sys.path``."""

@@ -92,6 +92,7 @@ _PATTERNS = (
 
 _NO_MODULE = re.compile(r"^E\s+ModuleNotFoundError: No module named '(\w+)[\w.]*'\n*(.*)", re.MULTILINE)
 _PLACE = re.compile(r"^(\S+\.py):\d+: (?:in |ModuleNotFoundError)", re.MULTILINE)
+_NUMBERED_PLACE = re.compile(r"^(\S+\.py):(\d+): (?:in |ModuleNotFoundError)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,15 @@ def lacks(text: str, *, own: Iterable[str] = ()) -> Iterator[Lack]:
             else:
                 yield Lack(kind, found)
     yield from _modules(text, frozenset(own))
+
+
+def missing_in_installed_code(text: str) -> Iterator[tuple[str, str, int]]:
+    """Yield the modules that installed files could not import, with file and line, as a failure shows them."""
+    for match in _NO_MODULE.finditer(text):
+        before = list(_NUMBERED_PLACE.finditer(text[: match.start()]))
+        place = _NUMBERED_PLACE.match(match[2]) or (before[-1] if before else None)
+        if place is not None and "site-packages" in place[1]:
+            yield match[1], place[1].replace("\\", "/"), int(place[2])
 
 
 def _modules(text: str, own: frozenset[str]) -> Iterator[Lack]:
