@@ -16,11 +16,28 @@ from pytest_wheelcheck.system import cache
 from pytest_wheelcheck.system.progress import step
 
 #: Bump when the way in which Wine is unpacked changes.
-_GENERATION = 2
+_GENERATION = 4
 
 #: Packages that are unpacked, and packages that only some releases have.
-_PACKAGES = ("wine64", "libwine", "libc6", "libgcc-s1", "libunwind8", "liblzma5")
+_PACKAGES = ("wine64", "libwine", "libc6", "libgcc-s1", "libunwind8", "liblzma5", "libfontconfig1", "libexpat1")
 OPTIONAL_PACKAGES = ("libz-mingw-w64",)
+
+#: Wine's own fonts.
+_FONTS = "fonts-wine"
+
+#: Packages that are unpacked with their dependencies. Without this library, all programs write, outside of Wine's debug
+#: channels, that Wine cannot find it. With it, but without fontconfig, Wine starts programs without end to make a desktop.
+#: The host may have none of them, or one.
+_COMPLETE_PACKAGES = ("libfreetype6",)
+
+#: The configuration of fontconfig, which otherwise uses the host's, or writes that there is none. Wine has its own fonts.
+_FONTS_CONFIGURATION = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig></fontconfig>
+"""
+
+#: The name of the file with it.
+FONTS_FILE = "fonts.conf"
 
 #: Directory of Wine's libraries for Windows programs.
 WINDOWS_LIBRARIES = "usr/lib/x86_64-linux-gnu/wine/x86_64-windows"
@@ -81,7 +98,8 @@ def _unpack(repository: apt.Repository, side: Path) -> None:
                     side,
                     architecture="amd64",
                     dependencies=False,
-                    optional=OPTIONAL_PACKAGES,
+                    optional=(*OPTIONAL_PACKAGES, _FONTS),
+                    complete=_COMPLETE_PACKAGES,
                 )
                 _make_relocatable(side, cache.path(key(repository)))
         except ProcessError as error:
@@ -125,6 +143,7 @@ def _make_relocatable(side: Path, final: Path) -> None:
         data_directory.symlink_to(".")
     copy_zlib(side / "usr/x86_64-w64-mingw32", side / WINDOWS_LIBRARIES)
     strip_libraries(side / WINDOWS_LIBRARIES)
+    (side / FONTS_FILE).write_text(_FONTS_CONFIGURATION, encoding="utf-8")
     for name in _UNUSED:
         shutil.rmtree(side / name, ignore_errors=True)
 

@@ -95,7 +95,13 @@ def _describe(wine: Wine, prefix: Path, path: Path, *, absent: Sequence[str] = (
 
     :param absent: libraries, without ``.dll``, that Wine must not use its own version of.
     """
-    fields = {"wine": wine.program, "prefix": prefix, "libraries": wine.libraries or "", "path": wine.path or ""}
+    fields = {
+        "wine": wine.program,
+        "prefix": prefix,
+        "libraries": wine.libraries or "",
+        "fonts": wine.fonts or "",
+        "path": wine.path or "",
+    }
     text = json.dumps({**{name: str(value) for name, value in fields.items()}, "absent": list(absent)})
     path.write_text(text, encoding="utf-8")
 

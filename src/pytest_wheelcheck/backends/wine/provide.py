@@ -41,6 +41,7 @@ class Wine:
     :param program: starts a Windows program.
     :param version: human-readable.
     :param libraries: directory of the Linux libraries that *program* needs; ``None`` if it uses those of the system.
+    :param fonts: the configuration of fontconfig for *program*; ``None`` for that of the system.
     :param windows: directory of Wine's libraries for Windows programs; ``None`` if it is not known.
     :param windows32: the same for 32-bit programs; ``None`` if there are none.
     :param path: directory in which Wine must search for *windows32*; ``None`` if it finds them by itself.
@@ -49,6 +50,7 @@ class Wine:
     program: Path
     version: str
     libraries: Path | None = None
+    fonts: Path | None = None
     windows: Path | None = None
     windows32: Path | None = None
     path: Path | None = None
@@ -132,6 +134,7 @@ def get(*, offline: bool, bits: int = 64) -> Wine:
         program=directory / "usr/lib/wine/wine64",
         version=packages.version_of(directory),
         libraries=directory / "usr/lib/x86_64-linux-gnu",
+        fonts=directory / packages.FONTS_FILE,
         windows=directory / packages.WINDOWS_LIBRARIES,
     )
     if bits == 64:

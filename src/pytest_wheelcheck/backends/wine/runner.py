@@ -11,9 +11,9 @@ started by a script of its own, which ends everything that the program started.
 The script also translates the paths in the arguments and in a few variables, by the drives of the prefix. In a held session
 only the directories that its programs need have drives; a single program has the root directory as ``Z:``.
 
-Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``path``, ``absent``), ``R:=DIRECTORY`` of the
-interpreters, the path by which the launcher was called, the program, its arguments. After ``--hold``: the same file, the
-directory in which the prefix is made, the directory for temporary files, and ``D:=DIRECTORY`` for each drive.
+Arguments: the file that describes Wine (JSON: ``wine``, ``prefix``, ``libraries``, ``fonts``, ``path``, ``absent``),
+``R:=DIRECTORY`` of the interpreters, the path by which the launcher was called, the program, its arguments. After ``--hold``: the
+same file, the directory in which the prefix is made, the directory for temporary files, and ``D:=DIRECTORY`` for each drive.
 """
 
 from __future__ import annotations
@@ -117,10 +117,9 @@ def variables(wine: dict[str, Any], prefix: str, program: str) -> dict[str, str]
         env["WINEPATH"] = to_windows_path(os.path.dirname(program), drives)
     # Windows programs use TEMP, see copy_prefix(); Debian's Wine 10 crashes if this is set.
     env.pop("TMPDIR", None)
-    if wine["libraries"]:
-        env["LD_LIBRARY_PATH"] = wine["libraries"]
-    if wine.get("path"):
-        env["WINEDLLPATH"] = wine["path"]
+    for name, part in (("LD_LIBRARY_PATH", "libraries"), ("FONTCONFIG_FILE", "fonts"), ("WINEDLLPATH", "path")):
+        if wine.get(part):
+            env[name] = wine[part]
     return env
 
 

@@ -171,6 +171,7 @@ def fetch(
     architecture: str,
     dependencies: bool = True,
     optional: Iterable[str] = (),
+    complete: Sequence[str] = (),
 ) -> dict[str, str]:
     """Download packages from one suite, verified by apt, and unpack them.
 
@@ -178,6 +179,7 @@ def fetch(
     :param architecture: Debian's name of it.
     :param dependencies: whether to add their dependencies (recommendations are never added).
     :param optional: further packages, left out if the suite does not have them.
+    :param complete: further packages, whose dependencies are always added.
     :returns: names and versions of all unpacked packages.
     :raises ProcessError: apt failed.
     """
@@ -186,12 +188,14 @@ def fetch(
         run([*apt_get, "update"], state)
         available = package_names(state)
         wanted = [*packages, *(name for name in optional if name in available)]
-        if dependencies:
+        debs = state / "cache" / "archives"
+        if not dependencies:
+            run([*apt_get, "download", *wanted], state, cwd=debs)
+            wanted = []
+        if wanted or complete:
             options = ["-y", "--no-install-recommends", "--download-only"]
-            run([*apt_get, "install", *options, *wanted], state)
-            return _unpack(state / "cache" / "archives", into)
-        run([*apt_get, "download", *wanted], state, cwd=state / "debs")
-        return _unpack(state / "debs", into)
+            run([*apt_get, "install", *options, *wanted, *complete], state)
+        return _unpack(debs, into)
 
 
 def fetch_newest(
