@@ -18,7 +18,7 @@ from pytest_wheelcheck.backends.base import Runtime
 from pytest_wheelcheck.errors import RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.interpreters.packages import apt, debian, libraries, tkinter
-from pytest_wheelcheck.model import Platform
+from pytest_wheelcheck.model import Installation, Platform
 from pytest_wheelcheck.system import cache
 
 emulates = pytest.mark.skipif(
@@ -248,3 +248,45 @@ def test_who_imports_tkinter(arm: Runtime, tmp_path: Path) -> None:
         replace(installation, platform=replace(installation.platform, libc="musl")),
     ):
         assert not tkinter.is_missing([tmp_path], other)
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(("suite", "minor"), [("bookworm", 11), ("trixie", 13)])
+def test_the_package_that_has_tkinter(
+    debian_archive: apt.Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suite: str, minor: int
+) -> None:
+    """Until Debian 12, there is one package. Since Debian 13, each version of CPython has its own."""
+    if debian_archive.distribution != "debian":
+        pytest.skip("compares suites of Debian")
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    root = tmp_path / "made" / "root"
+    for name in (
+        "libBLT.2.5.so.8.6",
+        "libX11.so.6",
+        "libc.so.6",
+        "ld-linux-aarch64.so.1",
+        "libtcl8.6.so",
+        "libtk8.6.so",
+    ):
+        present = root / "usr/lib" / name
+        present.parent.mkdir(parents=True, exist_ok=True)
+        present.touch()
+    apt.write_origin(root.parent, debian_archive, suite)
+    installation = Installation(
+        program=root / "usr/bin/python",
+        library=root / "usr/lib",
+        root=root,
+        implementation="cpython",
+        version=(3, minor, 0),
+        free_threaded=False,
+        platform=ARM,
+        libc_version=(2, 36),
+        tags=(),
+        provider="debian",
+        how="",
+        extensible=True,
+    )
+    (installation.library / installation.library_name / "lib-dynload").mkdir(parents=True)
+    made = tkinter.extend(installation).library / installation.library_name
+    assert (made / "tkinter/ttk.py").is_file()
+    assert list(made.glob(f"lib-dynload/_tkinter.cpython-3{minor}-aarch64-linux-gnu.so"))

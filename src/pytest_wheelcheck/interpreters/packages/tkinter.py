@@ -87,7 +87,9 @@ def extend(installation: Installation, *, offline: bool = False) -> Installation
             try:
                 with apt.open_suite(repository, suite, architecture.debian) as packages:
                     scripts = [packages.first_available((f"lib{kind}8.6", f"lib{kind}9.0")) for kind in ("tcl", "tk")]
-                    packages.fetch(["python3-tk", *filter(None, scripts)], unpacked)
+                    # Since Debian 13, there is one for every version; the other has a dependency on that of the default one.
+                    modules_package = packages.first_available((f"{name}-tk", "python3-tk"))
+                    packages.fetch([*filter(None, (modules_package, *scripts))], unpacked)
             except ProcessError as error:
                 raise RuntimeUnavailableError(
                     f"{wanted} could not be downloaded from {suite}", cause=error.message, details=error.details
