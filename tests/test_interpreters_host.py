@@ -21,7 +21,8 @@ from pytest_wheelcheck.interpreters.base import Request
 from pytest_wheelcheck.model import Platform
 from pytest_wheelcheck.system import cache
 
-SYS_TAGS = "import sys; sys.path.append(sys.argv[1]); from packaging import tags; print(*tags.sys_tags(), sep='\\n')"
+#: The interpreter may have a packaging of its own, of another version, which orders the tags differently.
+SYS_TAGS = "import sys; sys.path.insert(0, sys.argv[1]); from packaging import tags; print(*tags.sys_tags(), sep='\\n')"
 
 posix = pytest.mark.skipif(os.name != "posix", reason="makes shell scripts and links")
 
