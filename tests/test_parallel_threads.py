@@ -20,12 +20,12 @@ from pytest_wheelcheck.targets.running.threads import ThreadUse
 from pytest_wheelcheck.worker.messages import FromWorker, Item
 
 MIXED = """
-import sys, threading
+import sysconfig, threading
 import pytest
 
 main = threading.main_thread()
 
-def test_in_threads(): assert (threading.current_thread() is not main) is hasattr(sys, "_is_gil_enabled")
+def test_in_threads(): assert (threading.current_thread() is not main) is bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 def test_with_its_output(capsys): assert threading.current_thread() is main
 
