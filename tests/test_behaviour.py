@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
+import configured_uv
 import pytest
 import uv
 from builders import build_wheel
@@ -297,7 +298,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
         uv_bin = uv.find_uv_bin()
         subprocess.run([uv_bin, "venv", "-q", "--python", sys.executable, directory], check=True)
         python = directory / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        subprocess.run([uv_bin, "pip", "install", "-q", "--python", python, *requirements], check=True)
+        install = [uv_bin, "pip", "install", "-q", "--python", python, *requirements]
+        subprocess.run(install, check=True, env=configured_uv.environment())
         return python
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -10,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import configured_uv
 import pytest
 from uv import find_uv_bin
 
@@ -25,10 +27,13 @@ SUPPORTED = {(3, 11), (3, 12), (3, 13), (3, 14)}
 
 
 def download(folder: Path, requirement: str, *options: str) -> None:
+    # A build backend that is a program (maturin) is next to the interpreter, which is not on PATH without an activation.
+    scripts = Path(sys.executable).parent
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), *options, requirement],
         check=True,
         stdin=subprocess.DEVNULL,
+        env={**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
         timeout=300,
     )
 
@@ -85,7 +90,7 @@ def test_rpds_has_the_outcomes_of_plain_pytest(
         subprocess.run([uv, "venv", "-q", "-p", str(python), str(environment)], check=True, timeout=120)
         inside = environment / "bin" / "python"
         install = [uv, "pip", "install", "-q", "--python", str(inside), str(wheel), "pytest"]
-        subprocess.run(install, check=True, timeout=300)
+        subprocess.run(install, check=True, timeout=300, env=configured_uv.environment())
         report = folder / f"plain{number}.xml"
         plainly = [str(inside), "-m", "pytest", "-q", "tests", f"--junit-xml={report}"]
         subprocess.run(plainly, cwd=project, check=False, timeout=120)

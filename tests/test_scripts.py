@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import configured_uv
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -15,11 +16,12 @@ ROOT = Path(__file__).parent.parent
 def test_both_scripts_start_from_a_wheel_in_an_environment_of_their_own(tmp_path: Path) -> None:
     """As `uvx pytest-wheelcheck` starts it, without a name of a script; and as `uv tool run --from`."""
     uv = [sys.executable, "-m", "uv"]
-    subprocess.run([*uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, ROOT], check=True, timeout=300)
+    env = configured_uv.environment()
+    subprocess.run([*uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path, ROOT], check=True, timeout=300, env=env)
     (wheel,) = tmp_path.glob("*.whl")
     for command in ([str(wheel)], ["--from", str(wheel), "wheelcheck"]):
         argv = [*uv, "tool", "run", "--isolated", "--python", sys.executable, *command]
-        shown = subprocess.run([*argv, "--version"], check=True, capture_output=True, text=True, timeout=300)
+        shown = subprocess.run([*argv, "--version"], check=True, capture_output=True, text=True, timeout=300, env=env)
         assert shown.stdout.startswith("pytest-wheelcheck ")
-    help_text = subprocess.run([*argv, "try", "--help"], check=True, capture_output=True, text=True, timeout=300).stdout
-    assert help_text.startswith("usage: wheelcheck try")
+    helped = subprocess.run([*argv, "try", "--help"], check=True, capture_output=True, text=True, timeout=300, env=env)
+    assert helped.stdout.startswith("usage: wheelcheck try")

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import configured_uv
 from builders import build_wheel
 
 import pytest_wheelcheck
@@ -96,7 +97,7 @@ def make_environment(directory: Path, version: tuple[int, int] = (3, 13)) -> Run
         *arguments: str | Path, cwd: Path = ROOT, timeout: float = 600.0, shown: bool = False
     ) -> subprocess.CompletedProcess[str]:
         dropped = ("PYTEST", "COV_", "PYENV_", "CARGO_", "RUSTUP_", "WHEELCHECK_")
-        env = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+        env = {name: value for name, value in configured_uv.environment().items() if not name.startswith(dropped)}
         caches = {
             name: "Z:" + str(directory / name).replace("/", "\\") for name in ("WHEELCHECK_CACHE", "UV_CACHE_DIR")
         }
