@@ -551,6 +551,21 @@ def test_a_costly_provider_is_asked_only_for_what_is_missing(tag: str, libc: tup
     assert slow.asked == asked
 
 
+@pytest.mark.parametrize(
+    ("quick", "asked", "names"),
+    [
+        (("3.9", "3.12", "3.15"), 1, ["cp311-linux-x86_64", "cp314-linux-x86_64"]),
+        (("3.9", "3.11", "3.14", "3.15"), 0, ["cp311-linux-x86_64", "cp314-linux-x86_64"]),
+    ],
+)
+def test_what_is_enough_depends_on_requires_python(quick: tuple[str, ...], asked: int, names: list[str]) -> None:
+    """Interpreters that the wheel excludes are not what would be enough, however easily they are available."""
+    slow = Fake(has=[an_offer(name, provider="slow") for name in ("3.11", "3.14")], name="slow", slow=True)
+    wheel = a_wheel("py3-none-any", requires_python=">=3.11,<3.15")
+    assert run(wheel, "auto", some(*quick), slow) == (names, [])
+    assert slow.asked == asked
+
+
 def test_the_lower_rank_is_taken_first() -> None:
     one = Fake(has=[replace(an_offer("3.11", ARM, provider="one"), rank=1)], name="one")
     other = Fake(has=[an_offer("3.11", ARM, provider="other")], name="other")

@@ -18,7 +18,7 @@ from pytest_wheelcheck.model import Machine, Outcome, Platform, Wheel
 from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.targets.planning import wording
 from pytest_wheelcheck.targets.planning.choices import Choice, Questions, interpreter_of
-from pytest_wheelcheck.targets.planning.requires_python import satisfies
+from pytest_wheelcheck.targets.planning.requires_python import admitted_minors, satisfies
 from pytest_wheelcheck.targets.planning.specs import Interpreter, Spec, parse_specs
 from pytest_wheelcheck.targets.planning.tag_groups import TagGroup, group_tags, possible_interpreters, primary_kinds
 from pytest_wheelcheck.targets.target import NoTarget, Target
@@ -294,6 +294,8 @@ class _WheelPlan:
         wanted: set[Kind] = set()
         for kind in self.primary:
             of_kind = [each for each in admitted if each.kind == kind and each.version >= OLDEST]
+            minors = admitted_minors(self.wheel.requires_python, [each.version[1] for each in of_kind])
+            of_kind = [each for each in of_kind if each.version[1] in minors] or of_kind
             if of_kind:
                 wanted.update(each.whole for each in (of_kind if everything else (min(of_kind), max(of_kind))))
         return frozenset(wanted)
