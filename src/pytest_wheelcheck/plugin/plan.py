@@ -111,9 +111,10 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     if not settings.static and release.wheels:
         from pytest_wheelcheck.plugin.choosing import choose_targets
 
-        settings, targets, not_run = choose_targets(
-            settings, release.wheels, sandbox=config.option.wheel_sandbox, no_sandbox=config.option.wheel_no_sandbox
-        )
+        with progress.lines_to(terminal_line(config)):
+            settings, targets, not_run = choose_targets(
+                settings, release.wheels, sandbox=config.option.wheel_sandbox, no_sandbox=config.option.wheel_no_sandbox
+            )
     if settings.strict:
         not_run = [strict(reason, targets) for reason in not_run]
     share = None

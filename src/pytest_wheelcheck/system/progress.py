@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import sys
 import threading
 import time
@@ -16,25 +17,51 @@ from pathlib import Path
 from typing import TextIO
 
 from pytest_wheelcheck.system import directories
+from pytest_wheelcheck.system.sizes import show_size
 
 #: Receives every progress message at level ``INFO``.
 log = logging.getLogger("pytest_wheelcheck.progress")
 
 
+#: The step that each thread is at, its attribute ``name``.
+_current = threading.local()
+
+#: Seconds between two lines about a step that takes long.
+_PERIOD = 1.0
+
+
 @contextlib.contextmanager
-def step(name: str, directory: Path, action: str = "fetching") -> Iterator[None]:
+def step(name: str, directory: Path, action: str = "fetching", *, size: int | None = None) -> Iterator[None]:
     """Log that something is being made, and afterwards its size and the time it took.
 
     :param name: what is made, such as ``CPython 3.11 for aarch64``.
     :param directory: where it is made.
     :param action: the verb that the message shows.
+    :param size: bytes to download; ``None`` if that is not known before.
     """
     _announce()
-    log.info("%s: %s (once; cached for later runs)", name, action)
+    log.info("%s: %s%s (once; cached for later runs)", name, action, f" {show_size(size)}" if size else "")
     start = time.monotonic()
-    yield
-    size = directories.size(directory) // 1_000_000
-    log.info("%s: ready, %d MB in %.1f s", name, size, time.monotonic() - start)
+    outer = getattr(_current, "name", "")
+    _current.name = name
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_PERIOD):
+            seconds = time.monotonic() - start
+            if _show_line and not _receiving and seconds > _SLOW:
+                _show(f"{name}: {action}, {directories.size(directory) / 1e6:.0f} MB after {seconds:.0f} s")
+
+    thread = threading.Thread(target=watch, name="wheelcheck-step", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        _current.name = outer
+    made = directories.size(directory) // 1_000_000
+    log.info("%s: ready, %d MB in %.1f s", name, made, time.monotonic() - start)
 
 
 #: What is told before the first file is fetched. Process-wide, because several threads fetch.
@@ -96,6 +123,12 @@ _SHOWN_SIZE, _UPDATE = 2_000_000, 0.2
 _show_line: list[Callable[[str], None]] = []
 _show_lock = threading.Lock()
 
+#: What is downloaded with a line of its own. Process-wide, as above.
+_receiving: list[str] = []
+
+#: Whether the terminal shows such a line, which a message must not continue.
+_is_line_open = False
+
 
 @contextlib.contextmanager
 def lines_to(show: Callable[[str], None] | None) -> Iterator[None]:
@@ -127,12 +160,79 @@ def sending(name: str, total: int) -> Iterator[Callable[[int], None]]:
         done += count
         if total >= _SHOWN_SIZE and time.monotonic() - shown >= _UPDATE:
             shown = time.monotonic()
-            filled = 24 * done // total
-            with _show_lock:
-                for show in _show_line:
-                    show(f"{name}: [{'#' * filled}{'.' * (24 - filled)}] {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+            filled = min(24, 24 * done // total)
+            _show(f"{name}: [{'#' * filled}{'.' * (24 - filled)}] {done / 1e6:.1f} of {total / 1e6:.1f} MB")
 
     yield report
+
+
+def _show(line: str) -> None:
+    global _is_line_open  # noqa: PLW0603  of the process, as the terminal is
+    with _show_lock:
+        for show in _show_line:
+            show(line)
+            _is_line_open = True
+
+
+@contextlib.contextmanager
+def receiving(name: str, directory: Path, total: int) -> Iterator[None]:
+    """Show how much was downloaded into a directory.
+
+    :param name: such as ``downloading rpds-py 0.30.0``.
+    :param total: bytes.
+    """
+    ended = threading.Event()
+    _receiving.append(name)
+
+    def watch() -> None:
+        done = 0
+        with sending(name, total) as report:
+            while not ended.wait(_UPDATE):
+                now = directories.size(directory)
+                report(now - done)
+                done = now
+
+    thread = threading.Thread(target=watch, name="wheelcheck-download", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        _receiving.remove(name)
+        ended.set()
+        thread.join()
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Begins a new line if the terminal shows one that is replaced again and again."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        global _is_line_open  # noqa: PLW0603  see _show
+        with _show_lock:
+            if _is_line_open and self.stream.isatty():
+                self.stream.write("\n")
+            _is_line_open = False
+        super().emit(record)
+
+
+@contextlib.contextmanager
+def downloading(what: str, directory: Path, total: int) -> Iterator[None]:
+    """Log how much is downloaded for the step of this thread, and show how far it is.
+
+    :param what: such as ``3 packages, 12.5 MB``.
+    :param directory: receives the files.
+    :param total: bytes.
+    """
+    name = getattr(_current, "name", "")
+    log.info("%s: downloading %s", name, what) if name else log.info("downloading %s", what)
+    with receiving(f"downloading {what}{f' for {name}' if name else ''}", directory, total):
+        yield
+
+
+def rewrite(line: str) -> None:
+    """Show a line on standard error and replace the last one, for commands that have no terminal reporter."""
+    width = shutil.get_terminal_size().columns
+    sys.stderr.write(f"\r{line[: width - 1]:{width - 1}}")
+    sys.stderr.flush()
 
 
 @contextlib.contextmanager
@@ -141,7 +241,7 @@ def log_to(stream: TextIO | None = None) -> Iterator[None]:
 
     :param stream: ``None`` for standard error.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _Handler(stream or sys.stderr)
     handler.setFormatter(logging.Formatter("wheelcheck: %(message)s"))
     handler.setLevel(logging.INFO)
     level, propagate = log.level, log.propagate

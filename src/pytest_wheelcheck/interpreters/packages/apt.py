@@ -21,7 +21,8 @@ from pathlib import Path
 
 from pytest_wheelcheck.errors import ProcessError, RuntimeUnavailableError
 from pytest_wheelcheck.interpreters.packages.apt_run import NoSpaceError, run
-from pytest_wheelcheck.system import pools, process, temporary
+from pytest_wheelcheck.system import pools, process, progress, temporary
+from pytest_wheelcheck.system.sizes import show_size
 
 #: The directory of apt's sources (``sources.list(5)``).
 SOURCES = Path("/etc/apt")
@@ -190,12 +191,29 @@ def fetch(
         wanted = [*packages, *(name for name in optional if name in available)]
         debs = state / "cache" / "archives"
         if not dependencies:
-            run([*apt_get, "download", *wanted], state, cwd=debs)
+            _download([*apt_get, "download", *wanted], state, debs)
             wanted = []
         if wanted or complete:
             options = ["-y", "--no-install-recommends", "--download-only"]
-            run([*apt_get, "install", *options, *wanted, *complete], state)
+            _download([*apt_get, "install", *options, *wanted, *complete], state, debs)
         return _unpack(debs, into)
+
+
+#: A file of ``apt-get --print-uris``: address, name, size.
+_URI = re.compile(r"^'[^']+' (\S+) (\d+)(?: |$)", re.MULTILINE)
+
+
+def _download(command: Sequence[str | Path], state: Path, directory: Path) -> None:
+    """Run apt-get, tell before how much it downloads, and show how far it is.
+
+    :param directory: receives the files.
+    :raises ProcessError: apt failed.
+    """
+    listed = run([*command, "--print-uris"], state, cwd=directory).stdout
+    sizes = {name: int(size) for name, size in _URI.findall(listed)}
+    total = sum(sizes.values())
+    with progress.downloading(f"{len(sizes)} package{'s' * (len(sizes) != 1)}, {show_size(total)}", directory, total):
+        run(command, state, cwd=directory)
 
 
 def fetch_newest(
@@ -266,7 +284,7 @@ class SuitePackages:
         :raises ProcessError: apt failed.
         """
         with tempfile.TemporaryDirectory(dir=self._state) as debs:
-            run([*self._command, "download", *dict.fromkeys(names)], self._state, cwd=Path(debs))
+            _download([*self._command, "download", *dict.fromkeys(names)], self._state, Path(debs))
             _unpack(Path(debs), into)
 
 

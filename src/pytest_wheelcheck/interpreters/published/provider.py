@@ -104,11 +104,13 @@ class PublishedProvider:
         unchecked = bool(reasons) and not request.is_met(found) and (self._offline or unread)
         return Answer.of(found, reason="; ".join(reasons), unchecked=unchecked)
 
+    def _download_size(self, published: PublishedInterpreter) -> int:
+        return published.wheel.size + self._libraries(published).download_size(published.version[:2])
+
     def parts(self, offer: Offer) -> tuple[Part, ...]:
         """See :meth:`.base.Provider.parts`."""
         published = next(published for published in PUBLISHED if published.sha256 == offer.key)
-        size = published.wheel.size + self._libraries(published).download_size(published.version[:2])
-        found = [Part.of(_key(published), str(published.wheel), size)]
+        found = [Part.of(_key(published), str(published.wheel), self._download_size(published))]
         if (_foreign(published) or published.libc == "musl") and (
             package := self._c_library(published, offer.libc_version if _foreign(published) else (0, 0))
         ):
@@ -173,7 +175,7 @@ class PublishedProvider:
             )
         final = cache.path(_key(published))
         with (
-            step(f"{description} from {DISTRIBUTION} {VERSION}", side),
+            step(f"{description} from {DISTRIBUTION} {VERSION}", side, size=self._download_size(published)),
             temporary.directory() as work,
         ):
             self._install(published, side, work, final, loader=None)

@@ -180,10 +180,10 @@ def cached_downloads() -> tuple[Download, ...]:
 def part(download: Download) -> Part:
     """Return a download as a part of targets. uv's catalog has no sizes: the server of the downloads is asked."""
     found = Part.of(download.cache_key, f"{download.key} from uv")
-    return found if found.ready else replace(found, size=_size(download.url))
+    return found if found.ready else replace(found, size=download_size(download.url))
 
 
-def _size(url: str) -> int | None:
+def download_size(url: str) -> int | None:
     """Return the size of a file in bytes; ``None`` if its server does not say."""
     if mirror := os.environ.get("UV_PYTHON_INSTALL_MIRROR", ""):
         url = mirror.rstrip("/") + url.partition("/releases/download")[2]

@@ -10,6 +10,7 @@ from pytest_wheelcheck.errors import InstallError, ProcessError, RuntimeUnavaila
 from pytest_wheelcheck.interpreters.uv_builds.catalog import (
     Download,
     cached_downloads,
+    download_size,
     read_catalog,
     unreachable_reason,
     write_origin,
@@ -92,7 +93,7 @@ def provide_windows(version: tuple[int, int], architecture: str, *, offline: boo
     chosen = download
 
     def make(side: Path) -> None:
-        with step(f"CPython {chosen.stem} for Windows from uv", side):
+        with step(f"CPython {chosen.stem} for Windows from uv", side, size=download_size(chosen.url)):
             install(chosen, side, cache.path(chosen.cache_key))
 
     return cache.provision(chosen.cache_key, make) / "python"

@@ -31,6 +31,7 @@ from pytest_wheelcheck.interpreters.published import standard_library
 from pytest_wheelcheck.interpreters.uv_builds.catalog import (
     Download,
     cached_downloads,
+    download_size,
     part,
     read_catalog,
     unreachable_reason,
@@ -104,7 +105,9 @@ class UvProvider:
 
         def make(side: Path) -> None:
             final = cache.path(download.cache_key)
-            with step(f"CPython {download.stem} for {download.architecture} from uv", side):
+            with step(
+                f"CPython {download.stem} for {download.architecture} from uv", side, size=download_size(download.url)
+            ):
                 self._install(download, side)
                 roots.finish(
                     side,
@@ -131,7 +134,7 @@ class UvProvider:
 
     def _get_native(self, download: Download, offer: Offer) -> Installation:
         def make(side: Path) -> None:
-            with step(f"CPython {download.stem} from uv", side):
+            with step(f"CPython {download.stem} from uv", side, size=download_size(download.url)):
                 self._install(download, side)
                 python = side / "python/bin" / f"python{download.stem}"
                 try:

@@ -98,8 +98,7 @@ class WindowsProvider:
         """See :meth:`pytest_wheelcheck.interpreters.base.Provider.parts`."""
         python = next((python for python in published.PUBLISHED if python.sha256 == offer.key), None)
         if python is not None:
-            size = python.wheel.size + self._libraries().download_size(python.version[:2])
-            return (Part.of(python.key, str(python.wheel), size),)
+            return (Part.of(python.key, str(python.wheel), self._download_size(python)),)
         found = self._directories(offer.platform.architecture)
         directory = next((directory for directory in found if directory.key == offer.key), None)
         if directory is None or directory.download is None:
@@ -146,9 +145,14 @@ class WindowsProvider:
     def _libraries(self) -> StandardLibraries:
         return StandardLibraries(self._host, repositories(""), self._index, offline=self._offline)
 
+    def _download_size(self, python: PublishedPython) -> int:
+        return python.wheel.size + self._libraries().download_size(python.version[:2])
+
     def _assemble(self, python: PublishedPython, starter: Starter, side: Path) -> None:
         with (
-            step(f"{python.name} of {published.DISTRIBUTION} {published.VERSION}", side),
+            step(
+                f"{python.name} of {published.DISTRIBUTION} {published.VERSION}", side, size=self._download_size(python)
+            ),
             temporary.directory() as work,
         ):
             libraries = self._libraries()

@@ -14,9 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +26,6 @@ from pytest_wheelcheck.system.uv_config import InstallSettings
 
 #: Seconds for a listing, and for all files of a release.
 _LIST_DEADLINE, _FETCH_DEADLINE = 300.0, 3600.0
-
-#: Seconds between two looks at how much was downloaded.
-_INTERVAL = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +86,7 @@ def fetch(files: Sequence[IndexFile], settings: InstallSettings, what: str) -> l
                 {"url": file.url, "path": str(path), "size": file.size}
                 for file, path in zip(missing, paths, strict=True)
             ]
-            with _watched(Path(scratch), total, f"downloading {what}"):
+            with progress.receiving(f"downloading {what}", Path(scratch), total):
                 errors = _ask({"fetch": wanted}, settings, _FETCH_DEADLINE)["errors"]
             for file, path, error in zip(missing, paths, errors, strict=True):
                 if error:
@@ -180,25 +175,3 @@ def _address(index: str) -> str:
     """Return the address of an index of uv, which may have a name in front: ``NAME=URL``."""
     name, equals, url = index.partition("=")
     return url if equals and "://" not in name else index
-
-
-@contextmanager
-def _watched(directory: Path, total: int, name: str) -> Iterator[None]:
-    """Show how much was downloaded into a directory."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        done = 0
-        with progress.sending(name, total) as report:
-            while not ended.wait(_INTERVAL):
-                now = sum(path.stat().st_size for path in directory.iterdir())
-                report(now - done)
-                done = now
-
-    thread = threading.Thread(target=watch, name="wheelcheck-download", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
