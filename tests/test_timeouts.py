@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -223,6 +224,35 @@ def test_a_pth_file_that_hangs(pytester: pytest.Pytester, run_wheels: Run) -> No
     assert found.only("FAILED") == ["collect"]
     assert "the interpreter did not start within 4 s\nCause: a .pth file or a sitecustomize module" in found.text
     assert "loading pytest and the conftest files did not end within 6 s" in found.text
+
+
+IMPATIENT = """
+import importlib.util
+
+# The target's pytest loads this file, too.
+if importlib.util.find_spec("pytest_wheelcheck"):
+    from pytest_wheelcheck.system import progress
+
+    progress._LONG = 0.5
+"""
+
+
+def test_an_import_that_takes_long_is_told(pytester: pytest.Pytester, run_wheels: Run) -> None:
+    """Nobody waits ten minutes without knowing what for."""
+    write("impatient.py", IMPATIENT)
+    write("tests/test_one.py", "def test_one(): pass\n")
+    files = {"slow/__init__.py": "import time; time.sleep(3)\n", "slow/quick.py": ""}
+    build_wheel(pytester.path / "dist", "slow", files=files)
+    result = run_wheels(
+        "-p", "impatient", "--wheel=dist", "--wheel-select=WHL101", "-o", "wheel_test_timeout=60", "tests"
+    )
+    result.assert_outcomes(passed=6)
+    found = run_output(result).text
+    assert re.search(
+        r"^wheelcheck: dist/slow-\S+::\S+: importing slow, after 1 s; a module that takes 60 s is ended$",
+        found,
+        re.MULTILINE,
+    ), found
 
 
 def test_timeout_func_only_without_a_timeout(pytester: pytest.Pytester, run_wheels: Run, wheel: Path) -> None:

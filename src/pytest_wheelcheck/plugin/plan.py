@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from pytest_wheelcheck.model import Outcome, Wheel
 from pytest_wheelcheck.plugin import takeover
 from pytest_wheelcheck.plugin.arguments import need_no_target
 from pytest_wheelcheck.plugin.configuration import read_settings
+from pytest_wheelcheck.plugin.terminal_lines import replaced_line
 from pytest_wheelcheck.reporting import expect
 from pytest_wheelcheck.reporting.changes import WheelChanges
 from pytest_wheelcheck.reporting.release import RELEASE
@@ -97,7 +97,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     _check_codes(settings)
     if config.option.wheel_sandbox and config.option.wheel_no_sandbox:
         raise UsageError("--wheel-sandbox and --wheel-no-sandbox are both given", fix="omit one of them")
-    with progress.log_to(), progress.lines_to(terminal_line(config)):
+    with progress.log_to(), progress.lines_to(replaced_line(config)):
         release = open_release(
             settings.wheels,
             cwd=settings.cwd,
@@ -111,7 +111,7 @@ def make_plan(config: pytest.Config, run_directory: Path) -> Plan:
     if not settings.static and release.wheels:
         from pytest_wheelcheck.plugin.choosing import choose_targets
 
-        with progress.lines_to(terminal_line(config)):
+        with progress.lines_to(replaced_line(config)):
             settings, targets, not_run = choose_targets(
                 settings, release.wheels, sandbox=config.option.wheel_sandbox, no_sandbox=config.option.wheel_no_sandbox
             )
@@ -164,12 +164,6 @@ def _with_previous(settings: Settings, release: Release, store: Path) -> tuple[S
         step=previous_result(found, warnings), releases=previous_reports(found), changes=changes_of(found)
     )
     return replace(settings, expect=(*own, *expected)), compared
-
-
-def terminal_line(config: pytest.Config) -> Callable[[str], None] | None:
-    """Return a function that replaces the last line of the terminal; ``None`` where the output is no terminal."""
-    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
-    return reporter.rewrite if reporter is not None and reporter.isatty else None
 
 
 def strict(reason: NoTarget, targets: Sequence[Target]) -> NoTarget:

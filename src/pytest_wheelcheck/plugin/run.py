@@ -15,10 +15,11 @@ from pytest_wheelcheck.errors import UsageError, WheelcheckError
 from pytest_wheelcheck.plugin import collection, loop, xdist
 from pytest_wheelcheck.plugin.hints import PluginHints
 from pytest_wheelcheck.plugin.nodes import PreparedTarget, RemoteItem, ReplayedItem, WheelNode
-from pytest_wheelcheck.plugin.plan import Plan, make_plan, terminal_line
+from pytest_wheelcheck.plugin.plan import Plan, make_plan
 from pytest_wheelcheck.plugin.replay import replay_messages
 from pytest_wheelcheck.plugin.report import RunReport
 from pytest_wheelcheck.plugin.source_changes import SourceChanges
+from pytest_wheelcheck.plugin.terminal_lines import new_line, replaced_line
 from pytest_wheelcheck.plugin.turns import Turns
 from pytest_wheelcheck.plugin.unexpected import UnexpectedErrors
 from pytest_wheelcheck.reporting.terminal import summary_lines
@@ -164,7 +165,7 @@ class WheelRun:
 
         :raises pytest.UsageError: every target's pytest reports a usage error.
         """
-        with progress.lines_to(terminal_line(self._config)):
+        with progress.lines_to(replaced_line(self._config)), progress.told_by(new_line(self._config)):
             checks, self._targets = collection.collect(self._plan, self._shared, self._worker_id)
         if self.report is not None:
             self.report.contents = collection.contents_of(checks)

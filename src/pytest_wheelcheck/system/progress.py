@@ -116,6 +116,32 @@ def asking(line: str) -> Iterator[None]:
         timer.cancel()
 
 
+#: Seconds after which a step that does not end is told, and then again each time.
+_LONG = 30.0
+
+
+@contextlib.contextmanager
+def taking_long(describe: Callable[[float], str]) -> Iterator[None]:
+    """Log now and then what a step waits for, if it does not end soon.
+
+    :param describe: returns the line; gets the seconds since the step began.
+    """
+    start = time.monotonic()
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(_LONG):
+            log.info("%s", describe(time.monotonic() - start))
+
+    thread = threading.Thread(target=tell, name="wheelcheck-long", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 #: Bytes above which the sending of files is shown, and seconds between two updates of its line.
 _SHOWN_SIZE, _UPDATE = 2_000_000, 0.2
 
@@ -235,6 +261,22 @@ def rewrite(line: str) -> None:
     sys.stderr.flush()
 
 
+class _Teller(logging.Handler):
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._show(self.format(record))
+
+
+@contextlib.contextmanager
+def told_by(show: Callable[[str], None]) -> Iterator[None]:
+    """Show progress messages with a function for the duration of the context: what a process prints may be captured."""
+    with _handled_by(_Teller(show)):
+        yield
+
+
 @contextlib.contextmanager
 def log_to(stream: TextIO | None = None) -> Iterator[None]:
     """Print progress messages to a stream for the duration of the context.
@@ -242,8 +284,14 @@ def log_to(stream: TextIO | None = None) -> Iterator[None]:
     :param stream: ``None`` for standard error.
     """
     handler = _Handler(stream or sys.stderr)
-    handler.setFormatter(logging.Formatter("wheelcheck: %(message)s"))
     handler.setLevel(logging.INFO)
+    with _handled_by(handler):
+        yield
+
+
+@contextlib.contextmanager
+def _handled_by(handler: logging.Handler) -> Iterator[None]:
+    handler.setFormatter(logging.Formatter("wheelcheck: %(message)s"))
     level, propagate = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)

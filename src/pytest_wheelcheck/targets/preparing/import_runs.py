@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
+from pytest_wheelcheck.system import progress
 from pytest_wheelcheck.targets.preparing.import_workers import ImportWorkers
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 from pytest_wheelcheck.targets.running.channel import WorkerProcess
@@ -95,13 +97,29 @@ class ImportRuns:
         worker = self._start(jobs, fork=True)
         results: Results = {}
         self._await_start(worker)
-        while len(results) < len(jobs):
-            message = worker.receive(self._timeout + self._installed.start_timeout)
-            if message is None:
-                raise WorkerError("the import check stopped responding", details=worker.output())
-            if message["type"] == "imported":
-                results[key(message)] = message
+        with self._told(lambda: [job["name"] for job in jobs if key(job) not in results]):
+            while len(results) < len(jobs):
+                message = worker.receive(self._timeout + self._installed.start_timeout)
+                if message is None:
+                    raise WorkerError("the import check stopped responding", details=worker.output())
+                if message["type"] == "imported":
+                    results[key(message)] = message
         return results
+
+    @contextlib.contextmanager
+    def _told(self, waiting: Callable[[], Sequence[str]]) -> Iterator[None]:
+        """Tell the user now and then which modules are imported, if that takes long.
+
+        :param waiting: returns the names of those that have no result yet.
+        """
+
+        def describe(seconds: float) -> str:
+            limit = f"; a module that takes {self._timeout:g} s is ended" if self._timeout < 1e9 else ""
+            names = ", ".join(list(waiting())[:3])
+            return f"{self._installed.target.node_id}: importing {names}, after {seconds:.0f} s{limit}"
+
+        with progress.taking_long(describe):
+            yield
 
     # --- without fork ------------------------------------------------------------------------------------------------
 
@@ -113,7 +131,7 @@ class ImportRuns:
             self._await_start(worker)
             results: Results = {}
             for job in remaining:
-                message, death = self._receive(worker, self._limit if job["after"] else self._timeout)
+                message, death = self._receive(worker, job, self._limit if job["after"] else self._timeout)
                 if not results and (message is None or message["error"]):
                     return self._ended(worker, job, message, death)
                 if message is None:
@@ -133,7 +151,7 @@ class ImportRuns:
     def _in_its_own(self, job: messages.ImportJob) -> Results:
         worker = self._start([job], fork=False)
         self._await_start(worker)
-        return self._ended(worker, job, *self._receive(worker, self._timeout))
+        return self._ended(worker, job, *self._receive(worker, job, self._timeout))
 
     def _await_start(self, worker: WorkerProcess) -> None:
         timeout = self._installed.start_timeout
@@ -144,10 +162,13 @@ class ImportRuns:
                 details=worker.output(),
             )
 
-    def _receive(self, worker: WorkerProcess, timeout: float) -> tuple[Mapping[str, Any] | None, str]:
-        """Return the next message, or how the process ended, or neither if the timeout has passed."""
+    def _receive(
+        self, worker: WorkerProcess, job: messages.ImportJob, timeout: float
+    ) -> tuple[Mapping[str, Any] | None, str]:
+        """Return the message about a job, or how the process ended, or neither if the timeout has passed."""
         try:
-            return worker.receive(timeout), ""
+            with self._told(lambda: [job["name"]]):
+                return worker.receive(timeout), ""
         except WorkerFatalError:
             raise
         except WorkerError as error:
