@@ -90,7 +90,7 @@ def test_every_module_is_imported(
     assert found.count("No module named 'wcwidth_of_nobody'") == 1
     assert "pkg.width, pkg.width_too cannot be imported" in found
     assert "(pkg/width.py, line 3)" in found
-    assert "add it to [project] dependencies" in found
+    assert "to [project] dependencies" in found
     assert "declare an extra ([project.optional-dependencies])" in found
     assert "set in tox.ini:\nwheel_import_ignore =\n    pkg.ignored\n    pkg.width\n    pkg.width_too\n" in found
     assert "the wheel does not contain pkg.forgotten" in found

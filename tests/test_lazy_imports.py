@@ -33,7 +33,8 @@ def test_the_import_of_a_function_is_explained_once(style: str, pytester: pytest
     cause = "Cause: lazy/__init__.py, line 2, imports not_declared: the wheel does not declare a dependency that brings"
     assert ran.text.count(cause) == 1, ran.text
     assert (
-        "\nFix: add it to [project] dependencies in pyproject.toml; or, if the users of lazy install it, " in ran.text
+        "\nFix: add its project (not-declared, if that is the name) to [project] dependencies in pyproject.toml; or, "
+        "if the users of lazy install it, " in ran.text
     )
     # The others are not faults of the wheel.
     assert ran.text.count("imports of_dep") == 0

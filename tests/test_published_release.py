@@ -239,3 +239,17 @@ def test_code_of_others_runs_in_the_sandbox(
     assert mark.exists()
     found = go(spec, "--wheel-no-sandbox", "--wheel-sandbox")
     assert "--wheel-sandbox and --wheel-no-sandbox are both given" in found.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap is for Linux")
+def test_the_tests_of_another_project(go: Go, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel of somebody else, tried out in the directory of a project: its tests say nothing about that wheel."""
+    cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache" / "uv")
+    monkeypatch.setenv("UV_CACHE_DIR", str(cache))
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", index.url)
+    Path("pyproject.toml").write_text('[project]\nname = "mine"\nversion = "1.0"\n')
+    Path("test_mine.py").write_text("import mine\n\n\ndef test_mine(): pass\n")
+    found = go(f"pypi:{NAME}==1.2/*any.whl", source="")
+    assert f"the tests here are those of mine, so a failing one need not be a fault of {STEM}" in found.text, found.text
+    Path("pyproject.toml").write_text(f'[project]\nname = "{NAME}"\nversion = "1.0"\n')
+    assert "the tests here are those of" not in go(f"pypi:{NAME}==1.2/*any.whl", source="").text

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.errors import UsageError
 from pytest_wheelcheck.model import ContentsEntry, Wheel
@@ -19,10 +20,11 @@ from pytest_wheelcheck.plugin.xdist import SharedFiles
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.release import RELEASE, release_results
 from pytest_wheelcheck.results import unexpected
-from pytest_wheelcheck.system import pools, process, timing
+from pytest_wheelcheck.system import pools, process, progress, timing
 from pytest_wheelcheck.targets.overrides import matching, unmatched
-from pytest_wheelcheck.targets.planning.left_out import LeftOut
+from pytest_wheelcheck.targets.planning.left_out import LeftOut, read_configuration
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
+from pytest_wheelcheck.targets.planning.sandboxing import is_published
 from pytest_wheelcheck.targets.planning.shards import Share
 from pytest_wheelcheck.targets.running.item_results import Collected, FailedCollection
 from pytest_wheelcheck.targets.target import Target
@@ -76,8 +78,11 @@ def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tu
                     for number, target in enumerate(plan.targets)
                 ]
             pools.wait_for([*checking, *preparing])
-        except BaseException:
-            # Ctrl-C: the pool waits for its threads, and these wait for installers and workers.
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                for owner, name, seconds in timing.unfinished():
+                    progress.log.info("interrupted: %s of %s, after %.1f s", name, owner, seconds)
+            # The pool waits for its threads, and these wait for installers and workers.
             process.stop_all()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -213,6 +218,7 @@ def notes(plan: Plan, targets: Sequence[PreparedTarget], *, verbosity: int) -> l
             lines.append(
                 f"{target.target.node_id}: {count} of {count + len(target.collected.items)} tests deselected there"
             )
+    lines += _tests_of_another_project(plan, targets)
     if verbosity >= 1:
         every = (*plan.targets, *(plan.share.targets_elsewhere if plan.share is not None else ()))
         names = ", ".join(dict.fromkeys(target.name for target in every)) or "there are none"
@@ -224,6 +230,26 @@ def notes(plan: Plan, targets: Sequence[PreparedTarget], *, verbosity: int) -> l
         reason = "no target could be prepared" if targets else "no target can run this wheel"
         lines.append(f"not checked: {', '.join(unknown)}: {reason}")
     return lines
+
+
+def _tests_of_another_project(plan: Plan, targets: Sequence[PreparedTarget]) -> list[str]:
+    """Say that the tests at hand are not those of a wheel from the package index."""
+    project = read_configuration(plan.settings.root).get("project", {})
+    own = project.get("name") if isinstance(project, dict) else None
+    if not isinstance(own, str):
+        return []
+    others = {
+        target.target.wheel.name: None
+        for target in targets
+        if is_published(target.target.wheel)
+        and canonicalize_name(target.target.wheel.name) != canonicalize_name(own)
+        and (target.collected.items or target.collected.reports or target.collected.failures)
+    }
+    return [
+        f"the tests here are those of {own}, so a failing one need not be a fault of {name}: to check only the wheel, run this "
+        "in a directory without tests"
+        for name in others
+    ]
 
 
 def deselect(config: pytest.Config, items: list[pytest.Item]) -> None:

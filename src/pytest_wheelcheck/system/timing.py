@@ -47,6 +47,8 @@ class _Recorder:
         self._lock = threading.Lock()
         self._spans: list[Span] = []
         self._joined: dict[tuple[Hashable, str], Span] = {}
+        self._open: dict[int, tuple[Hashable, str, float]] = {}
+        self._number = 0
 
     def clear(self) -> None:
         with self._lock:
@@ -61,6 +63,20 @@ class _Recorder:
             key = span.owner, span.name
             before = self._joined.get(key)
             self._joined[key] = span if before is None else Span(*key, before.start, span.end)
+
+    def open(self, owner: Hashable, name: str, start: float) -> int:
+        with self._lock:
+            self._number += 1
+            self._open[self._number] = owner, name, start
+            return self._number
+
+    def close(self, number: int) -> None:
+        with self._lock:
+            del self._open[number]
+
+    def unfinished(self) -> list[tuple[Hashable, str, float]]:
+        with self._lock:
+            return list(self._open.values())
 
     def spans(self) -> list[Span]:
         with self._lock:
@@ -88,10 +104,18 @@ def step(owner: Hashable, name: str, *, joined: bool = False) -> Iterator[None]:
     :param joined: all such steps of one owner are one, from the begin of the first to the end of the last.
     """
     start = time.monotonic()
+    number = _recorder.open(owner, name, start)
     try:
         yield
     finally:
+        _recorder.close(number)
         _recorder.add(Span(owner, name, start, time.monotonic()), joined=joined)
+
+
+def unfinished() -> list[tuple[Hashable, str, float]]:
+    """Return what :func:`step` records now: the owner and the name of each step, and the seconds since it began."""
+    now = time.monotonic()
+    return [(owner, name, now - start) for owner, name, start in _recorder.unfinished()]
 
 
 def add(owner: Hashable, name: str, start: float) -> None:

@@ -79,10 +79,11 @@ class Questions:
             try:
                 runtime = self.catalog.get(offer)
             except WheelcheckError as error:
-                log.warning("%s is not available from %s: %s", choice.interpreter, offer.provider, error.message)
                 problem = error
                 if process.is_stopping():
+                    # Ctrl-C ended what the provider had started.
                     break
+                log.warning("%s is not available from %s: %s", choice.interpreter, offer.provider, error.message)
             else:
                 timing.add(runtime.installation, "interpreter", start)
                 return runtime

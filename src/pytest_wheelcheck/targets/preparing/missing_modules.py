@@ -149,10 +149,16 @@ def _explain_missing(missing: str, name: str, file: str, target: Target, sites: 
         kind=Kind.UNDECLARED,
         cause=f"the wheel does not declare a dependency that brings {top} (no Requires-Dist in METADATA)",
         fix=(
-            f"add it to [project] dependencies in pyproject.toml; or, if the users of {name} install it, declare an extra "
-            "([project.optional-dependencies])"
+            f"add {_distribution(top)} to [project] dependencies in pyproject.toml; or, if the users of {name} install it, "
+            "declare an extra ([project.optional-dependencies])"
         ),
     )
+
+
+def _distribution(top: str) -> str:
+    """Name the distribution to declare for a module: a project with the module's name on the index may be another one."""
+    known = known_modules.distribution_of(top)
+    return known if known != canonicalize_name(top) else f"its project ({known}, if that is the name)"
 
 
 def _of_another_version(top: str) -> Explanation | None:
@@ -227,7 +233,7 @@ def _explain_own(missing: str, name: str, wheel: Wheel, system: str) -> Explanat
         return Explanation(
             kind=Kind.LACKS,
             cause=f"the wheel has {missing} only as {others[0]}, which is for {described} (see WHL603)",
-            fix="build the extension with the interpreter of the tag, in a clean build directory",
+            fix="build the extension with the interpreter, C library and architecture of the tag, in a clean build directory",
         )
     below = [path for path in wheel.files if path.startswith(f"{top}/")]
     is_part = canonicalize_name(top) != canonicalize_name(wheel.name) and not any(
