@@ -34,6 +34,8 @@ COMMANDS = ("python -m pytest -q tests", "pytest --no-header --tb=short --wheel 
 
 #: What differs from machine to machine, and what the picture has.
 _REPLACED = (
+    # pytest's own line below warnings.
+    (re.compile(r"\n*-- Docs: https://\S+"), ""),
     (re.compile(r"\x1b\[(?:\d*K|\?\d+[hl])"), ""),
     (re.compile(r"  \(\S*/python[\d.]* \([^)]*\)\)"), ""),
     (re.compile(r"(?:\.\./)+wheelcheck-\w+/0/env"), "wheelcheck-env"),
