@@ -206,7 +206,7 @@ def _install(args: argparse.Namespace) -> int:
     sources = Sources.from_args(args)
     platform = parse_platform(args.architecture)
     versions = args.version or ["{}.{}".format(*sys.version_info[:2])]
-    with progress.log_to(), progress.lines_to(progress.rewrite if sys.stderr.isatty() else None):
+    with progress.on_standard_error():
         installed = [_obtain(platform, _parse_version(text), sources) for text in versions]
     if args.json:
         output.write_json([_described(runtime) for runtime in installed])
@@ -236,7 +236,7 @@ def _exec(args: argparse.Namespace) -> int:
     :raises InstallError: the packages cannot be installed.
     """
     platform, version, argv = _read_exec(args)
-    with progress.log_to(), progress.lines_to(progress.rewrite if sys.stderr.isatty() else None):
+    with progress.on_standard_error():
         runtime = _obtain(platform, version, Sources.from_args(args))
     program, *rest = argv or ["python"]
     packages = [*_installed(args), *(["pip"] if _is_pip([program, *rest]) else [])]

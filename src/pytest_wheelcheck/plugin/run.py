@@ -165,7 +165,7 @@ class WheelRun:
 
         :raises pytest.UsageError: every target's pytest reports a usage error.
         """
-        with progress.lines_to(replaced_line(self._config)), progress.told_by(new_line(self._config)):
+        with progress.lines_to(replaced_line(self._config)), progress.shown_by(new_line(self._config)):
             checks, self._targets = collection.collect(self._plan, self._shared, self._worker_id)
         if self.report is not None:
             self.report.contents = collection.contents_of(checks)

@@ -44,24 +44,41 @@ def step(name: str, directory: Path, action: str = "fetching", *, size: int | No
     start = time.monotonic()
     outer = getattr(_current, "name", "")
     _current.name = name
+
+    def show_size_so_far() -> None:
+        seconds = time.monotonic() - start
+        if _show_line and not _receiving and seconds > _SLOW:
+            _show(f"{name}: {action}, {directories.size(directory) / 1e6:.0f} MB after {seconds:.0f} s")
+
+    try:
+        with _repeated(show_size_so_far, _PERIOD, "step"):
+            yield
+    finally:
+        _current.name = outer
+    made = directories.size(directory) // 1_000_000
+    log.info("%s: ready, %d MB in %.1f s", name, made, time.monotonic() - start)
+
+
+@contextlib.contextmanager
+def _repeated(action: Callable[[], None], seconds: float, name: str) -> Iterator[None]:
+    """Call a function again and again in another thread, for the duration of the context.
+
+    :param seconds: before the first call, and between two calls.
+    :param name: of the thread, without its prefix.
+    """
     ended = threading.Event()
 
-    def watch() -> None:
-        while not ended.wait(_PERIOD):
-            seconds = time.monotonic() - start
-            if _show_line and not _receiving and seconds > _SLOW:
-                _show(f"{name}: {action}, {directories.size(directory) / 1e6:.0f} MB after {seconds:.0f} s")
+    def repeat() -> None:
+        while not ended.wait(seconds):
+            action()
 
-    thread = threading.Thread(target=watch, name="wheelcheck-step", daemon=True)
+    thread = threading.Thread(target=repeat, name=f"wheelcheck-{name}", daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
-        _current.name = outer
-    made = directories.size(directory) // 1_000_000
-    log.info("%s: ready, %d MB in %.1f s", name, made, time.monotonic() - start)
 
 
 #: What is told before the first file is fetched. Process-wide, because several threads fetch.
@@ -116,7 +133,7 @@ def asking(line: str) -> Iterator[None]:
         timer.cancel()
 
 
-#: Seconds after which a step that does not end is told, and then again each time.
+#: Seconds between two messages about a step that does not end.
 _LONG = 30.0
 
 
@@ -127,19 +144,8 @@ def taking_long(describe: Callable[[float], str]) -> Iterator[None]:
     :param describe: returns the line; gets the seconds since the step began.
     """
     start = time.monotonic()
-    ended = threading.Event()
-
-    def tell() -> None:
-        while not ended.wait(_LONG):
-            log.info("%s", describe(time.monotonic() - start))
-
-    thread = threading.Thread(target=tell, name="wheelcheck-long", daemon=True)
-    thread.start()
-    try:
+    with _repeated(lambda: log.info("%s", describe(time.monotonic() - start)), _LONG, "long"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 #: Bytes above which the sending of files is shown, and seconds between two updates of its line.
@@ -207,25 +213,21 @@ def receiving(name: str, directory: Path, total: int) -> Iterator[None]:
     :param name: such as ``downloading rpds-py 0.30.0``.
     :param total: bytes.
     """
-    ended = threading.Event()
     _receiving.append(name)
+    done = 0
+    with sending(name, total) as report:
 
-    def watch() -> None:
-        done = 0
-        with sending(name, total) as report:
-            while not ended.wait(_UPDATE):
-                now = directories.size(directory)
-                report(now - done)
-                done = now
+        def measure() -> None:
+            nonlocal done
+            now = directories.size(directory)
+            report(now - done)
+            done = now
 
-    thread = threading.Thread(target=watch, name="wheelcheck-download", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        _receiving.remove(name)
-        ended.set()
-        thread.join()
+        try:
+            with _repeated(measure, _UPDATE, "download"):
+                yield
+        finally:
+            _receiving.remove(name)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -254,14 +256,21 @@ def downloading(what: str, directory: Path, total: int) -> Iterator[None]:
         yield
 
 
-def rewrite(line: str) -> None:
-    """Show a line on standard error and replace the last one, for commands that have no terminal reporter."""
+@contextlib.contextmanager
+def on_standard_error() -> Iterator[None]:
+    """Print progress messages and, on a terminal, the line that is replaced: for commands that have no terminal reporter."""
+    with log_to(), lines_to(_rewrite if sys.stderr.isatty() else None):
+        yield
+
+
+def _rewrite(line: str) -> None:
+    """Show a line on standard error and replace the last one."""
     width = shutil.get_terminal_size().columns
     sys.stderr.write(f"\r{line[: width - 1]:{width - 1}}")
     sys.stderr.flush()
 
 
-class _Teller(logging.Handler):
+class _FunctionHandler(logging.Handler):
     def __init__(self, show: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
         self._show = show
@@ -271,9 +280,9 @@ class _Teller(logging.Handler):
 
 
 @contextlib.contextmanager
-def told_by(show: Callable[[str], None]) -> Iterator[None]:
+def shown_by(show: Callable[[str], None]) -> Iterator[None]:
     """Show progress messages with a function for the duration of the context: what a process prints may be captured."""
-    with _handled_by(_Teller(show)):
+    with _handled_by(_FunctionHandler(show)):
         yield
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_wheelcheck.errors import WorkerError, WorkerFatalError
@@ -42,6 +41,7 @@ class ImportRuns:
         self._installed = installed
         self._workers = ImportWorkers(installed, log="import.log")
         self._timeout = installed.settings.test_timeout * installed.scale or 1e9
+        self._waiting: dict[Key, None] = {}
 
     def together(self, jobs: Sequence[messages.ImportJob]) -> Results:
         """Import packages once, and their modules after them.
@@ -49,22 +49,30 @@ class ImportRuns:
         A job has no result, or none that is complete, if its package cannot be imported, or if its process was lost.
         """
         groups = _groups(jobs)
-        if self._installed.session.capabilities.fork:
-            return self._forked([job for group in groups for job in group])
-        results: Results = {}
-        for group in groups:
-            results.update(self._in_one_process(group) if len(group) > 1 else self._in_its_own(group[0]))
-        return results
+        with progress.taking_long(self._describe):
+            if self._installed.session.capabilities.fork:
+                return self._forked([job for group in groups for job in group])
+            results: Results = {}
+            for group in groups:
+                results.update(self._in_one_process(group) if len(group) > 1 else self._in_its_own(group[0]))
+            return results
 
     def alone(self, jobs: Iterable[messages.ImportJob]) -> Results:
         """Import each in a process that has imported nothing but what the job names."""
-        if self._installed.session.capabilities.fork:
-            found = list(jobs)
-            return self._forked(found) if found else {}
-        results: Results = {}
-        for job in jobs:
-            results.update(self._in_its_own(job))
-        return results
+        with progress.taking_long(self._describe):
+            if self._installed.session.capabilities.fork:
+                found = list(jobs)
+                return self._forked(found) if found else {}
+            results: Results = {}
+            for job in jobs:
+                results.update(self._in_its_own(job))
+            return results
+
+    def _describe(self, seconds: float) -> str:
+        """Return the message about imports that take long: which modules have no result yet."""
+        names = ", ".join(name for _, name in list(self._waiting)[:3])
+        limit = f"; the timeout is {self._timeout:g} s" if self._timeout < 1e9 else ""
+        return f"{self._installed.target.node_id}: importing {names}, after {seconds:.0f} s{limit}"
 
     def end(self) -> None:
         """End the workers."""
@@ -72,6 +80,7 @@ class ImportRuns:
 
     def _start(self, jobs: Sequence[messages.ImportJob], *, fork: bool) -> WorkerProcess:
         target, settings = self._installed.target, self._installed.settings
+        self._waiting = dict.fromkeys(map(key, jobs))
         return self._workers.start(
             {
                 "type": "imports",
@@ -97,29 +106,14 @@ class ImportRuns:
         worker = self._start(jobs, fork=True)
         results: Results = {}
         self._await_start(worker)
-        with self._told(lambda: [job["name"] for job in jobs if key(job) not in results]):
-            while len(results) < len(jobs):
-                message = worker.receive(self._timeout + self._installed.start_timeout)
-                if message is None:
-                    raise WorkerError("the import check stopped responding", details=worker.output())
-                if message["type"] == "imported":
-                    results[key(message)] = message
+        while len(results) < len(jobs):
+            message = worker.receive(self._timeout + self._installed.start_timeout)
+            if message is None:
+                raise WorkerError("the import check stopped responding", details=worker.output())
+            if message["type"] == "imported":
+                results[key(message)] = message
+                self._waiting.pop(key(message), None)
         return results
-
-    @contextlib.contextmanager
-    def _told(self, waiting: Callable[[], Sequence[str]]) -> Iterator[None]:
-        """Tell the user now and then which modules are imported, if that takes long.
-
-        :param waiting: returns the names of those that have no result yet.
-        """
-
-        def describe(seconds: float) -> str:
-            limit = f"; a module that takes {self._timeout:g} s is ended" if self._timeout < 1e9 else ""
-            names = ", ".join(list(waiting())[:3])
-            return f"{self._installed.target.node_id}: importing {names}, after {seconds:.0f} s{limit}"
-
-        with progress.taking_long(describe):
-            yield
 
     # --- without fork ------------------------------------------------------------------------------------------------
 
@@ -131,12 +125,13 @@ class ImportRuns:
             self._await_start(worker)
             results: Results = {}
             for job in remaining:
-                message, death = self._receive(worker, job, self._limit if job["after"] else self._timeout)
+                message, death = self._receive(worker, self._limit if job["after"] else self._timeout)
                 if not results and (message is None or message["error"]):
                     return self._ended(worker, job, message, death)
                 if message is None:
                     break
                 results[key(job)] = {**message, "output": worker.output(), "ending": ""}
+                self._waiting.pop(key(job), None)
                 worker.mark_end()
             if len(results) == len(remaining):
                 if worker.ending(self._timeout) == "":
@@ -151,7 +146,7 @@ class ImportRuns:
     def _in_its_own(self, job: messages.ImportJob) -> Results:
         worker = self._start([job], fork=False)
         self._await_start(worker)
-        return self._ended(worker, job, *self._receive(worker, job, self._timeout))
+        return self._ended(worker, job, *self._receive(worker, self._timeout))
 
     def _await_start(self, worker: WorkerProcess) -> None:
         timeout = self._installed.start_timeout
@@ -162,13 +157,10 @@ class ImportRuns:
                 details=worker.output(),
             )
 
-    def _receive(
-        self, worker: WorkerProcess, job: messages.ImportJob, timeout: float
-    ) -> tuple[Mapping[str, Any] | None, str]:
-        """Return the message about a job, or how the process ended, or neither if the timeout has passed."""
+    def _receive(self, worker: WorkerProcess, timeout: float) -> tuple[Mapping[str, Any] | None, str]:
+        """Return the next message, or how the process ended, or neither if the timeout has passed."""
         try:
-            with self._told(lambda: [job["name"]]):
-                return worker.receive(timeout), ""
+            return worker.receive(timeout), ""
         except WorkerFatalError:
             raise
         except WorkerError as error:

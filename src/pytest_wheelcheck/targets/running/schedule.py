@@ -71,7 +71,7 @@ class SideBySide:
                     futures.append(pools[place].submit(self._work, one, windows[place]))
                 yield from self._as_they_come()
             except KeyboardInterrupt:
-                # Before the workers are ended.
+                # The workers must still be alive.
                 self.running()
                 raise
             except GeneratorExit:
