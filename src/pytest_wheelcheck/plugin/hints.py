@@ -122,7 +122,7 @@ class PluginHints:
             name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             frame = Frame(file=path, line=line, function="", lines=())
             error = RemoteError(type="ModuleNotFoundError", message="", missing=missing, frames=(frame,), relation="")
-            found = explain(name, (error,), target, (Path(f"{site}site-packages"),))
+            found = explain(name, (error,), target, (Path(f"{site}site-packages"),), self._settings.root)
             if found.kind is Kind.UNDECLARED:
                 self._told_modules.add((prefix, missing))
                 return f"Cause: {file}, line {line}, imports {missing}: {found.cause}\nFix: {found.fix}"

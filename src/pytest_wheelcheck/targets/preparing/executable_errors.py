@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from pytest_wheelcheck.results import Frame, RemoteError
 from pytest_wheelcheck.setting_lines import list_line
-from pytest_wheelcheck.targets.preparing.build_backends import with_backend
 from pytest_wheelcheck.targets.preparing.explanations import NO_FAULT
 from pytest_wheelcheck.targets.preparing.installed_target import InstalledTarget
 from pytest_wheelcheck.targets.preparing.missing_modules import explain
@@ -36,8 +35,8 @@ def explain_missing_module(name: str, stderr: str, installed: InstalledTarget) -
     if not frames:
         return (), False
     error = RemoteError(type="ModuleNotFoundError", message=message, missing=missing, frames=frames, relation="")
-    explanation = explain(name, (error,), installed.target, installed.environment.site_directories)
-    explanation = with_backend(explanation, installed.target.wheel, installed.settings.root)
+    sites, project = installed.environment.site_directories, installed.settings.root
+    explanation = explain(name, (error,), installed.target, sites, project)
     if explanation.kind in NO_FAULT:
         return (f"{name} {explanation.reason}",), True
     cause = explanation.cause or (f"{name} {explanation.reason}" if explanation.reason else "")

@@ -14,7 +14,6 @@ from pytest_wheelcheck.results import RemoteError, StepResult
 from pytest_wheelcheck.setting_lines import list_line, value_line
 from pytest_wheelcheck.system.process import describe_status
 from pytest_wheelcheck.targets.preparing import missing_modules
-from pytest_wheelcheck.targets.preparing.build_backends import with_backend
 from pytest_wheelcheck.targets.preparing.entry_errors import explain_entry
 from pytest_wheelcheck.targets.preparing.explanations import NO_FAULT, OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.preparing.mapped_libraries import ImportContext, disallowed_libraries, is_inside
@@ -74,8 +73,7 @@ def evaluate_import(
         problems.append(_describe_end(result, session, job, target, context))
     elif result["error"]:
         trace = RemoteError.chain(result["error"])
-        found = missing_modules.explain(job["module"], trace, target, context.sites)
-        found = with_backend(found, target.wheel, context.project)
+        found = missing_modules.explain(job["module"], trace, target, context.sites, context.project)
         failed.extend(_not_imported(trace, found))
         skipped = _skip_reason(found, is_main=kind == "import" and result["name"] in main)
         unchecked = found.unchecked

@@ -14,6 +14,7 @@ from pytest_wheelcheck.model import Wheel
 from pytest_wheelcheck.results import RemoteError
 from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.targets.preparing import declared, known_modules, missing_libraries
+from pytest_wheelcheck.targets.preparing.build_backends import with_backend
 from pytest_wheelcheck.targets.preparing.explanations import ANY_BACKEND, OPTIONAL, Explanation, Kind, place
 from pytest_wheelcheck.targets.target import Target
 from pytest_wheelcheck.wheels.modules import describe_suffix, module_name
@@ -29,12 +30,15 @@ def missing_error(trace: tuple[RemoteError, ...]) -> RemoteError | None:
     return named[-1] if named else None
 
 
-def explain(name: str, trace: tuple[RemoteError, ...], target: Target, sites: tuple[Path, ...]) -> Explanation:
+def explain(
+    name: str, trace: tuple[RemoteError, ...], target: Target, sites: tuple[Path, ...], project: Path
+) -> Explanation:
     """Explain why an import failed.
 
     :param name: the module that was imported.
     :param trace: the exception chain.
     :param sites: the directories of installed modules.
+    :param project: the directory of the project, whose build backend the fix may name.
     """
     last = trace[-1]
     file, line = _place(last, sites)
@@ -72,7 +76,7 @@ def explain(name: str, trace: tuple[RemoteError, ...], target: Target, sites: tu
         )
     else:
         found = Explanation(kind=Kind.OTHER)
-    return replace(found, file=file, line=line, module=name)
+    return replace(with_backend(found, target.wheel, project), file=file, line=line, module=name)
 
 
 def _of_an_attempt(trace: tuple[RemoteError, ...], target: Target, sites: tuple[Path, ...]) -> Explanation | None:

@@ -12,7 +12,6 @@ from pytest_wheelcheck.model import Outcome
 from pytest_wheelcheck.results import UNCHECKED, RemoteError, StepResult
 from pytest_wheelcheck.setting_lines import list_line
 from pytest_wheelcheck.targets.preparing import known_modules, missing_modules
-from pytest_wheelcheck.targets.preparing.build_backends import with_backend
 from pytest_wheelcheck.targets.preparing.compile_check import Errors
 from pytest_wheelcheck.targets.preparing.explanations import OPTIONAL, Explanation, Kind
 from pytest_wheelcheck.targets.preparing.import_workers import ImportWorkers
@@ -208,8 +207,7 @@ class _Report:
         if any(f'{error["file"]}"' in last.message.replace("\\", "/") for error in self._results.errors or ()):
             self._add(self._skips, "a file that it needs has a syntax error: see the node compile", module)
             return
-        found = missing_modules.explain(module, trace, self._target, self._sites)
-        found = with_backend(found, self._target.wheel, self._project)
+        found = missing_modules.explain(module, trace, self._target, self._sites, self._project)
         if found.missing:
             self._missing[found.missing] = None
         if found.kind in OPTIONAL:
