@@ -118,11 +118,12 @@ class RunHooks:
     """The hooks of a run with wheels."""
 
     def __init__(self, run: WheelRun) -> None:
-        from pytest_wheelcheck.plugin.takeover import garbage_collector_paused, spare_garbage_collector
+        from pytest_wheelcheck.plugin.takeover import spare_garbage_collector
+        from pytest_wheelcheck.worker.garbage import collector_paused
 
         self._run = run
         self._spare_garbage_collector = spare_garbage_collector
-        self._garbage_collector_paused = garbage_collector_paused
+        self._collector_paused = collector_paused
         spare_garbage_collector()
 
     def pytest_report_header(self) -> list[str]:
@@ -133,7 +134,7 @@ class RunHooks:
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
         """Keep pytest from collecting test files in this process."""
         session.config.args = []
-        with self._garbage_collector_paused():
+        with self._collector_paused():
             return (yield)
 
     @pytest.hookimpl(tryfirst=True)

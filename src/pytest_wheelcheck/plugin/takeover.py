@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,18 +102,6 @@ def spare_garbage_collector() -> None:
     tests. pytest collects garbage ten times at the end, and the interpreter when it exits.
     """
     gc.freeze()
-
-
-@contextlib.contextmanager
-def garbage_collector_paused() -> Iterator[None]:
-    """Collect no garbage meanwhile: what the collection of the tests makes lives as long as the run."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _deprioritize_project(config: pytest.Config) -> None:

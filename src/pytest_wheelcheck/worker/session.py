@@ -13,6 +13,7 @@ from . import report_fields
 from .codec import InvalidMessageError
 from .descriptions import Descriptions
 from .errors import format_exception
+from .garbage import collector_paused
 from .parallel_threads import ParallelThreads
 from .provenance import Provenance
 from .rules import TargetRules
@@ -130,30 +131,24 @@ class WorkerSession:
 
     def send_collected(self, session: Any) -> None:
         """Send the result of the collection."""
-        import gc
-
         self.flush_terminal()
         descriptions = Descriptions(self.pytest, self.threads, self.task["timeout_scale"])
-        # Many objects, no garbage. The collector would read all of them again and again.
-        enabled = gc.isenabled()
-        gc.disable()
-        items = [descriptions.describe(item) for item in session.items]
-        self.function_only = {item["id"] for item in items if item["func_only"]}
-        self.channel.send(
-            {
-                "type": "collected",
-                "items": items,
-                "reports": self.collect_reports,
-                "header": self.header(session.config),
-                "unknown_options": self.unknown_options,
-                "deselected": self._count_deselected(session.config),
-                "parallel_threads": self.threads.asked,
-                "gil_module": self.threads.gil_module(),
-                "pytest_version": self.pytest.__version__,
-            }
-        )
-        if enabled:
-            gc.enable()
+        with collector_paused():
+            items = [descriptions.describe(item) for item in session.items]
+            self.function_only = {item["id"] for item in items if item["func_only"]}
+            self.channel.send(
+                {
+                    "type": "collected",
+                    "items": items,
+                    "reports": self.collect_reports,
+                    "header": self.header(session.config),
+                    "unknown_options": self.unknown_options,
+                    "deselected": self._count_deselected(session.config),
+                    "parallel_threads": self.threads.asked,
+                    "gil_module": self.threads.gil_module(),
+                    "pytest_version": self.pytest.__version__,
+                }
+            )
 
     @staticmethod
     def _count_deselected(config: Any) -> int:
