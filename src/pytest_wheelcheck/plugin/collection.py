@@ -20,9 +20,9 @@ from pytest_wheelcheck.plugin.xdist import SharedFiles
 from pytest_wheelcheck.reporting.describe import describe_release
 from pytest_wheelcheck.reporting.release import RELEASE, release_results
 from pytest_wheelcheck.results import unexpected
-from pytest_wheelcheck.system import pools, process, progress, timing
+from pytest_wheelcheck.system import pools, progress, timing
 from pytest_wheelcheck.targets.overrides import matching, unmatched
-from pytest_wheelcheck.targets.planning.left_out import LeftOut, read_configuration
+from pytest_wheelcheck.targets.planning.left_out import LeftOut, project_name, read_configuration
 from pytest_wheelcheck.targets.planning.release import BadWheel, StaticResults, check_file
 from pytest_wheelcheck.targets.planning.sandboxing import is_published
 from pytest_wheelcheck.targets.planning.shards import Share
@@ -83,8 +83,7 @@ def collect(plan: Plan, shared: SharedFiles, worker_id: str) -> tuple[Checks, tu
                 for owner, name, seconds in timing.unfinished():
                     progress.log.info("interrupted: %s of %s, after %.1f s", name, owner, seconds)
             # The pool waits for its threads, and these wait for installers and workers.
-            process.stop_all()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pools.abandon(pool)
             raise
     checks = {file: future.result() for file, future in zip(given, checking, strict=True)}
     return checks, tuple(future.result() for future in preparing)
@@ -234,9 +233,8 @@ def notes(plan: Plan, targets: Sequence[PreparedTarget], *, verbosity: int) -> l
 
 def _tests_of_another_project(plan: Plan, targets: Sequence[PreparedTarget]) -> list[str]:
     """Say that the tests at hand are not those of a wheel from the package index."""
-    project = read_configuration(plan.settings.root).get("project", {})
-    own = project.get("name") if isinstance(project, dict) else None
-    if not isinstance(own, str):
+    own = project_name(read_configuration(plan.settings.root))
+    if not own:
         return []
     others = {
         target.target.wheel.name: None

@@ -26,9 +26,14 @@ def threads(number: int, name: str) -> Iterator[Executor]:
             yield pool
         except KeyboardInterrupt:
             progress.log.info("interrupted: ending what is in progress")
-            process.stop_all()
-            pool.shutdown(wait=False, cancel_futures=True)
+            abandon(pool)
             raise
+
+
+def abandon(pool: Executor) -> None:
+    """End the programs that the threads of a pool wait for, and do not wait for the threads."""
+    process.stop_all()
+    pool.shutdown(wait=False, cancel_futures=True)
 
 
 def map_concurrently(pool: Executor, function: Callable[..., Result], *iterables: Iterable[object]) -> list[Result]:

@@ -260,9 +260,14 @@ def _table(configuration: Mapping[str, Any], *names: str) -> Any:
     return found
 
 
-def _is_project(directory: Path, configuration: Mapping[str, Any], wheel: Wheel) -> bool:
+def project_name(configuration: Mapping[str, Any]) -> str:
+    """Return the name of a project as its pyproject.toml has it; empty if it has none."""
     names = (_table(configuration, "project", "name"), _table(configuration, "tool", "poetry", "name"))
-    name = next((name for name in names if isinstance(name, str)), "")
+    return next((name for name in names if isinstance(name, str)), "")
+
+
+def _is_project(directory: Path, configuration: Mapping[str, Any], wheel: Wheel) -> bool:
+    name = project_name(configuration)
     if not name and (directory / "setup.cfg").is_file():
         with contextlib.suppress(OSError, UnicodeDecodeError):
             match = re.search(r"^name\s*=\s*([\w.-]+)\s*$", (directory / "setup.cfg").read_text("utf-8"), re.MULTILINE)

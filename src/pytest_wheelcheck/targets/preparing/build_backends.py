@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from pytest_wheelcheck.model import Wheel
-from pytest_wheelcheck.targets.planning.left_out import read_configuration, source_directories
+from pytest_wheelcheck.targets.planning.left_out import project_name, read_configuration, source_directories
 from pytest_wheelcheck.targets.preparing.explanations import ANY_BACKEND, Explanation
 
 #: What to write, by the name of a distribution that builds. ``{module}`` is dotted; ``{package}`` is a path.
@@ -33,9 +33,8 @@ def with_backend(found: Explanation, wheel: Wheel, root: Path) -> Explanation:
         return found
     configuration = read_configuration(root)
     backend = _backend(configuration)
-    project = configuration.get("project", {})
-    name = project.get("name") if isinstance(project, dict) else None
-    is_other = isinstance(name, str) and canonicalize_name(name) != canonicalize_name(wheel.name)
+    name = project_name(configuration)
+    is_other = name != "" and canonicalize_name(name) != canonicalize_name(wheel.name)
     if not backend or is_other or _has_source(found.missing, root, configuration):
         return found
     package, _, last = found.missing.rpartition(".")
