@@ -54,8 +54,7 @@ class RunReport:
         self._outcomes = Outcomes()
         self.hints = PluginHints(config, plan.settings, plan.targets)
         self._complete = True
-        self._seen: set[str] = set()
-        self._without_result = 0
+        self._without_result = self._known = 0
         self._started = origin.now()
         self._origin: dict[str, Any] = {}
         self._written: tuple[Path, ...] = ()
@@ -104,7 +103,6 @@ class RunReport:
             explain_in_junit(report)
 
     def _add_report(self, report: pytest.TestReport) -> None:
-        self._seen.add(report.nodeid)
         longrepr: Any = report.longrepr
         if report.outcome == "skipped" and isinstance(longrepr, tuple):
             text = str(longrepr[2]).removeprefix("Skipped: ")
@@ -140,7 +138,9 @@ class RunReport:
         """Write the report files. One that cannot be written is an error that the summary shows."""
         self._complete = exit_status in _COMPLETE and not session.shouldstop and not session.shouldfail
         if not self._complete:
-            self._without_result = sum(item.nodeid not in self._seen for item in getattr(session, "items", ()))
+            items = getattr(session, "items", ())
+            self._known = len(items)
+            self._without_result = sum(item.nodeid not in self._outcomes for item in items)
         paths = self._plan.settings.reports
         if self._config.option.collectonly:
             return
@@ -183,8 +183,7 @@ class RunReport:
             for line, markup in lines:
                 reporter.write_line(line, **markup)
         if self._without_result:
-            known = self._without_result + len(self._seen)
-            text = f"the run ended early: {self._without_result} of {known} tests and checks have no result"
+            text = f"the run ended early: {self._without_result} of {self._known} tests and checks have no result"
             reporter.write_line(text, yellow=True)
         comparisons = compare(report)
         if comparisons:

@@ -48,6 +48,10 @@ class Outcomes:
             seconds=before.seconds + seconds,
         )
 
+    def __contains__(self, node_id: str) -> bool:
+        """Return whether a node has an outcome."""
+        return node_id in self._results
+
     def add_warning(self, node_id: str, text: str) -> None:
         """Add a warning about a node."""
         self._warnings.setdefault(node_id, []).append(_shortened(text))

@@ -7,6 +7,7 @@ import sys
 import time
 
 from . import codec
+from .channel import CHANNEL_CLOSED
 from .descriptors import dup_high
 from .errors import format_exception
 from .held import read_held
@@ -22,7 +23,7 @@ LEFT_BEHIND = "wheelcheck left-behind "
 TEST_LINE = "wheelcheck test "
 
 #: Exit statuses of a worker that has done its task, has met an error of its own, or has lost the channel: none takes its place.
-_CHOSEN = (0, 2, 71)
+_CHOSEN = (0, 2, CHANNEL_CLOSED)
 
 #: Seconds that the worker has to exit by itself once the controller is gone.
 EXIT_GRACE = 0.5

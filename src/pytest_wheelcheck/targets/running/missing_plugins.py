@@ -91,8 +91,7 @@ _PATTERNS = (
 )
 
 _NO_MODULE = re.compile(r"^E\s+ModuleNotFoundError: No module named '(\w+)[\w.]*'\n*(.*)", re.MULTILINE)
-_PLACE = re.compile(r"^(\S+\.py):\d+: (?:in |ModuleNotFoundError)", re.MULTILINE)
-_NUMBERED_PLACE = re.compile(r"^(\S+\.py):(\d+): (?:in |ModuleNotFoundError)", re.MULTILINE)
+_PLACE = re.compile(r"^(\S+\.py):(\d+): (?:in |ModuleNotFoundError)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,22 +154,26 @@ def lacks(text: str, *, own: Iterable[str] = ()) -> Iterator[Lack]:
 
 def missing_in_installed_code(text: str) -> Iterator[tuple[str, str, int]]:
     """Yield the modules that installed files could not import, with file and line, as a failure shows them."""
-    for match in _NO_MODULE.finditer(text):
-        before = list(_NUMBERED_PLACE.finditer(text[: match.start()]))
-        place = _NUMBERED_PLACE.match(match[2]) or (before[-1] if before else None)
-        if place is not None and "site-packages" in place[1]:
-            yield match[1], place[1].replace("\\", "/"), int(place[2])
+    for module, file, line in _imports(text):
+        if "site-packages" in file:
+            yield module, file.replace("\\", "/"), line
 
 
 def _modules(text: str, own: frozenset[str]) -> Iterator[Lack]:
     """Yield the modules that files of the project could not import: tests and conftest files."""
+    for module, file, _ in _imports(text):
+        is_project = file and not file.startswith((".", "/")) and "site-packages" not in file
+        if module not in own and is_project:
+            yield Lack("module", module)
+
+
+def _imports(text: str) -> Iterator[tuple[str, str, int]]:
+    """Yield the modules that could not be imported, with file and line of the import; empty and 0 if they are not shown."""
     for match in _NO_MODULE.finditer(text):
         # pytest names the place behind the exception, or in front of it where a module is collected.
         before = _PLACE.findall(text[: match.start()])
-        place = (_PLACE.findall(match[2]) or before[-1:] or [""])[0]
-        is_project = place and not place.startswith((".", "/")) and "site-packages" not in place
-        if match[1] not in own and is_project:
-            yield Lack("module", match[1])
+        file, line = (_PLACE.findall(match[2]) or before[-1:] or [("", "0")])[0]
+        yield match[1], file, int(line)
 
 
 def _bare(name: str) -> str:
